@@ -1,0 +1,148 @@
+"""Opening what lies beneath a root, and never anything outside it.
+
+A path is walked component by component with ``dir_fd`` and ``O_NOFOLLOW``, so whatever is swapped in meanwhile,
+a symbolic link included, ends in an error instead of a file elsewhere. What is opened for reading is looked at
+first, because even opening a FIFO or a device does something to it.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Self
+
+from watcherd.model import Version
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def version_of(status: os.stat_result) -> Version:
+    """Return the version that a `stat` shows."""
+    return Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+
+
+def split(path: str) -> tuple[str, str]:
+    """Split a relative path into its folder (empty for the root itself) and its name."""
+    folder, _, name = path.rpartition("/")
+    return folder, name
+
+
+@contextmanager
+def folder(root: str, path: str = "", *, make: bool = False) -> Iterator[int]:
+    """Open the folder at `path` beneath `root` and yield its descriptor; with `make`, create what is missing.
+
+    Raises OSError: ENOENT where it is missing, ENOTDIR or ELOOP where a component is no real folder.
+    """
+    descriptor = open_folder(root, path, make=make)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def open_folder(root: str, path: str = "", *, make: bool = False) -> int:
+    """Open the folder at `path` beneath `root`; the caller closes the descriptor. See `folder`."""
+    # The root itself is the operator's word, and may be a symbolic link.
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    for component in filter(None, path.split("/")):
+        try:
+            inner = _enter(descriptor, component, make=make)
+        finally:
+            os.close(descriptor)
+        descriptor = inner
+    return descriptor
+
+
+def _enter(descriptor: int, component: str, *, make: bool) -> int:
+    if component == "..":
+        raise OSError(errno.EXDEV, "a path beneath a root does not lead upwards", component)
+    if make:
+        with suppress(FileExistsError):
+            os.mkdir(component, dir_fd=descriptor)
+    return os.open(component, _FOLDER, dir_fd=descriptor)
+
+
+@contextmanager
+def file(root: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
+    """Open the regular file at `path` beneath `root` for reading; yield its descriptor and its `fstat`.
+
+    Raises OSError as `folder` does, and EINVAL where something other than a regular file is there.
+    """
+    inside, name = split(path)
+    with folder(root, inside) as parent:
+        descriptor = open_file(parent, name)
+    try:
+        yield descriptor, os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+#: Errors of opening that are no file's, but the whole process's or machine's.
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+class Nearby:
+    """Leads to one path after the other: the folder of the last one stays open for the next, which is often in it.
+
+    A context manager, because nothing may stay open in a root while nothing goes on there. One thread uses it.
+    """
+
+    def __init__(self) -> None:
+        self._folder = ("", "")
+        self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._leave()
+
+    def parent(self, root: str, path: str) -> tuple[int, str]:
+        """Return the folder that holds `path` beneath `root`, open until the next call, and the last name of `path`.
+
+        Raises OSError as `folder` does.
+        """
+        inside, name = split(path)
+        if self._descriptor < 0 or (root, inside) != self._folder:
+            self._leave()
+            self._descriptor = open_folder(root, inside)
+            self._folder = root, inside
+        return self._descriptor, name
+
+    def _leave(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def open_file(parent: int, name: str) -> int:
+    """Open the regular file `name` in the folder `parent` for reading; the caller closes it."""
+    _require_regular(os.stat(name, dir_fd=parent, follow_symlinks=False), name)
+    descriptor = os.open(name, _FILE, dir_fd=parent)
+    try:
+        _require_regular(os.fstat(descriptor), name)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _require_regular(status: os.stat_result, name: str) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", name)
+
+
+def status(root: str, path: str) -> os.stat_result | None:
+    """Return the `lstat` of `path` beneath `root`, or None where nothing is there."""
+    inside, name = split(path)
+    try:
+        with folder(root, inside) as parent:
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+    except (FileNotFoundError, NotADirectoryError):
+        return None

@@ -1,0 +1,140 @@
+"""Decisions, apart from their execution: (facts, now) → what to do.
+
+Pure: no clock, no files, no chance; the caller hands in the time and the dice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from watcherd.model import After, Failure, State
+
+if TYPE_CHECKING:
+    from watcherd.model import Record, Version
+
+#: Kills from outside before a file is run alone, so that it can be told from its neighbours.
+KILLS_BEFORE_ALONE = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often a failing file is tried, and how long between. Seconds."""
+
+    attempts: int = 3
+    backoff: float = 1.0
+    max_backoff: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """Hand the file to its lane, with the charges it carries."""
+
+    attempts: int = 0
+    kills: int = 0
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """Nothing is to be done with this version: `reason` says why."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """Look again at `due`, wall-clock seconds since the epoch."""
+
+    due: float
+
+
+@dataclass(frozen=True, slots=True)
+class Condemn:
+    """Set the file aside without another attempt: it was charged as often as it may be."""
+
+    attempts: int
+    failure: Failure
+    message: str
+
+
+Admission = Admit | Leave | Later | Condemn
+
+
+def admission(  # noqa: PLR0911 (a table with one line for each state)
+    record: Record | None, version: Version, after: After, policy: RetryPolicy, now: float
+) -> Admission:
+    """Decide what a complete file's record lets happen to it. `now` is wall-clock seconds since the epoch."""
+    if record is None:
+        return Admit()
+    if record.state in {State.PUBLISHING, State.QUARANTINING}:
+        return Leave(f"is {record.state} already")
+    if after is After.KEEP and _is_done(record, version):
+        return Leave(f"is {record.state} already")
+    if record.file.version != version:
+        return Admit()
+    if record.state is State.RETRYING:
+        return _when_due(record, policy, now)
+    if record.state is State.WORKING:
+        return _suspect(record, policy)
+    return Admit()
+
+
+def _is_done(record: Record, version: Version) -> bool:
+    # Inodes and ctimes change when a file system is restored or mounted anew; a kept file stays done.
+    known = record.file.version
+    same = (known.size, known.mtime_ns) == (version.size, version.mtime_ns)
+    return same and record.state in {State.PUBLISHED, State.QUARANTINED}
+
+
+def _when_due(record: Record, policy: RetryPolicy, now: float) -> Admission:
+    # No retry is put off for longer than the longest back-off: the clock has been set back since.
+    if now < record.due <= now + policy.max_backoff:
+        return Later(record.due)
+    return Admit(record.attempts, record.kills, record.alone)
+
+
+def _suspect(record: Record, policy: RetryPolicy) -> Admission:
+    """Judge a file that was being worked on when the daemon died: only a death while it ran alone charges it."""
+    if not record.alone:
+        return Admit(record.attempts, record.kills, alone=True)
+    attempts = record.attempts + 1
+    if attempts >= policy.attempts:
+        return Condemn(attempts, Failure.CRASHED, "ended the daemon each time that it was worked on alone")
+    return Admit(attempts, record.kills, alone=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Try again `delay` seconds from now, with these charges."""
+
+    attempts: int
+    kills: int
+    delay: float
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetAside:
+    """Quarantine, after `attempts` charged attempts."""
+
+    attempts: int
+
+
+def fate(  # noqa: PLR0913 (the facts are these)
+    failure: Failure, *, charged: bool, attempts: int, kills: int, policy: RetryPolicy, dice: float
+) -> Retry | SetAside:
+    """Decide what a failed attempt costs. `attempts` and `kills` are those before it, `dice` is in [0, 1)."""
+    if not charged:
+        kills += 1
+        return Retry(attempts, kills, backoff(kills, policy, dice), alone=kills >= KILLS_BEFORE_ALONE)
+    attempts += 1
+    if not failure.passing or attempts >= policy.attempts:
+        return SetAside(attempts)
+    return Retry(attempts, kills, backoff(attempts, policy, dice))
+
+
+def backoff(failures: int, policy: RetryPolicy, dice: float) -> float:
+    """Return the seconds to wait after the n-th failure: doubled each time, less up to a quarter of jitter."""
+    delay = min(policy.backoff * 2.0 ** min(failures - 1, 60), policy.max_backoff)
+    return delay * (1 - dice / 4)

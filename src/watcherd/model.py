@@ -1,0 +1,289 @@
+"""The values that travel between rooms, the states of a file, and the three kinds of error.
+
+Pure: nothing here does anything. Every path is relative to a root and is a ``str`` as `os.fsdecode` gives it, so
+that names which are not text survive the whole way as surrogates; `os.fsencode` gives the kernel's bytes back.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum, unique
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@unique
+class Kind(StrEnum):
+    """Which processor and which lane a file goes to."""
+
+    TEXT = "text"
+    IMAGE = "image"
+
+
+@unique
+class After(StrEnum):
+    """What becomes of an input once its result is durable."""
+
+    ARCHIVE = "archive"
+    DELETE = "delete"
+    KEEP = "keep"
+
+
+@unique
+class State(StrEnum):
+    """Where one version of a file is on its way. The last four are terminal.
+
+    ``publishing`` and ``quarantining`` are the two steps that a crash may cut in half: the ledger says what was
+    about to become visible, and the next start finishes it.
+    """
+
+    WAITING = "waiting"  # still written, settling, or unreadable for now; no row
+    QUEUED = "queued"  # complete and admitted, waits in memory for a worker; no row
+    WORKING = "working"  # handed to a worker, the attempt is on record
+    RETRYING = "retrying"  # failed, and will be admitted again when due
+    PUBLISHING = "publishing"  # its draft is durable, its name may be visible, its input is not yet retired
+    QUARANTINING = "quarantining"  # decided against, not yet moved aside
+    PUBLISHED = "published"  # its result is durable and its input retired
+    QUARANTINED = "quarantined"  # set aside with its reason
+    IGNORED = "ignored"  # no rule or processor wants it; no row
+    VANISHED = "vanished"  # removed by its owner before it was taken; no row
+
+
+#: What may follow what. From `WORKING` a stop or a crash leads back to `WAITING`, uncharged: the file is still
+#: in its inbox.
+TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
+    {
+        State.WAITING: frozenset({State.QUEUED, State.IGNORED, State.VANISHED, State.QUARANTINING}),
+        State.QUEUED: frozenset({State.WORKING, State.WAITING, State.VANISHED}),
+        State.WORKING: frozenset(
+            {State.PUBLISHING, State.RETRYING, State.QUARANTINING, State.WAITING, State.VANISHED}
+        ),
+        State.RETRYING: frozenset({State.QUEUED, State.WAITING, State.VANISHED, State.QUARANTINING}),
+        State.PUBLISHING: frozenset(
+            {State.PUBLISHED, State.RETRYING, State.QUARANTINING, State.WAITING, State.VANISHED}
+        ),
+        State.QUARANTINING: frozenset({State.QUARANTINED, State.WAITING, State.VANISHED}),
+        State.PUBLISHED: frozenset(),
+        State.QUARANTINED: frozenset(),
+        State.IGNORED: frozenset(),
+        State.VANISHED: frozenset(),
+    }
+)
+
+TERMINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
+
+
+@unique
+class Failure(StrEnum):
+    """Why a file cannot be processed: the classes of quarantine."""
+
+    NOT_TEXT = "not-text"  # binary content under a text's name
+    TOO_LARGE = "too-large"  # more bytes or pixels than allowed
+    NOT_IMAGE = "not-image"  # no allowed format recognises the content
+    TRUNCATED = "truncated"  # the content ends too early
+    CORRUPT = "corrupt"  # recognised, and damaged
+    UNSUPPORTED = "unsupported"  # a sound file of a variety that cannot be written back
+    MEMORY = "memory"  # needs more memory than one worker may have
+    TIMEOUT = "timeout"  # took longer than one job may take
+    CRASHED = "crashed"  # ended its worker, or met a bug of ours
+    RESULT_OCCUPIED = "result-occupied"  # its result's name is held by something that we did not make
+    UNPLACEABLE = "unplaceable"  # its result or archive cannot be put where it belongs
+
+    @property
+    def passing(self) -> bool:
+        """Whether another attempt could end otherwise."""
+        return self in {Failure.TIMEOUT, Failure.CRASHED, Failure.UNPLACEABLE}
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What tells one content of a file from the next, as `os.stat` reports it. Times are in nanoseconds."""
+
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+
+    def same_content(self, other: Version) -> bool:
+        """Whether both are the same bytes under a name that may have been renamed, which sets the ctime."""
+        return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One regular file in an inbox, at one version. `inbox` is the inbox's name, `path` relative to its root."""
+
+    inbox: str
+    path: str
+    version: Version
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A file admitted to a lane.
+
+    `id` is never used twice in a daemon's life: it names the draft, and fences off a result that comes too late.
+    `attempts` counts the ones charged before this one, `kills` those that ended by a kill from outside and were
+    not charged. `alone`: a suspect of an unclean end, which is worked on while nothing else is.
+    """
+
+    id: int
+    file: File
+    kind: Kind
+    attempts: int = 0
+    kills: int = 0
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """What was counted in a text. `lines` are line feeds, `characters` code points without a byte-order mark."""
+
+    words: int
+    lines: int
+    characters: int
+    bytes: int
+    encoding: str
+    invalid_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """What was written for an image. `format` and `mode` are Pillow's names; `width` and `height` are pixels."""
+
+    format: str
+    mode: str
+    width: int
+    height: int
+    frames: int = 1
+
+
+Result = Words | Picture
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What one job may take, and how texts are read. Bytes, pixels, seconds."""
+
+    max_bytes: int = 16 << 30
+    encoding: str = "auto"
+    chunk: int = 1 << 19
+    max_pixels: int = 100_000_000
+    memory: int = 1 << 30
+    timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours."""
+
+    name: str
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A job whose draft holds its result. `seconds` is the time that the work took."""
+
+    job: Job
+    draft: Draft
+    result: Result
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A job that failed through its file: `failure` says how, `message` says it to people.
+
+    `charged` is false where the worker was killed from outside: that proves nothing against the file.
+    `trace` is the traceback, where the failure is a bug of ours.
+    """
+
+    job: Job
+    failure: Failure
+    message: str
+    charged: bool = True
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stalled:
+    """A job that the system could not carry out: `fault` says why. The file is not charged."""
+
+    job: Job
+    fault: SystemFault
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """A job given back undone and uncharged: `to` is `WAITING` (changed, unreadable, stopped) or `VANISHED`.
+
+    `changed` says that its file is another version by now.
+    """
+
+    job: Job
+    to: State
+    reason: str
+    changed: bool = False
+
+
+Outcome = Done | Failed | Stalled | Returned
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What the ledger holds of one version of a file.
+
+    `attempts` were charged, `kills` were not (a worker killed from outside); `due` is wall-clock seconds since the
+    epoch. `number` is the one that result and archive share (0: none), `draft` the draft's name and the inode that
+    proves a visible result ours (empty and 0 until there is one). `at` is when it came to its state, like `due`.
+    """
+
+    id: int
+    file: File
+    kind: Kind
+    state: State
+    attempts: int = 0
+    kills: int = 0
+    alone: bool = False
+    due: float = 0.0
+    failure: Failure | None = None
+    message: str = ""
+    number: int = 0
+    draft: str = ""
+    inode: int = 0
+    at: int = 0
+
+
+class WatcherdError(Exception):
+    """An error of ours, said in one line: what, where and what to do.
+
+    Its three kinds have three fates: a `FileFault` costs the file an attempt or sets it aside; a `SystemFault`
+    pauses an inbox and costs the file nothing; anything else is a bug, is logged with its traceback, and ends the
+    daemon unless it happened inside one file's job.
+    """
+
+
+class FileFault(WatcherdError):
+    """This file cannot be processed, and it is the file's own fault. `trace` is a bug's traceback."""
+
+    def __init__(self, failure: Failure, message: str, trace: str = "") -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.trace = trace
+
+
+class SystemFault(WatcherdError):
+    """The machine could not do its part: `root` is the folder concerned, `errno` the kernel's word (0: none)."""
+
+    def __init__(self, message: str, *, root: str, errno: int = 0) -> None:
+        super().__init__(message)
+        self.root = root
+        self.errno = errno
+
+
+class Refused(WatcherdError):
+    """It must not run, or not this way: another daemon holds a folder, the ledger is newer, a program is hidden."""
