@@ -1,0 +1,63 @@
+"""What watcherd can do with a file: one table, a row for each kind. A new kind is a module and a row.
+
+A processor is a plain function: an open file in, a draft to fill, and a `Result` of a few numbers back. It knows no
+clock, no log, no ledger and no name but the one that it writes into its result; it says what is wrong with the file
+by raising `FileFault`, and lets every other error of its descriptors pass.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from importlib import import_module
+from types import MappingProxyType
+from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+
+from watcherd.model import Kind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from watcherd.model import Limits, Result
+
+
+# NumPy is here for its loops over bytes. Its threads for matrices would spin while it is imported: 0.1 s of CPU.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+class Process(Protocol):
+    """Process `source` into `draft`.
+
+    `source` is unbuffered, seekable and read from its start, `draft` is written from its start, `name` is the
+    source's path as its result shall state it, and `checkpoint` is called often and may raise to end the work.
+    """
+
+    def __call__(  # noqa: D102 (the class says it)
+        self, source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
+    ) -> Result: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Processor:
+    """A row of the table.
+
+    A result's name is `prefix`, the source's name, `suffix`. `isolated`: run in a process of its own, because its
+    libraries parse what strangers send and may crash, hang or eat all memory.
+    """
+
+    module: str
+    prefix: str
+    suffix: str
+    isolated: bool
+
+    def load(self) -> Process:
+        """Import the module now: the image libraries cost memory where only texts are counted, and the reverse."""
+        return cast("Process", import_module(self.module).process)
+
+
+TABLE: Mapping[Kind, Processor] = MappingProxyType(
+    {
+        Kind.TEXT: Processor("watcherd.processors.words", "", ".words.json", isolated=False),
+        Kind.IMAGE: Processor("watcherd.processors.grayscale", "grayscale_", "", isolated=True),
+    }
+)

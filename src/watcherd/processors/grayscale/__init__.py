@@ -1,0 +1,93 @@
+"""Grey images: a picture of any allowed format in, its grey picture of the same format out.
+
+The way of a picture: `source` finds the format by content and tells whose fault an error is, `bounds` refuses from
+the header what would not fit, `grey` says what becomes of pixels and of metadata, `frames` goes from one to the next,
+and a module for each family of formats writes: `jpeg`, `png`, `gif`, `tiff`, `modern` and `plain`.
+Pillow is asked for allowed formats by name only, so nothing here starts another program.
+"""
+
+from __future__ import annotations
+
+import warnings
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
+
+from PIL import Image
+
+from watcherd.model import Limits, Picture
+from watcherd.processors.grayscale import bounds
+from watcherd.processors.grayscale.gif import write_gif
+from watcherd.processors.grayscale.jpeg import write_jpeg
+from watcherd.processors.grayscale.modern import write_avif, write_webp
+from watcherd.processors.grayscale.plain import write_bmp, write_jpeg2000, write_ppm, write_tga
+from watcherd.processors.grayscale.png import write_png
+from watcherd.processors.grayscale.source import Reader, opened
+from watcherd.processors.grayscale.tiff import write_tiff
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+WRITERS = {
+    "AVIF": write_avif,
+    "BMP": write_bmp,
+    "GIF": write_gif,
+    "JPEG": write_jpeg,
+    "JPEG2000": write_jpeg2000,
+    "PNG": write_png,
+    "PPM": write_ppm,
+    "TGA": write_tga,
+    "TIFF": write_tiff,
+    "WEBP": write_webp,
+}
+
+DEFAULTS = Limits()
+
+#: MPO is a JPEG with more JPEGs behind it (previews, the other eye): the first one is the picture.
+NAMES = {"MPO": "JPEG"}
+
+
+def process(
+    source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
+) -> Picture:
+    """Write the grey picture of `source` to `draft`. Errors of writing pass unchanged; `name` is not needed."""
+    del name
+    encoded, picture = convert(source, limits=limits, checkpoint=checkpoint)
+    rest = encoded
+    while rest:
+        rest = rest[draft.write(rest) :]
+    return picture
+
+
+def convert(
+    source: BinaryIO, *, limits: Limits = DEFAULTS, checkpoint: Callable[[], None] = lambda: None
+) -> tuple[memoryview, Picture]:
+    """Return the grey picture of `source`, encoded in its own format, and what it is.
+
+    Raise `FileFault` where the picture is at fault; errors of reading `source` and of `checkpoint` pass unchanged.
+    """
+    reader = Reader(source, checkpoint)
+    try:
+        with _pillow(limits), opened(reader) as image:
+            bounds.check(image, reader, limits)
+            (width, height), name = image.size, NAMES.get(image.format or "", image.format or "")
+            encoded, mode, frames = WRITERS[name](image, reader)
+            return encoded, Picture(format=name, mode=mode, width=width, height=height, frames=frames)
+    finally:
+        reader.release()
+
+
+@contextmanager
+def _pillow(limits: Limits) -> Iterator[None]:
+    """Have Pillow refuse sizes beyond `limits`, say why it could not open, and warn nobody.
+
+    Both switches and the filter of warnings belong to the process, which a worker has to itself.
+    """
+    before = Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS
+    Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS = limits.max_pixels, True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            yield
+    finally:
+        Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS = before

@@ -1,0 +1,59 @@
+"""What a picture would take, told from its header before anything is decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from watcherd.model import Failure, FileFault
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
+
+    from watcherd.model import Limits
+    from watcherd.processors.grayscale.source import Reader
+
+#: Address space of a worker before its first picture: Python, Pillow and its libraries, in bytes.
+BASE = 64 << 20
+
+#: Bytes that Pillow stores for a pixel; every other mode takes 4. CMYK becomes grey by way of RGB.
+STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "CMYK": 8}
+
+#: Bytes for a pixel of the grey picture, stored and encoded without any gain.
+GREY, GREY_WITH_ALPHA, DEEP = 1 + 1, 4 + 2, {"I;16": 2 + 2, "I;16B": 2 + 2, "I;16L": 2 + 2, "I": 4 + 4, "F": 4 + 4}
+
+#: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. Measured
+#: as the address space of one conversion, at 16 to 100 megapixels.
+BESIDE = {"WEBP": 30, "AVIF": 32, "JPEG2000": 20, "GIF": 12, "PNG": 1}
+ANIMATED_PNG = 12
+PROGRESSIVE_JPEG = 6
+
+
+def check(image: ImageFile.ImageFile, reader: Reader, limits: Limits) -> None:
+    """Raise `FileFault` (too-large, memory) for what exceeds `limits`.
+
+    One frame is held at a time, whatever their number; what grows with the number is the encoded result alone.
+    """
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        what = f"has {width} x {height} = {width * height:,} pixels"
+        raise FileFault(Failure.TOO_LARGE, f"{what}; [image] max_pixels allows {limits.max_pixels:,}")
+    needed = BASE + width * height * per_pixel(image) + _read_whole(image, reader)
+    if needed > limits.memory:
+        what = f"needs about {needed >> 20:,} MiB of memory to decode {width} x {height} pixels"
+        raise FileFault(Failure.MEMORY, f"{what}; [image] memory allows {limits.memory >> 20:,} MiB")
+
+
+def per_pixel(image: ImageFile.ImageFile) -> int:
+    """Return the bytes for a pixel at the worst moment: the decoded picture, its grey one, and what lies beside."""
+    grey = GREY_WITH_ALPHA if image.has_transparency_data else DEEP.get(image.mode, GREY)
+    decoded = STORED.get(image.mode, 4)
+    if image.format in {"JPEG", "MPO"}:
+        decoded = 1 if image.mode == "RGB" else decoded  # of YCbCr only the luma is decoded
+        return decoded + grey + (PROGRESSIVE_JPEG if "progressive" in image.info else 1)
+    if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
+        return decoded + grey + ANIMATED_PNG
+    return decoded + grey + BESIDE.get(image.format or "", 0)
+
+
+def _read_whole(image: ImageFile.ImageFile, reader: Reader) -> int:
+    return reader.size * 5 // 4 if image.format in {"WEBP", "AVIF", "TIFF"} else 0

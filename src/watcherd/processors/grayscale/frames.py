@@ -1,0 +1,76 @@
+"""The frames of a picture, one in memory at a time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL import Image, ImageChops
+
+from watcherd.model import Failure, FileFault
+from watcherd.processors.grayscale.grey import grey
+from watcherd.processors.grayscale.source import decoding
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from PIL import ImageFile
+
+    from watcherd.processors.grayscale.source import Reader
+
+Box = tuple[int, int, int, int]
+DOT = (0, 0, 1, 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One composed frame in grey, and how long it shows, in milliseconds."""
+
+    picture: Image.Image
+    duration: float
+
+
+def frames(image: ImageFile.ImageFile, reader: Reader) -> Iterator[Frame]:
+    """Yield the frames of `image` in their order, each as its viewer would see it, disposal and blending done."""
+    number = 0
+    while reach(image, reader, number):
+        with decoding(reader):
+            image.load()
+            frame = Frame(grey(image), duration(image))
+        yield frame
+        number += 1
+
+
+def reach(image: ImageFile.ImageFile, reader: Reader, number: int) -> bool:
+    """Go to a frame, from the one before it; False where there is none."""
+    reader.checkpoint()
+    if number == image.tell():
+        return True
+    with decoding(reader):
+        try:
+            image.seek(number)
+        except EOFError:
+            _complete(image, reader)
+            return False
+    return True
+
+
+def _complete(image: ImageFile.ImageFile, reader: Reader) -> None:
+    # Pillow takes the end of the file for the end of the frames.
+    if reader.starved and image.format in {"GIF", "PNG"}:
+        raise FileFault(Failure.TRUNCATED, "ends before its last frame does")
+
+
+def duration(image: Image.Image) -> float:
+    """Return how long the frame shows, in milliseconds; 0 where the file does not say."""
+    shown = image.info.get("duration", 0)
+    return float(shown) if isinstance(shown, (int, float)) and 0 < shown < math.inf else 0.0
+
+
+def changed(before: Image.Image | None, after: Image.Image) -> Box:
+    """Return the smallest box outside of which `after` is `before`; never an empty one."""
+    whole = (0, 0, *after.size)
+    if before is None or before.size != after.size or before.mode not in {"L", "LA"}:
+        return whole
+    return ImageChops.difference(before, after).getbbox(alpha_only=False) or DOT

@@ -1,0 +1,103 @@
+"""GIF: each frame is encoded by Pillow, and set into a container of our own.
+
+Pillow's writer of several frames holds all of them, joins neighbours that are equal (two colours of one brightness
+become one frame), drops alpha, and chooses palettes; here every frame stays, and one palette of 256 greys serves all.
+
+The layout is that of the GIF89a specification: screen, palette, extensions, and for each frame a control block, a
+descriptor with its place on the screen, and the compressed pixels.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING
+
+from watcherd.model import Failure, FileFault
+from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
+from watcherd.processors.grayscale.source import encoding
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
+
+    from watcherd.processors.grayscale.frames import Frame
+    from watcherd.processors.grayscale.source import Reader
+
+PALETTE = bytes(level for level in range(256) for _ in "rgb")
+PREAMBLE = 13 + len(PALETTE)  # bytes before the first descriptor, in a file of one frame as Pillow writes it
+LARGEST = 0xFFFF
+KEEP, CLEAR = 1, 2  # what becomes of a frame when the next is shown
+NOTHING = 256  # no level: no pixel is transparent
+
+
+def write_gif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write all frames with their durations, the loop count and the comment; return also mode and frame count."""
+    target = io.BytesIO(bytes(PREAMBLE))
+    target.seek(0, io.SEEK_END)
+    before: Image.Image | None = None
+    count, mode, size = 0, "L", (0, 0)
+    for frame in frames(image, reader):
+        if before is None:
+            target.write(_loop(image.info.get("loop")) + _comment(image.info.get("comment")))
+        target.write(_frame(reader, before, frame))
+        before, mode = frame.picture, frame.picture.mode
+        size = max(size[0], before.width), max(size[1], before.height)
+        count += 1
+    target.write(b";")
+    target.seek(0)
+    target.write(struct.pack("<6sHHBBB", b"GIF89a", *size, 0xF7, 0, 0) + PALETTE)
+    return memoryview(target.getvalue()), mode, count
+
+
+def _frame(reader: Reader, before: Image.Image | None, frame: Frame) -> bytes:
+    """Return one frame: where it is opaque, cut to what changed; else whole, and cleared before the next."""
+    picture = frame.picture
+    if picture.mode == "L":
+        box, hole, disposal = changed(before, picture), NOTHING, KEEP
+        levels = picture
+    else:
+        levels, hole = _with_hole(picture)
+        box, disposal = picture.getchannel("A").getbbox() or DOT, CLEAR
+    hundredths = min(round(frame.duration / 10), LARGEST)
+    flags = disposal << 2 | (hole != NOTHING)
+    control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, flags, hundredths, hole % NOTHING, 0)
+    return control + _pixels(reader, levels.crop(box), box)
+
+
+def _pixels(reader: Reader, levels: Image.Image, box: Box) -> bytes:
+    """Return descriptor and compressed pixels, cut out of a file of one frame as Pillow writes it."""
+    if max(box) > LARGEST:
+        raise FileFault(Failure.UNSUPPORTED, f"is larger than a GIF can be: {levels.width} x {levels.height}")
+    alone = io.BytesIO()
+    with encoding(reader, "GIF", levels):
+        levels.save(alone, "GIF", optimize=False, interlace=0)
+    descriptor = struct.pack("<BHHHHB", 0x2C, box[0], box[1], levels.width, levels.height, 0)
+    return descriptor + alone.getvalue()[PREAMBLE + len(descriptor) : -1]
+
+
+def _with_hole(picture: Image.Image) -> tuple[Image.Image, int]:
+    """Return the grey levels with one of them standing for transparent, and which.
+
+    It is one that no opaque pixel has. Where all 256 are in use, the rarest gives way to its neighbour.
+    """
+    levels, alpha = picture.split()
+    opaque = alpha.point([0] * 128 + [255] * 128)
+    counts = levels.histogram(opaque)
+    hole = min(range(256), key=counts.__getitem__)
+    if counts[hole]:
+        levels = levels.point([*range(hole), hole - 1 if hole else 1, *range(hole + 1, 256)])
+    levels.paste(hole, mask=opaque.point([255] * 128 + [0] * 128))
+    return levels, hole
+
+
+def _loop(count: object) -> bytes:
+    if not isinstance(count, int):
+        return b""
+    return b"\x21\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<HB", min(count, LARGEST), 0)
+
+
+def _comment(comment: object) -> bytes:
+    if not isinstance(comment, bytes) or not comment:
+        return b""
+    blocks = (comment[start : start + 255] for start in range(0, len(comment), 255))
+    return b"\x21\xfe" + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"

@@ -1,0 +1,107 @@
+"""From a decoded picture to its grey one, and what of its description still holds then."""
+
+from __future__ import annotations
+
+import math
+import struct
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: One channel that is wider than a byte: grey already, and `convert("L")` would clip it.
+DEEP = frozenset({"I", "F", "I;16"})
+
+#: Dots per inch that every format can say.
+LARGEST = 0xFFFF
+
+
+def grey(image: Image.Image) -> Image.Image:
+    """Return the grey picture of one decoded frame: mode L, LA where there is transparency, or its own deep mode.
+
+    A deep picture (16 or 32 bits, or floats) has one channel and stays as it is. Pillow reads PNG and JPEG 2000
+    with colour *and* 16 bits as 8 bits; of those the grey picture has 8, too.
+    """
+    _disarm(image)
+    picture = _converted(image)
+    picture.info.clear()  # or a writer would take from it what no longer holds
+    return picture
+
+
+def _converted(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I;16"):
+        return image.convert("I;16")
+    if image.mode in DEEP:
+        return image.copy()
+    if image.mode in {"RGBa", "La"}:
+        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
+    if image.mode == "LAB":
+        image = image.convert("RGB")
+    return image.convert("LA" if image.has_transparency_data else "L")
+
+
+def described(image: Image.Image) -> dict[str, Any]:
+    """Return what all writers understand: EXIF, grey ICC profile, resolution, XMP; only what there is."""
+    info = image.info
+    known = {
+        "exif": exif_block(info),
+        "icc_profile": grey_profile(info),
+        "dpi": resolution(info),
+        "xmp": info.get("xmp"),
+    }
+    return {key: value for key, value in known.items() if value}
+
+
+def _disarm(image: Image.Image) -> None:
+    # A PNG's texts land in `info` under their own keys: one called "transparency" is no transparency.
+    key = image.info.get("transparency")
+    sound = isinstance(key, (int, bytes)) or (isinstance(key, tuple) and all(isinstance(part, int) for part in key))
+    if key is not None and not sound:
+        del image.info["transparency"]
+
+
+def grey_profile(info: Mapping[Any, Any]) -> bytes | None:
+    """Return the ICC profile where it describes grey: one for RGB or CMYK would make a grey picture invalid."""
+    profile = info.get("icc_profile")
+    return profile if isinstance(profile, bytes) and profile[16:20] == b"GRAY" else None
+
+
+def resolution(info: Mapping[Any, Any]) -> tuple[float, float] | None:
+    """Return (horizontal, vertical) dots per inch, where the file gives any that make sense."""
+    try:
+        across, down = (float(value) for value in info["dpi"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    sound = all(math.isfinite(value) and 0 < value <= LARGEST for value in (across, down))
+    return (across, down) if sound else None
+
+
+def exif_block(info: Mapping[Any, Any]) -> bytes | None:
+    """Return the EXIF block without its thumbnail, which is in colour; None where there is none, or it is damaged.
+
+    The bytes stay where they are, as maker notes point at each other by offset: only the link from the first
+    directory to the second, the thumbnail's, is cut.
+    """
+    block = info.get("exif")
+    if not isinstance(block, bytes) or not block:
+        return None
+    body = block.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
+    if order is None or not _readable(body):
+        return None
+    (start,) = struct.unpack_from(order + "L", body, 4)
+    (count,) = struct.unpack_from(order + "H", body, start)
+    link = start + 2 + 12 * count
+    return b"Exif\0\0" + body[:link] + bytes(len(body[link : link + 4])) + body[link + 4 :]
+
+
+def _readable(body: bytes) -> bool:
+    exif = Image.Exif()
+    try:
+        exif.load(body)
+        exif.tobytes()
+    except Exception:  # noqa: BLE001 (whatever a reader would trip over: the picture is worth more than its EXIF)
+        return False
+    return len(exif) > 0

@@ -1,0 +1,83 @@
+"""JPEG: the luma plane at its own quantisation, as it is stored or decoded."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+from PIL import Image
+
+from watcherd.processors.grayscale import lossless
+from watcherd.processors.grayscale.grey import described, grey
+from watcherd.processors.grayscale.source import decoding, save
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
+    from PIL.JpegImagePlugin import JpegImageFile
+
+    from watcherd.processors.grayscale.source import Reader
+
+#: Bytes that one segment can hold of each.
+ROOM = {"comment": 65_533, "exif": 65_533, "xmp": 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")}
+
+_DESCRIBING = {*range(0xE0, 0xF0), 0xFE}
+
+
+def write_jpeg(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write the luma plane at its own quantisation: as it is stored where that can be done, else decoded."""
+    opened = cast("JpegImageFile", image)
+    with decoding(reader):
+        options = _description(opened)
+        image.draft("L", image.size)
+    if (stored := _stored(opened, reader, options)) is not None:
+        return stored, "L", 1
+    return _decoded(opened, reader, options)
+
+
+def _description(image: JpegImageFile) -> dict[str, Any]:
+    options = described(image)
+    options["progressive"] = "progressive" in image.info
+    options["comment"] = image.info.get("comment")
+    for key, room in ROOM.items():
+        if len(options.get(key) or b"") > room:
+            del options[key]  # it came in several segments; the picture is worth more
+    return options
+
+
+def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> memoryview | None:
+    """Return the luma plane as it is stored; None where that cannot be done. Pillow writes what describes it."""
+    turbo = lossless.library()
+    if turbo is None or not _has_whole_luma(image):
+        return None
+    with decoding(reader):
+        luma = lossless.luma(turbo, reader.getvalue(), progressive=options["progressive"])
+    if luma is None:
+        return None
+    header = save(reader, Image.new("L", (1, 1)), "JPEG", **options)
+    return memoryview(b"".join((header[: _end_of_description(header)], luma[_end_of_description(luma) :])))
+
+
+def _has_whole_luma(image: JpegImageFile) -> bool:
+    """Whether its first component is a plane of the picture's own size."""
+    (_, across, down, _), *others = image.layer
+    return image.mode == "L" and all(across >= h and down >= v for _, h, v, _ in others)
+
+
+def _end_of_description(jpeg: bytes | memoryview) -> int:
+    """Return where the segments end that describe a picture: APPn and COM, ISO/IEC 10918-1, B.2.4."""
+    end = 2
+    while jpeg[end + 1] in _DESCRIBING:
+        end += 2 + int.from_bytes(jpeg[end + 2 : end + 4])
+    return end
+
+
+def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> tuple[memoryview, str, int]:
+    """Decode the luma plane alone, and encode it at its own quantisation.
+
+    RGB, CMYK and YCCK pictures have no luma plane of their own, or one that black has to be mixed into: they are
+    converted, and keep the quantisation of their first component.
+    """
+    with decoding(reader):
+        image.load()
+        picture = image if image.mode == "L" else grey(image)
+        tables = [image.quantization[image.layer[0][3]]]
+    return save(reader, picture, "JPEG", **options, qtables=tables), picture.mode, 1

@@ -1,0 +1,114 @@
+"""WebP and AVIF, still or moving: Pillow's writers take frames as they come, from what looks like one picture."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from PIL import Image
+
+from watcherd.processors.grayscale.frames import duration, reach
+from watcherd.processors.grayscale.grey import described, grey
+from watcherd.processors.grayscale.source import decoding, save
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
+
+    from watcherd.processors.grayscale.source import Reader
+
+#: For what was lossy before. Above what people choose for publishing, so that the second loss is not seen.
+#: The default method, 4 of 6, would take twice as long and save 4 to 9 per cent of the bytes.
+LOSSY_WEBP = {"quality": 90, "method": 2}
+AVIF_QUALITY = 85
+LOSSLESS_AVIF = 100
+AVIF_SPEED = 8  # of 10; the default, 6, takes three times as long for a few per cent of size
+SAMPLE = 128  # rows
+SLACK = 1.1  # what a sample and a faster encoder may be off
+
+
+def write_webp(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write losslessly where the source is lossless, and with all frames; also return mode and count.
+
+    Equal neighbours become one frame that shows as long as both: libwebp has it so.
+    """
+    lossless = _lossless_webp(reader)
+    film = Film(image, reader)
+    options = described(image) | ({"lossless": True, "quality": 75} if lossless else LOSSY_WEBP)
+    options["loop"] = image.info.get("loop", 0)
+    if "exif" in options:
+        options["exif"] = options["exif"].removeprefix(b"Exif\0\0")
+    return (
+        save(reader, film, "WEBP", save_all=True, exact=lossless, duration=film.durations, **options),
+        film.mode,
+        film.n_frames,
+    )
+
+
+def _lossless_webp(reader: Reader) -> bool:
+    """Walk the chunks to the first with pixels: `VP8L` is lossless, `VP8 ` is not; those of a frame lie within it."""
+    with decoding(reader):
+        at = 12
+        while head := _read_at(reader, at, 8):
+            name, length = head[:4], int.from_bytes(head[4:], "little")
+            if name in {b"VP8L", b"VP8 "}:
+                return name == b"VP8L"
+            at += 8 + (16 if name == b"ANMF" else length + length % 2)
+    return False
+
+
+def write_avif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write losslessly where that takes about the bytes of the source, and with all frames.
+
+    No header of an AVIF says that it is lossless; but a lossy one is never that large.
+    """
+    film = Film(image, reader)
+    options = described(image) | {"quality": AVIF_QUALITY, "speed": AVIF_SPEED, "duration": film.durations}
+    if _lossless_size(reader, film) * film.n_frames <= reader.size * SLACK:
+        options["quality"] = LOSSLESS_AVIF
+    return save(reader, film, "AVIF", save_all=True, **options), film.mode, film.n_frames
+
+
+def _lossless_size(reader: Reader, picture: Image.Image) -> int:
+    """Estimate from the rows in the middle how many bytes the picture takes losslessly."""
+    top = max(0, (picture.height - SAMPLE) // 2)
+    sample = picture.crop((0, top, picture.width, min(top + SAMPLE, picture.height)))
+    return (
+        len(save(reader, sample, "AVIF", quality=LOSSLESS_AVIF, speed=AVIF_SPEED)) * picture.height // sample.height
+    )
+
+
+def _read_at(reader: Reader, offset: int, size: int) -> bytes:
+    reader.seek(offset)
+    return reader.read(size)
+
+
+class Film(Image.Image):
+    """The grey frames as one picture of Pillow's that its writers seek in, holding one at a time.
+
+    `durations`, in milliseconds, fill as frames are read: the writers ask for one after they have had its frame.
+    """
+
+    def __init__(self, image: ImageFile.ImageFile, reader: Reader) -> None:
+        super().__init__()
+        self._source, self._reader = image, reader
+        self.n_frames = getattr(image, "n_frames", 1)
+        self.is_animated = self.n_frames > 1
+        self.durations = [0] * self.n_frames
+        self._at = -1
+        self.seek(0)
+
+    def seek(self, frame: int) -> None:
+        """Show a frame; EOFError beyond the last."""
+        if frame == self._at:
+            return
+        if not reach(self._source, self._reader, frame):
+            raise EOFError
+        with decoding(self._reader):
+            self._source.load()
+            picture = grey(self._source)
+        self.im, self._mode, self._size = picture.im, picture.mode, picture.size
+        self.durations[frame] = round(duration(self._source))
+        self._at = frame
+
+    def tell(self) -> int:
+        """Return the frame that is shown."""
+        return self._at

@@ -1,0 +1,84 @@
+"""The formats of one picture and little description: BMP, PPM, TGA, JPEG 2000."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from watcherd.processors.grayscale.grey import grey, resolution
+from watcherd.processors.grayscale.source import decoding, save
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageFile
+
+    from watcherd.processors.grayscale.source import Reader
+
+METRE = 39.3701  # inches
+HEADER = 14
+V4, BITFIELDS, SRGB = 108, 3, b"BGRs"
+COD = b"\xff\x52"  # JPEG 2000: the segment that names the wavelet
+SIZ = b"\xff\x51"  # its first segment
+HEAD = 1 << 16
+
+
+def load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
+    """Decode the one picture, in grey."""
+    reader.checkpoint()
+    with decoding(reader):
+        image.load()
+        return grey(image)
+
+
+def write_ppm(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write a PGM, of 16 bits where the source has them; of floats, a PFM."""
+    picture = load(image, reader)
+    return save(reader, picture, "PPM"), picture.mode, 1
+
+
+def write_tga(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write run lengths and the order of rows as the source has them."""
+    info = image.info.copy()
+    picture = load(image, reader)
+    options = {"rle": info.get("compression") == "tga_rle", "id_section": info.get("id_section", b"")}
+    return save(reader, picture, "TGA", orientation=info.get("orientation", -1), **options), picture.mode, 1
+
+
+def write_bmp(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write 8 bits; where there is transparency, 32 bits with their masks, as BMP knows no grey with alpha."""
+    picture = load(image, reader)
+    dpi = resolution(image.info)
+    if picture.mode == "LA":
+        return memoryview(_bmp_with_alpha(picture, dpi or (96, 96))), picture.mode, 1
+    return save(reader, picture, "BMP", **({"dpi": dpi} if dpi else {})), picture.mode, 1
+
+
+def _bmp_with_alpha(picture: Image.Image, dpi: tuple[float, float]) -> bytes:
+    pixels = picture.convert("RGBA").tobytes("raw", "BGRA", 0, -1)
+    start = HEADER + V4
+    file = struct.pack("<2sIII", b"BM", start + len(pixels), 0, start)
+    metres = (round(value * METRE) for value in dpi)
+    size = struct.pack("<IiiHHII", V4, *picture.size, 1, 32, BITFIELDS, len(pixels))
+    masks = struct.pack("<IIII4s", 0xFF0000, 0xFF00, 0xFF, 0xFF000000, SRGB)
+    return file + size + struct.pack("<iiII", *metres, 0, 0) + masks + bytes(48) + pixels
+
+
+def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write losslessly where the source's wavelet is reversible; else into no more bytes than the source has."""
+    comment = image.info.get("comment")
+    options: dict[str, object] = {"no_jp2": getattr(image, "codec", "jp2") == "j2k", "comment": comment}
+    if _irreversible(reader):
+        options |= {"irreversible": True, "quality_mode": "rates"}
+    picture = load(image, reader)
+    if "irreversible" in options:
+        raw = picture.width * picture.height * (1 if picture.mode == "L" else 2)
+        options["quality_layers"] = [max(1.0, raw / reader.size)]
+    return save(reader, picture, "JPEG2000", **options), picture.mode, 1
+
+
+def _irreversible(reader: Reader) -> bool:
+    """Look the wavelet up in the header: ISO/IEC 15444-1, A.6.1; the byte is the last of the fixed ten."""
+    with decoding(reader):
+        reader.seek(0)
+        head = reader.read(HEAD)
+        start = head.find(COD, head.find(SIZ))
+    return start >= 0 and head[start + 13 : start + 14] == b"\0"

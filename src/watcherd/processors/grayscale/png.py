@@ -1,0 +1,190 @@
+"""PNG and APNG: lossless, and as fast as the picture allows.
+
+Pillow's writer of several frames holds all of them and joins neighbours that are equal (two colours of one brightness
+become one frame); here each frame is encoded by itself, cut to what changed, and its chunks are set into one file.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from fractions import Fraction
+from typing import TYPE_CHECKING, cast
+
+from PIL import Image, PngImagePlugin
+
+from watcherd.model import Failure, FileFault
+from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
+from watcherd.processors.grayscale.grey import described, grey
+from watcherd.processors.grayscale.source import decoding, save
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from PIL import ImageFile
+
+    from watcherd.processors.grayscale.source import Reader
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+AFTER_IHDR = len(SIGNATURE) + 25
+GREYS = bytes(level for level in range(256) for _ in "rgb")
+HUFFMAN = {"compress_type": 2, "compress_level": 1}
+RLE = {"compress_type": 3, "compress_level": 1}
+DEFLATE = {"compress_type": 0, "compress_level": 6}
+SAMPLE, BAND = 64, 8  # rows
+WORTH = 1.05  # how much larger a file may be for being written several times as fast
+LONG_TEXT = 1024  # characters from which compressing pays
+LARGEST = 0xFFFF
+
+
+def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write losslessly, with the texts, the tone curve and the frames of the source; also return mode and count."""
+    if getattr(image, "n_frames", 1) > 1:
+        return _write_frames(image, reader)
+    with decoding(reader):
+        image.load()
+        if reader.starved:  # Pillow does not miss the chunks behind the pixels
+            raise FileFault(Failure.TRUNCATED, "ends before its last chunk does")
+        picture = grey(image)
+        options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
+    mode = picture.mode
+    return _encode(reader, picture, options), mode, 1
+
+
+def _options(image: Image.Image, texts: Mapping[str, str]) -> dict[str, object]:
+    options = described(image) | {"pnginfo": _chunks(image, texts)}
+    options.pop("xmp", None)  # it is one of the texts
+    key = image.info.get("transparency")
+    if image.mode == "I;16" and isinstance(key, int):
+        options["transparency"] = key  # with 16 bits there is no LA
+    return options
+
+
+def _chunks(image: Image.Image, texts: Mapping[str, str]) -> PngImagePlugin.PngInfo:
+    """Return what Pillow would not write by itself: texts, and how grey values become light."""
+    kept = PngImagePlugin.PngInfo()
+    for key, text in texts.items():
+        kept.add_text(key, text, zip=len(text) > LONG_TEXT)
+    if isinstance(gamma := image.info.get("gamma"), float):
+        kept.add(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
+    if isinstance(intent := image.info.get("srgb"), int):
+        kept.add(b"sRGB", bytes([intent]))
+    return kept
+
+
+def _encode(reader: Reader, picture: Image.Image, options: Mapping[str, object]) -> memoryview:
+    """Encode in the fastest way that a sample shows to be worth it."""
+    if picture.mode == "L":
+        thorough = len(save(reader, _sample(picture), "PNG", **DEFLATE))
+        if len(_unfiltered(reader, _sample(picture), {})) <= WORTH * thorough:
+            return _unfiltered(reader, picture, options)
+    return save(reader, picture, "PNG", **options, **deflation(reader, picture))
+
+
+def deflation(reader: Reader, picture: Image.Image) -> dict[str, int]:
+    """Choose run lengths over the search for repetitions where a sample shows that searching finds nothing.
+
+    On the fine noise of cameras that is several times as fast, and no larger.
+    """
+    sample = _sample(picture)
+    fast, thorough = (len(save(reader, sample, "PNG", **options)) for options in (RLE, DEFLATE))
+    return RLE if fast <= thorough * WORTH else DEFLATE
+
+
+def _sample(picture: Image.Image) -> Image.Image:
+    """Return rows from all over the picture, set one below the other."""
+    if picture.height <= SAMPLE:
+        return picture.copy()
+    sample = Image.new(picture.mode, (picture.width, SAMPLE))
+    for row in range(0, SAMPLE, BAND):
+        top = row * (picture.height - BAND) // (SAMPLE - BAND)
+        sample.paste(picture.crop((0, top, picture.width, top + BAND)), (0, row))
+    return sample
+
+
+def _unfiltered(reader: Reader, picture: Image.Image, options: Mapping[str, object]) -> memoryview:
+    """Encode a picture of mode L, which becomes one with a palette, without Pillow's choice of a filter for each row.
+
+    That choice takes longer than all the rest, and gains nothing where noise is coarse. Pillow leaves it out for
+    palettes alone, whose pixels are the same bytes: they are set behind a header that calls them grey.
+    """
+    head, _ = _split(save(reader, picture.crop(DOT), "PNG", **options))
+    picture.putpalette(GREYS)
+    indexed = save(reader, picture, "PNG", **HUFFMAN)
+    target = io.BytesIO()
+    target.write(SIGNATURE)
+    _chunk(target, b"IHDR", struct.pack(">IIBBBBB", *picture.size, 8, 0, 0, 0, 0))
+    target.write(head[AFTER_IHDR:])
+    target.write(indexed[len(_split(indexed)[0]) :])
+    return memoryview(target.getvalue())
+
+
+def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write an APNG: https://www.w3.org/TR/png-3/#apng-frame-based-animation."""
+    target = io.BytesIO()
+    hidden = bool(getattr(image, "default_image", False))  # a picture for viewers that show no animations
+    before: Image.Image | None = None
+    count, counted_at, sequence = 0, 0, 0
+    options: Mapping[str, int] = {}
+    for frame in frames(image, reader):
+        if before is None:
+            options = deflation(reader, frame.picture)
+            head, _ = _split(save(reader, frame.picture, "PNG", **options, **_options(image, _early_texts(image))))
+            target.write(head)
+            counted_at = target.tell()
+            _chunk(target, b"acTL", bytes(8))
+        box = changed(None if hidden and count == 1 else before, frame.picture)
+        _, pixels = _split(save(reader, frame.picture.crop(box), "PNG", **options))
+        if count or not hidden:
+            _chunk(target, b"fcTL", _control(sequence, box, frame.duration))
+            sequence += 1
+        if count:
+            _chunk(target, b"fdAT", struct.pack(">I", sequence) + pixels)
+            sequence += 1
+        else:
+            _chunk(target, b"IDAT", pixels)
+        before, count = frame.picture, count + 1
+    if before is None or count == hidden:
+        raise FileFault(Failure.CORRUPT, "claims to be animated, and has no frames")
+    _chunk(target, b"IEND", b"")
+    target.seek(counted_at)
+    _chunk(target, b"acTL", struct.pack(">II", count - hidden, _loops(image)))
+    return memoryview(target.getvalue()), before.mode, count
+
+
+def _early_texts(image: Image.Image) -> Mapping[str, str]:
+    """Return the texts before the first frame's pixels: those behind the last one are not waited for."""
+    stream = cast("PngImagePlugin.PngImageFile", image).png
+    return stream.im_text if stream else {}
+
+
+def _split(encoded: memoryview) -> tuple[bytes, bytes]:
+    """Return what a PNG has before its pixels, and the compressed pixels of all its IDAT chunks."""
+    head, pixels, at = len(encoded), [], len(SIGNATURE)
+    while at < len(encoded):
+        (length,) = struct.unpack_from(">I", encoded, at)
+        if bytes(encoded[at + 4 : at + 8]) == b"IDAT":
+            head = min(head, at)
+            pixels.append(encoded[at + 8 : at + 8 + length])
+        at += 12 + length
+    return bytes(encoded[:head]), b"".join(pixels)
+
+
+def _chunk(target: io.BytesIO, name: bytes, data: bytes) -> None:
+    target.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+
+
+def _control(sequence: int, box: Box, duration: float) -> bytes:
+    """Return a frame's place and time; it replaces what was there, and stays."""
+    left, top, right, bottom = box
+    seconds = Fraction(min(duration / 1000, LARGEST)).limit_denominator(LARGEST)
+    while seconds.numerator > LARGEST:
+        seconds = seconds.limit_denominator(max(1, seconds.denominator // 2))
+    times = seconds.numerator, seconds.denominator
+    return struct.pack(">IIIIIHHBB", sequence, right - left, bottom - top, left, top, *times, 0, 0)
+
+
+def _loops(image: Image.Image) -> int:
+    loops = image.info.get("loop")
+    return loops if isinstance(loops, int) else 0

@@ -1,0 +1,289 @@
+"""Between a stranger's file and Pillow: which format it is, and whose fault an error was.
+
+Pillow says `OSError` to a damaged picture and to a disk that cannot be read. Reading through a `Reader` tells the two
+apart, and also whether a decoder asked for more than there was: that is what makes a file truncated, not corrupt.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import warnings
+import zlib
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imports all that it has)
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    Image,
+    ImageFile,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    MpoImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TgaImagePlugin,
+    TiffImagePlugin,
+    UnidentifiedImageError,
+    WebPImagePlugin,
+)
+
+from watcherd.model import Failure, FileFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+#: How each format begins. TGA has no mark of its own: Pillow's checks of its header have to do, and it comes last.
+MARKS = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("WEBP", re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL)),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    ("JPEG2000", re.compile(rb"\xffO\xffQ|\0\0\0\x0cjP  \r\n\x87\n")),
+    ("AVIF", re.compile(rb"....ftyp(avi[fs]|(mif1|msf1)....(....)*avi[fs])", re.DOTALL)),
+    ("PPM", re.compile(rb"P[1-6f](\s+\d|\s*#)")),
+    ("TGA", re.compile(rb".[\0\1][\1\2\3\x09\x0a\x0b]", re.DOTALL)),
+)
+
+CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
+PREFIX = 64  # bytes that hold every mark
+BLOCK = ImageFile.MAXBLOCK  # what decoders read at once, whether or not there is as much
+
+#: All that Pillow has been seen to raise on damaged content.
+DAMAGE = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    SyntaxError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+)
+
+#: How Pillow words that a file is sound, and of a variety that it cannot read.
+_UNSUPPORTED = re.compile(
+    r"unsupported|not (yet )?support|cannot handle|unknown pixel mode|unknown data organi[sz]ation|cannot write mode"
+    r"|unable to determine J2K image mode|cannot find loader|no codec available",
+    re.IGNORECASE,
+)
+_MEMORY = re.compile(r"out of memory|WebPEncodingError: 1\.", re.IGNORECASE)
+_TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
+
+
+class Reader:
+    """A file as Pillow reads it: without a name or a descriptor, so that nothing maps it or reads around us.
+
+    `starved` turns true when a decoder asked for more than there is. `outside` holds the errors that are the file
+    system's or the caller's, and not the picture's: they pass unchanged, whatever Pillow makes of them.
+    """
+
+    def __init__(self, source: BinaryIO, checkpoint: Callable[[], None]) -> None:
+        self._buffer = io.BufferedReader(cast("io.RawIOBase", source), BLOCK)
+        self._checkpoint = checkpoint
+        self._whole: bytes | None = None
+        self.starved = False
+        self.outside: list[Exception] = []
+        self.size = self._buffer.seek(0, io.SEEK_END)
+        self._buffer.seek(0)
+
+    def read(self, size: int = -1) -> bytes:
+        """Read `size` bytes, or to the end. A GIF of a few megabytes is read 10,000 times: so no context here."""
+        try:
+            data = self._buffer.read(size)
+        except Exception as error:
+            self.outside.append(error)
+            raise
+        if len(data) < size and (not data or size < BLOCK):
+            self.starved = True
+        return data
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move to `offset`; ValueError where a damaged file leads to what no file can hold."""
+        start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.size}[whence]
+        if not 0 <= start + offset < 1 << 62:
+            raise ValueError("an offset leads out of the file")
+        with self._noted():
+            return self._buffer.seek(start + offset)
+
+    def tell(self) -> int:
+        """Return the position."""
+        return self._buffer.tell()
+
+    def getvalue(self) -> bytes:
+        """Return the whole file, read once: libtiff asks for it anew at each page."""
+        if self._whole is None:
+            self.seek(0)
+            self._whole = self.read()
+        return self._whole
+
+    def checkpoint(self) -> None:
+        """Let the caller end the work here."""
+        with self._noted():
+            self._checkpoint()
+
+    def pass_outside(self) -> None:
+        """Raise the error that came from outside, if there was one, in place of what was made of it."""
+        if self.outside:
+            raise self.outside[0] from None
+
+    def release(self) -> None:
+        """Let the caller's file go without closing it."""
+        self._buffer.detach()
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.outside.append(error)
+            raise
+
+
+def recognise(reader: Reader) -> str:
+    """Return Pillow's name of the format that the content begins as, whatever the file is called."""
+    prefix = reader.read(PREFIX)
+    reader.seek(0)
+    reader.starved = False
+    for name, mark in MARKS:
+        if mark.match(prefix):
+            return name
+    raise FileFault(Failure.NOT_IMAGE, _no_image(reader))
+
+
+def whole(reader: Reader, name: str) -> None:
+    """Raise `FileFault` where a container ends before it says: its library would only say that it cannot read it."""
+    promised = {"WEBP": _riff_end, "AVIF": _boxes_end, "JPEG2000": _boxes_end}.get(name, lambda _: 0)(reader)
+    reader.seek(0)
+    if promised > reader.size:
+        message = f"ends after {reader.size:,} bytes, and says that it has at least {promised:,}"
+        raise FileFault(Failure.TRUNCATED, message)
+
+
+def _riff_end(reader: Reader) -> int:
+    return 8 + int.from_bytes(reader.read(8)[4:], "little")
+
+
+def _boxes_end(reader: Reader) -> int:
+    """Walk the boxes of the top level: ISO/IEC 14496-12, 4.2. A bare JPEG 2000 codestream ends with its marker."""
+    if reader.read(2) == CODESTREAM:
+        reader.seek(-2, io.SEEK_END)
+        return reader.size + (reader.read(2) != END_OF_CODESTREAM)
+    end = 0
+    while end < reader.size:
+        reader.seek(end)
+        length, _, long = struct.unpack(">IIQ", reader.read(16).ljust(16, b"\0"))
+        length = {0: reader.size - end, 1: long}.get(length, length)
+        end += max(length, 8)
+    return end
+
+
+@contextmanager
+def opened(reader: Reader) -> Iterator[ImageFile.ImageFile]:
+    """Open the picture with the one decoder that its content asks for; pixels are not decoded yet."""
+    name = recognise(reader)
+    if name not in Image.OPEN or name not in Image.SAVE:
+        raise FileFault(Failure.UNSUPPORTED, f"{name} cannot be read and written by this build of Pillow")
+    with decoding(reader):
+        whole(reader, name)
+    with decoding(reader), warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            image = Image.open(cast("BinaryIO", reader), formats=(name,))
+        except UnidentifiedImageError as error:
+            raise _unopened(reader, name, _reason(name, said)) from error
+    with image:
+        yield image
+
+
+@contextmanager
+def decoding(reader: Reader) -> Iterator[None]:
+    """Turn what Pillow raises on damaged content into a `FileFault`; errors from outside the picture pass."""
+    try:
+        yield
+    except FileFault:
+        reader.pass_outside()
+        raise
+    except MemoryError as error:
+        raise _memory() from error
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise FileFault(Failure.TOO_LARGE, "has more pixels than [image] max_pixels allows") from error
+    except DAMAGE as error:
+        reader.pass_outside()
+        raise FileFault(_class_of(reader, str(error)), f"cannot be decoded: {_line(error)}") from error
+    reader.pass_outside()  # Pillow may have taken it for the end of the picture
+
+
+@contextmanager
+def encoding(reader: Reader, name: str, picture: Image.Image) -> Iterator[None]:
+    """Turn what an encoder refuses into a `FileFault`: a sound picture that its own format cannot hold when grey."""
+    try:
+        yield
+    except FileFault:
+        reader.pass_outside()
+        raise
+    except MemoryError as error:
+        raise _memory() from error
+    except (OSError, RuntimeError, ValueError, struct.error) as error:
+        reader.pass_outside()
+        if _MEMORY.search(str(error)):
+            raise _memory() from error
+        what = f"its grey picture ({picture.mode}, {picture.width} x {picture.height}) cannot be written as {name}"
+        raise FileFault(Failure.UNSUPPORTED, f"{what}: {_line(error)}") from error
+
+
+def save(reader: Reader, picture: Image.Image, name: str, **options: Any) -> memoryview:  # noqa: ANN401 (Pillow's own)
+    """Encode to memory: what can go wrong on a disk is for our own code to meet, not for an encoder's."""
+    target = io.BytesIO()
+    with encoding(reader, name, picture):
+        picture.save(target, name, **options)
+    return memoryview(target.getvalue())
+
+
+def _memory() -> FileFault:
+    return FileFault(Failure.MEMORY, "needs more memory than a worker has; raise [image] memory")
+
+
+def _unopened(reader: Reader, name: str, reason: str) -> FileFault:
+    if name == "TGA":  # nearly anything begins like one
+        return FileFault(Failure.NOT_IMAGE, _no_image(reader))
+    return FileFault(
+        _class_of(reader, reason), f"begins as {name} and cannot be opened: {reason or 'damaged header'}"
+    )
+
+
+def _reason(name: str, said: Iterable[warnings.WarningMessage]) -> str:
+    mark = f"{name} opening failed. "
+    messages = (str(warning.message) for warning in said)
+    return " ".join(message.removeprefix(mark) for message in messages if message.startswith(mark))
+
+
+def _class_of(reader: Reader, reason: str) -> Failure:
+    if _MEMORY.search(reason):
+        return Failure.MEMORY
+    if _TOO_LARGE.search(reason):
+        return Failure.TOO_LARGE
+    if reader.starved or _TRUNCATED.search(reason):
+        return Failure.TRUNCATED
+    if _UNSUPPORTED.search(reason):
+        return Failure.UNSUPPORTED
+    return Failure.CORRUPT
+
+
+def _no_image(reader: Reader) -> str:
+    return "is not an image of any supported format" if reader.size else "is empty, and not an image"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

@@ -1,0 +1,153 @@
+"""TIFF: page by page, each with its own compression, resolution and description."""
+
+from __future__ import annotations
+
+import io
+import struct
+from typing import TYPE_CHECKING, Any, cast
+
+from PIL import Image, TiffImagePlugin
+
+from watcherd.processors.grayscale.frames import reach
+from watcherd.processors.grayscale.grey import grey, grey_profile
+from watcherd.processors.grayscale.source import DAMAGE, decoding, encoding
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from PIL import ImageFile
+
+    from watcherd.processors.grayscale.source import Reader
+
+    Tags = TiffImagePlugin.ImageFileDirectory_v2
+
+#: Compressions that hold any grey picture, as they are; JPEG holds mode L. The rest (fax, log-luminance, WebP) holds
+#: none, and becomes Deflate, which loses nothing.
+LOSSLESS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd"})
+PREDICTED = frozenset({"tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"})
+JPEG_QUALITY = 90
+
+#: Tags that describe the picture to people or say where it is from, and hold whatever its colours are.
+KEPT = (254, 269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 700, 33432, 33723)
+DIRECTORIES = (34665, 34853)  # EXIF, GPS
+NESTED = frozenset({40965})  # interoperability
+PREDICTOR = 317
+HORIZONTAL = 2
+PROFILE = 34675
+DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
+
+
+class _Pages(TiffImagePlugin.AppendingTiffWriter):
+    """Pages one behind the other. `newFrame` finishes each, so there is nothing left to do at the end.
+
+    Pillow's own `close` looks for one more page, and the interpreter calls it once more when the writer is gone.
+    """
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+    """Write all pages; also return mode and count of pages.
+
+    A BigTIFF becomes a classic one: what a worker's memory holds has no need of its long offsets, and libtiff does
+    not write them through Pillow.
+
+    Pillow turns pages upright as it reads them, so that no page needs its tag of orientation any more.
+    """
+    target = io.BytesIO()
+    count, mode = 0, "L"
+    directories: dict[int, Mapping[int, Any]] = {}
+    with _Pages(target) as pages:
+        while reach(image, reader, count):
+            with decoding(reader):
+                tags = cast("TiffImagePlugin.TiffImageFile", image).tag_v2
+                _expect(tags, reader)
+                description, profile = _description(tags), grey_profile({"icc_profile": tags.get(PROFILE)})
+                if count == 0:
+                    directories = _directories(image)
+                    description.update(dict.fromkeys(directories, 0))
+                image.load()
+                picture = grey(image)
+            options = _compression(picture, tags, image.info.get("compression", "raw"), description)
+            with encoding(reader, "TIFF", picture):
+                picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
+                pages.newFrame()
+            count, mode = count + 1, picture.mode
+    _attach(target, directories)
+    return memoryview(target.getvalue()), mode, count
+
+
+def _expect(tags: Tags, reader: Reader) -> None:
+    """Note where strips or tiles reach beyond the end: libtiff fails there without saying why."""
+    for offsets, lengths in DATA:
+        pairs = zip(_numbers(tags.get(offsets)), _numbers(tags.get(lengths)), strict=False)
+        reader.starved |= any(offset + length > reader.size for offset, length in pairs)
+
+
+def _numbers(value: object) -> tuple[int, ...]:
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(number for number in values if isinstance(number, int))
+
+
+def _compression(picture: Image.Image, tags: Tags, name: str, description: Tags) -> dict[str, Any]:
+    if name == "jpeg" and picture.mode == "L":
+        return {"compression": name, "quality": JPEG_QUALITY}
+    if name not in LOSSLESS:
+        name = "tiff_adobe_deflate"
+    if name in PREDICTED and picture.mode != "F" and tags.get(PREDICTOR) == HORIZONTAL:
+        description[PREDICTOR] = HORIZONTAL
+    return {"compression": name}
+
+
+def _description(tags: Tags) -> Tags:
+    """Return what the page says of itself and can be written again; nothing where that is damaged."""
+    kept = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag in KEPT:
+        if tag in tags:
+            kept[tag] = tags[tag]
+            kept.tagtype[tag] = tags.tagtype[tag]
+    return kept if _writable(kept) else TiffImagePlugin.ImageFileDirectory_v2()
+
+
+def _writable(tags: Tags) -> bool:
+    try:
+        Image.new("L", (1, 1)).save(io.BytesIO(), "TIFF", tiffinfo=tags)
+    except DAMAGE:
+        return False
+    return True
+
+
+def _directories(image: Image.Image) -> dict[int, Mapping[int, Any]]:
+    """Return the directories that hang on the page, EXIF and GPS; without those inside them."""
+    try:
+        found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES}
+        plain = {tag: {key: value for key, value in found[tag].items() if key not in NESTED} for tag in found}
+        return {tag: values for tag, values in plain.items() if values and _block(values, 0)}
+    except DAMAGE:
+        return {}
+
+
+def _block(values: Mapping[int, Any], offset: int) -> bytes:
+    directory = TiffImagePlugin.ImageFileDirectory_v2(group=DIRECTORIES[0])
+    for tag, value in values.items():
+        directory[tag] = value
+    return directory.tobytes(offset)
+
+
+def _attach(target: io.BytesIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
+    """Append the directories, and point the first page's entries at them, which were written as 0.
+
+    libtiff cannot write a directory that hangs on another through Pillow.
+    """
+    content = target.getvalue()
+    (page,) = struct.unpack_from("<L", content, 4)
+    (count,) = struct.unpack_from("<H", content, page)
+    entries = range(page + 2, page + 2 + 12 * count, 12)
+    places = {struct.unpack_from("<H", content, entry)[0]: entry + 8 for entry in entries}
+    for tag, values in directories.items():
+        if tag in places:
+            offset = target.seek(0, io.SEEK_END)
+            target.write(_block(values, offset))
+            target.seek(places[tag])
+            target.write(struct.pack("<L", offset))

@@ -1,0 +1,245 @@
+"""Whose fault it is: every damaged picture is a `FileFault` of the right class, and nothing else is."""
+
+import errno
+import struct
+import zlib
+from io import BytesIO, RawIOBase
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from watcherd.model import Failure, FileFault, Limits
+from watcherd.processors.grayscale import convert, process
+
+
+def noise(size=(36, 28)):
+    return Image.merge("RGB", [Image.effect_noise(size, 60) for _ in "rgb"])
+
+
+def encoded(name, *, frames=1, mode="RGB", **options):
+    file = BytesIO()
+    more = {"save_all": True, "append_images": [noise() for _ in range(frames - 1)]} if frames > 1 else {}
+    noise().convert(mode).save(file, name, **more, **options)
+    return file.getvalue()
+
+
+SOUND = {
+    "jpeg": encoded("JPEG"),
+    "progressive": encoded("JPEG", progressive=True),
+    "png": encoded("PNG"),
+    "palette": encoded("PNG", mode="P", transparency=3),
+    "apng": encoded("PNG", frames=3, duration=50),
+    "gif": encoded("GIF"),
+    "moving gif": encoded("GIF", frames=3, duration=50),
+    "webp": encoded("WEBP"),
+    "lossless webp": encoded("WEBP", lossless=True),
+    "moving webp": encoded("WEBP", frames=3, duration=50),
+    "tiff": encoded("TIFF"),
+    "lzw tiff": encoded("TIFF", compression="tiff_lzw"),
+    "pages": encoded("TIFF", frames=3, compression="tiff_adobe_deflate"),
+    "bmp": encoded("BMP"),
+    "ppm": encoded("PPM"),
+    "tga": encoded("TGA", rle=True),
+    "jp2": encoded("JPEG2000"),
+    "j2k": encoded("JPEG2000", no_jp2=True),
+    "avif": encoded("AVIF"),
+    "moving avif": encoded("AVIF", frames=2, duration=50),
+}
+
+#: Bytes at the end that hold no part of the picture: checksums, footers, padding.
+SPARE = {
+    "png": 4,
+    "palette": 4,
+    "apng": 4,
+    "tga": 26,
+    "pages": 32,
+    "tiff": 16,
+    "lzw tiff": 16,
+    "jpeg": 2,
+    "progressive": 2,
+}
+
+
+def failure_of(data, **limits):
+    with pytest.raises(FileFault) as raised:
+        convert(BytesIO(data), limits=Limits(**limits))
+    assert "\n" not in str(raised.value)
+    return raised.value.failure
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_a_picture_that_ends_too_early_is_truncated_wherever_it_ends(kind):
+    data = SOUND[kind]
+    end = len(data) - SPARE.get(kind, 0)
+    for cut in sorted({*range(64, end, max(1, end // 24)), end - 1}):
+        assert failure_of(data[:cut]) is Failure.TRUNCATED, cut
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_the_first_bytes_of_a_picture_are_no_picture_or_a_truncated_one(kind):
+    for cut in range(64):
+        assert failure_of(SOUND[kind][:cut]) in {Failure.NOT_IMAGE, Failure.TRUNCATED}, cut
+
+
+@pytest.mark.parametrize("kind", SOUND)
+@settings(max_examples=40, deadline=None)
+@given(
+    changes=st.lists(
+        st.tuples(st.one_of(st.integers(0, 80), st.integers(0, 1 << 16)), st.integers(0, 255)), min_size=1, max_size=8
+    )
+)
+def test_damage_anywhere_is_a_fault_of_the_file_or_does_no_harm(kind, changes):
+    data = bytearray(SOUND[kind])
+    for place, value in changes:
+        data[place % len(data)] = value
+    try:
+        _, said = convert(BytesIO(data), limits=Limits(max_pixels=1 << 20))
+    except FileFault as fault:
+        assert fault.failure in Failure  # noqa: PT017 (both ends are right; what is not, is any other exception)
+    else:
+        assert said.width * said.height <= 1 << 20
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\0",
+        b"hello, world\n",
+        b"BM is how this text begins",
+        b"P5 is another",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n",
+        bytes(500),
+    ],
+)
+def test_what_no_allowed_format_recognises_is_not_an_image(data):
+    assert failure_of(data) is Failure.NOT_IMAGE
+
+
+@pytest.mark.parametrize("kind", ["png", "gif", "lossless webp", "lzw tiff"])
+def test_noise_in_the_middle_is_corrupt(kind):
+    data = bytearray(SOUND[kind])
+    middle = len(data) // 2
+    data[middle : middle + 200] = b"\xff\xfe" * 100
+    assert failure_of(data) in {Failure.CORRUPT, Failure.TRUNCATED}
+
+
+def test_a_jpeg_of_twelve_bits_is_unsupported():
+    data = SOUND["jpeg"]
+    at = data.index(b"\xff\xc0") + 4
+    assert failure_of(data[:at] + b"\x0c" + data[at + 1 :]) is Failure.UNSUPPORTED
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_more_pixels_than_allowed_are_too_large(kind):
+    assert failure_of(SOUND[kind], max_pixels=36 * 28 - 1) is Failure.TOO_LARGE
+    assert convert(BytesIO(SOUND[kind]), limits=Limits(max_pixels=36 * 28))
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_more_memory_than_allowed_is_refused_from_the_header(kind):
+    assert failure_of(SOUND[kind], memory=64 << 20) is Failure.MEMORY
+
+
+def bomb(name, where, fmt):
+    """Return a sound picture whose header claims to be immense."""
+    data = bytearray(SOUND[name])
+    struct.pack_into(fmt, data, data.index(where) + len(where), 40_000, 40_000)
+    return data
+
+
+@pytest.mark.parametrize(
+    ("name", "where", "fmt"),
+    [
+        ("jpeg", b"\xff\xc0\0\x11\x08", ">HH"),
+        ("gif", SOUND["gif"][:6], "<HH"),
+        ("bmp", b"\x28\0\0\0", "<ii"),
+        ("jp2", b"ihdr", ">II"),
+    ],
+)
+def test_a_claim_of_immense_size_is_too_large(name, where, fmt):
+    assert failure_of(bomb(name, where, fmt)) is Failure.TOO_LARGE
+
+
+def test_a_png_that_claims_an_immense_size_is_too_large():
+    data = bytearray(SOUND["png"])
+    struct.pack_into(">II", data, 16, 200_000, 200_000)
+    struct.pack_into(">I", data, 29, zlib.crc32(data[12:29]))
+    assert failure_of(data) is Failure.TOO_LARGE
+
+
+def test_a_text_that_unpacks_beyond_measure_is_too_large():
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("bomb", "0" * (2 << 20), zip=True)
+    assert failure_of(encoded("PNG", pnginfo=chunks)) is Failure.TOO_LARGE
+
+
+def test_a_picture_of_no_size_is_a_fault():
+    data = bytearray(SOUND["bmp"])
+    struct.pack_into("<ii", data, 18, 0, 0)
+    assert failure_of(data) in {Failure.CORRUPT, Failure.NOT_IMAGE}
+
+
+def test_pages_that_lead_back_to_the_first_end_there():
+    data = bytearray(SOUND["tiff"])
+    page = int.from_bytes(data[4:8], "little")
+    count = int.from_bytes(data[page : page + 2], "little")
+    struct.pack_into("<I", data, page + 2 + 12 * count, page)
+    assert convert(BytesIO(data))[1].frames == 1
+
+
+class Disk(RawIOBase):
+    """A file that a disk stops giving, or taking, after so many bytes."""
+
+    def __init__(self, data=b"", limit=1 << 30):
+        self._file, self._limit = BytesIO(data), limit
+
+    def readable(self):  # noqa: D102 (as every file's)
+        return True
+
+    def seekable(self):  # noqa: D102 (as every file's)
+        return True
+
+    def seek(self, offset, whence=0):  # noqa: D102 (as every file's)
+        return self._file.seek(offset, whence)
+
+    def readinto(self, buffer):  # noqa: D102 (as every file's)
+        if self._file.tell() >= self._limit:
+            raise OSError(errno.EIO, "Input/output error")
+        return self._file.readinto(memoryview(buffer)[: self._limit - self._file.tell()])
+
+    def write(self, data):  # noqa: D102 (as every file's)
+        if self._file.tell() >= self._limit:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return self._file.write(data[:1000])
+
+
+@pytest.mark.parametrize("kind", SOUND)
+def test_a_disk_that_cannot_be_read_is_no_fault_of_the_file(kind):
+    with pytest.raises(OSError, match="Input/output error") as raised:
+        convert(Disk(SOUND[kind], limit=len(SOUND[kind]) // 2))
+    assert raised.value.errno == errno.EIO
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_file():
+    with pytest.raises(OSError, match="No space left") as raised:
+        process(BytesIO(SOUND["tiff"]), Disk(limit=700), name="", limits=Limits(), checkpoint=lambda: None)
+    assert raised.value.errno == errno.ENOSPC
+
+
+def test_a_draft_that_takes_little_at_a_time_gets_all():
+    draft = Disk()
+    said = process(BytesIO(SOUND["png"]), draft, name="a.png", limits=Limits(), checkpoint=lambda: None)
+    draft.seek(0)
+    with Image.open(draft) as seen:
+        assert (seen.size, seen.mode, seen.format) == ((said.width, said.height), said.mode, said.format)
+        seen.load()
+
+
+def test_the_callers_file_and_pillow_are_left_as_they_were():
+    source, before = BytesIO(SOUND["png"]), (Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS)
+    convert(source)
+    assert not source.closed
+    assert before == (Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS)

@@ -1,0 +1,122 @@
+"""Pictures of several frames: each one, as it is seen, for as long as it shows."""
+
+from io import BytesIO
+
+import pytest
+from PIL import Image, ImageChops, ImageDraw, ImageSequence
+
+from watcherd.processors.grayscale import convert
+
+DURATIONS = [50, 100, 150, 200, 250]
+
+
+def frames(*, transparent):
+    """Return a disc that moves and changes its colour."""
+    shots = []
+    for step in range(len(DURATIONS)):
+        shot = Image.new("RGBA", (40, 30), (200, 30, 60, 0 if transparent else 255))
+        colour = (40 * step, 90, 255 - 30 * step, 255)
+        ImageDraw.Draw(shot).ellipse((step * 5, 5, step * 5 + 12, 20), fill=colour)
+        shots.append(shot if transparent else shot.convert("RGB"))
+    return shots
+
+
+def moving(name, shots, **options):
+    file = BytesIO()
+    options = {"duration": DURATIONS, "loop": 3} | options
+    shots[0].save(file, name, save_all=True, append_images=shots[1:], **options)
+    return file.getvalue()
+
+
+def film(data, mode):
+    """Return every frame as seen: grey blended onto black, alpha, and duration."""
+    seen = []
+    with Image.open(BytesIO(data)) as image:
+        for frame in ImageSequence.Iterator(image):
+            shot = frame.convert(mode)
+            alpha = shot.getchannel("A") if mode == "LA" else Image.new("L", shot.size, 255)
+            grey = ImageChops.multiply(shot.getchannel("L"), alpha)
+            seen.append((grey.tobytes(), alpha.tobytes(), frame.info.get("duration")))
+    return seen
+
+
+CASES = [
+    *((name, clear, {"disposal": kind}) for name in ("GIF", "PNG") for clear in (False, True) for kind in (0, 1, 2)),
+    *(("WEBP", clear, {"lossless": True}) for clear in (False, True)),
+    *(("TIFF", clear, {"compression": "tiff_lzw"}) for clear in (False, True)),
+]
+
+
+@pytest.mark.parametrize(("name", "transparent", "options"), CASES)
+def test_every_frame_is_the_grey_of_what_is_seen(name, transparent, options):
+    data = moving(name, frames(transparent=transparent), **options)
+    result, said = convert(BytesIO(data))
+    assert said.frames == len(DURATIONS)
+    assert film(result, said.mode) == film(data, said.mode)
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP"])
+def test_loops_are_counted_as_before(name):
+    with Image.open(BytesIO(convert(BytesIO(moving(name, frames(transparent=False))))[0])) as seen:
+        assert seen.info["loop"] == 3
+
+
+def test_a_moving_avif_keeps_frames_and_durations():
+    result, said = convert(BytesIO(moving("AVIF", frames(transparent=True))))
+    assert said.frames == 5
+    assert [duration for _, _, duration in film(result, "LA")] == DURATIONS
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG"])
+def test_two_colours_of_one_brightness_stay_two_frames(name):
+    red, green = (Image.new("RGB", (8, 8), colour) for colour in ((255, 0, 0), (0, 129, 5)))
+    assert red.convert("L").tobytes() == green.convert("L").tobytes()
+    result, _ = convert(BytesIO(moving(name, [red, green], duration=[70, 90])))
+    assert [duration for _, _, duration in film(result, "L")] == [70, 90]
+
+
+def test_a_change_of_grey_under_an_even_alpha_is_seen():
+    shots = [Image.new("RGBA", (8, 8), (level, level, level, 128)) for level in (10, 200)]
+    data = moving("PNG", shots, duration=[70, 90])
+    assert film(convert(BytesIO(data))[0], "LA") == film(data, "LA")
+
+
+def test_a_png_keeps_the_picture_for_viewers_without_animation():
+    shots = frames(transparent=False)
+    data = moving("PNG", shots, default_image=True, duration=DURATIONS[1:])
+    result, said = convert(BytesIO(data))
+    with Image.open(BytesIO(result)) as seen:
+        assert (seen.default_image, seen.n_frames, said.frames) == (True, 5, 5)
+        assert seen.convert("L").tobytes() == shots[0].convert("L").tobytes()
+
+
+def test_each_page_keeps_its_own_compression_size_and_resolution():
+    file = BytesIO()
+    shots = Image.effect_noise((30, 20), 50), Image.effect_noise((50, 40), 50).convert("RGB")
+    shots[0].encoderinfo = {"compression": "packbits", "dpi": (100, 100)}
+    shots[1].encoderinfo = {"compression": "tiff_lzw", "dpi": (300, 200)}
+    shots[0].save(file, "TIFF", save_all=True, append_images=[shots[1]])
+    result, said = convert(file)
+    assert (said.width, said.height, said.frames) == (30, 20, 2)
+    with Image.open(BytesIO(result)) as seen:
+        pages = [(page.size, page.info["compression"], page.info["dpi"]) for page in ImageSequence.Iterator(seen)]
+    assert pages == [((30, 20), "packbits", (100, 100)), ((50, 40), "tiff_lzw", (300, 200))]
+
+
+@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "TIFF"])
+def test_the_caller_may_end_the_work_at_every_frame(name):
+    calls = iter(range(3))
+
+    def checkpoint():
+        if next(calls, None) is None:
+            raise TimeoutError
+
+    with pytest.raises(TimeoutError):
+        convert(BytesIO(moving(name, frames(transparent=False))), checkpoint=checkpoint)
+
+
+def test_a_gif_of_many_frames_holds_one_at_a_time():
+    many = Image.new("L", (2, 2)), *(Image.new("L", (2, 2), index % 256) for index in range(1, 600))
+    result, said = convert(BytesIO(moving("GIF", list(many), duration=10)))
+    assert said.frames == 600
+    assert len(result) < 600 * 60

@@ -1,0 +1,191 @@
+"""What a grey picture keeps of its source's description, and what no longer holds."""
+
+from io import BytesIO
+
+import pytest
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+from watcherd.processors.grayscale import convert
+
+XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+GRAY = SRGB[:16] + b"GRAY" + SRGB[20:]
+DESCRIBED = ["JPEG", "PNG", "WEBP", "AVIF"]
+
+
+def exif(**more):
+    block = Image.Exif()
+    block[ExifTags.Base.Make] = "a maker"
+    block[ExifTags.Base.Orientation] = 6
+    block.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] = "2020:01:02 03:04:05"
+    block.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] = "N"
+    for name, value in more.items():
+        block[ExifTags.Base[name]] = value
+    return block
+
+
+def grey_of(name, *, mode="RGB", **options):
+    """Return the result for a picture of that description, opened and loaded."""
+    file = BytesIO()
+    Image.effect_noise((40, 30), 60).convert(mode).save(file, name, **options)
+    return reopened(file.getvalue())
+
+
+def reopened(data):
+    seen = Image.open(BytesIO(convert(BytesIO(data))[0]))
+    seen.load()
+    return seen
+
+
+@pytest.mark.parametrize("name", DESCRIBED)
+def test_exif_survives_with_its_orientation(name):
+    block = grey_of(name, exif=exif()).getexif()
+    assert (block[ExifTags.Base.Make], block[ExifTags.Base.Orientation]) == ("a maker", 6)
+    assert block.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "2020:01:02 03:04:05"
+    assert block.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_tiff_keeps_exif_beside_any_compression(compression):
+    block = exif(Orientation=1)
+    for tag in (ExifTags.IFD.Exif, ExifTags.IFD.GPSInfo):
+        block[tag] = 0
+    file = BytesIO()
+    Image.effect_noise((40, 30), 60).save(file, "TIFF", exif=block)
+    with Image.open(file) as uncompressed:
+        assert uncompressed.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    data = bytearray(file.getvalue())
+    seen = reopened(data if compression == "raw" else compressed(data, compression)).getexif()
+    assert seen[ExifTags.Base.Make] == "a maker"
+    assert seen.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.DateTimeOriginal] == "2020:01:02 03:04:05"
+    assert seen.get_ifd(ExifTags.IFD.GPSInfo)[ExifTags.GPS.GPSLatitudeRef] == "N"
+
+
+def compressed(data, compression):
+    """Point the directories of one TIFF out of another that is compressed, as other programs write it."""
+    file = BytesIO()
+    with Image.open(BytesIO(data)) as source:
+        exif_at, gps_at = source.tag_v2[ExifTags.IFD.Exif], source.tag_v2[ExifTags.IFD.GPSInfo]
+        tags = {ExifTags.Base.Make: "a maker", ExifTags.IFD.Exif: 1, ExifTags.IFD.GPSInfo: 2}
+        info = source.tag_v2.__class__()
+        for tag, value in tags.items():
+            info[tag] = value
+        source.load()
+        plain = Image.frombytes("L", source.size, source.tobytes())
+        plain.save(file, "TIFF", compression=compression, tiffinfo=info)
+    out = bytearray(file.getvalue())
+    return _directories_moved(out, data, {ExifTags.IFD.Exif: exif_at, ExifTags.IFD.GPSInfo: gps_at})
+
+
+def _directories_moved(out, data, places):
+    # Offsets inside a directory are absolute: with the other file behind padding to one multiple, they are shifted.
+    shift = len(out) + len(out) % 2
+    out += bytes(shift - len(out)) + data
+    page = int.from_bytes(out[4:8], "little")
+    for index in range(int.from_bytes(out[page : page + 2], "little")):
+        at = page + 2 + 12 * index
+        tag = int.from_bytes(out[at : at + 2], "little")
+        if tag in places:
+            out[at + 8 : at + 12] = (places[tag] + shift).to_bytes(4, "little")
+    for place in places.values():
+        _entries_shifted(out, place + shift, shift)
+    return out
+
+
+def _entries_shifted(out, page, shift):
+    sizes = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 7: 1}
+    for index in range(int.from_bytes(out[page : page + 2], "little")):
+        at = page + 2 + 12 * index
+        kind, count = int.from_bytes(out[at + 2 : at + 4], "little"), int.from_bytes(out[at + 4 : at + 8], "little")
+        if sizes[kind] * count > 4:
+            offset = int.from_bytes(out[at + 8 : at + 12], "little") + shift
+            out[at + 8 : at + 12] = offset.to_bytes(4, "little")
+
+
+def test_a_tiff_keeps_what_it_says_of_itself_and_stands_upright():
+    file = BytesIO()
+    tags = {270: "a description", 305: "a program", 315: "an artist", 700: XMP, 274: 6}
+    Image.effect_noise((40, 30), 60).save(file, "TIFF", tiffinfo=tags, compression="tiff_lzw")
+    seen = reopened(file.getvalue())
+    assert [seen.tag_v2[tag] for tag in (270, 305, 315, 700)] == ["a description", "a program", "an artist", XMP]
+    assert (seen.size, 274 in seen.tag_v2) == ((30, 40), False)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "BMP"])
+def test_the_resolution_survives(name):
+    assert [round(value) for value in grey_of(name, dpi=(300, 150)).info["dpi"]] == [300, 150]
+
+
+def test_a_resolution_that_makes_no_sense_is_left_out():
+    chunk = PngImagePlugin.PngInfo()
+    chunk.add_text("dpi", "as fine as you like")
+    assert "dpi" not in grey_of("PNG", pnginfo=chunk).info or grey_of("PNG", pnginfo=chunk).text
+
+
+@pytest.mark.parametrize("name", [*DESCRIBED, "TIFF"])
+def test_a_profile_for_colours_is_dropped(name):
+    assert not grey_of(name, icc_profile=SRGB).info.get("icc_profile")
+
+
+@pytest.mark.parametrize("name", [*DESCRIBED, "TIFF"])
+def test_a_profile_for_grey_is_kept(name):
+    assert grey_of(name, mode="L", icc_profile=GRAY).info["icc_profile"] == GRAY
+
+
+@pytest.mark.parametrize("name", ["JPEG", "WEBP", "AVIF"])
+def test_xmp_survives(name):
+    assert grey_of(name, xmp=XMP).info["xmp"] == XMP
+
+
+@pytest.mark.parametrize("name", ["JPEG", "GIF", "JPEG2000"])
+def test_the_comment_survives(name):
+    assert grey_of(name, comment=b"a comment").info["comment"] == b"a comment"
+
+
+def test_the_comment_of_a_cmyk_jpeg_survives():
+    assert grey_of("JPEG", mode="CMYK", comment=b"a comment").info["comment"] == b"a comment"
+
+
+def test_a_png_keeps_its_texts_and_its_tone_curve():
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Title", "a title")
+    chunks.add_itxt("Note", "naïve ☃", lang="en")
+    chunks.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    chunks.add(b"gAMA", (45455).to_bytes(4, "big"))
+    chunks.add(b"sRGB", b"\1")
+    seen = grey_of("PNG", pnginfo=chunks)
+    assert (seen.text["Title"], seen.text["Note"], seen.text["Note"].lang) == ("a title", "naïve ☃", "en")
+    assert (seen.info["xmp"], seen.info["gamma"], seen.info["srgb"]) == (XMP, 0.45455, 1)
+
+
+@pytest.mark.parametrize("key", ["transparency", "duration", "loop", "icc_profile", "exif", "gamma", "srgb"])
+def test_a_text_of_a_png_is_never_taken_for_more_than_a_text(key):
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(key, "trust me")
+    seen = grey_of("PNG", pnginfo=chunks)
+    assert (seen.mode, seen.text[key]) == ("L", "trust me")
+
+
+@pytest.mark.parametrize(
+    "damage", [b"Exif\0\0garbage", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0MM\0*\0\0\0\x08\xff\xff"]
+)
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+def test_damaged_exif_is_dropped_and_the_picture_kept(name, damage):
+    assert not grey_of(name, exif=damage).getexif()
+
+
+def test_the_thumbnail_which_is_in_colour_is_cut_off():
+    block = exif().tobytes()
+    first = 6 + 8  # of the block: its mark, then the header
+    count = int.from_bytes(block[first : first + 2], "big" if block[6:8] == b"MM" else "little")
+    link = first + 2 + 12 * count
+    order = "big" if block[6:8] == b"MM" else "little"
+    thumbnail = (0).to_bytes(2, order) + bytes(4)
+    linked = block[:link] + (len(block) - 6).to_bytes(4, order) + block[link + 4 :] + thumbnail
+    kept = grey_of("JPEG", exif=linked).info["exif"]
+    assert kept == linked[:link] + bytes(4) + linked[link + 4 :]
+
+
+def test_a_tga_keeps_its_order_of_rows_and_its_name():
+    seen = grey_of("TGA", orientation=1, id_section=b"a name")
+    assert (seen.info["orientation"], seen.info["id_section"]) == (1, b"a name")

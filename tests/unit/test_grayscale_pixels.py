@@ -1,0 +1,197 @@
+"""What becomes of pixels: for every lossless format and mode exactly what Pillow's `convert` gives."""
+
+from io import BytesIO
+
+import pytest
+from PIL import Image, ImageChops, ImageStat
+
+from watcherd.processors.grayscale import convert
+
+SIZE = (61, 43)
+
+
+def band(angle):
+    """Return one band of smooth values, another for each angle."""
+    return Image.radial_gradient("L").resize((90, 90)).rotate(angle, expand=False).crop((0, 0, *SIZE))
+
+
+def colours():
+    return Image.merge("RGB", [band(0), band(35), band(70).point(lambda value: 255 - value)])
+
+
+def deep():
+    picture = Image.new("I;16", SIZE)
+    picture.putdata([index * 25 % 65536 for index in range(SIZE[0] * SIZE[1])])
+    return picture
+
+
+def picture(mode):
+    if mode == "I;16":
+        return deep()
+    if mode == "I":
+        return deep().convert("I")
+    if mode == "F":
+        return band(0).convert("F")
+    if mode == "P":
+        return colours().quantize(50)
+    if mode in {"RGBA", "LA"}:
+        seen = colours()
+        seen.putalpha(band(110))
+        return seen.convert(mode)
+    return colours().convert(mode)
+
+
+def encoded(seen, name, **options):
+    file = BytesIO()
+    seen.save(file, name, **options)
+    return file.getvalue()
+
+
+def decoded(data):
+    seen = Image.open(BytesIO(data))
+    seen.load()
+    return seen
+
+
+LOSSLESS = [
+    *(("PNG", mode, {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+    ("PNG", "P", {"transparency": 7}),
+    ("PNG", "P", {"transparency": bytes(range(0, 250, 5))}),
+    ("PNG", "L", {"transparency": 100}),
+    ("PNG", "RGB", {"transparency": (0, 0, 0)}),
+    *(
+        ("TIFF", mode, {"compression": compression})
+        for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F")
+        for compression in ("raw", "tiff_lzw", "tiff_adobe_deflate")
+    ),
+    ("TIFF", "1", {"compression": "group4"}),
+    ("TIFF", "RGB", {"compression": "packbits"}),
+    ("TIFF", "RGB", {"big_tiff": True}),
+    ("TIFF", "RGBA", {"compression": "jpeg"}),
+    ("TIFF", "LAB", {}),
+    *(("BMP", mode, {}) for mode in ("1", "L", "P", "RGB")),
+    *(("PPM", mode, {}) for mode in ("1", "L", "RGB", "I;16", "F")),
+    *(("TGA", mode, {"rle": rle}) for mode in ("L", "LA", "P", "RGB", "RGBA") for rle in (False, True)),
+    ("TGA", "1", {}),
+    *(("JPEG2000", mode, {}) for mode in ("L", "LA", "RGB", "RGBA", "I;16")),
+    ("JPEG2000", "RGB", {"no_jp2": True}),
+    *(("WEBP", mode, {"lossless": True, "exact": True}) for mode in ("L", "RGB", "RGBA")),
+    *(("GIF", mode, {}) for mode in ("1", "L", "P")),
+]
+
+
+@pytest.mark.parametrize(("name", "mode", "options"), LOSSLESS)
+def test_a_lossless_picture_becomes_exactly_what_convert_gives(name, mode, options):
+    data = encoded(picture(mode), name, **options)
+    result, said = convert(BytesIO(data))
+    source, seen = decoded(data), decoded(result)
+    expected = (source.convert("RGB") if source.mode == "LAB" else source).convert(said.mode)
+    assert (seen.format, seen.size, said.frames) == (name, source.size, 1)
+    assert seen.convert(said.mode).tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "options", "grey"),
+    [
+        ("PNG", "RGB", {}, "L"),
+        ("PNG", "P", {}, "L"),
+        ("PNG", "P", {"transparency": 3}, "LA"),
+        ("PNG", "RGB", {"transparency": (0, 0, 0)}, "LA"),
+        ("PNG", "RGBA", {}, "LA"),
+        ("PNG", "I;16", {}, "I;16"),
+        ("TIFF", "I;16", {}, "I;16"),
+        ("TIFF", "F", {}, "F"),
+        ("TIFF", "CMYK", {}, "L"),
+        ("PPM", "I;16", {}, "I"),
+        ("TGA", "RGBA", {}, "LA"),
+        ("WEBP", "RGBA", {}, "LA"),
+        ("AVIF", "RGBA", {}, "LA"),
+        ("AVIF", "RGB", {}, "L"),
+        ("JPEG", "CMYK", {}, "L"),
+    ],
+)
+def test_the_mode_keeps_transparency_and_depth(name, mode, options, grey):
+    assert convert(BytesIO(encoded(picture(mode), name, **options)))[1].mode == grey
+
+
+def test_a_deep_png_keeps_its_transparent_level():
+    data = encoded(deep(), "PNG", transparency=25)
+    assert decoded(convert(BytesIO(data))[0]).info["transparency"] == 25
+
+
+def test_a_bmp_with_alpha_keeps_grey_and_alpha():
+    source = picture("RGBA")
+    blank = encoded(source, "BMP")
+    masks = b"".join(mask.to_bytes(4, "little") for mask in (0xFF0000, 0xFF00, 0xFF, 0xFF000000))
+    head = blank[:10] + (122).to_bytes(4, "little") + (108).to_bytes(4, "little") + blank[18:30]
+    data = head + (3).to_bytes(4, "little") + blank[34:54] + masks + bytes(52) + blank[54:]
+    assert decoded(data).tobytes() == source.tobytes()
+    result, said = convert(BytesIO(data))
+    assert (said.mode, decoded(result).convert("LA").tobytes()) == ("LA", source.convert("LA").tobytes())
+
+
+def test_a_gif_of_all_levels_keeps_its_hole():
+    levels = Image.new("P", (16, 16))
+    levels.putpalette(bytes(level for level in range(256) for _ in "rgb"))
+    levels.putdata(range(256))
+    result, said = convert(BytesIO(encoded(levels, "GIF", transparency=9, optimize=False)))
+    seen = decoded(result).convert("LA")
+    assert said.mode == "LA"
+    assert [value == 0 for value in seen.getchannel("A").tobytes()] == [level == 9 for level in range(256)]
+    assert seen.getchannel("L").tobytes()[10:] == bytes(range(10, 256))
+
+
+@pytest.mark.parametrize("name", ["PNG", "JPEG", "GIF", "BMP"])
+def test_the_format_is_the_contents_and_not_the_names(name):
+    assert convert(BytesIO(encoded(picture("L"), name)))[1].format == name
+
+
+def test_a_lossless_avif_stays_so():
+    data = encoded(Image.effect_noise((64, 64), 60), "AVIF", quality=100)
+    assert decoded(convert(BytesIO(data))[0]).tobytes() == decoded(data).tobytes()
+
+
+@pytest.mark.parametrize(("name", "options"), [("WEBP", {}), ("AVIF", {}), ("JPEG2000", {"irreversible": True})])
+def test_a_lossy_picture_stays_near_its_grey_one(name, options):
+    data = encoded(picture("RGB"), name, **options)
+    result, _ = convert(BytesIO(data))
+    off = ImageChops.difference(decoded(result).convert("L"), decoded(data).convert("L"))
+    assert ImageStat.Stat(off).mean[0] < 1.5
+
+
+@pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg", "raw"])
+def test_a_tiff_keeps_its_compression(compression):
+    data = encoded(picture("RGB"), "TIFF", compression=compression)
+    assert decoded(convert(BytesIO(data))[0]).info["compression"] == compression
+
+
+def test_a_tiff_keeps_its_predictor():
+    data = encoded(picture("RGB"), "TIFF", compression="tiff_lzw", tiffinfo={317: 2})
+    result, _ = convert(BytesIO(data))
+    assert decoded(result).tag_v2[317] == 2
+    assert decoded(result).tobytes() == decoded(data).convert("L").tobytes()
+
+
+def test_a_repetitive_png_is_searched_for_repetitions():
+    board = Image.new("L", (400, 400))
+    tile = Image.effect_noise((40, 40), 60)
+    for index in range(100):
+        board.paste(tile, (index % 10 * 40, index // 10 * 40))
+    result, _ = convert(BytesIO(encoded(board.convert("RGB"), "PNG")))
+    assert len(result) <= 1.05 * len(encoded(board, "PNG"))
+
+
+@pytest.mark.parametrize(("sigma", "mode"), [(4, "L"), (60, "L"), (60, "RGBA"), (60, "I;16")])
+def test_a_noisy_png_is_no_larger_than_a_thorough_one(sigma, mode):
+    grain = Image.effect_noise((300, 200), sigma)
+    seen = grain.convert(mode)
+    result, said = convert(BytesIO(encoded(seen, "PNG")))
+    assert decoded(result).tobytes() == seen.convert(said.mode).tobytes()
+    assert len(result) <= 1.1 * len(encoded(seen.convert(said.mode), "PNG"))
+
+
+def test_a_noisy_part_does_not_decide_for_the_whole_png():
+    page = Image.new("L", (400, 1200), 255)
+    page.paste(Image.effect_noise((400, 120), 60), (0, 540))
+    result, _ = convert(BytesIO(encoded(page.convert("RGB"), "PNG")))
+    assert len(result) <= 1.1 * len(encoded(page, "PNG"))
