@@ -1,0 +1,1 @@
+"""What became of every file: rows in SQLite, claims in memory."""

@@ -1,0 +1,77 @@
+"""The file in which the ledger is: made, checked, and its errors told plainly."""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+from contextlib import closing, contextmanager
+from importlib import resources
+from typing import TYPE_CHECKING
+
+from watcherd.model import Refused, SystemFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+VERSION = 1
+
+
+class Damaged(Refused):
+    """The ledger is no sound database."""
+
+
+def require_sound(path: Path) -> None:
+    """Raise Damaged where there is a ledger in `path` that is not sound. A million rows take half a second."""
+    if not path.exists():
+        return
+    with closing(connect(path)) as connection, told_plainly(path):
+        said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if path.stat().st_size else "it is empty"
+        if said != "ok":
+            raise _damaged(path, said)
+
+
+def _damaged(path: Path, why: object) -> Damaged:
+    return Damaged(f"{path} is damaged ({why}): start watcherd again, which sets it aside and makes a new one")
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database, or make one. Raises SystemFault and Damaged."""
+    with told_plainly(path):
+        return sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+
+
+def prepare(connection: sqlite3.Connection, path: Path) -> str:
+    """Make a new ledger, or check that this one is of our version; return its id."""
+    with told_plainly(path):
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version > VERSION:
+            raise Refused(
+                f"{path} was written by a newer watcherd (ledger version {version}, this one knows {VERSION}): "
+                "run the newer one, or give another state directory"
+            )
+        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise Refused(f"{path} is a database of something else: give another state directory")
+        connection.execute("PRAGMA journal_mode = WAL")
+        if version == 0:
+            _create(connection)
+        return str(connection.execute("SELECT id FROM ledger").fetchone()[0])
+
+
+def _create(connection: sqlite3.Connection) -> None:
+    schema = resources.files(__package__).joinpath("ledger.sql").read_text("utf-8")
+    identity = f"INSERT INTO ledger VALUES ('{secrets.token_hex(4)}');"
+    connection.executescript(f"BEGIN; {schema} {identity} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+@contextmanager
+def told_plainly(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours: a damaged file is refused, everything else is the system's fault."""
+    try:
+        yield
+    except (sqlite3.OperationalError, sqlite3.InternalError) as error:
+        raise SystemFault(f"the ledger {path} cannot be used: {error}", root=str(path.parent)) from error
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _damaged(path, error) from error

@@ -1,0 +1,371 @@
+"""What became of every file, in SQLite.
+
+One connection writes, in batches, and one reads; write-ahead logging lets them pass each other. Two strengths of
+commit are used. An attempt must survive this process: ``synchronous=NORMAL``, a write without a sync. A word about
+what is going to appear or disappear must survive the machine: ``synchronous=FULL``.
+
+That an input was retired is written with whatever is written next: until then `lookup` answers from memory, and
+after a crash the next start finds the row at `publishing` and the input gone, which says the same.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from itertools import count
+from tempfile import TemporaryFile
+from threading import Lock
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
+
+from watcherd.ledger.database import connect, prepare, told_plainly
+from watcherd.model import Failure, File, Job, Kind, Record, State, SystemFault, Version
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from watcherd.model import Draft
+
+#: Rows looked up with one statement. SQLite allows 32,766 parameters; more than this gains nothing.
+BLOCK = 1000
+
+#: Bytes that the ledger must have room to grow by: a batch takes less.
+ROOM = 256 << 10
+
+_COLUMNS = """id, path, size, mtime_ns, ctime_ns, inode, kind, state,
+    attempts, kills, alone, due, failure, message, number, draft, result, at"""
+_UNFINISHED = "state IN ('working', 'retrying', 'publishing', 'quarantining')"
+
+# Whoever is handed over shows that what this run worked on alone was left alive, if not published yet: were both on
+# record as alone at the next crash, an innocent would be charged.
+_NOT_ALONE_ANY_MORE = "UPDATE file SET alone = 0 WHERE id = ? AND state = 'working'"
+
+# By its path: SQLite would rather look through all that is unfinished, for every single one.
+_REPLACED = """DELETE FROM file INDEXED BY file_by_path
+    WHERE inbox = ? AND path = ? AND state IN ('working', 'retrying')"""
+
+
+class Intent(NamedTuple):
+    """What is about to become of a job's input.
+
+    `state` says which way it goes, `number` is the one of its new names (0: none), `draft` what will be visible: the
+    result, or the reason of a quarantine.
+    """
+
+    job: Job
+    state: State
+    number: int
+    draft: Draft
+
+
+class Ledger:
+    """The ledger in `path`. Raises Refused where the file is no ledger, or is one of a newer version.
+
+    With `durable` false the strong commits are weak ones as well.
+    """
+
+    def __init__(self, path: Path, *, durable: bool = True) -> None:
+        self.folder = str(path.parent)
+        self._path = path
+        self._durable = durable
+        self._writing, self._reading = Lock(), Lock()
+        with ExitStack() as undo:
+            self._writer = connect(path)
+            undo.callback(self._writer.close)
+            self.id = prepare(self._writer, path)
+            self._reader = connect(path)
+            undo.pop_all()
+        self._inboxes: dict[str, int] = {}
+        self._names: dict[int, str] = {}
+        self._retired: dict[int, State] = {}
+        self._alone: set[int] = set()  # the attempts on record as alone that were handed over last
+        #: The id of this run's first attempt.
+        self.first = self._one("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence")
+        self._ids = count(self.first)
+
+    def close(self) -> None:
+        """Write what is still only known in memory, and close."""
+        try:
+            self.flush()
+        finally:
+            with self._writing, self._reading:
+                self._reader.close()
+                self._writer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def register(self, name: str, root: str) -> None:
+        """Give the inbox at the resolved path `root` its label for this run."""
+        blob = os.fsencode(root)
+        with self._transaction() as cursor:
+            cursor.execute("INSERT OR IGNORE INTO inbox (root) VALUES (?)", (blob,))
+        number = self._one("SELECT id FROM inbox WHERE root = ?", (blob,))
+        self._inboxes[name], self._names[number] = number, name
+
+    def next_id(self) -> int:
+        """Return an id for a new attempt, greater than all before it, in this run and the earlier ones."""
+        return next(self._ids)
+
+    # What is asked -------------------------------------------------------------------------------------------------
+
+    def lookup(self, inbox: str, paths: Sequence[str]) -> Mapping[str, Record]:
+        """Return the latest record of each of these paths that has one."""
+        found: dict[str, Record] = {}
+        for start in range(0, len(paths), BLOCK):
+            block = [os.fsencode(path) for path in paths[start : start + BLOCK]]
+            marks = ",".join("?" * len(block))
+            for record in self._select(inbox, f"path IN ({marks}) ORDER BY id", *block):
+                found[record.file.path] = record
+        return found
+
+    def unfinished(self, inbox: str, *states: State) -> list[Record]:
+        """Return the records of this inbox in these states, none of which is terminal; oldest first."""
+        marks = ",".join("?" * len(states))
+        return self._select(inbox, f"{_UNFINISHED} AND state IN ({marks}) ORDER BY id", *states)
+
+    def due(self, inbox: str, now: float, furthest: float, limit: int = BLOCK) -> list[str]:
+        """Return the paths whose retry is due at `now`, at most `limit`. Times are in Unix seconds.
+
+        One that is due after `furthest` is due too: the clock has been set back since it was put on record.
+        """
+        where = f"{_UNFINISHED} AND state = 'retrying' AND (due <= ? OR due > ?) ORDER BY due LIMIT ?"
+        return [record.file.path for record in self._select(inbox, where, now, furthest, limit)]
+
+    def earliest_due(self, inbox: str) -> float | None:
+        """Return when the next retry of this inbox is due, Unix seconds."""
+        where = f"inbox = ? AND {_UNFINISHED} AND state = 'retrying'"
+        with self._reading:
+            row = self._reader.execute(f"SELECT min(due) FROM file WHERE {where}", (self._inboxes[inbox],)).fetchone()
+        return None if row[0] is None else float(row[0])
+
+    def drafts(self) -> set[str]:
+        """Return the names of all drafts that an intention refers to, of every inbox."""
+        with self._reading, told_plainly(self._path):
+            rows = self._reader.execute(
+                f"SELECT draft FROM file WHERE {_UNFINISHED} AND draft IS NOT NULL"
+            ).fetchall()
+        return {name for (name,) in rows}
+
+    def older(self, inbox: str, before: float, *, after: int, limit: int = BLOCK) -> list[Record]:
+        """Return terminal records older than `before`, Unix seconds, by id from the one after `after`."""
+        where = "id > ? AND state IN ('published', 'quarantined') AND at < ? ORDER BY id LIMIT ?"
+        # In the order of ids: by its index of paths, SQLite would sort all rows of the inbox for each block.
+        return self._select(inbox, where, after, before, limit, by="NOT INDEXED")
+
+    def quarantined(self, inbox: str) -> list[Record]:
+        """Return the records of what is set aside in this inbox, oldest first."""
+        return self._select(inbox, "state = 'quarantined' ORDER BY id")
+
+    def result(self, inbox: str, path: str) -> Record | None:
+        """Return the latest published record of `path`: what proves the result that is visible now ours."""
+        where = "path = ? AND state = 'published' ORDER BY id DESC LIMIT 1"
+        found = self._select(inbox, where, os.fsencode(path))
+        return found[0] if found else None
+
+    def has_result(self, inbox: str, path: str, inode: int) -> bool:
+        """Whether what has this inode is a result of `path`, or of another file whose result may have that name."""
+        return bool(
+            self._select(inbox, "path = ? AND result = ? LIMIT 1", os.fsencode(path), inode)
+            or self._select(inbox, "result = ? LIMIT 1", inode)
+        )
+
+    # What is told --------------------------------------------------------------------------------------------------
+
+    def hand_over(self, jobs: Sequence[Job]) -> None:
+        """Put attempts on record, before the work begins; they replace what was unfinished of the same paths."""
+        now = int(time.time())
+        rows = [self._row(job, now) for job in jobs]
+        with self._transaction() as cursor:
+            before = self._alone.copy()
+            cursor.executemany(_NOT_ALONE_ANY_MORE, [(row,) for row in before])
+            cursor.executemany(_REPLACED, [row[1:3] for row in rows])
+            cursor.executemany(
+                """INSERT INTO file (id, inbox, path, size, mtime_ns, ctime_ns, inode, kind,
+                   attempts, kills, alone, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'working', ?)""",
+                rows,
+            )
+            self._alone.update(job.id for job in jobs if job.alone)
+        self._alone -= before
+
+    def remember(self, records: Iterable[Record]) -> None:
+        """Put on record what ended before this ledger was made; their ids are given here."""
+        now = int(time.time())
+        rows = [(*self._row(Job(self.next_id(), it.file, it.kind, it.attempts), now), *_ending(it)) for it in records]
+        with self._transaction() as cursor:
+            cursor.executemany(
+                f"""INSERT INTO file (id, inbox, path, size, mtime_ns, ctime_ns, inode, kind, attempts, kills, alone,
+                   at, state, number, result, failure, message) VALUES ({",".join("?" * 17)})""",
+                rows,
+            )
+
+    def intend(self, intents: Iterable[Intent]) -> None:
+        """Put on record, to survive the machine, what is about to be published or set aside."""
+        now = int(time.time())
+        rows = [(state, number, draft.name, draft.inode, now, job.id) for job, state, number, draft in intents]
+        with self._transaction(full=True) as cursor:
+            cursor.executemany(
+                "UPDATE file SET state = ?, number = ?, draft = ?, result = ?, at = ? WHERE id = ?", rows
+            )
+
+    def withdraw(self, job: Job) -> None:
+        """Take an intention back that cannot be carried out: the job is where it was before it, but not alone."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """UPDATE file SET state = 'working', alone = 0, number = 0, draft = NULL, result = NULL
+                   WHERE id = ?""",
+                (job.id,),
+            )
+
+    def judge(self, job: Job, failure: Failure, message: str, attempts: int) -> None:
+        """Note why a job is about to be set aside, and after how many attempts."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                "UPDATE file SET failure = ?, message = ?, attempts = ? WHERE id = ?",
+                (failure, message, attempts, job.id),
+            )
+
+    def retry(  # noqa: PLR0913 (a row has these columns)
+        self, job: Job, *, attempts: int, kills: int, alone: bool, due: float, failure: Failure | None, message: str
+    ) -> None:
+        """Put the next attempt on record, not before `due`, Unix seconds."""
+        with self._transaction() as cursor:
+            cursor.execute(
+                """UPDATE file SET state = 'retrying', attempts = ?, kills = ?, alone = ?, due = ?, failure = ?,
+                   message = ?, at = ? WHERE id = ?""",
+                (attempts, kills, alone, due, failure, message, int(time.time()), job.id),
+            )
+
+    def give_back(self, jobs: Iterable[Job]) -> None:
+        """Take attempts back that were not the files' to answer for; earlier charges stay."""
+        charged: list[tuple[int]] = []
+        fresh: list[tuple[int]] = []
+        for job in jobs:
+            (charged if job.attempts or job.kills or job.alone else fresh).append((job.id,))
+        with self._transaction() as cursor:
+            cursor.executemany("UPDATE file SET state = 'retrying', due = 0 WHERE id = ?", charged)
+            cursor.executemany("DELETE FROM file WHERE id = ?", fresh)
+
+    def forget(self, ids: Iterable[int]) -> None:
+        """Remove rows: the file vanished, or changed and is another version now."""
+        with self._transaction() as cursor:
+            cursor.executemany("DELETE FROM file WHERE id = ?", [(row,) for row in ids])
+
+    def finish(self, ids: Iterable[int], state: State) -> None:
+        """Note a terminal state, which is written with the next transaction."""
+        with self._writing:
+            self._retired.update(dict.fromkeys(ids, state))
+
+    def flush(self) -> None:
+        """Write what `finish` noted, if anything."""
+        if self._retired:
+            with self._transaction():
+                pass
+
+    def drop(self, inbox: str, path: str) -> None:
+        """Remove the row of a file that waited for its next attempt, and is gone."""
+        with self._transaction() as cursor:
+            cursor.execute(_REPLACED, (self._inboxes[inbox], os.fsencode(path)))
+
+    def probe(self) -> None:
+        """Raise SystemFault where the ledger cannot be written to, or could not grow."""
+        with self._transaction(full=True) as cursor:
+            cursor.execute("UPDATE ledger SET id = id")
+        # The log of changes has pages to reuse, so that one small change succeeds on a full disk, too.
+        with self._its_folder_s_fault(), TemporaryFile(dir=self.folder) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM)
+
+    def free(self) -> tuple[int, int]:
+        """Return the bytes that are free to us, and all bytes, of its file system. Raises SystemFault."""
+        with self._its_folder_s_fault():
+            status = os.statvfs(self.folder)
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+    # How -----------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _its_folder_s_fault(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            message = f"the ledger's folder {self.folder}: {os.strerror(error.errno or 0)}"
+            raise SystemFault(message, root=self.folder, errno=error.errno or 0) from error
+
+    def _row(self, job: Job, now: int) -> tuple[object, ...]:
+        file, version = job.file, job.file.version
+        return (
+            job.id,
+            self._inboxes[file.inbox],
+            os.fsencode(file.path),
+            version.size,
+            version.mtime_ns,
+            version.ctime_ns,
+            version.inode,
+            job.kind,
+            job.attempts,
+            job.kills,
+            job.alone,
+            now,
+        )
+
+    def _select(self, inbox: str, where: str, *values: object, by: str = "") -> list[Record]:
+        statement = f"SELECT {_COLUMNS} FROM file {by} WHERE inbox = ? AND {where}"
+        with self._reading, told_plainly(self._path):
+            # Copied before the rows are read: an entry that leaves it meanwhile is in the rows.
+            retired = dict(self._retired)
+            rows = self._reader.execute(statement, (self._inboxes[inbox], *values)).fetchall()
+        return [_record(inbox, row, retired) for row in rows]
+
+    def _one(self, statement: str, values: tuple[object, ...] = ()) -> int:
+        return int(self._writer.execute(statement, values).fetchone()[0])
+
+    @contextmanager
+    def _transaction(self, *, full: bool = False) -> Iterator[sqlite3.Cursor]:
+        with self._writing, told_plainly(self._path):
+            cursor = self._writer.cursor()
+            cursor.execute(f"PRAGMA synchronous = {'FULL' if full and self._durable else 'NORMAL'}")
+            cursor.execute("BEGIN IMMEDIATE")
+            retired = dict(self._retired)
+            try:
+                cursor.executemany(
+                    "UPDATE file SET state = ?, draft = NULL, due = NULL, at = unixepoch() WHERE id = ?",
+                    [(state, row) for row, state in retired.items()],
+                )
+                yield cursor
+                cursor.execute("COMMIT")
+            except BaseException:
+                if self._writer.in_transaction:
+                    cursor.execute("ROLLBACK")
+                raise
+            for row in retired:
+                del self._retired[row]
+
+
+def _record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Record:
+    number, path, size, mtime_ns, ctime_ns, inode, kind, state, *rest = row
+    attempts, kills, alone, due, failure, message, taken, draft, result, at = rest
+    return Record(
+        id=number,
+        file=File(inbox, os.fsdecode(path), Version(size, mtime_ns, ctime_ns, inode)),
+        kind=Kind(kind),
+        state=retired.get(number) or State(state),
+        attempts=attempts,
+        kills=kills,
+        alone=bool(alone),
+        due=due or 0.0,
+        failure=Failure(failure) if failure else None,
+        message=message or "",
+        number=taken,
+        draft=draft or "",
+        inode=result or 0,
+        at=at,
+    )
+
+
+def _ending(record: Record) -> tuple[object, ...]:
+    return record.state, record.number, record.inode, record.failure, record.message or None

@@ -1,0 +1,520 @@
+"""The ledger, in real SQLite: what it refuses, what survives what, and a dict that it is held against."""
+
+# ruff: noqa: SLF001 (what is broken on purpose is broken from inside)
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from watcherd.ledger.database import VERSION
+from watcherd.ledger.ledger import BLOCK, Intent, Ledger
+from watcherd.model import Draft, Failure, File, Job, Kind, Refused, State, SystemFault, Version
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path):
+    with Ledger(path) as opened:
+        opened.register("scans", "/srv/scans")
+        yield opened
+
+
+def job(ledger, path, inbox="scans", *, size=1, **charges):
+    number = ledger.next_id()
+    return Job(number, File(inbox, path, Version(size, 2, 3, number)), Kind.TEXT, **charges)
+
+
+def handed(ledger, *paths, **charges):
+    jobs = [job(ledger, path, **charges) for path in paths]
+    ledger.hand_over(jobs)
+    return jobs
+
+
+def intend(ledger, job, state=State.PUBLISHING, number=0, inode=77):
+    ledger.intend([Intent(job, state, number, Draft(f"draft-{job.id}", inode))])
+
+
+def crash(ledger):
+    """End it as SIGKILL does: without a flush."""
+    ledger._writer.close()
+    ledger._reader.close()
+
+
+def record(ledger, path):
+    return ledger.lookup("scans", [path]).get(path)
+
+
+# What it refuses ----------------------------------------------------------------------------------------------------
+
+
+def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(path):
+    Ledger(path).close()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+    with pytest.raises(Refused, match="newer watcherd"):
+        Ledger(path)
+
+
+def test_a_file_that_is_no_database_is_refused(path):
+    path.write_bytes(b"these are my notes, and no database at all\n" * 100)
+    with pytest.raises(Refused, match="damaged"):
+        Ledger(path)
+    assert path.read_bytes().startswith(b"these are my notes")
+
+
+def test_a_database_of_something_else_is_refused_and_left_as_it_is(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    with pytest.raises(Refused, match="something else"):
+        Ledger(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("mine",)]
+
+
+def test_a_damaged_ledger_is_refused_in_one_line(path):
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        handed(ledger, *[f"{n}.txt" for n in range(2000)])
+    with open(path, "r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (os.path.getsize(path) - 4096))
+    with pytest.raises(Refused, match=r"damaged .*: start watcherd again") as refusal:  # noqa: PT012 (any may find it)
+        ledger = Ledger(path)
+        ledger.register("scans", "/srv/scans")
+        ledger.lookup("scans", ["1.txt"])
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_state_folder_that_is_not_there_is_a_fault_of_the_system(tmp_path):
+    with pytest.raises(SystemFault, match="cannot be used"):
+        Ledger(tmp_path / "missing" / "ledger.db")
+
+
+def test_a_full_disk_is_a_fault_of_the_system_and_takes_nothing_back(ledger):
+    ledger._writer.execute(f"PRAGMA max_page_count = {ledger._one('PRAGMA page_count')}")
+    handed_over = 0
+    with pytest.raises(SystemFault, match="full"):  # noqa: PT012 (it is to be filled)
+        while True:
+            handed(ledger, *[f"{handed_over}-{n}.txt" for n in range(100)])
+            handed_over += 1
+    ledger._writer.execute("PRAGMA max_page_count = 1000000")
+    assert len(ledger.unfinished("scans", State.WORKING)) == handed_over * 100
+    ledger.probe()
+    handed(ledger, "after.txt")
+
+
+def test_a_folder_without_room_to_grow_is_a_fault_of_the_system(ledger, monkeypatch):
+    ledger.probe()
+    free, size = ledger.free()
+    assert 0 < free < size
+    monkeypatch.setattr("watcherd.ledger.ledger.ROOM", 1 << 20)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, limits[1]))
+    try:
+        with pytest.raises(SystemFault, match="the ledger's folder") as raised:
+            ledger.probe()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, before)
+    assert raised.value.root == ledger.folder
+
+
+# What is asked ------------------------------------------------------------------------------------------------------
+
+
+def test_many_paths_are_looked_up_in_blocks(ledger):
+    paths = [f"{n}.txt" for n in range(3 * BLOCK)]
+    handed(ledger, *paths[::2])
+    assert set(ledger.lookup("scans", paths)) == set(paths[::2])
+    assert ledger.lookup("scans", []) == {}
+
+
+def test_every_value_comes_back_as_it_went_in(ledger):
+    name = os.fsdecode(b"sub/\xff\n.jpg")
+    given = Job(
+        ledger.next_id(), File("scans", name, Version(1 << 40, -5, 1 << 62, 1 << 62)), Kind.IMAGE, 2, 1, alone=True
+    )
+    ledger.hand_over([given])
+    found = record(ledger, name)
+    assert (found.file, found.kind, found.attempts, found.kills, found.alone) == (given.file, Kind.IMAGE, 2, 1, True)
+
+
+def test_an_inbox_is_its_folder_and_its_name_a_label(path):
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        handed(ledger, "a.txt")
+    with Ledger(path) as ledger:
+        ledger.register("renamed", "/srv/scans")
+        ledger.register("scans", "/srv/other")
+        assert ledger.lookup("renamed", ["a.txt"])["a.txt"].file.inbox == "renamed"
+        assert ledger.lookup("scans", ["a.txt"]) == {}
+
+
+def test_a_lookup_gives_the_latest_of_a_path(ledger):
+    for _ in range(3):
+        (latest,) = handed(ledger, "a.txt")
+        intend(ledger, latest)
+        ledger.finish([latest.id], State.PUBLISHED)
+    assert record(ledger, "a.txt").id == latest.id
+
+
+def test_retries_come_when_they_are_due_the_earliest_first(ledger):
+    for path, due in (("late.txt", 30.0), ("soon.txt", 10.0), ("never.txt", 99.0)):
+        (given,) = handed(ledger, path)
+        ledger.retry(given, attempts=1, kills=0, alone=False, due=due, failure=Failure.TIMEOUT, message="slow")
+    assert ledger.earliest_due("scans") == 10.0
+    assert ledger.due("scans", 30.0, 100.0) == ["soon.txt", "late.txt"]
+    assert ledger.due("scans", 30.0, 100.0, limit=1) == ["soon.txt"]
+    assert ledger.due("scans", 9.0, 100.0) == []
+
+
+def test_a_retry_that_is_further_away_than_any_is_put_off_is_due(ledger):
+    for path, due in (("soon.txt", 10.0), ("before_the_clock_was_set_back.txt", 99.0)):
+        (given,) = handed(ledger, path)
+        ledger.retry(given, attempts=1, kills=0, alone=False, due=due, failure=Failure.TIMEOUT, message="slow")
+    assert ledger.due("scans", 9.0, 50.0) == ["before_the_clock_was_set_back.txt"]
+
+
+def test_nothing_is_due_where_nothing_waits(ledger):
+    assert ledger.earliest_due("scans") is None
+
+
+def test_what_is_old_and_over_is_listed_in_portions(ledger):
+    jobs = handed(ledger, *[f"{n}.txt" for n in range(5)], "unfinished.txt")
+    ledger.finish([it.id for it in jobs[:5]], State.PUBLISHED)
+    ledger.flush()
+    first = ledger.older("scans", 1 << 40, after=0, limit=3)
+    rest = ledger.older("scans", 1 << 40, after=first[-1].id, limit=3)
+    assert [it.file.path for it in (*first, *rest)] == [f"{n}.txt" for n in range(5)]
+    assert ledger.older("scans", 0, after=0) == []
+
+
+def test_the_proof_of_a_result_is_the_latest_that_was_published(ledger):
+    for inode in (5, 6):
+        (given,) = handed(ledger, "a.txt")
+        intend(ledger, given, inode=inode)
+        ledger.finish([given.id], State.PUBLISHED)
+    (newer,) = handed(ledger, "a.txt")
+    intend(ledger, newer, State.QUARANTINING, inode=7)
+    ledger.finish([newer.id], State.QUARANTINED)
+    ledger.flush()
+    assert ledger.result("scans", "a.txt").inode == 6
+    assert ledger.result("scans", "b.txt") is None
+    assert [it.id for it in ledger.quarantined("scans")] == [newer.id]
+
+
+# What is told -------------------------------------------------------------------------------------------------------
+
+
+def test_an_attempt_replaces_what_was_unfinished_of_its_path_and_nothing_else(ledger):
+    published, publishing, retrying, working = (job(ledger, "a.txt") for _ in range(4))
+    for given in (published, publishing):
+        ledger.hand_over([given])
+        intend(ledger, given)
+    ledger.finish([published.id], State.PUBLISHED)
+    ledger.hand_over([retrying])
+    ledger.retry(retrying, attempts=1, kills=0, alone=False, due=1.0, failure=None, message="")
+    ledger.hand_over([working])
+    with closing(sqlite3.connect(ledger._path)) as connection:
+        rows = dict(connection.execute("SELECT id, state FROM file"))
+    assert rows == {published.id: "published", publishing.id: "publishing", working.id: "working"}
+
+
+def test_of_what_was_worked_on_alone_only_the_last_stays_a_suspect_that_was_alone(path):
+    with Ledger(path) as earlier:
+        earlier.register("scans", "/srv/scans")
+        handed(earlier, "guilty.txt", alone=True)
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        handed(ledger, "innocent.txt", alone=True)
+        handed(ledger, "last.txt", alone=True)
+        names = ["guilty.txt", "innocent.txt", "last.txt"]
+        assert [record(ledger, name).alone for name in names] == [True, False, True]
+
+
+def test_one_whose_intention_was_withdrawn_is_no_suspect_that_was_alone(ledger):
+    (given,) = handed(ledger, "innocent.txt", alone=True)
+    intend(ledger, given)
+    handed(ledger, "last.txt", alone=True)
+    ledger.withdraw(given)
+    assert [record(ledger, name).alone for name in ("innocent.txt", "last.txt")] == [False, True]
+
+
+def test_a_hand_over_that_failed_leaves_the_one_before_it_to_the_next(ledger):
+    (innocent,) = handed(ledger, "innocent.txt", alone=True)
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.hand_over([replace(innocent, file=replace(innocent.file, path="of the same id.txt"))])
+    handed(ledger, "last.txt", alone=True)
+    assert not record(ledger, "innocent.txt").alone
+
+
+def test_a_hand_over_costs_the_same_whatever_is_in_flight_and_was_done(ledger):
+    def steps():
+        taken = []
+        ledger._writer.set_progress_handler(lambda: taken.append(1), 10)
+        handed(ledger, "a.txt", "b.txt")
+        ledger._writer.set_progress_handler(None, 10)
+        return len(taken)
+
+    handed(ledger, "a.txt", "b.txt")
+    few = steps()
+    ledger.finish([done.id for done in handed(ledger, *(f"done {n}.txt" for n in range(500)))], State.PUBLISHED)
+    handed(ledger, *(f"{n}.txt" for n in range(500)))
+    assert steps() == pytest.approx(few, rel=0.5)
+
+
+def test_what_is_finished_is_known_at_once_and_written_with_whatever_is_next(ledger):
+    (given,) = handed(ledger, "a.txt")
+    intend(ledger, given)
+    ledger.finish([given.id], State.PUBLISHED)
+    assert record(ledger, "a.txt").state is State.PUBLISHED
+    with closing(sqlite3.connect(ledger._path)) as connection:
+        assert connection.execute("SELECT state FROM file").fetchone() == ("publishing",)
+        handed(ledger, "b.txt")
+        assert connection.execute("SELECT state FROM file ORDER BY id").fetchone() == ("published",)
+
+
+def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were_retired(path):
+    ledger = Ledger(path)
+    ledger.register("scans", "/srv/scans")
+    first, second = handed(ledger, "a.txt", "b.txt")
+    intend(ledger, first, number=3)
+    ledger.finish([first.id], State.PUBLISHED)
+    crash(ledger)
+    with Ledger(path) as again:
+        again.register("scans", "/srv/scans")
+        (found,) = again.unfinished("scans", State.PUBLISHING, State.QUARANTINING)
+        assert (found.id, found.number, found.draft, found.inode) == (first.id, 3, f"draft-{first.id}", 77)
+        assert again.drafts() == {f"draft-{first.id}"}
+        assert record(again, "b.txt").state is State.WORKING
+        assert again.next_id() > second.id
+
+
+def test_a_close_writes_what_was_only_known_in_memory(path):
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        (given,) = handed(ledger, "a.txt")
+        ledger.finish([given.id], State.PUBLISHED)
+    with Ledger(path) as again:
+        again.register("scans", "/srv/scans")
+        assert record(again, "a.txt").state is State.PUBLISHED
+        assert again.id == ledger.id
+
+
+def test_what_is_given_back_keeps_earlier_charges_and_else_leaves_no_row(ledger):
+    fresh, charged = job(ledger, "fresh.txt"), job(ledger, "charged.txt", attempts=1)
+    ledger.hand_over([fresh, charged])
+    ledger.give_back([fresh, charged])
+    assert record(ledger, "fresh.txt") is None
+    assert record(ledger, "charged.txt").state is State.RETRYING
+    assert record(ledger, "charged.txt").attempts == 1
+    assert ledger.due("scans", 0.0, 1.0) == ["charged.txt"]
+
+
+def test_an_intention_that_was_withdrawn_proves_nothing_any_more(ledger):
+    (given,) = handed(ledger, "a.txt")
+    intend(ledger, given, number=4)
+    ledger.withdraw(given)
+    found = record(ledger, "a.txt")
+    assert (found.state, found.number, found.draft, found.inode) == (State.WORKING, 0, "", 0)
+    assert ledger.drafts() == set()
+
+
+def test_why_a_file_is_set_aside_is_on_record(ledger):
+    (given,) = handed(ledger, "a.txt")
+    ledger.judge(given, Failure.CORRUPT, "bad", 2)
+    found = record(ledger, "a.txt")
+    assert (found.failure, found.message, found.attempts) == (Failure.CORRUPT, "bad", 2)
+
+
+def test_a_file_that_waited_for_its_retry_and_is_gone_is_dropped_and_its_history_is_not(ledger):
+    (published,) = handed(ledger, "a.txt")
+    ledger.finish([published.id], State.PUBLISHED)
+    (given,) = handed(ledger, "a.txt")
+    ledger.retry(given, attempts=1, kills=0, alone=False, due=1.0, failure=None, message="")
+    ledger.drop("scans", "a.txt")
+    assert record(ledger, "a.txt").id == published.id
+
+
+def test_a_transaction_that_fails_halfway_leaves_no_half(ledger):
+    (given,) = handed(ledger, "a.txt")
+    ledger.finish([given.id], State.PUBLISHED)
+    with pytest.raises(sqlite3.IntegrityError):
+        ledger.hand_over([job(ledger, "b.txt"), given])
+    assert record(ledger, "b.txt") is None
+    assert record(ledger, "a.txt").state is State.PUBLISHED
+
+
+def test_without_durability_no_commit_waits_for_the_disk(path):
+    with Ledger(path, durable=False) as ledger:
+        ledger.register("scans", "/srv/scans")
+        (given,) = handed(ledger, "a.txt")
+        intend(ledger, given)
+        assert ledger._one("PRAGMA synchronous") == 1
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        intend(ledger, given)
+        assert ledger._one("PRAGMA synchronous") == 2
+
+
+def test_threads_write_and_read_past_each_other(ledger):
+    errors: list[BaseException] = []
+
+    def write(name):
+        try:
+            for n in range(50):
+                (given,) = handed(ledger, f"{name}/{n}.txt")
+                intend(ledger, given)
+                ledger.finish([given.id], State.PUBLISHED)
+                assert record(ledger, f"{name}/{n}.txt").state is State.PUBLISHED
+        except BaseException as error:  # noqa: BLE001 (it is told below)
+            errors.append(error)
+
+    threads = [Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    ledger.flush()
+    assert len(ledger.older("scans", 1 << 40, after=0)) == 200
+
+
+def test_a_kept_file_costs_no_more_than_250_bytes(path):
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        for block in range(20):
+            jobs = [job(ledger, f"2026/10/scan {block * 1000 + n:08}.jpg", size=3_000_000) for n in range(1000)]
+            ledger.hand_over(jobs)
+            ledger.intend([Intent(it, State.PUBLISHING, 0, Draft(f"0123abcd-{it.id}", it.id)) for it in jobs])
+            ledger.finish([it.id for it in jobs], State.PUBLISHED)
+    assert os.path.getsize(path) / 20_000 < 250
+
+
+class LedgerAgainstDict(RuleBasedStateMachine):
+    """Whatever is told, and however often it is reopened or killed, it knows what a dict would know."""
+
+    paths = st.sampled_from(["a.txt", "sub/b.txt", os.fsdecode(b"\xff.txt")])
+
+    def __init__(self):
+        super().__init__()
+        self.folder = TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)  # noqa: S108 (asked for by name)
+        self.model: dict[str, tuple[int, State, int, int]] = {}  # path → id, state, attempts, number
+        self.jobs: dict[str, Job] = {}
+        self.unwritten: set[str] = set()
+        self._open()
+
+    def _open(self):
+        self.ledger = Ledger(Path(self.folder.name, "ledger.db"))
+        self.ledger.register("scans", "/srv/scans")
+
+    def teardown(self):
+        """Close it."""
+        self.ledger.close()
+        self.folder.cleanup()
+
+    def _is(self, path, *states):
+        return path in self.model and self.model[path][1] in states
+
+    @rule(path=paths, attempts=st.integers(0, 2))
+    def hand_over(self, path, attempts):
+        """Begin an attempt."""
+        if self._is(path, State.PUBLISHING):
+            return
+        if not self._is(path, State.WORKING, State.RETRYING):
+            self.forget_all_of(path)
+        self.jobs[path] = job(self.ledger, path, attempts=attempts)
+        self.ledger.hand_over([self.jobs[path]])
+        self.unwritten.clear()
+        self.model[path] = (self.jobs[path].id, State.WORKING, attempts, 0)
+
+    def forget_all_of(self, path):
+        """Let history go: what is below a row that is taken back is another test's."""
+        if path in self.model:
+            self.ledger.forget([self.model.pop(path)[0]])
+            self.unwritten.clear()
+
+    @rule(path=paths, number=st.integers(0, 3))
+    def intend(self, path, number):
+        """Put on record what will become visible."""
+        if self._is(path, State.WORKING):
+            intend(self.ledger, self.jobs[path], number=number)
+            self.unwritten.clear()
+            self.model[path] = (self.model[path][0], State.PUBLISHING, self.model[path][2], number)
+
+    @rule(path=paths)
+    def finish(self, path):
+        """Note that an input was retired."""
+        if self._is(path, State.PUBLISHING):
+            self.ledger.finish([self.model[path][0]], State.PUBLISHED)
+            self.unwritten.add(path)
+            self.model[path] = (self.model[path][0], State.PUBLISHED, *self.model[path][2:])
+
+    @rule(path=paths)
+    def retry(self, path):
+        """Charge an attempt."""
+        if self._is(path, State.WORKING):
+            attempts = self.model[path][2] + 1
+            self.ledger.retry(
+                self.jobs[path], attempts=attempts, kills=0, alone=False, due=1.0, failure=None, message=""
+            )
+            self.unwritten.clear()
+            self.model[path] = (self.model[path][0], State.RETRYING, attempts, 0)
+
+    @rule(path=paths)
+    def give_back(self, path):
+        """Take an attempt back."""
+        if self._is(path, State.WORKING):
+            self.ledger.give_back([self.jobs[path]])
+            self.unwritten.clear()
+            number, _, attempts, _ = self.model.pop(path)
+            if attempts:
+                self.model[path] = (number, State.RETRYING, attempts, 0)
+
+    @rule()
+    def reopen(self):
+        """Stop and start."""
+        self.ledger.close()
+        self.unwritten.clear()
+        self._open()
+
+    @precondition(lambda self: self.model)
+    @rule()
+    def die(self):
+        """Be killed, and start."""
+        crash(self.ledger)
+        for path in self.unwritten:
+            number, _, attempts, shared = self.model[path]
+            self.model[path] = (number, State.PUBLISHING, attempts, shared)
+        self.unwritten.clear()
+        self._open()
+
+    @invariant()
+    def knows_what_the_dict_knows(self):
+        """Look everything up."""
+        found = self.ledger.lookup("scans", ["a.txt", "sub/b.txt", os.fsdecode(b"\xff.txt"), "never.txt"])
+        assert {path: (it.id, it.state, it.attempts, it.number) for path, it in found.items()} == self.model
+        due = {path for path, it in self.model.items() if it[1] is State.RETRYING}
+        assert set(self.ledger.due("scans", 1.0, 1.0)) == due
+
+
+LedgerAgainstDict.TestCase.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+TestLedgerAgainstDict = LedgerAgainstDict.TestCase
