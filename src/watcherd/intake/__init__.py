@@ -1,0 +1,1 @@
+"""From a folder to admitted jobs: events are hints, scans are truth, and one gate for completeness."""

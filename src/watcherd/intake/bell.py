@@ -1,0 +1,51 @@
+"""What wakes an intake: a ring from another thread, or something to hear from the kernel."""
+
+from __future__ import annotations
+
+import os
+import select
+from threading import Lock
+
+
+class Bell:
+    """Rings that are counted as one until they are heard."""
+
+    def __init__(self) -> None:
+        self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._lock = Lock()
+        self._closed = False
+        self.rung = False
+
+    def ring(self) -> None:
+        """Wake who waits. From any thread, also after `close`."""
+        with self._lock:
+            if not self.rung and not self._closed:
+                self.rung = True
+                os.eventfd_write(self._descriptor, 1)
+
+    def hush(self) -> bool:
+        """Return whether it rang since the last time."""
+        with self._lock:
+            if self.rung:
+                self.rung = False
+                os.eventfd_read(self._descriptor)
+                return True
+            return False
+
+    def wait(self, other: int | None, timeout: float) -> bool:
+        """Wait for a ring or until the descriptor `other` is readable, `timeout` seconds at most.
+
+        Returns whether `other` is readable.
+        """
+        poll = select.poll()
+        poll.register(self._descriptor, select.POLLIN)
+        if other is not None:
+            poll.register(other, select.POLLIN)
+        return any(ready == other for ready, _ in poll.poll(max(0.0, timeout) * 1000))
+
+    def close(self) -> None:
+        """Let go of the descriptor; rings are then heard by nobody."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                os.close(self._descriptor)

@@ -1,0 +1,44 @@
+"""What lies in an inbox that its rules admit, for whoever counts it and takes nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from watcherd.intake.scan import walk
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from watcherd.intake.terms import Inbox
+    from watcherd.model import Kind
+
+
+def admitted(
+    inbox: Inbox, kind: Kind, on_refused: Callable[[str, OSError], None] = lambda *_: None
+) -> Iterator[list[str]]:
+    """Yield the paths of the regular files of `kind` that the inbox's rules admit, in blocks of at most 1,000.
+
+    `on_refused` is told of a folder that cannot be listed.
+    """
+    return walk(inbox.root, kind, _Guide(inbox, on_refused))
+
+
+class _Guide:
+    """Answers a walk as an intake would. See `Guide`."""
+
+    def __init__(self, inbox: Inbox, on_refused: Callable[[str, OSError], None]) -> None:
+        self._inbox = inbox
+        self.refused = on_refused
+
+    def enters(self, folder: str) -> bool:
+        return self._inbox.recursive and self._inbox.rules.enters(folder)
+
+    def takes(self, path: str, kind: Kind) -> bool:
+        return self._inbox.rules.kind(path) is kind
+
+    def entered(self, descriptor: int, folder: str) -> None:
+        """Do nothing: no watch is set."""
+
+    def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
+        """Do nothing: it is no file."""

@@ -1,0 +1,148 @@
+"""How an inbox is seen: whether its folder is there, is still the same one, and what the kernel tells of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd.intake.probe import mount
+from watcherd.intake.watch import Heard, Watch
+
+if TYPE_CHECKING:
+    from watcherd.intake.probe import Mount
+
+log = structlog.get_logger(__name__)
+
+_MENDS = {
+    errno.ENOSPC: "raise the limit: sysctl fs.inotify.max_user_watches=1048576",
+    errno.EMFILE: "raise the limit: sysctl fs.inotify.max_user_instances=1024",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """An inbox's folder as it was when it was armed: device and inode tell it from one that took its place."""
+
+    device: int
+    inode: int
+    is_mount: bool
+
+    def may_become(self, other: Root) -> bool:
+        """Whether `other`, found at the same path later, can be the inbox again.
+
+        Any folder can, but for what shows at a mount point while nothing is mounted there.
+        """
+        return other.is_mount or not self.is_mount
+
+
+def look(path: str) -> Root:
+    """Return the folder at `path`. Raises OSError where there is none, or it may not be looked into."""
+    status = os.stat(os.path.join(path, ""))  # the slash: a file is no root
+    if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+    return Root(status.st_dev, status.st_ino, os.path.ismount(path))
+
+
+class Eyes:
+    """The eyes on one inbox. Closed they hold nothing open, and its file system can be unmounted.
+
+    With `watching` false they only see whether the folder is there.
+    """
+
+    def __init__(self, name: str, path: str, *, watching: bool = True) -> None:
+        self._path = path
+        self._watching = watching
+        self._log = log.bind(inbox=name)
+        self._root: Root | None = None
+        self._before: Root | None = None
+        self._watch: Watch | None = None
+        self._said = False  # that it is blind
+        self.blind = False
+
+    # Whether it is there -------------------------------------------------------------------------------------------
+
+    def lost(self) -> str:
+        """Return why the folder that was opened is not there any more; empty where all is well."""
+        try:
+            found = look(self._path)
+        except OSError as error:
+            return str(error.strerror)
+        return "" if found == self._root else "another folder took its place"
+
+    def open(self) -> Mount:
+        """Begin to see what is at the path now. Raises OSError where that cannot be the inbox."""
+        found = look(self._path)
+        if self._before is not None and not self._before.may_become(found):
+            raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
+        seen = mount(self._path)
+        self._root = self._before = found
+        self.rearm()
+        return seen
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._root = None
+        self._drop_watch()
+
+    # What the kernel tells -----------------------------------------------------------------------------------------
+
+    def rearm(self) -> None:
+        """Begin with a new watch, whose folders a scan has to arm."""
+        self._drop_watch()
+        if not self._watching:
+            return
+        try:
+            self._watch = Watch()
+        except OSError as error:
+            self._unwatched(error, self._path)
+
+    def reconsider(self) -> None:
+        """Begin a scan with the benefit of the doubt: it arms what could not be watched before."""
+        self.blind = False
+        if self._watch is None:
+            self.rearm()
+
+    def concluded(self) -> None:
+        """End a scan: if it could arm everything, that is said, and the next blindness is news again."""
+        if self._said and not self.blind:
+            self._log.info("inbox.sighted", path=self._path)
+        self._said = self.blind
+
+    def arm(self, descriptor: int, folder: str) -> None:
+        """Watch an open folder, if that is possible; it is scanned more often if not."""
+        if self._watch is None:
+            return
+        try:
+            self._watch.arm(descriptor, folder)
+        except OSError as error:
+            self._unwatched(error, os.path.join(self._path, folder))
+
+    def fileno(self) -> int | None:
+        """Return the descriptor that is readable when there is something to hear."""
+        return None if self._watch is None else self._watch.fileno()
+
+    def hear(self) -> Heard:
+        """Return what the kernel told; to be called when `fileno()` is readable."""
+        if self._watch is None:
+            return Heard()
+        try:
+            return self._watch.hear()
+        except OSError as error:
+            self._log.warning("inbox.blind", error=str(error), mend="none needed: it is watched anew and scanned")
+            return Heard(overflowed=True)
+
+    def _unwatched(self, error: OSError, folder: str) -> None:
+        self.blind = True
+        if not self._said:
+            self._said = True
+            mend = _MENDS.get(error.errno or 0, "see the error")
+            self._log.warning("inbox.blind", path=folder, error=str(error.strerror), polled=True, mend=mend)
+
+    def _drop_watch(self) -> None:
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None

@@ -1,0 +1,331 @@
+"""One inbox's intake: a thread that turns what is in a folder into jobs.
+
+A turn of its loop is the drawing: listen to the kernel, recall what is due, and lead what is to be looked at through
+the gate of its kind; then let that kind's cursor scan a stride further. So a hint never waits behind a long scan, and
+a kind whose lane is full holds up no other. Each inbox has a thread of its own, so that a mount that hangs stops
+nobody else.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from math import inf
+from threading import Thread
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd.intake.bell import Bell
+from watcherd.intake.eyes import Eyes
+from watcherd.intake.gate import Gate
+from watcherd.intake.rounds import Rounds
+from watcherd.intake.rules import Ignored
+from watcherd.intake.settle import How
+from watcherd.intake.terms import Desk, Inbox, Terms
+from watcherd.model import Kind, SystemFault
+
+if TYPE_CHECKING:
+    from watcherd.intake.probe import Mount
+    from watcherd.ledger.claims import Claims
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between looks at the root, which also bound every wait.
+TICK = 1.0
+#: Seconds between two questions to the ledger for retries, at least.
+RECALL = 0.1
+
+
+class Intake:
+    """The intake of `inbox`: `start`, then `stop` and `join`. What it asks and tells goes through `desk`."""
+
+    def __init__(self, inbox: Inbox, claims: Claims, desk: Desk) -> None:
+        self.inbox = inbox
+        self._claims = claims
+        self._desk = replace(desk, drop=self._drop)
+        self._forget = desk.drop
+        self._log = log.bind(inbox=inbox.name)
+        self._eyes = Eyes(inbox.name, inbox.root, watching=not inbox.once)
+        self._rounds = Rounds(inbox, self._eyes)
+        self._gates = {kind: Gate(kind, claims, self._desk) for kind in Kind}
+        self._terms: Terms | None = None  # none while the inbox is lost
+        self._suspicious = True  # of what an unclean end left behind
+        self._root_at = 0.0  # when to look at the root again, in monotonic seconds, as the next two
+        self._recall_at = 0.0
+        self._recalled = -inf
+        self._quiet = False
+        self._updated: Inbox | None = None
+        self._asked = False
+        self._stopping = False
+        self._bell = Bell()
+        self._thread = Thread(target=self._run, name=f"intake-{inbox.name}", daemon=True)
+        self.lost = False
+        self.turned = inf  # when its thread last came round, in monotonic seconds
+
+    # For the daemon; from any thread -------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether the thread runs."""
+        return self._thread.is_alive()
+
+    @property
+    def last_scan(self) -> float:
+        """When the last scan of the whole ended, Unix seconds; 0 before the first."""
+        return self._rounds.ended
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ask the thread to end; what it has parked is forgotten, and is still in the inbox."""
+        self._stopping = True
+        self.wake()
+
+    def join(self, timeout: float | None = None) -> bool:
+        """Wait `timeout` seconds for the thread's end; False where it did not come, as in a mount that hangs."""
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def is_there(self) -> bool:
+        """Look whether the inbox is there, and is the folder that is being watched."""
+        return self._terms is not None and not self._eyes.lost()
+
+    def wake(self) -> None:
+        """Look again: a lane or a claim has room, or a pause is over."""
+        self._bell.ring()
+
+    def rescan(self) -> None:
+        """Scan the whole inbox now."""
+        self._asked = True
+        self.wake()
+
+    def update(self, inbox: Inbox) -> None:
+        """Take other rules, settle, rescan, after or policy from now on. Name and root stay."""
+        self._updated = inbox
+        self.wake()
+
+    def drained(self) -> bool:
+        """Whether everything that was there has been led through, and nothing is in flight or due to be tried again.
+
+        What is being written, keeps changing or cannot be read does not count; `waiting` lists it.
+        """
+        idle = self._claims.idle  # asked first: the thread is no longer quiet when it takes what came back
+        return idle and self._quiet and not self._bell.rung
+
+    def waiting(self) -> list[tuple[str, str]]:
+        """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""
+        files = [entry for gate in self._gates.values() for entry in gate.waiting()]
+        return sorted(files + list(self._rounds.unlisted.copy().items()))
+
+    # The loop ------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        try:
+            while not self._stopping:
+                self._turn()
+        except BaseException as error:  # noqa: BLE001 (whatever it is, the daemon must hear of it)
+            self._desk.on_death(error)
+        finally:
+            self._quiet = False
+            self._rounds.suspend()
+            self._eyes.close()
+            self._bell.close()
+
+    def _turn(self) -> None:
+        self.turned = time.monotonic()
+        self._quiet = False
+        rung = self._bell.hush()
+        if self._is_there():
+            try:
+                self._work(rung=rung)
+            except SystemFault as fault:
+                self._suffer(fault)
+        if self._bell.wait(self._eyes.fileno(), self._until() - time.monotonic()):
+            self._listen()
+
+    def _work(self, *, rung: bool) -> None:
+        self._obey()
+        self._recall(rung=rung)
+        if self._desk.paused():
+            self._rounds.suspend()
+            return
+        self._ask_when_time()
+        for kind, gate in self._gates.items():
+            self._advance(kind, gate)
+        self._rounds.conclude(self._period())
+        self._quiet = self._is_quiet()
+
+    def _advance(self, kind: Kind, gate: Gate) -> None:
+        if self._terms is None or not gate.flush() or gate.blocked:
+            return
+        gate.admit(gate.take(time.monotonic(), gate.room()), self._terms)
+        if not gate.blocked and self._rounds.wants(kind):
+            with self._rounds.charged():
+                paths = self._rounds.take(kind, gate.room())
+                gate.admit(dict.fromkeys(paths, How.SEEN), self._terms)
+
+    # What is heard and recalled ------------------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        heard = self._eyes.hear()
+        if heard.uprooted:
+            self._root_at = 0.0
+        if heard.overflowed:
+            self._log.warning("inbox.overflowed")
+            self._eyes.rearm()
+            self._rounds.ask("overflow")
+        for path, how in heard.files:
+            self._hint(path, how)
+        for folder in heard.folders:
+            self._rounds.ask_folder(folder)
+
+    def _hint(self, path: str, how: How) -> None:
+        kind = self.inbox.rules.kind(path)
+        if isinstance(kind, Ignored):
+            self._log.debug("file.ignored", path=path, reason=kind.reason)
+            if how is How.DUE:
+                self._drop(path)
+        elif not self._gates[kind].hint(path, how):
+            self._rounds.ask_kind(kind)
+
+    def _recall(self, *, rung: bool) -> None:
+        """Hint at what an unclean end left behind, at what came back from downstream, and at retries that are due."""
+        if self._suspicious:
+            for path in self._desk.suspects():
+                self._hint(path, How.DUE)
+            self._suspicious = False
+        for path, changed in self._claims.returned().items():
+            self._hint(path, How.CHANGED if changed else How.SEEN)
+        now = time.monotonic()
+        if rung:  # a retry is put on record before its claim is let go, which rings
+            self._recall_at = min(self._recall_at, self._recalled + RECALL)
+        if now >= self._recall_at:
+            self._recall_at, self._recalled = now + self._recall_due(), now
+
+    def _recall_due(self) -> float:
+        """Hint at the retries that are due; return the seconds until the ledger is to be asked again."""
+        now, due = time.time(), self._desk.earliest_due()
+        if due is None:
+            return inf
+        paths = self._desk.due(now, now + self.inbox.policy.max_backoff)
+        for path in paths:
+            self._hint(path, How.DUE)
+        return TICK if paths else max(RECALL, due - now)
+
+    def _drop(self, path: str) -> None:
+        # Below a lost root nothing is to be found, and that says nothing about the file.
+        if not self._eyes.lost():
+            self._forget(path)
+
+    def _suffer(self, fault: SystemFault) -> None:
+        """Have the fault told, and look at everything again: what was in hand is forgotten."""
+        self._desk.on_fault(fault)
+        self._rounds.suspend()
+        self._rounds.ask("fault")
+        self._bell.wait(None, TICK)
+
+    def _ask_when_time(self) -> None:
+        now = time.monotonic()
+        if now >= self._rounds.next:
+            self._rounds.ask("period")
+        for kind, gate in self._gates.items():
+            if gate.is_overdue(now):
+                self._rounds.ask_kind(kind)
+
+    # The inbox itself ----------------------------------------------------------------------------------------------
+
+    def _is_there(self) -> bool:
+        now = time.monotonic()
+        if now >= self._root_at:
+            self._root_at = now + TICK
+            self._check_root()
+        return self._terms is not None
+
+    def _check_root(self) -> None:
+        if self._terms is not None:
+            reason = self._eyes.lost()
+            if not reason:
+                return
+            self._lose(reason)
+        try:
+            mount = self._eyes.open()
+        except OSError as error:
+            self._lose(str(error.strerror))
+        else:
+            self._find(mount)
+
+    def _lose(self, reason: str) -> None:
+        self._rounds.cancel()
+        self._eyes.close()
+        self._terms = None
+        for gate in self._gates.values():
+            gate.forget()
+        if not self.lost:
+            self.lost = True
+            mend = "bring the folder back, or mount it; it is looked for every second"
+            self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
+
+    def _find(self, mount: Mount) -> None:
+        self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
+        if self.lost:
+            self._desk.on_found()
+            self.lost = False
+            self._log.info("inbox.recovered", path=self.inbox.root)
+        self._rounds.ask("start")
+        if not self.inbox.once:
+            self._tell(self._terms)
+
+    def _tell(self, terms: Terms) -> None:
+        self._log.info(
+            "inbox.watching",
+            path=self.inbox.root,
+            file_system=terms.mount.name,
+            events=terms.mount.events and not self._eyes.blind,
+            lease=terms.mount.lease,
+            settle=terms.pace.settle,
+            rescan=self._rounds.period(self._period()),
+        )
+
+    def _obey(self) -> None:
+        if self._updated is not None and self._terms is not None:
+            self.inbox, self._updated = self._updated, None
+            self._renew(self._terms.mount)
+        if self._asked:
+            self._asked = False
+            self._rounds.ask("request")
+
+    def _renew(self, mount: Mount) -> None:
+        self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
+        self._rounds.inbox = self.inbox
+        self._rounds.suspend()
+        for gate in self._gates.values():
+            gate.forget()
+        self._eyes.rearm()
+        self._rounds.ask("update")
+
+    def _period(self) -> float:
+        if self._terms is None or self.inbox.once:
+            return inf
+        return self._terms.mount.rescan(self.inbox.rescan)
+
+    # When to turn again --------------------------------------------------------------------------------------------
+
+    def _until(self) -> float:
+        """Return when the next turn is due at the latest."""
+        if self._terms is None or self._desk.paused():
+            return self._root_at
+        if any(self._can_go_on(kind, gate) for kind, gate in self._gates.items()):
+            return 0.0
+        alarms = [gate.alarm for gate in self._gates.values() if not gate.blocked]
+        return min(self._root_at, self._rounds.next, self._recall_at, *alarms)
+
+    def _can_go_on(self, kind: Kind, gate: Gate) -> bool:
+        return not gate.blocked and (gate.busy or self._rounds.wants(kind))
+
+    def _is_quiet(self) -> bool:
+        if self._rounds.under_way or self._recall_at < inf:
+            return False
+        return not any(gate.busy or gate.settling or self._rounds.wants(kind) for kind, gate in self._gates.items())

@@ -1,0 +1,140 @@
+"""Asking the kernel whether any process has a file open for writing, and what may be believed of a mount.
+
+A read lease is granted exactly while nobody has the file open for writing, a writable mapping included (fcntl(2),
+F_SETLEASE). It is given back at once, because it delays a writer that opens meanwhile. Only the owner of a file or
+CAP_LEASE may ask, and only ext4, xfs, btrfs and tmpfs answer truly: NFS and SMB say EAGAIN without a writer, and
+overlayfs does not see one below it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import fcntl
+import os
+import platform
+import re
+import signal
+from dataclasses import dataclass
+from typing import Self
+
+from watcherd import beneath
+from watcherd.intake.settle import Pace, Writer
+
+#: f_type of statfs(2) → name, for the file systems that can be asked for writers.
+_LEASING = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs", 0x01021994: "tmpfs"}
+#: Those whose changes all pass through this kernel, so that every one becomes an event.
+_LOCAL = _LEASING | {
+    0x794C7630: "overlay",
+    0x2FC12FC1: "zfs",
+    0xF2F52010: "f2fs",
+    0xCA451A4E: "bcachefs",
+    0x4D44: "vfat",
+    0x2011BAB0: "exfat",
+    0x7366746E: "ntfs3",
+}
+_DISTANT = {0x6969: "nfs", 0xFF534D42: "cifs", 0xFE534D42: "smb2", 0x65735546: "fuse", 0x01021997: "9p",
+            0x00C36400: "ceph"}  # fmt: skip
+_MULTIGRAIN = (6, 13)  # the kernel since which two writes never share a timestamp where it was looked at between
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """What may be believed of the file system that holds a folder.
+
+    `events`: inotify tells of every change; `lease`: the kernel can be asked for writers; `coarse`: two writes may
+    share a timestamp.
+    """
+
+    name: str
+    events: bool
+    lease: bool
+    coarse: bool
+
+    def pace(self, settle: float | None) -> Pace:
+        """Return how patient to be here; `settle` is the operator's word in seconds, None leaves it to the mount."""
+        if settle is not None:
+            return Pace(settle, settle, self.coarse)
+        return Pace(1.0 if self.lease else 10.0, 10.0, self.coarse)
+
+    def rescan(self, rescan: float | None) -> float:
+        """Return the seconds between scans; `rescan` is the operator's word, None leaves it to the mount."""
+        return rescan if rescan is not None else (600.0 if self.events else 5.0)
+
+
+def mount(root: str) -> Mount:
+    """Return what may be believed of the file system at `root`. Raises OSError where it cannot be asked."""
+    magic = _file_system(root)
+    name = (_LOCAL | _DISTANT).get(magic, hex(magic))
+    return Mount(name, magic in _LOCAL, magic in _LEASING, magic not in _LEASING or _kernel() < _MULTIGRAIN)
+
+
+def _file_system(root: str) -> int:
+    # struct statfs begins with f_type everywhere; what follows differs and is not read.
+    status = ctypes.create_string_buffer(512)
+    if _libc.statfs(os.fsencode(root), status) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), root)
+    return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
+
+
+def _kernel() -> tuple[int, int]:
+    major, minor = re.findall(r"\d+", platform.release() + ".0.0")[:2]
+    return int(major), int(minor)
+
+
+def writer(descriptor: int) -> Writer:
+    """Return what the kernel says about writers of the file behind `descriptor`, which was opened for reading.
+
+    A writer that opens in the instant of the lease makes the kernel signal us: by default with SIGIO, which kills a
+    process that does not mind it; so SIGURG is asked for, which does nothing unless somebody handles it.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return Writer.WRITTEN if error.errno == errno.EAGAIN else Writer.UNKNOWN
+    return Writer.FREE
+
+
+class Looks:
+    """Looks at files beneath one root, for a moment: a context manager."""
+
+    def __init__(self, root: str) -> None:
+        self._root = root
+        self._nearby = beneath.Nearby()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._nearby.__exit__()
+
+    def status(self, path: str) -> os.stat_result:
+        """Return the `lstat` of `path`. Raises OSError."""
+        folder, name = self._nearby.parent(self._root, path)
+        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+
+    def open(self, path: str) -> int:
+        """Open the regular file at `path` for reading; the caller closes it. Raises OSError, EINVAL if it is none."""
+        return beneath.open_file(*self._nearby.parent(self._root, path))
+
+    def fresh(self, path: str) -> os.stat_result:
+        """Return the status of the regular file at `path` by opening it, past a network's cache. Raises OSError."""
+        descriptor = self.open(path)
+        try:
+            return os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+
+    def writer(self, path: str) -> tuple[os.stat_result, Writer]:
+        """Return what is there now, and whether it is being written. Raises OSError."""
+        descriptor = self.open(path)
+        try:
+            answer = writer(descriptor)
+            return os.fstat(descriptor), answer  # in this order: what was written before the answer shows
+        finally:
+            os.close(descriptor)

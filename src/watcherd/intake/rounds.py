@@ -1,0 +1,169 @@
+"""When an inbox is scanned, and what its walks are told: each kind's cursor, and the scans of the whole by all."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd import beneath
+from watcherd.intake.gate import what_it_is
+from watcherd.intake.rules import Ignored
+from watcherd.intake.scan import Cursor, walk
+from watcherd.model import Kind
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from watcherd.intake.eyes import Eyes
+    from watcherd.intake.terms import Inbox
+
+log = structlog.get_logger(__name__)
+
+#: Seconds between scans of an inbox that cannot be watched, or listed, as a whole.
+BLIND_RESCAN = 5.0
+#: A scan is followed by this many times its own processor time without one: 2 % of a core.
+SCAN_SHARE = 50
+
+
+@dataclass(slots=True)
+class _Round:
+    """A scan of the whole: done when each kind's cursor has made the passes that `until` names."""
+
+    reason: str
+    until: dict[Kind, int]
+    began: float
+    files: int = 0
+    spent: float = 0.0  # processor seconds
+
+
+class Rounds:
+    """The scans of `inbox`, which may be replaced by another of the same root. Used by one thread.
+
+    `unlisted` are the folders that cannot be listed, each with the reason.
+    """
+
+    def __init__(self, inbox: Inbox, eyes: Eyes) -> None:
+        self.inbox = inbox
+        self._eyes = eyes
+        self._log = log.bind(inbox=inbox.name)
+        self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
+        self._round: _Round | None = None
+        self.unlisted: dict[str, str] = {}
+        self._short = False  # whether descriptors ran short in the scan under way, or the last one
+        self.next = inf  # when the next one is due, monotonic seconds
+        self.ended = 0.0  # when the last one ended, Unix seconds
+
+    def _walker(self, kind: Kind) -> Callable[[str], Iterator[list[str]]]:
+        return lambda top: walk(self.inbox.root, kind, self, top)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether a scan of the whole is not done yet."""
+        return self._round is not None
+
+    def wants(self, kind: Kind) -> bool:
+        """Whether there is something to take for this kind."""
+        return self._cursors[kind].wants
+
+    def ask(self, reason: str) -> None:
+        """Ask for a scan of the whole, which also arms what could not be watched before."""
+        self.unlisted.clear()
+        self._short = False
+        self._eyes.reconsider()
+        until = {kind: cursor.ask() for kind, cursor in self._cursors.items()}
+        self._round = _Round(reason, until, time.monotonic())
+        self.next = inf
+
+    def ask_kind(self, kind: Kind) -> None:
+        """Ask for a scan for one kind, of which something was not remembered."""
+        self._cursors[kind].ask()
+
+    def ask_folder(self, folder: str) -> None:
+        """Ask for a scan of one folder; `` is the whole."""
+        if not folder:
+            self.ask("changed root")
+        elif self.enters(folder):
+            for cursor in self._cursors.values():
+                cursor.ask_folder(folder)
+
+    def take(self, kind: Kind, most: int) -> list[str]:
+        """Return the next paths for one kind, at most `most`."""
+        paths = self._cursors[kind].take(most)
+        if self._round is not None:
+            self._round.files += len(paths)
+        return paths
+
+    @contextmanager
+    def charged(self) -> Iterator[None]:
+        """Count what is done herein as the cost of the scan under way."""
+        began = time.thread_time()
+        yield
+        if self._round is not None:
+            self._round.spent += time.thread_time() - began
+
+    def conclude(self, period: float) -> None:
+        """If the scan under way is done, say so, and put off the next one for `period` seconds or more."""
+        done = self._round
+        if done is None or any(self._cursors[kind].passes < passes for kind, passes in done.until.items()):
+            return
+        self._round = None
+        self._eyes.concluded()
+        self.ended = time.time()
+        now = time.monotonic()
+        self.next = now + max(self.period(period), SCAN_SHARE * done.spent)
+        tell = self._log.debug if done.reason == "period" else self._log.info
+        tell("inbox.rescanned", reason=done.reason, files=done.files, seconds=round(now - done.began, 6))
+
+    def period(self, usual: float) -> float:
+        """Return the seconds between scans: fewer than usual where something cannot be watched, or was not opened."""
+        return min(usual, BLIND_RESCAN) if self._eyes.blind or self._short else usual
+
+    def suspend(self) -> None:
+        """Close what is open; what was under way begins again when something is taken."""
+        for cursor in self._cursors.values():
+            cursor.suspend()
+
+    def cancel(self) -> None:
+        """End what is under way: the inbox is lost."""
+        self.suspend()
+        self._round = None
+        self.next = inf
+
+    # What a walk asks and tells ------------------------------------------------------------------------------------
+
+    def enters(self, folder: str) -> bool:
+        """Whether this folder is looked into."""
+        return self.inbox.recursive and self.inbox.rules.enters(folder)
+
+    def takes(self, path: str, kind: Kind) -> bool:
+        """Whether this file is one of the kind."""
+        found = self.inbox.rules.kind(path)
+        if found is kind:
+            return True
+        if isinstance(found, Ignored) and kind is Kind.TEXT:  # said once, not by each kind's walk
+            self._log.debug("file.ignored", path=path, reason=found.reason)
+        return False
+
+    def entered(self, descriptor: int, folder: str) -> None:
+        """Watch a folder that is about to be listed."""
+        self.unlisted.pop(folder, None)
+        self._eyes.arm(descriptor, folder)
+
+    def refused(self, folder: str, error: OSError) -> None:
+        """Remember a folder that cannot be listed; its turn comes again with the next scan or its next event."""
+        self.unlisted[folder] = str(error.strerror)
+        self._short = self._short or error.errno in beneath.SHORTAGE
+
+    def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
+        """Say what is neither a folder nor a regular file."""
+        if kind is not Kind.TEXT:
+            return
+        with suppress(FileNotFoundError):  # gone already, then there is nothing to say
+            mode = entry.stat(follow_symlinks=False).st_mode
+            self._log.debug("file.ignored", path=path, reason=what_it_is(mode))

@@ -1,0 +1,161 @@
+"""Scans: what lies in an inbox, whatever events said. Cursors that stop where their lane is full, and go on later.
+
+A cursor belongs to one kind and holds a folder's open listing and the names of folders still to come, never a list
+of files, so a million of them take no more memory than a thousand. Folders are opened component by component and
+listed by descriptor: a folder swapped for a link in mid-scan leads nowhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from typing import TYPE_CHECKING, Protocol
+
+from watcherd import beneath
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from watcherd.model import Kind
+
+#: Entries looked at before a cursor hands over what it has, even nothing: a hint does not wait behind a long scan.
+STRIDE = 1_000
+#: Folders remembered one by one; more, and the whole inbox is scanned instead.
+MOST_FOLDERS = 256
+
+_GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
+
+
+class Guide(Protocol):
+    """What a walk asks and tells on its way."""
+
+    def enters(self, folder: str) -> bool:
+        """Whether to look into this folder."""
+        ...
+
+    def takes(self, path: str, kind: Kind) -> bool:
+        """Whether this regular file is one of the kind."""
+        ...
+
+    def entered(self, descriptor: int, folder: str) -> None:
+        """Take note of a folder that is open now and about to be listed."""
+        ...
+
+    def refused(self, folder: str, error: OSError) -> None:
+        """Take note of a folder that cannot be listed."""
+        ...
+
+    def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
+        """Take note of something that is neither a folder nor a regular file."""
+        ...
+
+
+def walk(root: str, kind: Kind, guide: Guide, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
+    """Yield the paths of regular files of `kind` in and below the folder `top`, in blocks of at most `most`.
+
+    A block may be empty: it is handed over after `most` entries were looked at, whatever they were.
+    """
+    folders = [top]
+    while folders:
+        folder = folders.pop()
+        try:
+            yield from _folder(root, folder, kind, guide, folders, most)
+        except OSError as error:
+            if error.errno not in _GONE or not folder:
+                guide.refused(folder, error)
+
+
+def _folder(  # noqa: PLR0913, PLR0917 (the state of one walk)
+    root: str, folder: str, kind: Kind, guide: Guide, folders: list[str], most: int
+) -> Iterator[list[str]]:
+    prefix = folder + "/" if folder else ""
+    with beneath.folder(root, folder) as descriptor:
+        guide.entered(descriptor, folder)
+        with os.scandir(descriptor) as entries:
+            block: list[str] = []
+            for number, entry in enumerate(entries, 1):
+                path = prefix + entry.name
+                if entry.is_file(follow_symlinks=False):
+                    if guide.takes(path, kind):
+                        block.append(path)
+                elif not entry.is_dir(follow_symlinks=False):
+                    guide.passed(path, entry, kind)
+                elif guide.enters(path):
+                    folders.append(path)
+                if number % most == 0:
+                    yield block
+                    block = []
+            yield block
+
+
+class Cursor:
+    """Where the scan of one kind stands.
+
+    A scan of the whole that is asked for while one runs follows it: the mark is cleared when a scan starts, never
+    when it ends, so nothing asked for is lost. A folder asked for goes first.
+    """
+
+    def __init__(self, walker: Callable[[str], Iterator[list[str]]]) -> None:
+        self._walker = walker
+        self._dirty = False
+        self._folders: dict[str, None] = {}
+        self._whole: Iterator[list[str]] | None = None
+        self._part: Iterator[list[str]] | None = None
+        self._rest: list[str] = []
+        self.passes = 0  # scans of the whole that came to their end
+
+    @property
+    def wants(self) -> bool:
+        """Whether there is something to take."""
+        return bool(self._rest or self._part or self._whole or self._folders or self._dirty)
+
+    def ask(self) -> int:
+        """Ask for a scan of the whole; return what `passes` will be once it is done."""
+        self._dirty = True
+        return self.passes + (1 if self._whole is None else 2)
+
+    def ask_folder(self, folder: str) -> None:
+        """Ask for a scan of one folder and what is below it."""
+        if len(self._folders) < MOST_FOLDERS:
+            self._folders[folder] = None
+        else:
+            self._dirty = True
+
+    def take(self, most: int) -> list[str]:
+        """Return the next paths, at most `most`; none does not mean that there are no more."""
+        if not self._rest:
+            self._rest = self._next()
+        taken, self._rest = self._rest[:most], self._rest[most:]
+        return taken
+
+    def suspend(self) -> None:
+        """Close what is open, and begin again when there is a reason to go on."""
+        self._dirty = self.wants
+        self._folders.clear()
+        self._whole = self._part = None
+        self._rest = []
+
+    def _next(self) -> list[str]:
+        if self._part is None and self._folders:
+            folder = next(iter(self._folders))
+            del self._folders[folder]
+            self._part = self._walker(folder)
+        if self._part is not None:
+            return self._step_part(self._part)
+        return self._step_whole()
+
+    def _step_part(self, part: Iterator[list[str]]) -> list[str]:
+        block = next(part, None)
+        if block is None:
+            self._part = None
+        return block or []
+
+    def _step_whole(self) -> list[str]:
+        if self._whole is None:
+            self._dirty = False
+            self._whole = self._walker("")
+        block = next(self._whole, None)
+        if block is None:
+            self._whole = None
+            self.passes += 1
+        return block or []

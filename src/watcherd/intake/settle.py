@@ -1,0 +1,165 @@
+"""When is a file complete? Never by the age of its mtime: a copy keeps that of its original.
+
+Complete is: no process has it open for writing, *and* it has been quiet for `settle` seconds on our own clock.
+Quiet means that size, mtime, ctime and inode stood still from one look to the next. Where the kernel says that
+nobody writes, two cases skip the quiet time: a file renamed into place, which is how careful programs deliver,
+and one whose ctime is older than `settle` at first sight, because no copying program can set a ctime.
+
+Pure: (sighting, what was known, now) → complete, or when to look again and why.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum, unique
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watcherd.model import Version
+
+#: Seconds that a file which keeps changing under us is left alone at most.
+LONGEST_SETTLE = 60.0
+#: Seconds that a close is waited for: a file made by link or mknod was never open.
+LONGEST_OPEN = 600.0
+#: Seconds within which two writes may share a timestamp, where the kernel's clock for files is a coarse one.
+COARSE_TICK = 0.01
+
+
+@unique
+class Writer(Enum):
+    """What the kernel says about processes that have a file open for writing."""
+
+    WRITTEN = "written"  # there is one
+    FREE = "free"  # there is none
+    UNKNOWN = "unknown"  # it cannot be asked here, or not by us
+
+
+@unique
+class How(Enum):
+    """How a path came to our notice."""
+
+    SEEN = "seen"  # a scan met it, or it is looked at again
+    RENAMED = "renamed"  # it was renamed into place under our watch
+    CREATED = "created"  # it was created under our watch, and may be open
+    CLOSED = "closed"  # a writer closed it
+    TOUCHED = "touched"  # its metadata changed: it may be readable now
+    DUE = "due"  # the ledger has it on record: a retry, or a suspect of an unclean end
+    CHANGED = "changed"  # it came back because it changed while it was worked on
+
+
+@unique
+class Reason(StrEnum):
+    """Why a file waits."""
+
+    WRITTEN = "being written"
+    OPEN = "not closed yet"
+    CHANGING = "changing"
+    SETTLING = "settling"
+    PERMISSION = "permission"
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How patient to be. Seconds.
+
+    `settle` where the kernel can be asked for writers, `blind` where not; `coarse`: timestamps have a tick.
+    """
+
+    settle: float
+    blind: float
+    coarse: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """A regular file as it was seen just now.
+
+    `changed_ago` and `written_ago` are the ages of ctime and mtime in seconds by the wall clock, `linked` says that
+    it has another name, and `restless` is the quiet time asked of a file that changed while it was worked on.
+    """
+
+    path: str
+    version: Version
+    how: How
+    changed_ago: float
+    written_ago: float
+    linked: bool = False
+    restless: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settling:
+    """What is known of a file that is not complete: since when (monotonic seconds) it shows this version.
+
+    `open`: it was created under our watch, and its close was not seen. `changed`: it did change under our eyes.
+    """
+
+    version: Version
+    since: float
+    open: bool = False
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The file is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """The file is to be looked at again at `until`, in monotonic seconds; `settling` is then what was known."""
+
+    until: float
+    reason: Reason
+    settling: Settling
+
+
+READY = Ready()
+
+
+def judge(sighting: Sighting, previous: Settling | None, now: float, pace: Pace, writer: Writer) -> Ready | Wait:
+    """Decide whether a file is complete. `now` is in monotonic seconds, as are all times kept here."""
+    if writer is Writer.FREE and _skips(sighting, previous, pace):
+        return _past_tick(sighting, previous, now, pace)
+    settling = _clock(sighting, previous, now)
+    quiet = max(pace.settle if writer is Writer.FREE else pace.blind, sighting.restless)
+    if writer is Writer.WRITTEN:
+        return Wait(now + max(pace.settle, COARSE_TICK), Reason.WRITTEN, settling)
+    if writer is Writer.UNKNOWN and settling.open and now - settling.since < LONGEST_OPEN:
+        return Wait(now + max(quiet, COARSE_TICK), Reason.OPEN, settling)
+    if now < settling.since + quiet:
+        return Wait(settling.since + quiet, Reason.CHANGING if settling.changed else Reason.SETTLING, settling)
+    return _past_tick(sighting, previous, now, pace)
+
+
+def stretched(settle: float, pace: Pace) -> float:
+    """Return the quiet time to ask of a file that changed under us after `settle` seconds of quiet (0: the usual)."""
+    return min(2 * max(settle, pace.settle, 0.5), LONGEST_SETTLE)
+
+
+def _skips(sighting: Sighting, previous: Settling | None, pace: Pace) -> bool:
+    if sighting.restless:
+        return False
+    return sighting.how is How.RENAMED or (previous is None and sighting.changed_ago >= pace.settle)
+
+
+def _clock(sighting: Sighting, previous: Settling | None, now: float) -> Settling:
+    is_open = _is_open(sighting, previous)
+    if previous is None or previous.version != sighting.version:
+        return Settling(sighting.version, now, is_open, previous is not None)
+    return Settling(previous.version, previous.since, is_open, previous.changed)
+
+
+def _is_open(sighting: Sighting, previous: Settling | None) -> bool:
+    if sighting.how is How.CREATED:
+        return not sighting.linked
+    if sighting.how in {How.CLOSED, How.RENAMED}:
+        return False
+    return previous is not None and previous.open
+
+
+def _past_tick(sighting: Sighting, previous: Settling | None, now: float, pace: Pace) -> Ready | Wait:
+    # A second write within the tick would leave the same timestamps, and could not be told from none.
+    if pace.coarse and abs(sighting.written_ago) < COARSE_TICK:
+        return Wait(now + COARSE_TICK, Reason.SETTLING, _clock(sighting, previous, now))
+    return READY

@@ -1,0 +1,63 @@
+"""The plain values that an intake is given: its inbox, and the people it asks and tells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from watcherd.decide import RetryPolicy
+    from watcherd.intake.probe import Mount
+    from watcherd.intake.rules import Rules
+    from watcherd.intake.settle import Pace
+    from watcherd.model import After, Failed, Job, Record, SystemFault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inbox:
+    """A watched folder. `settle` and `rescan` are seconds, None leaves them to the mount.
+
+    `once`: it is scanned once and not watched, so that what comes later is left.
+    """
+
+    name: str
+    root: str
+    after: After
+    recursive: bool
+    rules: Rules
+    settle: float | None
+    rescan: float | None
+    policy: RetryPolicy
+    once: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms files are taken: the inbox, and what follows from where it is mounted."""
+
+    inbox: Inbox
+    mount: Mount
+    pace: Pace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """Whom an intake asks and tells; all are called from its own thread. Paths are relative to its inbox.
+
+    Those that ask the ledger may raise `SystemFault`.
+    """
+
+    lookup: Callable[[Sequence[str]], Mapping[str, Record]]  # the latest records of up to 1,000 paths
+    suspects: Callable[[], Sequence[str]]  # what was being worked on when the daemon died uncleanly
+    earliest_due: Callable[[], float | None]  # when the next retry is due, Unix seconds
+    due: Callable[[float, float], Sequence[str]]  # the retries due at a time or after another, Unix seconds
+    drop: Callable[[str], None]  # the file of a retry or a suspect is gone, or is not wanted any more
+    offer: Callable[[Job], bool]  # to the lane of the job's kind; False where it is full
+    condemn: Callable[[Failed], None]  # to be set aside without work
+    next_id: Callable[[], int]
+    paused: Callable[[], bool]  # while true nothing is admitted
+    on_found: Callable[[], None]  # the inbox was missing, and is there
+    on_fault: Callable[[SystemFault], None]  # the ledger cannot be asked, or nothing opened; it is tried again
+    on_death: Callable[[BaseException], None]  # the intake's thread ended by a bug

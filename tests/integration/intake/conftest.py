@@ -1,0 +1,175 @@
+"""A real intake on a real folder; only the rooms around it are played here."""
+
+import itertools
+import os
+import tempfile
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from watcherd.decide import RetryPolicy
+from watcherd.intake.intake import Intake
+from watcherd.intake.rules import Rules
+from watcherd.intake.terms import Desk, Inbox
+from watcherd.ledger.claims import Claims
+from watcherd.model import After, File, Kind, Record, State, Version
+
+RULES = Rules({Kind.TEXT: frozenset({".txt"}), Kind.IMAGE: frozenset({".png"})})
+DEADLINE = 10.0
+
+
+class Watching:
+    """An intake with lanes that only collect, a ledger that is a dict, and somebody who waits for what happens."""
+
+    def __init__(self, root, **terms):
+        self.root = Path(root)
+        self.jobs, self.condemned, self.dropped, self.faults = [], [], [], []
+        self.records, self.dues, self.suspects = {}, {}, []
+        self.capacity = dict.fromkeys(Kind, 10**9)
+        self.paused = self.idle = False
+        self.found = 0  # times that the inbox was there again
+        self.looks = 0  # at whether it is paused, while it is
+        self.death = None
+        self.before_offer = lambda _: None
+        self.before_lookup = self.before_due = lambda: None
+        self.claims = Claims(10_000)
+        inbox = Inbox(
+            name="scans", root=str(root), after=After.ARCHIVE, recursive=True, rules=RULES,
+            settle=0.2, rescan=None, policy=RetryPolicy(),
+        )  # fmt: skip
+        self.inbox = replace(inbox, **terms)
+        self.intake = Intake(self.inbox, self.claims, self._desk())
+        self.claims.wake = self.intake.wake
+
+    def _desk(self):
+        ids = itertools.count(1)
+        return Desk(
+            lookup=self._lookup, suspects=lambda: self.suspects, earliest_due=self._earliest_due, due=self._due,
+            drop=self._drop, offer=self._offer, condemn=self.condemned.append, next_id=lambda: next(ids),
+            paused=self._is_paused, on_found=self._found, on_fault=self.faults.append, on_death=self._died,
+        )  # fmt: skip
+
+    def _lookup(self, paths):
+        self.before_lookup()
+        return {path: self.records[path] for path in paths if path in self.records}
+
+    def _earliest_due(self):
+        return min(self.dues.values(), default=None)
+
+    def _due(self, now, furthest):
+        self.before_due()
+        return [path for path, due in self.dues.items() if due <= now or due > furthest]
+
+    def _drop(self, path):
+        self.dues.pop(path, None)
+        self.dropped.append(path)
+
+    def _offer(self, job):
+        self.before_offer(job)
+        if sum(other.kind is job.kind for other in self.jobs) >= self.capacity[job.kind]:
+            return False
+        self.dues.pop(job.file.path, None)
+        self.jobs.append(job)
+        return True
+
+    def _is_paused(self):
+        self.looks += self.paused
+        return self.paused
+
+    def _found(self):
+        self.found += 1
+
+    def _died(self, error):
+        self.death = error
+
+    def __enter__(self):
+        self.intake.start()
+        if self.idle:
+            self.until(lambda: self.intake.last_scan)
+        return self
+
+    def __exit__(self, *_):
+        self.intake.stop()
+        assert self.intake.join(DEADLINE)
+        if self.death is not None:
+            raise self.death
+
+    @property
+    def paths(self):
+        """What was offered, in order."""
+        return [job.file.path for job in self.jobs]
+
+    def until(self, happened, within=DEADLINE):
+        """Wait until `happened()`; fail at the deadline."""
+        tick, rounds = threading.Event(), itertools.count()
+        while not happened():
+            assert next(rounds) < within / 0.005, (
+                f"not within {within} s; so far {self.paths} {self.intake.waiting()}"
+            )
+            tick.wait(0.005)
+
+    def job(self, path):
+        """Wait for the job of `path`."""
+        self.until(lambda: path in self.paths)
+        return next(job for job in self.jobs if job.file.path == path)
+
+    def scanned(self):
+        """Begin only when the first scan has ended: what comes now comes to an idle inbox."""
+        self.idle = True
+        return self
+
+    def renamed_in(self, path, content=b"some words"):
+        """Deliver a file as careful programs do."""
+        with tempfile.NamedTemporaryFile(dir=self.root.parent, delete=False) as draft:
+            draft.write(content)
+        os.rename(draft.name, self.root / path)
+
+    def record(self, path, state, **facts):
+        """Put the file at `path`, as it is now, on record."""
+        status = os.stat(self.root / path)
+        version = Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+        self.records[path] = Record(1, File("scans", path, version), Kind.TEXT, state, **facts)
+        if state is State.RETRYING:
+            self.dues[path] = facts.get("due", 0.0)
+
+
+@pytest.fixture
+def root(tmp_path):
+    folder = tmp_path / "inbox"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def watching(root):
+    """Make an intake of the inbox at `root`; give terms to differ from the usual ones."""
+    return lambda **terms: Watching(root, **terms)
+
+
+@pytest.fixture
+def events():
+    """Collect what is logged, as data."""
+    with capture_logs() as logged:
+        yield logged
+
+
+@pytest.fixture
+def unprivileged():
+    """Be nobody for a while, as root may do everything; yields an intake of nobody's inbox."""
+    root = os.geteuid() == 0
+    with tempfile.TemporaryDirectory() as place:
+        inbox = Path(place, "inbox")
+        inbox.mkdir()
+        for folder in (place, inbox):
+            os.chmod(folder, 0o777)  # noqa: S103 (a stranger is to work there)
+        watching = Watching(inbox, settle=0.05).scanned()
+        if root:
+            os.seteuid(65534)
+        try:
+            yield watching
+        finally:
+            if root:
+                os.seteuid(0)

@@ -1,0 +1,424 @@
+"""What is dropped into an inbox comes to its lane, complete and once."""
+
+import os
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import pytest
+
+from watcherd.intake.gate import BLOCK
+from watcherd.intake.rules import Rules
+from watcherd.model import After, Failure, Kind, State, SystemFault
+
+
+def test_a_file_renamed_into_an_idle_inbox_is_admitted_without_settling(watching):
+    with watching(settle=60.0).scanned() as inbox:
+        inbox.renamed_in("a.txt")
+        assert inbox.job("a.txt").kind is Kind.TEXT
+
+
+def test_it_is_admitted_within_milliseconds_also_right_after_another_was_archived(watching):
+    with watching(settle=60.0).scanned() as inbox:
+        took = []
+        inbox.before_offer = lambda _: took.append(time.perf_counter())
+        for number in range(20):
+            began = time.perf_counter()
+            inbox.renamed_in(f"{number}.txt")
+            inbox.job(f"{number}.txt")
+            took[-1] -= began
+            os.rename(inbox.root / f"{number}.txt", inbox.root.parent / f"archived{number}.txt")
+            inbox.claims.release(f"{number}.txt")
+        assert sorted(took)[10] < 0.05
+
+
+def test_files_that_were_there_before_are_found(watching, root):
+    (root / "sub" / "deep").mkdir(parents=True)
+    for path in ("a.txt", "sub/b.png", "sub/deep/c.txt"):
+        (root / path).write_bytes(b"x")
+    with watching() as inbox:
+        inbox.until(lambda: sorted(inbox.paths) == ["a.txt", "sub/b.png", "sub/deep/c.txt"])
+        assert inbox.job("sub/b.png").kind is Kind.IMAGE
+
+
+def test_a_backlog_does_not_wait_for_settle(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=1.0)
+    ago = os.stat(root / "a.txt").st_ctime + 1.0
+    inbox.until(lambda: time.time() > ago)
+    began = time.monotonic()
+    with inbox:
+        inbox.job("a.txt")
+        assert time.monotonic() - began < 0.9
+
+
+def test_a_written_file_is_admitted_after_its_quiet_time(watching):
+    with watching().scanned() as inbox:
+        (inbox.root / "a.txt").write_bytes(b"one two")
+        assert inbox.job("a.txt").file.version.size == 7
+
+
+def test_names_that_are_not_text_come_through_as_bytes(watching):
+    names = ["caf\udce9.txt", "new\nline.txt", "\U0001f600 .txt", "n" * 251 + ".txt"]
+    with watching().scanned() as inbox:
+        for name in names:
+            inbox.renamed_in(name)
+            inbox.job(name)
+
+
+def test_a_new_folder_and_what_was_put_there_at_once_is_seen(watching):
+    with watching().scanned() as inbox:
+        for number in range(20):
+            folder = inbox.root / f"new{number}" / "deeper"
+            folder.mkdir(parents=True)
+            (folder / "a.txt").write_bytes(b"x")
+        inbox.until(lambda: len(inbox.jobs) == 20)
+
+
+def test_a_folder_moved_in_is_seen_whole_and_watched_from_then_on(watching, tmp_path):
+    (tmp_path / "outside" / "sub").mkdir(parents=True)
+    (tmp_path / "outside" / "sub" / "a.txt").write_bytes(b"x")
+    with watching().scanned() as inbox:
+        os.rename(tmp_path / "outside", inbox.root / "inside")
+        inbox.job("inside/sub/a.txt")
+        inbox.renamed_in("inside/sub/b.txt")
+        inbox.job("inside/sub/b.txt")
+
+
+def test_a_folder_renamed_within_the_inbox_is_known_under_its_new_name(watching, root):
+    (root / "old" / "sub").mkdir(parents=True)
+    with watching(settle=0.05).scanned() as inbox:
+        os.rename(root / "old", root / "new")
+        inbox.renamed_in("new/sub/a.txt")
+        inbox.job("new/sub/a.txt")
+        (root / "old").mkdir()
+        inbox.renamed_in("old/b.txt")
+        inbox.job("old/b.txt")
+
+
+def test_a_folder_moved_out_is_watched_no_more(watching, root, tmp_path):
+    (root / "sub").mkdir()
+    with watching(settle=60.0).scanned() as inbox:
+        os.rename(root / "sub", tmp_path / "elsewhere")
+        (tmp_path / "elsewhere" / "a.txt").write_bytes(b"x")
+        inbox.renamed_in("b.txt")
+        inbox.job("b.txt")
+        assert inbox.paths == ["b.txt"]
+        assert inbox.intake.waiting() == []
+
+
+def test_a_flat_inbox_looks_into_no_folder(watching, root):
+    (root / "sub").mkdir()
+    (root / "sub" / "a.txt").write_bytes(b"x")
+    with watching(recursive=False).scanned() as inbox:
+        (root / "later").mkdir()
+        inbox.renamed_in("later/b.txt")
+        inbox.renamed_in("c.txt")
+        inbox.job("c.txt")
+        assert inbox.paths == ["c.txt"]
+
+
+def test_what_is_no_regular_file_is_ignored_and_never_opened(watching, root, events):
+    os.mkfifo(root / "fifo.txt")
+    (root / "link.txt").symlink_to("/etc/passwd")
+    (root / "folder.txt").mkdir()
+    (root / "linked").symlink_to("/etc")
+    with watching().scanned() as inbox:
+        os.mkfifo(root / "late.txt")
+        (root / "late_link.txt").symlink_to("/etc/passwd")
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        assert inbox.paths == ["a.txt"]
+    reasons = {event["path"]: event["reason"] for event in events if event["event"] == "file.ignored"}
+    assert reasons["fifo.txt"] == reasons["late.txt"] == "is a FIFO"
+    assert reasons["link.txt"] == reasons["late_link.txt"] == reasons["linked"] == "is a symbolic link"
+
+
+def test_what_no_rule_wants_stays_and_the_log_says_why(watching, root, events):
+    (root / "a.xyz").write_bytes(b"x")
+    with watching().scanned() as inbox:
+        (root / "b.xyz").write_bytes(b"x")
+        inbox.renamed_in("c.txt")
+        inbox.job("c.txt")
+    ignored = {event["path"] for event in events if event["event"] == "file.ignored"}
+    assert ignored == {"a.xyz", "b.xyz"}
+
+
+def test_our_own_folder_in_the_inbox_is_never_entered(watching, root):
+    (root / ".watcherd").mkdir()
+    (root / ".watcherd" / "a.txt").write_bytes(b"x")
+    with watching().scanned() as inbox:
+        inbox.renamed_in(".watcherd/b.txt")
+        inbox.renamed_in("c.txt")
+        inbox.job("c.txt")
+        assert inbox.paths == ["c.txt"]
+
+
+WRITER = """
+import sys, time
+path, pauses, mode = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+if mode == "hold":
+    with open(path, "wb", buffering=0) as file:
+        for _ in range(pauses):
+            file.write(b"x")
+            time.sleep(0.5)
+else:
+    for _ in range(pauses):
+        with open(path, "ab") as file:
+            file.write(b"x")
+        time.sleep(0.1)
+"""
+
+
+@pytest.mark.parametrize("begins", ["before", "after"])
+def test_a_writer_that_holds_a_file_open_and_pauses_is_never_overtaken(watching, root, begins):
+    command = [sys.executable, "-c", WRITER, root / "a.txt", "4", "hold"]
+    inbox = watching(settle=0.1)
+    if begins == "before":
+        with subprocess.Popen(command):
+            inbox.until((root / "a.txt").exists)
+            with inbox:
+                assert inbox.job("a.txt").file.version.size == 4
+    else:
+        with inbox.scanned(), subprocess.Popen(command):
+            assert inbox.job("a.txt").file.version.size == 4
+
+
+def test_appending_again_and_again_within_settle_is_never_overtaken(watching, root):
+    command = [sys.executable, "-c", WRITER, root / "a.txt", "10", "append"]
+    with watching(settle=0.5).scanned() as inbox, subprocess.Popen(command):
+        assert inbox.job("a.txt").file.version.size == 10
+
+
+def test_what_is_being_written_is_listed_and_does_not_hold_up_a_drain(watching, root):
+    with (root / "a.txt").open("wb") as writer:
+        writer.write(b"x")
+        writer.flush()
+        with watching(settle=0.05) as inbox:
+            inbox.until(inbox.intake.drained)
+            assert inbox.intake.waiting() == [("a.txt", "being written")]
+            assert inbox.jobs == []
+
+
+def test_a_file_that_settles_holds_up_a_drain(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    with watching(settle=60.0).scanned() as inbox:
+        inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "settling")])
+        assert not inbox.intake.drained()
+
+
+def test_a_file_that_vanishes_while_it_settles_is_forgotten(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    with watching(settle=0.3) as inbox:
+        inbox.until(inbox.intake.waiting)
+        (root / "a.txt").unlink()
+        inbox.until(inbox.intake.drained)
+        assert inbox.jobs == []
+        assert inbox.intake.waiting() == []
+
+
+def test_a_file_in_flight_is_not_admitted_again_until_it_is_free(watching):
+    with watching(settle=60.0).scanned() as inbox:
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        inbox.renamed_in("a.txt", b"another")
+        inbox.renamed_in("b.txt")
+        inbox.job("b.txt")
+        assert inbox.paths == ["a.txt", "b.txt"]
+        os.utime(inbox.root / "a.txt")
+        inbox.intake.update(replace(inbox.inbox, settle=0.05))
+        inbox.claims.release("a.txt")
+        inbox.until(lambda: inbox.paths.count("a.txt") == 2)
+        assert inbox.jobs[-1].file.version.size == 7
+        inbox.renamed_in("c.txt")
+        inbox.job("c.txt")
+        assert inbox.paths == ["a.txt", "b.txt", "a.txt", "c.txt"]
+
+
+def test_a_file_that_changed_under_us_waits_twice_as_long_each_time(watching, root):
+    with watching(settle=0.2).scanned() as inbox:
+        inbox.renamed_in("log.txt")
+        inbox.job("log.txt")
+        waits = []
+        for times in (2, 3):
+            with (root / "log.txt").open("ab") as log:
+                log.write(b"more")
+            began = time.monotonic()
+            inbox.claims.release("log.txt", changed=True)
+            inbox.until(lambda: inbox.paths.count("log.txt") == times)  # noqa: B023 (called at once)
+            waits.append(time.monotonic() - began)
+        assert waits[0] >= 0.9  # twice half a second, the least that is doubled
+        assert waits[1] >= 1.9
+
+
+def test_a_full_lane_loses_nothing_and_does_not_delay_the_other_kind(watching, root):
+    for number in range(600):
+        (root / f"{number}.png").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.capacity[Kind.IMAGE] = 3
+    with inbox:
+        inbox.until(lambda: len(inbox.jobs) == 3)
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        assert len(inbox.claims) <= 4 + BLOCK  # what is parked is bounded
+        inbox.capacity[Kind.IMAGE] = 10**9
+        inbox.intake.wake()
+        inbox.until(lambda: len(inbox.jobs) == 601)
+    assert len(set(inbox.paths)) == 601
+
+
+def test_claims_bound_what_is_in_flight(watching, root):
+    for number in range(50):
+        (root / f"{number}.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.claims.limit = 10
+    with inbox:
+        done = 0
+        while done < 50:
+            inbox.until(lambda: len(inbox.jobs) > done)  # noqa: B023 (called at once)
+            assert len(inbox.claims) <= 10
+            path = inbox.paths[done]
+            os.unlink(root / path)
+            inbox.claims.release(path)
+            done += 1
+        inbox.until(inbox.intake.drained)
+
+
+def test_nothing_is_admitted_while_paused_and_everything_after(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.paused = True
+    with inbox:
+        inbox.until(lambda: inbox.looks)
+        inbox.renamed_in("b.txt")
+        before = inbox.looks
+        inbox.until(lambda: inbox.looks > before + 2)
+        assert not inbox.intake.drained()
+        assert inbox.jobs == []
+        inbox.paused = False
+        inbox.intake.wake()
+        inbox.until(lambda: sorted(inbox.paths) == ["a.txt", "b.txt"])
+
+
+def test_a_retry_is_admitted_when_it_is_due_with_the_charges_that_it_carries(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.record("a.txt", State.RETRYING, attempts=2, due=time.time() + 0.5)
+    with inbox.scanned():
+        assert not inbox.intake.drained()
+        assert inbox.job("a.txt").attempts == 2
+        assert time.time() >= inbox.records["a.txt"].due
+
+
+def test_a_retry_that_was_put_on_record_meanwhile_is_noticed_by_its_release(watching, root):
+    with watching(settle=60.0).scanned() as inbox:
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        inbox.record("a.txt", State.RETRYING, attempts=1, due=time.time())
+        inbox.claims.release("a.txt")
+        inbox.until(lambda: inbox.paths == ["a.txt", "a.txt"] or inbox.intake.waiting())
+        assert (root / "a.txt").exists()
+
+
+def test_a_retry_whose_file_is_gone_or_unwanted_is_dropped(watching):
+    inbox = watching()
+    inbox.dues = {"gone.txt": 0.0, "unwanted.xyz": 0.0}
+    with inbox:
+        inbox.until(lambda: sorted(inbox.dropped) == ["gone.txt", "unwanted.xyz"])
+        inbox.until(inbox.intake.drained)
+
+
+def test_suspects_come_first_and_alone(watching, root):
+    for name in ("a.txt", "b.txt", "z.txt"):
+        (root / name).write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.record("z.txt", State.WORKING)
+    inbox.suspects = ["z.txt"]
+    with inbox:
+        inbox.until(lambda: len(inbox.jobs) == 3)
+    assert (inbox.paths[0], inbox.jobs[0].alone) == ("z.txt", True)
+    assert not any(job.alone for job in inbox.jobs[1:])
+
+
+def test_a_suspect_that_was_charged_often_enough_is_condemned(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.record("a.txt", State.WORKING, attempts=2, alone=True)
+    with inbox:
+        inbox.until(lambda: inbox.condemned)
+        (failed,) = inbox.condemned
+    assert (failed.failure, failed.job.attempts, failed.charged) == (Failure.CRASHED, 2, True)
+    assert inbox.claims.holds("a.txt")
+
+
+def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0, after=After.KEEP)
+    inbox.record("a.txt", State.PUBLISHED)
+    with inbox:
+        inbox.until(inbox.intake.drained)
+        assert inbox.jobs == []
+        inbox.renamed_in("a.txt", b"changed")
+        inbox.job("a.txt")
+
+
+def test_a_rescan_finds_what_no_event_told(watching, root):
+    (root / ".hidden").mkdir()
+    with watching(settle=0.0).scanned() as inbox:
+        before = inbox.intake.last_scan
+        inbox.intake.rescan()
+        inbox.until(lambda: inbox.intake.last_scan > before)
+
+
+def test_rescans_come_by_themselves(watching):
+    with watching(rescan=0.05).scanned() as inbox:
+        before = inbox.intake.last_scan
+        inbox.until(lambda: inbox.intake.last_scan > before)
+
+
+def test_new_rules_hold_from_now_on_and_for_what_was_there(watching, root):
+    (root / "a.log").write_bytes(b"x")
+    with watching(settle=0.0).scanned() as inbox:
+        (root / "sub").mkdir()
+        rules = Rules({Kind.TEXT: frozenset({".log"}), Kind.IMAGE: frozenset()})
+        inbox.intake.update(replace(inbox.inbox, rules=rules))
+        inbox.job("a.log")
+        inbox.renamed_in("sub/b.log")
+        inbox.job("sub/b.log")
+
+
+def test_a_fault_of_the_ledger_is_told_and_nothing_is_lost(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+
+    def fail_once():
+        inbox.before_lookup = lambda: None
+        raise SystemFault("the ledger's disk is full", root="/state")
+
+    inbox.before_lookup = fail_once
+    with inbox:
+        inbox.job("a.txt")
+    assert [str(fault) for fault in inbox.faults] == ["the ledger's disk is full"]
+
+
+def test_a_bug_ends_the_thread_and_is_handed_over(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+
+    def fail(_):
+        raise ZeroDivisionError
+
+    inbox.before_offer = fail
+    with pytest.raises(ZeroDivisionError), inbox:  # noqa: PT012 (it is raised again at the end)
+        inbox.until(lambda: not inbox.intake.alive)
+        assert not inbox.intake.drained()
+        inbox.intake.wake()  # does no harm any more
+
+
+def test_the_log_says_how_an_inbox_is_watched(watching, events):
+    with watching(settle=None).scanned() as inbox:
+        pass
+    (said,) = [event for event in events if event["event"] == "inbox.watching"]
+    assert said["path"] == str(inbox.root)
+    assert {"file_system", "events", "lease", "settle", "rescan"} <= said.keys()

@@ -1,0 +1,339 @@
+"""Whatever happens to an inbox, its watch or its rights: it is said, survived, and nothing is lost."""
+
+import ctypes
+import fcntl
+import json
+import mmap
+import os
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from watcherd.intake import rounds
+from watcherd.intake.watch import Watch
+from watcherd.model import Kind, State
+
+QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def names(events):
+    return [event["event"] for event in events]
+
+
+def in_root(root):
+    """List what this process has open in `root`."""
+    links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    return [
+        str(link.readlink()) for link in links if link.is_symlink() and str(link.readlink()).startswith(str(root))
+    ]
+
+
+def test_a_missing_inbox_is_waited_for(watching, root, events):
+    root.rmdir()
+    with watching(settle=0.0) as inbox:
+        inbox.until(lambda: inbox.intake.lost)
+        assert not inbox.intake.drained()
+        root.mkdir()
+        (root / "a.txt").write_bytes(b"x")
+        inbox.job("a.txt")
+        assert not inbox.intake.lost
+    assert inbox.found == 1
+    assert names(events).count("inbox.lost") == 1
+    assert names(events).count("inbox.recovered") == 1
+
+
+def test_a_file_at_the_inboxs_path_is_no_inbox(watching, root):
+    root.rmdir()
+    root.touch()
+    with watching() as inbox:
+        inbox.until(lambda: inbox.intake.lost)
+
+
+@pytest.mark.parametrize("fate", ["deleted", "moved away", "replaced"])
+def test_an_inbox_that_is_gone_is_lost_and_recovered_with_a_scan(watching, root, tmp_path, events, fate):
+    with watching(settle=0.0).scanned() as inbox:
+        if fate == "deleted":
+            root.rmdir()
+        else:
+            os.rename(root, tmp_path / "elsewhere")
+        if fate != "replaced":
+            inbox.until(lambda: inbox.intake.lost)
+        root.mkdir()
+        (root / "a.txt").write_bytes(b"x")
+        inbox.job("a.txt")
+        inbox.renamed_in("b.txt")
+        inbox.job("b.txt")
+    lost = [event for event in events if event["event"] == "inbox.lost"]
+    assert [event["log_level"] for event in lost] == ["error"]
+    assert "inbox.recovered" in names(events)
+
+
+def test_a_retry_below_a_lost_inbox_is_not_dropped(watching, root, tmp_path):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.record("a.txt", State.RETRYING, attempts=1)
+    inbox.before_due = lambda: root.exists() and os.rename(root, tmp_path / "elsewhere")
+    with inbox:
+        inbox.until(lambda: inbox.intake.lost)
+        assert inbox.dropped == []
+        inbox.before_due = lambda: None
+        os.rename(tmp_path / "elsewhere", root)
+        assert inbox.job("a.txt").attempts == 1
+
+
+def test_nothing_stays_open_in_an_idle_inbox(watching, root):
+    (root / "sub").mkdir()
+    with watching(settle=0.0).scanned() as inbox:
+        inbox.renamed_in("sub/a.txt")
+        inbox.job("sub/a.txt")
+        inbox.until(lambda: in_root(root) == [])
+
+
+def test_an_inbox_can_be_unmounted_and_what_shows_below_is_not_taken(watching, root, events):
+    if libc.mount(b"tmpfs", os.fsencode(root), b"tmpfs", 0, b"size=1m") != 0:
+        pytest.skip("may not mount")
+    (root / "a.txt").write_bytes(b"x")
+    try:
+        with watching(settle=0.0) as inbox:
+            inbox.job("a.txt")
+            inbox.until(lambda: in_root(root) == [])
+            assert libc.umount2(os.fsencode(root), 0) == 0
+            inbox.until(lambda: inbox.intake.lost)
+            (root / "below.txt").write_bytes(b"x")
+            assert libc.mount(b"tmpfs", os.fsencode(root), b"tmpfs", 0, b"size=1m") == 0
+            (root / "b.txt").write_bytes(b"x")
+            inbox.job("b.txt")
+            assert inbox.paths == ["a.txt", "b.txt"]
+    finally:
+        libc.umount2(os.fsencode(root), 2)
+    assert names(events).count("inbox.lost") == 1
+
+
+def test_lost_events_are_made_good_by_a_scan(watching, root, events):
+    """Hold the intake while the kernel's queue overflows; a file then delivered leaves no event."""
+    if QUEUE > 100_000:
+        pytest.skip("the queue is too long to fill")
+    (root / "x").touch()
+    (root / "y").touch()
+    (root / "sub").mkdir()
+
+    def flood(_):
+        inbox.before_offer = lambda _: None
+        for number in range(QUEUE + 10):
+            os.chmod(root / "xy"[number % 2], 0o600 + number // 2 % 2)
+        inbox.renamed_in("unheard.txt")
+        (root / "sub" / "new").mkdir()
+        inbox.renamed_in("sub/new/unheard.txt")
+
+    inbox = watching(settle=0.0)
+    with inbox.scanned():
+        inbox.before_offer = flood
+        inbox.renamed_in("a.txt")
+        inbox.job("unheard.txt")
+        inbox.job("sub/new/unheard.txt")
+        inbox.renamed_in("sub/new/b.txt")
+        inbox.job("sub/new/b.txt")
+    assert names(events).count("inbox.overflowed") == 1
+
+
+def test_more_hints_than_fit_are_made_good_by_a_scan(watching, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_HINTS", 5)
+
+    def deliver(_):
+        inbox.before_offer = lambda _: None
+        for number in range(100):
+            inbox.renamed_in(f"{number}.txt")
+
+    inbox = watching(settle=0.0)
+    with inbox.scanned():
+        inbox.before_offer = deliver
+        inbox.renamed_in("a.txt")
+        inbox.until(lambda: len(inbox.jobs) == 101)
+
+
+def test_more_files_than_may_settle_are_made_good_by_a_scan(watching, root, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 5)
+    with watching(settle=0.1).scanned() as inbox:
+        for number in range(100):
+            (root / f"{number}.txt").write_bytes(b"x")
+        inbox.until(lambda: len(inbox.jobs) == 100)
+
+
+def test_a_file_that_is_touched_again_and_again_is_remembered_once(watching, root, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 2)
+    (root / "a.txt").write_bytes(b"x")
+    with watching(settle=60.0).scanned() as inbox:
+        gate = inbox.intake._gates[Kind.TEXT]  # noqa: SLF001 (memory does not show otherwise)
+        for number in range(50):
+            known = gate._alarms[-1]  # noqa: SLF001
+            (root / "a.txt").chmod(0o600 + number % 2)
+            inbox.until(lambda: gate._alarms[-1] != known)  # noqa: B023, SLF001 (called at once)
+        assert len(gate._alarms) <= 8  # noqa: SLF001
+
+
+def test_more_folders_than_fit_are_made_good_by_a_scan(watching, root, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.scan.MOST_FOLDERS", 2)
+    with watching(settle=0.0).scanned() as inbox:
+        for number in range(30):
+            (root / f"{number}").mkdir()
+            (root / f"{number}" / "a.txt").write_bytes(b"x")
+        inbox.until(lambda: len(inbox.jobs) == 30)
+
+
+def test_a_watch_that_cannot_be_read_is_begun_anew(watching, events, monkeypatch):
+    hear = Watch.hear
+
+    def fail_once(_):
+        monkeypatch.setattr(Watch, "hear", hear)
+        raise OSError(5, "Input/output error")
+
+    with watching(settle=0.0).scanned() as inbox:
+        monkeypatch.setattr(Watch, "hear", fail_once)
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        inbox.renamed_in("b.txt")
+        inbox.job("b.txt")
+    assert "inbox.blind" in names(events)
+
+
+def test_without_an_inotify_instance_the_inbox_is_polled_and_the_log_says_how_to_mend_it(
+    watching, events, monkeypatch
+):
+    monkeypatch.setattr(rounds, "BLIND_RESCAN", 0.1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    make = Watch.__init__
+
+    def starved(self):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+        try:
+            make(self)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    monkeypatch.setattr(Watch, "__init__", starved)
+    with watching(settle=0.0).scanned() as inbox:
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        monkeypatch.setattr(Watch, "__init__", make)
+        inbox.until(lambda: not inbox.intake._eyes.blind)  # noqa: SLF001 (elsewhere only the log shows it)
+    (blind,) = [event for event in events if event["event"] == "inbox.blind"]
+    assert "max_user_instances" in blind["mend"]
+
+
+LIMITED = """
+import json, runpy, sys
+from structlog.testing import capture_logs
+from watcherd.intake import rounds
+harness = runpy.run_path(sys.argv[1])
+rounds.BLIND_RESCAN = 0.1
+with capture_logs() as events, harness["Watching"](sys.argv[2], settle=0.05).scanned() as inbox:
+    for number in range(5):
+        inbox.renamed_in(f"{number}/a.txt")
+        inbox.job(f"{number}/a.txt")
+print(json.dumps([event for event in events if event["event"] == "inbox.blind"]))
+"""
+
+
+def test_folders_beyond_the_limit_of_watches_are_polled_and_the_log_says_how_to_mend_it(root):
+    for number in range(5):
+        (root / f"{number}").mkdir()
+    limit = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"'
+    command = ["unshare", "-Ur", "sh", "-c", limit, "sh", sys.executable, "-c", LIMITED]
+    harness = Path(__file__).with_name("conftest.py")
+    done = subprocess.run([*command, harness, root], capture_output=True, text=True, check=False)
+    if "unshare" in done.stderr:
+        pytest.skip("may not make a user namespace")
+    assert done.returncode == 0, done.stderr
+    (blind,) = json.loads(done.stdout.splitlines()[-1])
+    assert "max_user_watches" in blind["mend"]
+
+
+def test_an_unreadable_file_waits_for_permission_and_is_taken_when_it_is_given(unprivileged):
+    with unprivileged as inbox:
+        secret = inbox.root / "a.txt"
+        secret.write_bytes(b"x")
+        secret.chmod(0)
+        inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "permission")])
+        inbox.until(inbox.intake.drained)
+        secret.chmod(0o600)
+        inbox.job("a.txt")
+
+
+def test_an_unreadable_folder_is_listed_and_entered_when_it_is_given(unprivileged):
+    folder = unprivileged.root / "sub"
+    folder.mkdir()
+    (folder / "a.txt").write_bytes(b"x")
+    folder.chmod(0)
+    with unprivileged as inbox:
+        assert inbox.intake.waiting() == [("sub", "Permission denied")]
+        folder.chmod(0o700)
+        inbox.job("sub/a.txt")
+        inbox.until(lambda: inbox.intake.waiting() == [])
+
+
+def test_a_folder_swapped_for_a_link_leads_nowhere(watching, root, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "a.txt").write_bytes(b"secret")
+    (root / "sub").mkdir()
+    (root / "sub" / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.2)
+    with inbox:
+        inbox.until(inbox.intake.waiting)
+        os.rename(root / "sub", tmp_path / "was")
+        (root / "sub").symlink_to(outside)
+        inbox.until(inbox.intake.drained)
+        assert inbox.jobs == []
+
+
+def test_a_mapping_counts_as_a_writer(watching, root):
+    path = root / "a.txt"
+    path.write_bytes(b"x" * 4096)
+    with path.open("r+b") as file:
+        mapping = mmap.mmap(file.fileno(), 0)
+    with watching(settle=0.05) as inbox:
+        inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "being written")])
+        mapping.close()
+        inbox.job("a.txt")
+
+
+def test_a_file_that_is_locked_is_no_less_complete(watching, root):
+    with (root / "a.txt").open("w+b") as file:
+        file.write(b"x")
+    with (root / "a.txt").open("rb") as reader, watching(settle=0.0) as inbox:
+        fcntl.flock(reader, fcntl.LOCK_EX)
+        inbox.job("a.txt")
+
+
+@pytest.fixture
+def overlaid(root, tmp_path):
+    """Put an overlay on the inbox: local, with events, but its files' writers are unseen."""
+    for name in ("lower", "upper", "work"):
+        (tmp_path / name).mkdir()
+    options = f"lowerdir={tmp_path}/lower,upperdir={tmp_path}/upper,workdir={tmp_path}/work"
+    if libc.mount(b"overlay", os.fsencode(root), b"overlay", 0, options.encode()) != 0:
+        pytest.skip("may not mount an overlay")
+    yield root
+    libc.umount2(os.fsencode(root), 2)
+
+
+def test_where_the_kernel_cannot_be_asked_a_file_waits_for_its_close(watching, overlaid):
+    with watching(settle=0.1).scanned() as inbox, (overlaid / "a.txt").open("wb") as writer:
+        writer.write(b"x")
+        writer.flush()
+        inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "not closed yet")])
+        inbox.until(inbox.intake.drained)
+        writer.close()
+        inbox.job("a.txt")
+
+
+def test_where_the_kernel_cannot_be_asked_even_a_renamed_file_settles(watching, overlaid):
+    (overlaid / "draft").write_bytes(b"x")
+    with watching(settle=0.2).scanned() as inbox:
+        os.rename(overlaid / "draft", overlaid / "a.txt")
+        inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "settling")])
+        inbox.job("a.txt")

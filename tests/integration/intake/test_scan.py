@@ -1,0 +1,174 @@
+import os
+import tracemalloc
+
+import pytest
+
+from watcherd.intake.scan import Cursor, walk
+from watcherd.model import Kind
+
+
+class Guide:
+    """Takes every file whose name ends in `t`, enters every folder but `no`, and remembers what it is told."""
+
+    def __init__(self):
+        self.folders, self.refusals, self.others = [], [], []
+
+    def enters(self, folder):
+        """Enter all but `no`."""
+        return not folder.endswith("no")
+
+    def takes(self, path, _):
+        """Take names that end in `t`."""
+        return path.endswith("t")
+
+    def entered(self, _, folder):
+        """Remember."""
+        self.folders.append(folder)
+
+    def refused(self, folder, error):
+        """Remember."""
+        self.refusals.append((folder, error.errno))
+
+    def passed(self, path, _entry, _kind):
+        """Remember."""
+        self.others.append(path)
+
+
+@pytest.fixture
+def guide():
+    return Guide()
+
+
+def walked(root, guide, **terms):
+    return [path for block in walk(str(root), Kind.TEXT, guide, **terms) for path in block]
+
+
+def test_a_walk_finds_every_file_that_is_taken_and_enters_each_folder_before_it_lists_it(tmp_path, guide):
+    for path in ("a.txt", "b.bin", "sub/c.txt", "sub/deep/d.txt", "no/e.txt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    assert sorted(walked(tmp_path, guide)) == ["a.txt", "sub/c.txt", "sub/deep/d.txt"]
+    assert sorted(guide.folders) == ["", "sub", "sub/deep"]
+    assert sorted(walked(tmp_path, guide, top="sub")) == ["sub/c.txt", "sub/deep/d.txt"]
+
+
+def test_links_are_not_followed_and_other_things_are_named(tmp_path, guide):
+    (tmp_path / "link").symlink_to("/etc")
+    (tmp_path / "loop").symlink_to(tmp_path)
+    os.mkfifo(tmp_path / "fifo.t")
+    assert walked(tmp_path, guide) == []
+    assert sorted(guide.others) == ["fifo.t", "link", "loop"]
+
+
+def test_a_folder_that_became_a_link_meanwhile_is_not_entered(tmp_path, guide):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.txt").touch()
+    walking = walk(str(tmp_path), Kind.TEXT, guide)
+    assert next(walking) == ["a.txt"]
+    (tmp_path / "sub").rmdir()
+    (tmp_path / "sub").symlink_to("/etc")
+    assert list(walking) == []
+    assert guide.folders == [""]
+    assert guide.refusals == []
+
+
+def test_a_root_that_is_gone_is_refused_and_a_folder_that_is_gone_is_not(tmp_path, guide):
+    assert walked(tmp_path / "gone", guide) == []
+    assert walked(tmp_path, guide, top="gone") == []
+    assert guide.refusals == [("", 2)]
+
+
+def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, guide):
+    here = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(30):
+        os.mkdir("d" * 200, dir_fd=here)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(os.open("a.txt", os.O_CREAT, dir_fd=here))
+    os.close(here)
+    (found,) = walked(tmp_path, guide)
+    assert len(found) > 6000
+
+
+def test_blocks_are_small_whatever_is_found(tmp_path, guide):
+    for number in range(25):
+        (tmp_path / f"{number}.{'bin' if number % 2 else 'txt'}").touch()
+    blocks = list(walk(str(tmp_path), Kind.TEXT, guide, most=10))
+    assert len(blocks) == 3
+    assert max(map(len, blocks)) <= 10
+
+
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path, guide):
+    for number in range(5_000):
+        os.close(os.open(tmp_path / f"{number}.txt", os.O_CREAT))
+    tracemalloc.start()
+    try:
+        cursor = Cursor(lambda top: walk(str(tmp_path), Kind.TEXT, guide, top))
+        cursor.ask()
+        found = 0
+        while cursor.wants:
+            found += len(cursor.take(256))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert found == 5_000
+    assert peak < 300_000  # the names alone would be more
+
+
+def scripted(*blocks):
+    """Make a cursor over these blocks; the walk of a folder yields its name."""
+    return Cursor(lambda top: iter([[top]] if top else [list(block) for block in blocks]))
+
+
+def drained(cursor):
+    taken = []
+    while cursor.wants:
+        taken += cursor.take(2)
+    return taken
+
+
+def test_a_cursor_hands_out_no_more_than_asked_and_forgets_nothing():
+    cursor = scripted("abc", "", "d")
+    cursor.ask()
+    assert cursor.take(2) == ["a", "b"]
+    assert drained(cursor) == ["c", "d"]
+    assert cursor.passes == 1
+
+
+def test_a_scan_asked_for_while_one_runs_follows_it():
+    cursor = scripted("ab")
+    assert cursor.ask() == 1
+    cursor.take(1)
+    assert cursor.ask() == 2
+    assert drained(cursor) == ["b", "a", "b"]
+    assert cursor.passes == 2
+
+
+def test_a_scan_asked_for_twice_before_it_begins_is_one():
+    cursor = scripted("a")
+    assert cursor.ask() == cursor.ask() == 1
+    assert drained(cursor) == ["a"]
+
+
+def test_a_folder_asked_for_goes_before_the_rest_of_the_whole():
+    cursor = scripted("a", "b")
+    cursor.ask()
+    cursor.take(1)
+    cursor.ask_folder("sub")
+    cursor.ask_folder("sub")
+    assert drained(cursor) == ["sub", "b"]
+
+
+def test_a_suspended_cursor_begins_again():
+    cursor = scripted("ab")
+    cursor.ask()
+    cursor.take(1)
+    cursor.suspend()
+    assert drained(cursor) == ["a", "b"]
+
+
+def test_a_suspended_cursor_that_wanted_nothing_wants_nothing():
+    cursor = scripted("ab")
+    cursor.suspend()
+    assert not cursor.wants

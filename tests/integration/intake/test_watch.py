@@ -1,0 +1,163 @@
+import os
+import select
+import threading
+
+import pytest
+
+from watcherd.intake.bell import Bell
+from watcherd.intake.settle import How
+from watcherd.intake.watch import Heard, Watch
+
+
+@pytest.fixture
+def watch():
+    watch = Watch()
+    yield watch
+    watch.close()
+
+
+def arm(watch, root, *folders):
+    for folder in folders:
+        descriptor = os.open(root / folder, os.O_RDONLY)
+        try:
+            watch.arm(descriptor, folder)
+        finally:
+            os.close(descriptor)
+
+
+def heard(watch):
+    """Hear all that there is to hear now: the kernel has queued it before the call that caused it returned."""
+    everything = Heard()
+    while select.select([watch], [], [], 0)[0]:
+        more = watch.hear()
+        everything.files += more.files
+        everything.folders += more.folders
+        everything.uprooted |= more.uprooted
+    return everything
+
+
+def test_what_a_writer_does_is_told_as_created_then_closed(watch, tmp_path):
+    arm(watch, tmp_path, "")
+    (tmp_path / "a").write_bytes(b"x")
+    assert heard(watch).files == [("a", How.CREATED), ("a", How.CLOSED)]
+
+
+def test_a_rename_into_place_is_told_as_such(watch, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "a").touch()
+    arm(watch, tmp_path / "in", "")
+    os.rename(tmp_path / "a", tmp_path / "in" / "b")
+    assert heard(watch).files == [("b", How.RENAMED)]
+
+
+def test_our_own_looks_and_renames_out_tell_nothing(watch, tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(b"x")
+    arm(watch, tmp_path / "in", "")
+    (tmp_path / "in" / "a").read_bytes()
+    os.stat(tmp_path / "in" / "a")
+    os.listdir(tmp_path / "in")
+    os.rename(tmp_path / "in" / "a", tmp_path / "a")
+    assert heard(watch) == Heard()
+
+
+def test_permission_given_back_is_told(watch, tmp_path):
+    (tmp_path / "a").touch()
+    arm(watch, tmp_path, "")
+    (tmp_path / "a").chmod(0o600)
+    assert heard(watch).files == [("a", How.TOUCHED)]
+
+
+def test_new_folders_are_named_for_a_scan(watch, tmp_path):
+    arm(watch, tmp_path, "")
+    (tmp_path / "new").mkdir()
+    assert heard(watch) == Heard(folders=["new"])
+
+
+def test_paths_are_those_of_the_folder_and_any_bytes(watch, tmp_path):
+    (tmp_path / "sub").mkdir()
+    arm(watch, tmp_path, "", "sub")
+    os.close(os.open(os.fsencode(tmp_path) + b"/sub/\xff\n", os.O_CREAT | os.O_WRONLY))
+    assert heard(watch).files[0] == ("sub/\udcff\n", How.CREATED)
+
+
+def test_a_folder_that_moves_is_disarmed_with_all_below_it_and_named(watch, tmp_path):
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    (tmp_path / "subway").mkdir()
+    arm(watch, tmp_path, "", "sub", "sub/deep", "subway")
+    os.rename(tmp_path / "sub", tmp_path / "moved")
+    assert heard(watch).folders == ["moved", "sub"]
+    assert len(watch) == 2
+    (tmp_path / "moved" / "deep" / "a").touch()
+    assert heard(watch) == Heard()
+    arm(watch, tmp_path, "moved", "moved/deep")
+    (tmp_path / "moved" / "deep" / "b").touch()
+    assert heard(watch).files[0] == ("moved/deep/b", How.CREATED)
+
+
+def test_a_folder_armed_under_its_new_name_before_its_move_was_heard_is_named_again(watch, tmp_path):
+    (tmp_path / "old").mkdir()
+    arm(watch, tmp_path, "", "old")
+    os.rename(tmp_path / "old", tmp_path / "new")
+    arm(watch, tmp_path, "new")
+    assert heard(watch).folders == ["new", "new"]
+    arm(watch, tmp_path, "new")
+    (tmp_path / "new" / "a").touch()
+    assert heard(watch).files[0] == ("new/a", How.CREATED)
+
+
+def test_a_deleted_folder_is_disarmed(watch, tmp_path):
+    (tmp_path / "sub").mkdir()
+    arm(watch, tmp_path, "", "sub")
+    (tmp_path / "sub").rmdir()
+    assert heard(watch).folders == ["sub"]
+    assert len(watch) == 1
+
+
+@pytest.mark.parametrize("fate", ["moved", "deleted"])
+def test_the_root_itself_is_told_when_it_goes(watch, tmp_path, fate):
+    (tmp_path / "in").mkdir()
+    arm(watch, tmp_path / "in", "")
+    if fate == "moved":
+        os.rename(tmp_path / "in", tmp_path / "out")
+    else:
+        (tmp_path / "in").rmdir()
+    assert heard(watch).uprooted
+
+
+def test_arming_again_does_nothing(watch, tmp_path):
+    arm(watch, tmp_path, "", "")
+    (tmp_path / "a").touch()
+    assert heard(watch).files.count(("a", How.CREATED)) == 1
+
+
+def test_only_a_folder_can_be_armed(watch, tmp_path):
+    (tmp_path / "a").touch()
+    with pytest.raises(NotADirectoryError):
+        arm(watch, tmp_path, "a")
+    assert len(watch) == 0
+
+
+def test_a_closed_watch_leaves_nothing_open():
+    before = os.listdir("/proc/self/fd")
+    Watch().close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_rings_are_heard_once_and_wake_who_waits():
+    bell = Bell()
+    ringing = threading.Timer(0.05, bell.ring)
+    ringing.start()
+    assert bell.wait(None, 10.0) is False
+    bell.ring()
+    assert (bell.hush(), bell.hush()) == (True, False)
+    ringing.join()
+    bell.close()
+
+
+def test_a_bell_can_be_rung_and_closed_again_after_its_end():
+    bell = Bell()
+    bell.close()
+    bell.ring()
+    bell.close()
+    assert not bell.rung

@@ -1,0 +1,160 @@
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcherd.intake.settle import (
+    COARSE_TICK,
+    LONGEST_OPEN,
+    LONGEST_SETTLE,
+    READY,
+    How,
+    Pace,
+    Reason,
+    Settling,
+    Sighting,
+    Wait,
+    Writer,
+    judge,
+    stretched,
+)
+from watcherd.model import Version
+
+V1, V2 = Version(1, 1, 1, 1), Version(2, 2, 2, 1)
+PACE = Pace(settle=1.0, blind=10.0)
+COARSE = Pace(settle=1.0, blind=10.0, coarse=True)
+FRESH = Sighting("a.txt", V1, How.SEEN, changed_ago=0.1, written_ago=0.1)
+
+
+def test_a_fresh_file_waits_for_its_quiet_time():
+    assert judge(FRESH, None, 100.0, PACE, Writer.FREE) == Wait(101.0, Reason.SETTLING, Settling(V1, 100.0))
+
+
+def test_quiet_for_settle_and_no_writer_is_complete():
+    assert judge(FRESH, Settling(V1, 99.0), 100.0, PACE, Writer.FREE) == READY
+
+
+def test_a_change_starts_the_clock_again():
+    verdict = judge(replace(FRESH, version=V2), Settling(V1, 0.0), 100.0, PACE, Writer.FREE)
+    assert verdict == Wait(101.0, Reason.CHANGING, Settling(V2, 100.0, changed=True))
+
+
+def test_a_file_with_a_writer_waits_however_long_it_was_quiet():
+    old = replace(FRESH, changed_ago=1e6)
+    verdict = judge(old, None, 100.0, PACE, Writer.WRITTEN)
+    assert (verdict.until, verdict.reason) == (101.0, Reason.WRITTEN)
+    assert judge(old, Settling(V1, 0.0), 1e6, PACE, Writer.WRITTEN).reason is Reason.WRITTEN
+
+
+def test_a_file_renamed_into_place_skips_the_quiet_time():
+    assert judge(replace(FRESH, how=How.RENAMED), None, 0.0, PACE, Writer.FREE) == READY
+
+
+@pytest.mark.parametrize("writer", [Writer.WRITTEN, Writer.UNKNOWN])
+def test_a_renamed_file_skips_nothing_unless_the_kernel_says_that_nobody_writes(writer):
+    assert isinstance(judge(replace(FRESH, how=How.RENAMED), None, 0.0, PACE, writer), Wait)
+
+
+def test_an_old_ctime_at_first_sight_skips_the_quiet_time():
+    assert judge(replace(FRESH, changed_ago=1.0), None, 0.0, PACE, Writer.FREE) == READY
+
+
+def test_an_old_ctime_skips_nothing_once_the_clock_runs():
+    # Else a file system whose clock runs ahead would admit what changes under our eyes.
+    verdict = judge(replace(FRESH, changed_ago=9.0, version=V2), Settling(V1, 0.0), 0.5, PACE, Writer.FREE)
+    assert isinstance(verdict, Wait)
+
+
+def test_an_old_mtime_proves_nothing():
+    assert isinstance(judge(replace(FRESH, written_ago=1e9), None, 0.0, PACE, Writer.FREE), Wait)
+
+
+def test_where_nobody_can_be_asked_the_quiet_time_is_the_long_one():
+    assert judge(replace(FRESH, changed_ago=1e6), None, 0.0, PACE, Writer.UNKNOWN).until == 10.0
+    assert judge(FRESH, Settling(V1, 0.0), 10.0, PACE, Writer.UNKNOWN) == READY
+
+
+def test_where_nobody_can_be_asked_a_created_file_waits_for_its_close():
+    created = judge(replace(FRESH, how=How.CREATED), None, 0.0, PACE, Writer.UNKNOWN)
+    assert created.reason is Reason.OPEN
+    still = judge(FRESH, created.settling, 50.0, PACE, Writer.UNKNOWN)
+    assert still.reason is Reason.OPEN
+    assert judge(replace(FRESH, how=How.CLOSED), still.settling, 50.0, PACE, Writer.UNKNOWN) == READY
+
+
+def test_a_close_that_never_comes_is_not_waited_for_for_ever():
+    opened = Settling(V1, 0.0, open=True)
+    assert isinstance(judge(FRESH, opened, LONGEST_OPEN - 1, PACE, Writer.UNKNOWN), Wait)
+    assert judge(FRESH, opened, LONGEST_OPEN, PACE, Writer.UNKNOWN) == READY
+
+
+def test_a_link_was_never_open():
+    linked = replace(FRESH, how=How.CREATED, linked=True)
+    assert judge(linked, None, 0.0, PACE, Writer.UNKNOWN).reason is Reason.SETTLING
+
+
+@pytest.mark.parametrize("how", [How.RENAMED, How.SEEN])
+def test_a_file_that_changed_under_us_skips_nothing_and_waits_its_longer_time(how):
+    restless = replace(FRESH, how=how, changed_ago=1e6, restless=8.0)
+    assert judge(restless, None, 0.0, PACE, Writer.FREE).until == 8.0
+    assert judge(restless, Settling(V1, 0.0), 8.0, PACE, Writer.FREE) == READY
+
+
+def test_the_quiet_time_doubles_up_to_a_minute():
+    times = [stretched(0.0, PACE)]
+    for _ in range(7):
+        times.append(stretched(times[-1], PACE))
+    assert times == [2.0, 4.0, 8.0, 16.0, 32.0, LONGEST_SETTLE, LONGEST_SETTLE, LONGEST_SETTLE]
+
+
+def test_no_settle_at_all_still_doubles_from_something():
+    assert stretched(0.0, Pace(0.0, 0.0)) == 1.0
+
+
+def test_a_file_written_within_the_tick_is_looked_at_again():
+    just = replace(FRESH, how=How.RENAMED, written_ago=COARSE_TICK / 2)
+    assert judge(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK, Reason.SETTLING, Settling(V1, 0.0))
+    assert judge(just, None, 0.0, PACE, Writer.FREE) == READY
+    assert judge(replace(just, written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) == READY
+
+
+def test_no_verdict_asks_to_look_again_at_once():
+    eager = Pace(0.0, 0.0)
+    for writer in Writer:
+        for how in How:
+            verdict = judge(replace(FRESH, how=how), None, 5.0, eager, writer)
+            assert verdict == READY or verdict.until > 5.0
+
+
+LOOKS = st.lists(
+    st.tuples(
+        st.floats(0.01, 2.0),  # seconds since the look before
+        st.booleans(),  # whether it was written in between
+        st.sampled_from(list(Writer)),
+        st.sampled_from(list(How)),
+        st.floats(0.0, 3.0),  # the age of the ctime
+        st.sampled_from([0.0, 2.0, 4.0]),
+    ),
+    min_size=1,
+    max_size=12,
+)
+
+
+@given(LOOKS)
+def test_nothing_is_complete_that_has_a_writer_or_was_not_quiet(looks):
+    """The model: quiet since the last change that we saw, for as long as is asked, and nobody writing."""
+    now, size, since, settling, fresh = 0.0, 0, None, None, True
+    for pause, written, writer, how, age, restless in looks:
+        now += pause
+        size += written
+        if since is None or written:
+            since = now
+        sighting = Sighting("a", Version(size, size, size, 1), how, age, age, linked=True, restless=restless)
+        verdict = judge(sighting, settling, now, PACE, writer)
+        quiet = now >= since + max(PACE.settle if writer is Writer.FREE else PACE.blind, restless)
+        skips = writer is Writer.FREE and not restless and (how is How.RENAMED or (fresh and age >= PACE.settle))
+        assert (verdict == READY) is (writer is not Writer.WRITTEN and (quiet or skips))
+        if verdict == READY:
+            return
+        settling, fresh = verdict.settling, False
