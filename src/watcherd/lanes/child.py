@@ -1,0 +1,180 @@
+"""One worker process, and the daemon's end of its pipe.
+
+Facts that forced its shape:
+
+- The pipe is a pair of SOCK_SEQPACKET sockets: a packet is there whole or not at all, so no half frame can block a
+  reader, and one `recv` with a timeout is the whole deadline.
+- A worker says that it has taken an order before it looks at it. Nothing else tells: the kernel hands one even to a
+  process that SIGKILL is already on its way to. So a worker that was killed while idle costs no job, and one that was
+  stopped charges none.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from watcherd.lanes import wire
+from watcherd.lanes.slot import WorkerKilled
+from watcherd.model import Failure, FileFault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Seconds in which a job must have a worker that is ready: it imports libraries, perhaps from a slow disk.
+START = 20.0
+
+#: Seconds that a worker may take to leave when asked, and to be gone once it is killed.
+LEAVE, BURY = 1.0, 5.0
+
+_SOON = 0.001  # a socket's timeout of 0 means another thing
+
+# The worker imports from where we import: that holds for a wheel, an editable install and a source tree alike, and
+# -I keeps the environment and the working directory out.
+_BOOT = "import sys; sys.path[:] = sys.argv[5:]; from watcherd.lanes.worker import main; main(*sys.argv[1:5])"
+
+# systemd takes them for the daemon's own.
+_NOT_INHERITED = {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
+
+# What a process does to itself. Any other signal came from outside.
+_OWN_FAULTS = {
+    signal.SIGSEGV,
+    signal.SIGBUS,
+    signal.SIGABRT,
+    signal.SIGFPE,
+    signal.SIGILL,
+    signal.SIGSYS,
+    signal.SIGTRAP,
+}
+
+# Pictures are large and soon gone: without huge pages the kernel clears them 4 KiB at a time, for up to half of the
+# time that a grey JPEG takes. See "Memory Allocation Tunables" in glibc's manual; other libraries ignore it.
+_MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+
+
+class NotTaken(Exception):
+    """No worker has taken the job; another may. Says why."""
+
+
+class Worker:
+    """One child process and the daemon's end of its pipe."""
+
+    def __init__(self, module: str, memory: int, keep_open: Sequence[int]) -> None:
+        self.jobs = 0
+        self.has_taken = False
+        self._is_ready = False
+        self._pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                self._process = _spawn(theirs.fileno(), module, memory, keep_open)
+            except BaseException:
+                self._pipe.close()
+                raise
+
+    @property
+    def pid(self) -> int:
+        """The child's process id."""
+        return self._process.pid
+
+    def require_ready(self, by: float) -> None:
+        """Wait `by` that time until the worker says that it is ready, and see that it still is. Raises NotTaken."""
+        if not self._is_ready:
+            self._await_ready(by)
+        self._pipe.setblocking(False)  # noqa: FBT003 (its only argument)
+        with suppress(BlockingIOError, ConnectionError):
+            self._pipe.recv(1, socket.MSG_PEEK)
+            raise NotTaken("it was gone, or spoke out of turn")
+
+    def _await_ready(self, by: float) -> None:
+        try:
+            said = self._hear(by)
+        except OSError as error:
+            raise NotTaken(f"did not get ready: {error}") from error
+        if said != wire.READY:
+            raise NotTaken(said.decode(errors="replace") or "ended before it was ready")
+        self._is_ready = True
+
+    def ask(self, order: bytes, descriptors: Sequence[int], timeout: float) -> bytes:
+        """Hand over `order` and return the answer.
+
+        Raises TimeoutError after `timeout` seconds, EOFError where the worker took the order and is gone,
+        ConnectionError where it is gone and had not taken it; `has_taken` tells the same of one that is late.
+        """
+        self.jobs += 1
+        self.has_taken = False
+        by = time.monotonic() + timeout
+        socket.send_fds(self._pipe, [order], descriptors)
+        said = self._hear(by)
+        if not said:
+            raise ConnectionError
+        if said != wire.TAKEN:
+            return said
+        self.has_taken = True
+        if answer := self._hear(by):
+            return answer
+        raise EOFError
+
+    def _hear(self, by: float) -> bytes:
+        self._pipe.settimeout(max(_SOON, by - time.monotonic()))
+        return self._pipe.recv(wire.LONGEST)
+
+    def dismiss(self) -> None:
+        """Ask the worker to leave. Whoever waits for its answer is told that it is gone."""
+        with suppress(OSError):  # it is gone already
+            self._pipe.shutdown(socket.SHUT_RDWR)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        self._process.kill()
+
+    def bury(self, leave: float) -> int | None:
+        """Return the status of a worker that has `leave` seconds to go by itself; None: it had to be killed."""
+        with suppress(subprocess.TimeoutExpired):
+            return self._process.wait(leave)
+        self._process.kill()
+        # A process that hangs in the kernel (a dead disk) cannot be waited for; it goes when the disk comes back.
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(BURY)
+        return None
+
+    def close(self) -> None:
+        """Close the pipe; nobody may be using it."""
+        self._pipe.close()
+
+
+def _spawn(pipe: int, module: str, memory: int, keep_open: Sequence[int]) -> subprocess.Popen[bytes]:
+    paths = [path for path in sys.path if os.path.isabs(path)]
+    return subprocess.Popen(
+        [sys.executable, "-I", "-c", _BOOT, str(pipe), str(os.getpid()), str(memory), module, *paths],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,  # what a C library has to say would garble the daemon's log
+        env=_MEMORY | {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED},
+        pass_fds=(pipe, *keep_open),
+        start_new_session=True,  # Ctrl-C on the terminal is the daemon's alone
+    )
+
+
+def verdict(status: int | None) -> FileFault | WorkerKilled:
+    """Return what the end of a worker says of the file that it worked on. `status` is what `Worker.bury` returns."""
+    if status is None:
+        return FileFault(Failure.CRASHED, "made its worker close its pipe")
+    if status >= 0:
+        return FileFault(Failure.CRASHED, f"ended its worker with exit status {status}")
+    if -status in _OWN_FAULTS:
+        return FileFault(Failure.CRASHED, f"ended its worker with {signal_name(-status)}")
+    return WorkerKilled(f"its worker was killed from outside with {signal_name(-status)}")
+
+
+def signal_name(number: int) -> str:
+    """Return the name of a signal; those for real time have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

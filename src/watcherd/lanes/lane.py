@@ -1,0 +1,358 @@
+"""A lane: the workers of one kind, from the order in which jobs wait to the outcome of each.
+
+A worker is a thread with a slot. It takes a hand full of jobs, puts the attempts on record, and for each opens the
+input, makes the draft, lets the slot work, and delivers what came of it. Where the work runs, in this thread or in a
+process of its own, only the slot knows.
+
+A thread cannot be killed. Of one that is stuck, in a mount that hangs, nothing is heard for seconds: then another
+takes its place, and the rest of its hand waits again. It may still finish its job, and ends with it. Far beyond its
+deadline it is given up: its job is charged, and what it says later is not listened to. At a stop it is given up the
+same way, but nothing is charged.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from math import inf
+from threading import Event, Lock, Thread
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from watcherd import beneath
+from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
+from watcherd.model import Done, Failed, Failure, FileFault, Returned, Stalled, State, SystemFault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from watcherd.lanes.alone import Alone
+    from watcherd.lanes.order import Order
+    from watcherd.lanes.slot import Sign, Slot
+    from watcherd.model import Draft, Job, Kind, Limits, Outcome
+
+log = structlog.get_logger(__name__)
+
+#: Seconds beyond its deadline after which a thread is given up: time enough to start a worker process in.
+GRACE = 30.0
+
+#: Seconds in which a thread that nothing is heard of counts as stuck: it opens a file, or reads a block of it.
+SILENCE = 5.0
+
+#: Seconds between looks for threads that are stuck, and those that work has to come to its end after it was cut.
+LOOK = CUT = 1.0
+
+_ANOTHER_THING = {errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EXDEV}
+
+
+class Pool(Protocol):
+    """Where slots come from."""
+
+    def slot(self, sign: Sign) -> Slot:
+        """Return a slot for one thread, which gives signs of life."""
+        ...
+
+    def kill_busy(self) -> None:
+        """End what is being worked on: it raises Cut."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything, in bounded time."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What a lane knows of an inbox: its `root`, and how drafts are made and discarded in its outbox.
+
+    Both raise SystemFault; `fault` makes one of an error in writing a draft.
+    """
+
+    root: str
+    new_draft: Callable[[int], tuple[Draft, int]]
+    discard: Callable[[str], None]
+    fault: Callable[[OSError], SystemFault]
+
+
+class Lane:
+    """The workers of one kind. `limits` may be replaced at any time; `on_death` hears of a thread that dies."""
+
+    def __init__(  # noqa: PLR0913 (what it is wired to)
+        self,
+        kind: Kind,
+        order: Order,
+        pool: Pool,
+        *,
+        workers: int,
+        limits: Limits,
+        benches: Mapping[str, Bench],
+        record: Callable[[list[Job]], None],
+        deliver: Callable[[Outcome], None],
+        alone: Alone,
+        on_death: Callable[[BaseException], None],
+    ) -> None:
+        self.limits = limits
+        self._kind = kind
+        self._order = order
+        self._pool = pool
+        self._benches = benches
+        self._record = record
+        self._deliver = deliver
+        self._alone = alone
+        self._on_death = on_death
+        self._stopped = Event()
+        self._hands = [_Hand() for _ in range(workers)]
+        self._stuck: list[_Hand] = []  # those replaced: as many as `Order` allows for each inbox, and workers
+        self._warden = self._thread("warden", self._watch)
+
+    @property
+    def working(self) -> int:
+        """How many files are being worked on now."""
+        return sum(hand.current is not None for hand in self._hands)
+
+    def start(self) -> None:
+        """Begin to take jobs."""
+        for number, hand in enumerate(self._hands):
+            self._begin(number, hand)
+        self._warden.start()
+
+    def close(self) -> None:
+        """Begin nothing any more, here and in the lanes beside it: what is queued is forgotten."""
+        self._order.close()
+        self._alone.close()
+
+    def stop(self, timeout: float) -> None:
+        """Finish what is being worked on; what is not done after `timeout` seconds is cut short, uncharged."""
+        self.close()
+        if not self._joined(time.monotonic() + timeout) or self._stuck:
+            self._pool.kill_busy()
+            self._joined(time.monotonic() + CUT)
+        self._stopped.set()
+        for hand in (*self._hands, *self._stuck):
+            if hand.thread and hand.thread.is_alive():  # what a thread died of stays on record as suspect
+                self._let_go(hand.give_up())
+        self._pool.close()
+
+    def _joined(self, ends: float) -> bool:
+        """Wait for the threads, but not for those that are stuck; return whether all have ended."""
+        while (alive := self._alive()) and (left := ends - time.monotonic()) > 0:
+            alive[0].join(min(left, LOOK))
+        return not alive
+
+    def _alive(self) -> list[Thread]:
+        return [hand.thread for hand in self._hands if hand.thread and hand.thread.is_alive()]
+
+    def _begin(self, number: int, hand: _Hand) -> None:
+        thread = self._thread(str(number), lambda: self._serve(hand))
+        thread.start()
+        hand.thread = thread  # not before it runs: a stop may come from another thread, and joins it
+
+    def _thread(self, name: str, act: Callable[[], None]) -> Thread:
+        def run() -> None:
+            try:
+                act()
+            except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
+                self._on_death(error)
+
+        return Thread(target=run, name=f"{self._kind}-{name}", daemon=True)
+
+    # The main line -------------------------------------------------------------------------------------------------
+
+    def _serve(self, hand: _Hand) -> None:
+        slot = self._pool.slot(hand.sign)
+        try:
+            while not hand.replaced and (jobs := self._order.take()) and self._alone.enter(alone=jobs[0].alone):
+                hand.take(jobs)
+                self._work_through(hand, slot)
+        finally:
+            slot.close()
+
+    def _work_through(self, hand: _Hand, slot: Slot) -> None:
+        alone = hand.waiting[0].alone
+        if self._put_on_record(list(hand.waiting)):
+            with beneath.Nearby() as nearby:
+                if not self._work_each(hand, slot, nearby):
+                    return
+        hand.waiting.clear()
+        self._alone.leave(alone=alone)
+
+    def _work_each(self, hand: _Hand, slot: Slot, nearby: beneath.Nearby) -> bool:
+        """Work on the jobs of a hand; False where another thread has taken this one's place meanwhile."""
+        while (job := hand.next(self.limits.timeout + GRACE)) is not None:
+            outcome = self._work(slot, job, nearby)
+            if hand.put_down():
+                self._deliver(outcome)
+            else:
+                self._forget(outcome)
+            if hand.replaced:
+                self._come_back(job)
+                return False
+        return True
+
+    def _come_back(self, job: Job) -> None:
+        self._order.unstuck(job.file.inbox)
+        log.info("worker.came_back", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
+
+    def _put_on_record(self, jobs: list[Job]) -> bool:
+        try:
+            self._record(jobs)
+        except SystemFault as fault:
+            for job in jobs:
+                self._deliver(Stalled(job, fault))
+            return False
+        return True
+
+    def _work(self, slot: Slot, job: Job, nearby: beneath.Nearby) -> Outcome:
+        bench = self._benches[job.file.inbox]
+        try:
+            source = beneath.open_file(*nearby.parent(bench.root, job.file.path))
+            try:
+                if beneath.version_of(os.fstat(source)) != job.file.version:
+                    return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
+                return self._process(slot, job, bench, source)
+            finally:
+                os.close(source)
+        except SystemFault as fault:
+            return Stalled(job, fault)
+        except OSError as error:
+            return _unreadable(job, error)
+
+    def _process(self, slot: Slot, job: Job, bench: Bench, source: int) -> Outcome:
+        begin = time.monotonic()
+        draft, descriptor = bench.new_draft(job.id)
+        try:
+            result = slot.run(job, source, descriptor, self.limits)
+            return Done(job, draft, result, time.monotonic() - begin)
+        except Exception as error:
+            bench.discard(draft.name)
+            if isinstance(error, DraftError):
+                raise bench.fault(error) from error
+            return _failed(job, error)
+        finally:
+            os.close(descriptor)
+
+    def _forget(self, outcome: Outcome) -> None:
+        """Clear away after a thread that was given up and came back: its job has had its end."""
+        if isinstance(outcome, Done):
+            with suppress(SystemFault):  # then the next start removes it
+                self._benches[outcome.job.file.inbox].discard(outcome.draft.name)
+
+    # Threads that are stuck ----------------------------------------------------------------------------------------
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(LOOK):
+            now = time.monotonic()
+            for number, hand in enumerate(self._hands):
+                if jobs := hand.replace(now):
+                    self._replace(number, hand, *jobs)
+            self._stuck = [hand for hand in self._stuck if hand.thread and hand.thread.is_alive()]
+            for hand in self._stuck:
+                for job in hand.give_up(now):
+                    self._give_up(job)
+
+    def _replace(self, number: int, hand: _Hand, job: Job, *waiting: Job) -> None:
+        log.warning("worker.stuck", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
+        self._order.stuck(job.file.inbox)
+        self._let_go(self._order.take_back(waiting))
+        self._alone.leave(alone=job.alone)  # in the kernel it ends nobody
+        self._stuck.append(hand)
+        self._hands[number] = _Hand()
+        self._begin(number, self._hands[number])
+
+    def _give_up(self, job: Job) -> None:
+        log.error("worker.given_up", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
+        self._deliver(Failed(job, Failure.TIMEOUT, "its folder does not answer: a mount that hangs?"))
+
+    def _let_go(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            self._deliver(Returned(job, State.WAITING, "stopped"))
+
+
+class _Hand:
+    """The jobs that one thread has taken: shared between it and who may replace it, or give it up."""
+
+    def __init__(self) -> None:
+        self.thread: Thread | None = None
+        self.waiting: deque[Job] = deque()
+        self.current: Job | None = None
+        self.replaced = False
+        self._given_up = False
+        self._overdue = inf  # when the current job is, in monotonic seconds
+        self._silent = inf  # when its thread is to have been heard of
+        self._lock = Lock()
+
+    def take(self, jobs: list[Job]) -> None:
+        self.waiting.extend(jobs)
+
+    def next(self, patience: float) -> Job | None:
+        """Begin with the next job, which is overdue in `patience` seconds."""
+        with self._lock:
+            self.current = self.waiting.popleft() if self.waiting else None
+            self._overdue = time.monotonic() + patience
+            self.sign()
+            return self.current
+
+    def sign(self, patience: float | None = None) -> None:
+        """Say that the thread lives, and how many seconds it may be silent now."""
+        self._silent = time.monotonic() + (SILENCE if patience is None else patience)
+
+    def put_down(self) -> bool:
+        """Say that the current job is done; False where it was taken away meanwhile."""
+        with self._lock:
+            self.current = None
+            return not self._given_up
+
+    def replace(self, now: float) -> list[Job]:
+        """If nothing is heard of the thread, return its job, which it keeps, and those that waited behind it."""
+        with self._lock:
+            if self.current is None or self.replaced or now < min(self._silent, self._overdue):
+                return []
+            self.replaced = True
+            jobs = [self.current, *self.waiting]
+            self.waiting.clear()
+            return jobs
+
+    def give_up(self, now: float = inf) -> list[Job]:
+        """Take the current job away from the thread if it is overdue at `now`, and those that wait behind it."""
+        with self._lock:
+            if self.current is None or self._given_up or now < self._overdue:
+                return []
+            self._given_up = True
+            jobs = [self.current, *self.waiting]
+            self.waiting.clear()
+            return jobs
+
+
+def _failed(job: Job, error: Exception) -> Outcome:
+    """Say what a slot raised as the outcome of its job."""
+    match error:
+        case FileFault():
+            return Failed(job, error.failure, str(error), trace=error.trace)
+        case WorkerKilled():
+            return Failed(job, Failure.CRASHED, str(error), charged=False)
+        case Cut():
+            return Returned(job, State.WAITING, "stopped")
+        case SystemFault():
+            return Stalled(job, error)
+        case OSError():
+            return _unreadable(job, error)
+    raise error
+
+
+def _unreadable(job: Job, error: OSError) -> Outcome:
+    """Say what an error in opening or reading an input means."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return Returned(job, State.VANISHED, "removed before it was taken")
+    if isinstance(error, PermissionError):
+        return Returned(job, State.WAITING, "permission")
+    if error.errno in beneath.SHORTAGE:
+        return Stalled(job, SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno or 0))
+    if error.errno in _ANOTHER_THING:
+        return Returned(job, State.WAITING, f"is another thing now: {error.strerror}", changed=True)
+    # The disk, or a mount, fails: as if it had changed, it is looked at again, less and less often.
+    return Returned(job, State.WAITING, f"cannot be read for now: {error.strerror}", changed=True)

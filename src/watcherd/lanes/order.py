@@ -1,0 +1,154 @@
+"""What waits for a worker: short, bounded by kind, shared fairly between inboxes.
+
+The inbox is the durable queue, so this one only has to bridge the time that a worker needs to take the next job.
+Each inbox has its own share of the capacity: a flood in one neither fills the place of another nor delays it by more
+than its turn.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from threading import Condition
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from watcherd.model import Job
+
+#: How much work is handed over at once: so many bytes or files that the hand-over costs less than the work, and so
+#: few that a file just behind waits no more than some milliseconds.
+HAND_BYTES = 256 << 10
+HAND_FILES = 32
+#: With so many workers stuck in one inbox it gets no more of them: a file that hangs when it is read holds up no
+#: other, and a mount that hangs does not take one worker after the other.
+MOST_STUCK = 4
+
+
+class Order:
+    """The jobs of one kind that wait, at most `capacity`, in equal shares for `inboxes`.
+
+    At most `hand` are handed over at once: one, where a file's bytes say nothing of the time that it takes.
+
+    `room` is called with an inbox's name when its share was full and is half empty again.
+    """
+
+    def __init__(
+        self,
+        inboxes: Iterable[str],
+        *,
+        capacity: int,
+        workers: int,
+        room: Callable[[str], None],
+        hand: int = HAND_FILES,
+    ) -> None:
+        self._waiting: dict[str, deque[Job]] = {name: deque() for name in inboxes}
+        self._share = max(1, capacity // max(1, len(self._waiting)))
+        self._workers = workers
+        self._files = hand
+        self._room = room
+        self._turns: deque[str] = deque()  # the inboxes that have jobs waiting, next first
+        self._refused: set[str] = set()
+        self._stuck: Counter[str] = Counter()
+        self._changed = Condition()
+        self._closed = False
+
+    def __len__(self) -> int:
+        """Return how many jobs wait."""
+        return sum(map(len, self._waiting.values()))
+
+    def offer(self, job: Job) -> bool:
+        """Let `job` wait for a worker; False where its inbox's share is full, or nothing is taken any more."""
+        with self._changed:
+            jobs = self._waiting[job.file.inbox]
+            if self._closed or len(jobs) >= self._share:
+                self._refused.add(job.file.inbox)
+                return False
+            self._append(job)
+            self._changed.notify()
+            return True
+
+    def take_back(self, jobs: Sequence[Job]) -> Sequence[Job]:
+        """Let jobs that a worker could not begin wait again; the share may be exceeded by as many.
+
+        Return those that cannot, which are all of them once the queue is closed.
+        """
+        with self._changed:
+            if self._closed:
+                return jobs
+            for job in jobs:
+                self._append(job)
+            self._changed.notify_all()
+            return ()
+
+    def take(self) -> list[Job]:
+        """Wait for work and return a worker's hand full of it; nothing once the queue is closed."""
+        with self._changed:
+            while not self._turns and not self._closed:
+                self._changed.wait()
+            hand = [] if self._closed else self._hand()
+            roomy = self._roomy()
+        for inbox in roomy:
+            self._room(inbox)
+        return hand
+
+    def stuck(self, inbox: str) -> None:
+        """Take note that a worker is stuck in `inbox`; with `MOST_STUCK` of them, nothing of it is handed out."""
+        self._count(inbox, 1)
+
+    def unstuck(self, inbox: str) -> None:
+        """Take note that one has come back, be it before `stuck` was said."""
+        self._count(inbox, -1)
+
+    def close(self) -> list[Job]:
+        """Take and give nothing any more; return what was waiting, which is still in its inbox."""
+        with self._changed:
+            self._closed = True
+            forgotten = [job for jobs in self._waiting.values() for job in jobs]
+            for jobs in self._waiting.values():
+                jobs.clear()
+            self._turns.clear()
+            self._changed.notify_all()
+        return forgotten
+
+    def _count(self, inbox: str, change: int) -> None:
+        with self._changed:
+            self._stuck[inbox] += change
+            self._queue(inbox)
+            self._changed.notify_all()
+
+    def _append(self, job: Job) -> None:
+        self._waiting[job.file.inbox].append(job)
+        self._queue(job.file.inbox)
+
+    def _queue(self, inbox: str) -> None:
+        """Let an inbox have its turn, if it has jobs that may be handed out."""
+        wanted = bool(self._waiting[inbox]) and self._stuck[inbox] < MOST_STUCK
+        if wanted and inbox not in self._turns:
+            self._turns.append(inbox)
+        elif not wanted and inbox in self._turns:
+            self._turns.remove(inbox)
+
+    def _hand(self) -> list[Job]:
+        files = min(self._files, -(-len(self) // self._workers))
+        hand = [self._next()]
+        size = hand[0].file.version.size
+        while self._turns and len(hand) < files and not hand[0].alone:
+            following = self._waiting[self._turns[0]][0]
+            size += following.file.version.size
+            if size > HAND_BYTES or following.alone:
+                break
+            hand.append(self._next())
+        return hand
+
+    def _next(self) -> Job:
+        inbox = self._turns.popleft()
+        jobs = self._waiting[inbox]
+        job = jobs.popleft()
+        self._queue(inbox)
+        return job
+
+    def _roomy(self) -> list[str]:
+        roomy = [inbox for inbox in self._refused if len(self._waiting[inbox]) <= self._share // 2]
+        self._refused.difference_update(roomy)
+        return roomy

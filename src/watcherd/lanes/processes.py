@@ -1,0 +1,260 @@
+"""The image lane's workers: one process for each slot, and one warm spare for all of them.
+
+No pool at hand keeps a file from harming its neighbours: they fail what is pending when one worker dies, or have
+no deadline. Here a slot has one direct child and one private pipe, so a death is one job's, and known at once.
+
+Two rules hold it together. PR_SET_PDEATHSIG fires when the *thread* that spawned dies: so one thread, the feeder,
+spawns all workers, lives as long as the pool, and buries them at its end. A spare is taken before it says that it is
+ready: it warms up meanwhile, and many slots can start theirs at once.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from contextlib import contextmanager
+from math import inf
+from threading import Lock, Semaphore, Thread
+from typing import TYPE_CHECKING, Self
+
+import structlog
+
+from watcherd.lanes import wire
+from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
+from watcherd.lanes.slot import Cut, WorkerKilled, overdue, unheard
+from watcherd.model import Failure, FileFault, SystemFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from watcherd.lanes.slot import Sign, Slot
+    from watcherd.model import Job, Limits, Result
+    from watcherd.processors import Processor
+
+log = structlog.get_logger(__name__)
+
+#: The worker that a slot has, and three starts: then it is the system's fault.
+TRIES = 4
+
+
+class IsolatedWorkers:
+    """The worker processes of one processor.
+
+    `memory` is the address space of each in bytes; after `recycle_after` jobs a worker is replaced. Workers inherit
+    the descriptors in `keep_open`, and hold them until they are gone.
+    """
+
+    def __init__(
+        self, processor: Processor, *, memory: int, recycle_after: int, keep_open: Sequence[int] = ()
+    ) -> None:
+        self.recycle_after = recycle_after
+        self._terms = (processor.module, memory, tuple(keep_open))
+        self._spares: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: stopping
+        self._wanted = Semaphore(1)
+        self._lock = Lock()
+        self._alive: set[Worker] = set()
+        self._busy: set[Worker] = set()
+        self._stopping = False
+        self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
+        self._feeder.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def slot(self, sign: Sign = unheard) -> Slot:
+        """Return a slot for one thread."""
+        return _Isolated(self, sign)
+
+    def kill_busy(self) -> None:
+        """Stop for good: kill the workers that have a job, whose `run` raises Cut, and let the others leave."""
+        with self._lock:
+            self._stopping = True
+            for worker in self._busy:
+                worker.kill()
+        self._spares.put(None)
+        self._wanted.release()
+
+    def close(self) -> None:
+        """Stop as `kill_busy` does, and wait until all children are gone, for a few seconds at most."""
+        self.kill_busy()
+        self._feeder.join(LEAVE + BURY)
+
+    def hire(self, by: float) -> Worker:
+        """Take the spare, ready or not. Raises NotTaken where there is none `by` that time, Cut where we stop."""
+        try:
+            spare = self._spares.get(timeout=max(0.0, by - time.monotonic()))
+        except queue.Empty:
+            raise NotTaken("none is started") from None
+        if spare is None:
+            self._spares.put(None)  # for the next who waits
+            raise Cut("the daemon stops")
+        self._wanted.release()
+        if isinstance(spare, Exception):
+            raise NotTaken(f"could not be started: {spare}") from spare
+        return spare
+
+    @contextmanager
+    def at_work(self, worker: Worker) -> Iterator[None]:
+        """Hold `worker` for one job. Raises Cut where we stop, also in place of what a killed worker leads to."""
+        with self._lock:
+            if self._stopping:
+                raise Cut("the daemon stops")
+            self._busy.add(worker)
+        try:
+            yield
+        except Exception:
+            if self._stopping:
+                raise Cut("the daemon stops") from None
+            raise
+        finally:
+            with self._lock:
+                self._busy.discard(worker)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether workers are killed, and their jobs cut."""
+        return self._stopping
+
+    def dismiss(self, worker: Worker) -> int | None:
+        """Let `worker` leave, or kill it; return what `Worker.bury` does."""
+        worker.dismiss()
+        status = worker.bury(LEAVE)
+        worker.close()
+        with self._lock:
+            self._alive.discard(worker)
+        return status
+
+    def _feed(self) -> None:
+        while self._wanted.acquire() and not self._stopping:
+            self._spares.put(self._start())
+        self._bury_all()
+
+    def _start(self) -> Worker | Exception:
+        try:
+            worker = Worker(*self._terms)
+        except Exception as error:  # noqa: BLE001 (whoever hires hears of it; the feeder must not die)
+            return error
+        with self._lock:
+            self._alive.add(worker)
+        return worker
+
+    def _bury_all(self) -> None:
+        with self._lock:
+            alive, idle = set(self._alive), self._alive - self._busy
+        for worker in alive:
+            worker.dismiss()
+        by = time.monotonic() + LEAVE
+        for worker in alive:
+            worker.bury(max(0.0, by - time.monotonic()))
+        for worker in idle:  # a busy one's pipe is closed by the thread that waits at it
+            worker.close()
+
+
+class _Isolated:
+    """A slot: the thread that owns it waits here while its worker works."""
+
+    def __init__(self, pool: IsolatedWorkers, sign: Sign) -> None:
+        self._pool = pool
+        self._sign = sign
+        self._worker: Worker | None = None
+
+    def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
+        """See `Slot.run`."""
+        self._sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
+        order, by = wire.order(job, limits), time.monotonic() + START
+        for _ in range(TRIES):
+            try:
+                return self._try(job, order, (source, draft), limits, by)
+            except NotTaken as error:
+                reason = error
+        raise SystemFault(f"cannot start a worker, three times in a row: {reason}", root="")
+
+    def close(self) -> None:
+        """Let the worker leave."""
+        if self._worker:
+            self._end(self._worker)
+
+    def _try(self, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits, by: float) -> Result:
+        self._recycle()
+        self._worker = worker = self._worker or self._pool.hire(by)
+        with self._pool.at_work(worker):
+            self._require_ready(worker, by)
+            answer = self._ask(worker, job, order, descriptors, limits)
+            return self._understand(worker, job, answer)
+
+    def _recycle(self) -> None:
+        if self._worker and self._worker.jobs >= self._pool.recycle_after:
+            log.debug("worker.recycled", pid=self._worker.pid, jobs=self._worker.jobs)
+            self._end(self._worker)
+
+    def _require_ready(self, worker: Worker, by: float) -> None:
+        try:
+            worker.require_ready(by)
+        except NotTaken:
+            self._end_dead(worker)
+            raise
+
+    def _ask(self, worker: Worker, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits) -> bytes:
+        try:
+            return worker.ask(order, descriptors, limits.timeout)
+        except EOFError:
+            raise verdict(self._end_dead(worker, job)) from None
+        except ConnectionError:
+            self._end_dead(worker)
+            raise NotTaken("it ended before it took a job") from None
+        except TimeoutError:
+            raise self._end_late(worker, job, limits) from None
+        except OSError as error:
+            self._end(worker)
+            raise SystemFault(f"cannot hand a job to a worker: {error}", root="", errno=error.errno or 0) from error
+
+    def _understand(self, worker: Worker, job: Job, answer: bytes) -> Result:
+        try:
+            return wire.read_answer(answer, job.id)
+        except FileFault as fault:
+            if fault.failure in {Failure.MEMORY, Failure.CRASHED}:
+                self._end(worker)  # nobody knows what state it is in
+            raise
+        except wire.AnotherJob:
+            self._end_garbled(worker, job)
+            raise WorkerKilled("its worker was killed: it still spoke of an earlier file") from None
+        except ValueError:
+            self._end_garbled(worker, job)
+            raise FileFault(Failure.CRASHED, "made its worker answer with what is no answer") from None
+
+    def _end(self, worker: Worker) -> int | None:
+        self._worker = None
+        return self._pool.dismiss(worker)
+
+    def _end_dead(self, worker: Worker, job: Job | None = None) -> int | None:
+        status = self._end(worker)
+        if not self._pool.stopping:
+            log.warning("worker.died", pid=worker.pid, **_how(status), **_what(job))
+        return status
+
+    def _end_garbled(self, worker: Worker, job: Job) -> None:
+        worker.kill()
+        self._end(worker)
+        log.warning("worker.died", pid=worker.pid, reason="it was killed for a garbled answer", **_what(job))
+
+    def _end_late(self, worker: Worker, job: Job, limits: Limits) -> FileFault | WorkerKilled:
+        worker.kill()
+        log.warning("worker.timed_out", pid=worker.pid, timeout=limits.timeout, **_what(job))
+        worker.bury(BURY)
+        self._end(worker)
+        if worker.has_taken:
+            return overdue(limits)
+        return WorkerKilled("its worker was stopped from outside before it took the job")
+
+
+def _how(status: int | None) -> dict[str, int | str]:
+    if status is None:
+        return {"reason": "it was killed for a closed pipe"}
+    return {"status": status} if status >= 0 else {"signal": signal_name(-status)}
+
+
+def _what(job: Job | None) -> dict[str, str]:
+    return {"inbox": job.file.inbox, "path": job.file.path, "kind": job.kind} if job else {}

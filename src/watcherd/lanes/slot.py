@@ -1,0 +1,146 @@
+"""Where one job at a time is worked on: the protocol, what ends a job there, and the work itself.
+
+`work` is the one place where a processor is called, in a thread and in a worker process alike. Image libraries
+catch every OSError of their input and call it a damaged picture; so descriptors are read through a `Stream`, which
+remembers what the kernel said, and that word counts more than whatever the processor made of it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from io import FileIO
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
+
+from watcherd.model import Failure, FileFault, WatcherdError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import BinaryIO
+
+    from watcherd.model import Job, Limits, Result
+    from watcherd.processors import Process
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+class Cut(WatcherdError):
+    """The work was cut short because the daemon stops; it costs the file nothing."""
+
+
+class WorkerKilled(WatcherdError):
+    """Somebody outside, or the kernel for want of memory, killed the worker; that proves nothing against the file."""
+
+
+class DraftError(OSError):
+    """The draft could not be written. A plain OSError out of a slot is the source's."""
+
+
+class Sign(Protocol):
+    """Called by a slot as a sign of life; it may then be silent for `patience` seconds, by default a few."""
+
+    def __call__(self, patience: float | None = None) -> None:
+        """Take note of it."""
+        ...
+
+
+def unheard(patience: float | None = None) -> None:
+    """Take no note: nobody watches this slot."""
+
+
+class Slot(Protocol):
+    """Works on one job at a time, for the one thread that owns it."""
+
+    def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
+        """Process the descriptor `source` into the descriptor `draft`, both at their start; the caller closes them.
+
+        Raises FileFault, DraftError, OSError (the source's), SystemFault, and what is uncharged: WorkerKilled, Cut.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of what the slot holds; no job is running."""
+        ...
+
+
+def overdue(limits: Limits) -> FileFault:
+    """Return what a job's deadline raises."""
+    return FileFault(Failure.TIMEOUT, f"took longer than {limits.timeout:g} s")
+
+
+def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
+    process: Process, name: str, source: int, draft: int, limits: Limits, checkpoint: Callable[[], None]
+) -> Result:
+    """Run `process` from one descriptor to the other; both stay open.
+
+    Raises FileFault for whatever is wrong with the file, MemoryError and bugs included; DraftError and OSError where
+    the kernel refused to write or to read; and what `checkpoint` raises.
+    """
+    reading, writing = Stream(source, "r", closefd=False), Stream(draft, "w", closefd=False)
+    try:
+        return _classified(process, reading, writing, name, limits, checkpoint)
+    finally:
+        _kernel_first(reading, writing)
+
+
+def _classified(  # noqa: PLR0913, PLR0917 (the same)
+    process: Process, reading: Stream, writing: Stream, name: str, limits: Limits, checkpoint: Callable[[], None]
+) -> Result:
+    try:
+        return process(
+            cast("BinaryIO", reading), cast("BinaryIO", writing), name=name, limits=limits, checkpoint=checkpoint
+        )
+    except MemoryError:
+        pass  # first let go of what fills the memory: saying so takes some, and so would another clause before this
+    except (FileFault, Cut):
+        raise
+    except Exception as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        raise _bug(error) from None
+    raise FileFault(Failure.MEMORY, "needs more memory than one worker may have")
+
+
+def _bug(error: Exception) -> FileFault:
+    trace = "".join(traceback.format_exception(error))
+    return FileFault(Failure.CRASHED, f"met a bug: {type(error).__name__}: {error}", trace)
+
+
+def _kernel_first(reading: Stream, writing: Stream) -> None:
+    if writing.refusal:
+        raise DraftError(writing.refusal.errno, writing.refusal.strerror) from None
+    if reading.refusal:
+        raise reading.refusal from None
+
+
+def _remembering(
+    method: Callable[Concatenate[FileIO, _P], _R],
+) -> Callable[Concatenate[Stream, _P], _R]:
+    def remembered(self: Stream, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return method(self, *args, **kwargs)
+        except OSError as error:
+            self.refuse(error)
+            raise
+
+    return remembered
+
+
+class Stream(FileIO):
+    """An unbuffered file that remembers the first error of the kernel's, as `refusal`.
+
+    A seek is left out: a damaged file leads a parser to seek before its start, and that is the file's fault.
+    """
+
+    refusal: OSError | None = None
+
+    def refuse(self, error: OSError) -> None:
+        """Remember `error` unless it is Python's own (a read from what is open for writing has no errno)."""
+        if self.refusal is None and error.errno is not None:
+            self.refusal = error
+
+    read = _remembering(FileIO.read)
+    readall = _remembering(FileIO.readall)
+    readinto = _remembering(FileIO.readinto)
+    write = _remembering(FileIO.write)
+    truncate = _remembering(FileIO.truncate)

@@ -1,0 +1,66 @@
+"""The text lane's slots: the work is done in the thread that asks for it.
+
+Reading blocks and NumPy lets go of the interpreter's lock, so threads are enough; a text cannot end the process as an
+image can, and a process for each would cost more than the work.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from watcherd.lanes.slot import Cut, overdue, unheard, work
+
+if TYPE_CHECKING:
+    from watcherd.lanes.slot import Sign, Slot
+    from watcherd.model import Job, Limits, Result
+    from watcherd.processors import Process, Processor
+
+
+class Threads:
+    """Slots that run `processor` in the threads that own them."""
+
+    def __init__(self, processor: Processor) -> None:
+        self._processor = processor
+        self._cut = False
+
+    def slot(self, sign: Sign = unheard) -> Slot:
+        """Return a slot for one thread. The first one imports what the work needs, beside the daemon's start."""
+        return _InThread(self._processor.load(), self, sign)
+
+    def kill_busy(self) -> None:
+        """Let every job that comes to its next checkpoint raise Cut."""
+        self._cut = True
+
+    def close(self) -> None:
+        """Do nothing: a thread's slot holds nothing."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether work is to be cut short."""
+        return self._cut
+
+
+class _InThread:
+    """It cannot end what does not come to its checkpoint; the lane puts another thread in its place."""
+
+    def __init__(self, process: Process, threads: Threads, sign: Sign) -> None:
+        self._process = process
+        self._threads = threads
+        self._sign = sign
+
+    def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
+        """See `Slot.run`."""
+        ends = time.monotonic() + limits.timeout
+
+        def checkpoint() -> None:
+            self._sign()
+            if self._threads.cut:
+                raise Cut("the daemon stops")
+            if time.monotonic() > ends:
+                raise overdue(limits)
+
+        return work(self._process, job.file.path, source, draft, limits, checkpoint)
+
+    def close(self) -> None:
+        """Do nothing."""

@@ -1,0 +1,102 @@
+"""What passes between the daemon and a worker process: one packet for an order, one for its answer.
+
+Packets are JSON, because a worker that a hostile file has taken over may send what it likes: what is read here is
+checked, and is at worst a `ValueError`. Names that are no text survive as JSON's escaped surrogates. The daemon's
+end of it is `order` and `read_answer`, the worker's `read_order` and `answer`. (Pure.)
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+
+from watcherd.lanes.slot import DraftError
+from watcherd.model import Failure, FileFault, Limits, Result
+
+if TYPE_CHECKING:
+    from watcherd.model import Job
+
+#: Bytes of the longest packet. A path of 4,096 bytes takes up to six times that, escaped.
+LONGEST = 1 << 16
+
+READY = b"ready"
+
+#: What a worker says before it looks at an order.
+TAKEN = b"taken"
+
+
+class AnotherJob(ValueError):
+    """This answers a job that was not asked about: an earlier file had its worker say too much."""
+
+
+_MESSAGE, _TRACE = 1_000, 4_000  # characters; escaped, each is at most 12 bytes
+_RESULTS = {result.__name__: (result, get_type_hints(result)) for result in get_args(Result)}
+
+
+def order(job: Job, limits: Limits) -> bytes:
+    """Write what a worker is told of `job`; the descriptors travel beside it."""
+    return json.dumps({"id": job.id, "name": job.file.path, "limits": asdict(limits)}).encode()
+
+
+def read_order(packet: bytes) -> tuple[int, str, Limits]:
+    """Read the job's id, the source's name and the limits."""
+    said = json.loads(packet)
+    return said["id"], said["name"], Limits(**said["limits"])
+
+
+def answer(job: int, outcome: Result | FileFault | OSError) -> bytes:
+    """Write what became of the job whose id is `job`."""
+    return json.dumps({"id": job, **_said(outcome)}).encode()
+
+
+def _said(outcome: Result | FileFault | OSError) -> dict[str, Any]:
+    match outcome:
+        case FileFault(failure=failure, trace=trace):
+            return {"failure": failure, "message": str(outcome)[:_MESSAGE], "trace": trace[-_TRACE:]}
+        case OSError(errno=errno, strerror=strerror):
+            return {"errno": errno, "message": str(strerror)[:_MESSAGE], "draft": isinstance(outcome, DraftError)}
+        case _:
+            return {"result": type(outcome).__name__, "fields": asdict(outcome)}
+
+
+def read_answer(packet: bytes, job: int) -> Result:
+    """Return the Result in the answer to the job whose id is `job`, or raise the error that is in it.
+
+    Raises FileFault, DraftError, OSError as `work` in the worker did; ValueError where this is no answer, its kind
+    AnotherJob where it is not to this job.
+    """
+    try:
+        return _heard(json.loads(packet), job)
+    except (KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"not an answer: {packet[:80]!r}") from error
+
+
+def _heard(said: dict[str, Any], job: int) -> Result:
+    if said["id"] != job:
+        raise AnotherJob(f"an answer to job {said['id']} instead of {job}")
+    if "failure" in said:
+        raise FileFault(Failure(said["failure"]), _text(said["message"]), _text(said["trace"]))
+    if "errno" in said:
+        raise (DraftError if said["draft"] is True else OSError)(_number(said["errno"]), _text(said["message"]))
+    return _result(said["result"], said["fields"])
+
+
+def _result(name: str, fields: dict[str, Any]) -> Result:
+    result, types = _RESULTS[name]
+    if any(type(fields[field]) is not expected for field, expected in types.items()):
+        raise TypeError(name)
+    made: Result = result(**fields)
+    return made
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(value)
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError(value)
+    return value

@@ -1,0 +1,93 @@
+"""What runs inside a worker process: take an order, work on its descriptors, answer; until the pipe is closed.
+
+A worker opens nothing: it is handed descriptors. It dies with the daemon (the kernel sees to that), leaves Ctrl-C
+and SIGTERM to it, is the first that the kernel takes when memory is short, and can only harm itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from watcherd.lanes import wire
+from watcherd.lanes.slot import work
+from watcherd.model import FileFault
+from watcherd.processors import Processor
+
+if TYPE_CHECKING:
+    from watcherd.model import Result
+    from watcherd.processors import Process
+
+_PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
+
+
+def main(pipe: str, parent: str, memory: str, module: str) -> None:
+    """Be the worker at the descriptor `pipe`, of the process `parent`, with `memory` bytes of address space."""
+    _die_with(int(parent))
+    _leave_signals_to_the_daemon()
+    _go_first_when_memory_is_short()
+    with socket.socket(fileno=int(pipe)) as connection, suppress(ConnectionError):
+        process = _load(connection, module)
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+        connection.send(wire.READY)
+        while _serve(connection, process):
+            pass
+    os._exit(0)  # taking the interpreter down properly takes time, and gives nobody anything
+
+
+def _die_with(parent: int) -> None:
+    libc = ctypes.CDLL(None)
+    libc.prctl(_PR_SET_NAME, b"watcherd-worker")
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:  # it died before we asked to be told
+        os._exit(0)
+
+
+def _leave_signals_to_the_daemon() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+
+
+def _go_first_when_memory_is_short() -> None:
+    # Some containers forbid it, and then the kernel chooses by size.
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as score:
+        score.write("1000")
+
+
+def _load(connection: socket.socket, module: str) -> Process:
+    try:
+        return Processor(module, "", "", isolated=True).load()
+    except Exception as error:
+        # Nobody reads our standard error; the daemon tells what we could not start for.
+        connection.send(f"{type(error).__name__}: {error}".encode(errors="replace")[: wire.LONGEST])
+        raise
+
+
+def _serve(connection: socket.socket, process: Process) -> bool:
+    """Work on one order; False where the daemon has closed the pipe."""
+    packet, descriptors, _, _ = socket.recv_fds(connection, wire.LONGEST, 2)
+    if not packet:
+        return False
+    connection.send(wire.TAKEN)
+    job, outcome = _carry_out(process, packet, descriptors)
+    connection.send(wire.answer(job, outcome))
+    return True
+
+
+def _carry_out(process: Process, packet: bytes, descriptors: list[int]) -> tuple[int, Result | FileFault | OSError]:
+    job, name, limits = wire.read_order(packet)
+    source, draft = descriptors
+    try:
+        return job, work(process, name, source, draft, limits, lambda: None)
+    except (FileFault, OSError) as error:
+        return job, error
+    finally:
+        os.close(source)
+        os.close(draft)

@@ -1,0 +1,647 @@
+"""A real lane over real files and drafts: what comes of each job, and of threads that do not come back."""
+# ruff: noqa: D102, SLF001 (the names of what is played here say it; a stuck thread is only seen from inside)
+
+import errno
+import itertools
+import os
+import queue
+import tempfile
+import threading
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from structlog.testing import capture_logs
+
+from watcherd import beneath
+from watcherd.lanes import lane as lane_module
+from watcherd.lanes import order as order_module
+from watcherd.lanes.alone import Alone
+from watcherd.lanes.lane import Bench, Lane
+from watcherd.lanes.order import Order
+from watcherd.lanes.slot import DraftError, WorkerKilled
+from watcherd.lanes.threads import Threads
+from watcherd.model import (
+    Done,
+    Failed,
+    Failure,
+    File,
+    FileFault,
+    Job,
+    Kind,
+    Limits,
+    Returned,
+    Stalled,
+    State,
+    SystemFault,
+    Words,
+)  # fmt: skip
+from watcherd.processors import TABLE
+from watcherd.publish.root import OURS, Root
+
+DEADLINE = 10.0
+
+
+class Work:
+    """A processor that tests steer: a text's first word names what is done to it."""
+
+    def __init__(self):
+        self.begun = queue.SimpleQueue()
+        self.go_on = threading.Event()
+        self.deeds = {"words": lambda *_: None, "hold": self._hold, "poll": self._poll}
+
+    def __call__(self, source, draft, *, name, limits, checkpoint):  # noqa: ARG002 (a processor's names)
+        text = source.read().decode()
+        self.begun.put(name)
+        self.deeds.get(text.partition(" ")[0], self.deeds["words"])(checkpoint)
+        draft.write(text.encode())
+        return Words(words=len(text.split()), lines=0, characters=len(text), bytes=len(text), encoding="utf-8")
+
+    def _hold(self, _):
+        assert self.go_on.wait(DEADLINE)
+
+    def _poll(self, checkpoint):
+        while not self.go_on.wait(0.002):
+            checkpoint()
+
+
+class Raising:
+    """A pool whose slots raise what they are told."""
+
+    def __init__(self, error):
+        self.error = error
+
+    def slot(self, _):
+        return self
+
+    def run(self, *_):
+        raise self.error
+
+    def kill_busy(self):
+        pass
+
+    def close(self):
+        pass
+
+
+class Floor:
+    """A lane with everything around it; what it delivers is collected."""
+
+    def __init__(self, base, *, pool=None, workers=1, limits=None, inboxes=("scans",)):
+        self.base = Path(base)
+        self.inbox, self.outbox = self.base / "inbox", self.base / "outbox"
+        for folder in (self.inbox, self.outbox):
+            folder.mkdir(exist_ok=True)
+        self.root = Root(str(self.outbox), "test")
+        self.work = Work()
+        self.outcomes, self.deaths = queue.SimpleQueue(), queue.SimpleQueue()
+        self.recorded = []
+        self.refusal = None
+        self.ids = itertools.count(1)
+        self.alone = Alone()
+        self.order = Order(inboxes, capacity=1000, workers=workers, room=lambda _: None)
+        self.lane = Lane(
+            Kind.TEXT,
+            self.order,
+            pool or Threads(SimpleNamespace(load=lambda: self.work)),
+            workers=workers,
+            limits=limits or Limits(),
+            benches=dict.fromkeys(
+                inboxes, Bench(str(self.inbox), self.root.new_draft, self.root.discard, self.root.fault)
+            ),
+            record=self._record,
+            deliver=self.outcomes.put,
+            alone=self.alone,
+            on_death=self.deaths.put,
+        )
+
+    def _record(self, jobs):
+        if self.refusal:
+            raise self.refusal
+        self.recorded.append([job.file.path for job in jobs])
+
+    def job(self, path, content="some words", inbox="scans", **more):
+        """Write a file, unless `content` is None, and return the job that an intake would make of it."""
+        if content is not None:
+            (self.inbox / path).parent.mkdir(exist_ok=True, parents=True)
+            (self.inbox / path).write_text(content)
+        version = beneath.version_of(os.lstat(self.inbox / path))
+        return Job(next(self.ids), File(inbox, path, version), Kind.TEXT, **more)
+
+    def offer(self, path, content="some words", **more):
+        job = self.job(path, content, **more)
+        assert self.order.offer(job)
+        return job
+
+    def outcome(self):
+        return self.outcomes.get(timeout=DEADLINE)
+
+    def do(self, path, content="some words", **more):
+        """Let the lane work on one file, and return what came of it."""
+        self.offer(path, content, **more)
+        self.lane.start()
+        return self.outcome()
+
+    def do_next(self, path):
+        """Let the lane, which runs, work on one file more."""
+        self.offer(path)
+        return self.outcome()
+
+    def drafts(self):
+        return sorted(os.listdir(self.outbox / OURS))
+
+    def silent(self):
+        return self.outcomes.empty() and self.deaths.empty()
+
+
+@pytest.fixture
+def floor(tmp_path):
+    """Make floors; their lanes end with the test, and no thread of theirs may have died unless the test says so."""
+    made = []
+
+    def make(**how):
+        made.append(Floor(tmp_path, **how))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.work.go_on.set()
+        it.lane.stop(DEADLINE)
+        it.root.rest()
+        assert it.deaths.empty()
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Replace and give up stuck threads after a moment."""
+    monkeypatch.setattr(lane_module, "GRACE", 0.05)
+    monkeypatch.setattr(lane_module, "SILENCE", 0.02)
+    monkeypatch.setattr(lane_module, "LOOK", 0.01)
+    monkeypatch.setattr(lane_module, "CUT", 0.2)
+
+
+# What comes of one job ---------------------------------------------------------------------------------------------
+
+
+def test_a_text_comes_out_as_a_draft_with_its_numbers(floor):
+    lane = floor(pool=Threads(TABLE[Kind.TEXT]))
+    done = lane.do("sub/a.txt", "three words here\n")
+    assert isinstance(done, Done)
+    assert done.result.words == 3
+    assert done.seconds > 0
+    draft = lane.outbox / OURS / done.draft.name
+    assert draft.stat().st_ino == done.draft.inode
+    assert b'"sub/a.txt"' in draft.read_bytes()
+
+
+def test_the_attempt_is_on_record_before_the_work_begins(floor):
+    lane = floor()
+    lane.work.deeds["look"] = lambda _: lane.recorded.append("worked on")
+    lane.do("a.txt", "look")
+    assert lane.recorded == [["a.txt"], "worked on"]
+
+
+def test_a_file_that_changed_meanwhile_goes_back_as_changed(floor):
+    lane = floor()
+    lane.offer("a.txt")
+    (lane.inbox / "a.txt").write_text("more words than there were")
+    lane.lane.start()
+    returned = lane.outcome()
+    assert isinstance(returned, Returned)
+    assert (returned.to, returned.changed) == (State.WAITING, True)
+    assert not (lane.outbox / OURS).exists()
+
+
+@pytest.mark.parametrize("gone", ["sub/a.txt", "sub"])
+def test_a_file_that_was_removed_meanwhile_has_vanished(floor, gone):
+    lane = floor()
+    lane.offer("sub/a.txt")
+    (lane.inbox / gone).rename(lane.base / "elsewhere")
+    lane.lane.start()
+    assert lane.outcome().to is State.VANISHED
+
+
+def test_an_unreadable_file_waits_for_permission():
+    with tempfile.TemporaryDirectory() as base:
+        os.chmod(base, 0o777)  # noqa: S103 (a stranger is to work there)
+        lane = Floor(base)
+        for folder in (lane.inbox, lane.outbox):
+            folder.chmod(0o777)
+        job = lane.job("a.txt")
+        (lane.inbox / "a.txt").chmod(0)
+        version = beneath.version_of(os.lstat(lane.inbox / "a.txt"))
+        root = os.geteuid() == 0
+        if root:
+            os.seteuid(65534)
+        try:
+            with beneath.Nearby() as nearby:
+                returned = lane.lane._work(None, Job(job.id, File("scans", "a.txt", version), Kind.TEXT), nearby)
+        finally:
+            if root:
+                os.seteuid(0)
+    assert (returned.to, returned.reason, returned.changed) == (State.WAITING, "permission", False)
+
+
+def test_a_link_swapped_in_leads_nowhere(floor, tmp_path):
+    lane = floor()
+    secret = tmp_path / "secret"
+    secret.write_text("not for anybody")
+    lane.offer("a.txt")
+    (lane.inbox / "a.txt").unlink()
+    (lane.inbox / "a.txt").symlink_to(secret)
+    lane.lane.start()
+    returned = lane.outcome()
+    assert (returned.to, returned.changed) == (State.WAITING, True)
+
+
+def test_a_folder_swapped_for_a_link_leads_nowhere(floor):
+    lane = floor()
+    lane.offer("sub/a.txt")
+    (lane.inbox / "sub").rename(lane.base / "elsewhere")
+    (lane.inbox / "sub").symlink_to(lane.base / "elsewhere")
+    lane.lane.start()
+    assert lane.outcome().to is State.VANISHED
+
+
+@pytest.mark.parametrize(
+    ("error", "failure", "charged"),
+    [
+        (FileFault(Failure.NOT_TEXT, "binary"), Failure.NOT_TEXT, True),
+        (FileFault(Failure.TIMEOUT, "too long"), Failure.TIMEOUT, True),
+        (WorkerKilled("by the kernel"), Failure.CRASHED, False),
+    ],
+)
+def test_what_a_slot_says_of_the_file_is_its_failure(floor, error, failure, charged):
+    lane = floor(pool=Raising(error))
+    failed = lane.do("a.txt")
+    assert isinstance(failed, Failed)
+    assert (failed.failure, failed.charged) == (failure, charged)
+    assert lane.drafts() == []
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT])
+def test_a_disk_or_a_mount_that_fails_costs_the_file_nothing(floor, number):
+    returned = floor(pool=Raising(OSError(number, os.strerror(number)))).do("a.txt")
+    assert isinstance(returned, Returned)
+    assert (returned.to, returned.changed) == (State.WAITING, True)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_want_of_descriptors_or_memory_is_the_system_s_fault(floor, number):
+    stalled = floor(pool=Raising(OSError(number, os.strerror(number)))).do("a.txt")
+    assert isinstance(stalled, Stalled)
+    assert (stalled.fault.root, stalled.fault.errno) == ("", number)
+
+
+def test_a_draft_that_cannot_be_written_is_the_outbox_s_fault(floor):
+    lane = floor(pool=Raising(DraftError(errno.ENOSPC, "No space left on device")))
+    stalled = lane.do("a.txt")
+    assert isinstance(stalled, Stalled)
+    assert (stalled.fault.root, stalled.fault.errno) == (str(lane.outbox), errno.ENOSPC)
+    assert lane.drafts() == []
+
+
+def test_an_outbox_that_is_gone_is_no_fault_of_the_file(floor):
+    lane = floor()
+    lane.outbox.rename(lane.base / "elsewhere")
+    stalled = lane.do("a.txt")
+    assert isinstance(stalled, Stalled)
+    assert stalled.fault.root == str(lane.outbox)
+
+
+def test_a_system_that_cannot_start_workers_stalls(floor):
+    fault = SystemFault("cannot start a worker", root="")
+    assert floor(pool=Raising(fault)).do("a.txt").fault is fault
+
+
+def test_a_bug_in_a_processor_fails_the_file_with_its_trace(floor):
+    lane = floor()
+    lane.work.deeds["divide"] = lambda _: 1 // 0
+    failed = lane.do("a.txt", "divide")
+    assert failed.failure is Failure.CRASHED
+    assert failed.charged
+    assert "ZeroDivisionError" in failed.trace
+    assert lane.drafts() == []
+
+
+def test_a_text_past_its_deadline_is_a_timeout(floor):
+    lane = floor(limits=Limits(timeout=0.01))
+    failed = lane.do("a.txt", "poll")
+    assert (failed.failure, failed.charged) == (Failure.TIMEOUT, True)
+    assert "0.01 s" in failed.message
+
+
+def test_an_attempt_that_cannot_be_put_on_record_is_not_begun(floor):
+    lane = floor()
+    lane.refusal = SystemFault("the ledger cannot be used", root="/state")
+    offered = [lane.offer(f"{number}.txt") for number in range(3)]
+    lane.lane.start()
+    stalled = [lane.outcome() for _ in offered]
+    assert [outcome.job for outcome in stalled] == offered
+    assert {outcome.fault for outcome in stalled} == {lane.refusal}
+    assert lane.work.begun.empty()
+    lane.refusal = None
+    lane.offer("later.txt")
+    assert isinstance(lane.outcome(), Done)
+
+
+# Hands full of jobs ------------------------------------------------------------------------------------------------
+
+
+def test_small_files_go_to_a_worker_together_and_each_has_its_outcome(floor):
+    lane = floor(workers=1)
+    jobs = [lane.offer(f"{number}.txt") for number in range(100)]
+    lane.lane.start()
+    assert {lane.outcome().job for _ in jobs} == set(jobs)
+    assert max(map(len, lane.recorded)) > 1
+    assert sum(map(len, lane.recorded)) == len(jobs)
+
+
+def test_one_bad_file_in_a_hand_harms_no_other(floor):
+    lane = floor()
+    lane.work.deeds["divide"] = lambda _: 1 // 0
+    for number in range(9):
+        lane.offer(f"{number}.txt", "divide" if number == 4 else "fine")
+    lane.lane.start()
+    outcomes = {(outcome := lane.outcome()).job.file.path: type(outcome) for _ in range(9)}
+    assert [path for path, kind in outcomes.items() if kind is not Done] == ["4.txt"]
+
+
+def test_a_file_alone_is_worked_on_while_nothing_else_is(floor):
+    lane = floor(workers=4)
+    lock, inside, met = threading.Lock(), [], []
+
+    def watched(name):
+        def act(_):
+            with lock:
+                inside.append(name)
+                met.append(tuple(inside))
+            threading.Event().wait(0.001)
+            with lock:
+                inside.remove(name)
+
+        return act
+
+    lane.work.deeds |= {"solo": watched("solo"), "choir": watched("choir")}
+    for number in range(60):
+        solo = number % 7 == 3
+        lane.offer(f"{number}.txt", "solo" if solo else "choir", alone=solo)
+    lane.lane.start()
+    assert all(isinstance(lane.outcome(), Done) for _ in range(60))
+    assert ("solo",) in met
+    assert not [group for group in met if "solo" in group and len(group) > 1]
+
+
+# The end -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_finishes_what_is_worked_on_and_forgets_what_is_queued(floor):
+    lane = floor(workers=1)
+    lane.offer("working.txt", "hold")
+    lane.lane.start()
+    lane.work.begun.get(timeout=DEADLINE)
+    lane.offer("queued.txt")
+    assert lane.lane.working == 1
+    stop = threading.Thread(target=lane.lane.stop, args=(DEADLINE,))
+    stop.start()
+    while not lane.order._closed:
+        threading.Event().wait(0.001)
+    lane.work.go_on.set()
+    stop.join(DEADLINE)
+    assert isinstance(lane.outcome(), Done)
+    assert lane.silent()
+    assert lane.recorded == [["working.txt"]]
+    assert lane.lane.working == 0
+
+
+def test_the_deadline_of_a_stop_cuts_what_is_worked_on_uncharged(floor):
+    lane = floor()
+    lane.offer("a.txt", "poll")
+    lane.lane.start()
+    lane.work.begun.get(timeout=DEADLINE)
+    lane.lane.stop(0.01)
+    returned = lane.outcome()
+    assert (returned.to, returned.reason, returned.changed) == (State.WAITING, "stopped", False)
+    assert lane.drafts() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stop_gives_back_uncharged_what_a_stuck_thread_holds(floor):
+    lane = floor()
+    jobs = [lane.offer(f"{number}.txt", "hold") for number in range(3)]
+    lane.lane.start()
+    lane.work.begun.get(timeout=DEADLINE)
+    thread = lane.lane._hands[0].thread
+    lane.lane.stop(0.01)
+    returned = [lane.outcome() for _ in jobs]
+    assert sorted(outcome.job.id for outcome in returned) == [job.id for job in jobs]
+    assert {type(outcome) for outcome in returned} == {Returned}
+    lane.work.go_on.set()
+    thread.join(DEADLINE)
+    assert lane.silent()
+    assert lane.drafts() == []
+
+
+def test_a_stop_begins_nothing_that_waits_for_its_turn_alone(floor):
+    lane = floor(workers=2)
+    lane.offer("beside.txt", "hold")
+    lane.lane.start()
+    lane.work.begun.get(timeout=DEADLINE)
+    lane.offer("alone.txt", alone=True)
+    while not lane.alone._wanting:
+        threading.Event().wait(0.001)
+    lane.lane.close()
+    lane.work.go_on.set()
+    lane.lane.stop(DEADLINE)
+    assert lane.outcome().job.file.path == "beside.txt"
+    assert lane.silent()
+    assert lane.recorded == [["beside.txt"]]
+
+
+def test_a_lane_that_never_started_can_be_stopped(floor):
+    lane = floor()
+    lane.offer("a.txt")
+    lane.lane.stop(0)
+    assert lane.silent()
+
+
+# Threads that are stuck --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("impatient")
+def test_the_rest_of_a_stuck_thread_s_hand_is_done_by_another_long_before_it_is_given_up(floor):
+    lane = floor(limits=Limits(timeout=DEADLINE))
+    for name, content in (("stuck.txt", "hold"), ("b.txt", "fine"), ("c.txt", "fine")):
+        lane.offer(name, content)
+    with capture_logs() as logs:
+        lane.lane.start()
+        assert {lane.outcome().job.file.path for _ in range(2)} == {"b.txt", "c.txt"}
+    assert lane.silent()
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("worker.stuck", "stuck.txt")]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stuck_thread_that_comes_back_in_time_delivers_its_result_and_ends(floor):
+    lane = floor(limits=Limits(timeout=DEADLINE))
+    lane.offer("stuck.txt", "hold")
+    with capture_logs() as logs:
+        lane.lane.start()
+        while not lane.lane._stuck:
+            threading.Event().wait(0.001)
+        thread = lane.lane._stuck[0].thread
+        lane.work.go_on.set()
+        assert isinstance(lane.outcome(), Done)
+        thread.join(DEADLINE)
+        assert lane.do_next("b.txt").job.file.path == "b.txt"
+    assert not thread.is_alive()
+    assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.came_back"]
+
+
+def test_a_sign_of_life_puts_off_when_a_thread_counts_as_stuck(floor):
+    job = floor().job("a.txt")
+    hand = lane_module._Hand()
+    hand.take([job])
+    hand.next(patience=1000)
+    hand.sign(100)
+    assert hand.replace(time.monotonic() + 50) == []
+    assert hand.replace(time.monotonic() + 150) == [job]
+    assert hand.replaced
+
+
+def test_a_text_gives_a_sign_of_life_at_each_checkpoint(floor):
+    lane, signs = floor(), []
+    lane.work.deeds["read"] = lambda checkpoint: [checkpoint() for _ in range(3)]
+    job = lane.job("a.txt", "read")
+    slot = Threads(SimpleNamespace(load=lambda: lane.work)).slot(lambda patience=None: signs.append(patience))
+    with (lane.inbox / "a.txt").open("rb") as source, (lane.base / "draft").open("wb") as draft:
+        slot.run(job, source.fileno(), draft.fileno(), Limits())
+    assert signs == [None] * 3
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_stuck_thread_is_given_up_far_beyond_its_deadline(floor):
+    lane = floor(limits=Limits(timeout=0.05))
+    lane.offer("stuck.txt", "hold")
+    with capture_logs() as logs:
+        lane.lane.start()
+        failed = lane.outcome()
+    assert (failed.job.file.path, failed.failure, failed.charged) == ("stuck.txt", Failure.TIMEOUT, True)
+    assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.given_up"]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_a_given_up_thread_says_later_is_not_listened_to_and_its_draft_is_removed(floor):
+    lane = floor(limits=Limits(timeout=0.05))
+    lane.offer("stuck.txt", "hold")
+    lane.lane.start()
+    assert isinstance(lane.outcome(), Failed)
+    thread = lane.lane._stuck[0].thread
+    lane.work.go_on.set()
+    thread.join(DEADLINE)
+    assert not thread.is_alive()
+    assert lane.silent()
+    assert lane.drafts() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_late_draft_in_an_outbox_that_is_gone_ends_nothing(floor):
+    lane = floor(limits=Limits(timeout=0.05))
+    lane.offer("stuck.txt", "hold")
+    lane.lane.start()
+    assert isinstance(lane.outcome(), Failed)
+    thread = lane.lane._stuck[0].thread
+    lane.root.rest()
+    lane.outbox.rename(lane.base / "elsewhere")
+    lane.work.go_on.set()
+    thread.join(DEADLINE)
+    assert lane.silent()
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_file_that_was_alone_when_it_got_stuck_holds_up_nobody_else(floor):
+    lane = floor(limits=Limits(timeout=0.05), workers=2)
+    lane.offer("stuck.txt", "hold", alone=True)
+    lane.offer("b.txt")
+    lane.lane.start()
+    assert lane.outcome().job.file.path == "b.txt"
+    assert isinstance(lane.outcome(), Failed)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_an_inbox_in_which_many_threads_are_stuck_gets_no_more_until_one_comes_back(floor, monkeypatch):
+    monkeypatch.setattr(order_module, "MOST_STUCK", 2)
+    lane = floor(limits=Limits(timeout=DEADLINE), inboxes=("scans", "other"))
+    for number in range(4):
+        lane.offer(f"{number}.txt", "hold")
+    lane.lane.start()
+    for _ in range(2):
+        lane.work.begun.get(timeout=DEADLINE)
+    lane.offer("beside.txt", inbox="other")
+    assert lane.outcome().job.file.path == "beside.txt"
+    assert lane.work.begun.get(timeout=DEADLINE) == "beside.txt"
+    assert lane.work.begun.empty()
+    lane.work.go_on.set()
+    assert {lane.outcome().job.file.path for _ in range(4)} == {f"{number}.txt" for number in range(4)}
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_shorter_timeout_is_not_held_against_what_began_before_it(floor):
+    lane = floor(limits=Limits(timeout=60))
+    lane.offer("a.txt", "hold")
+    lane.lane.start()
+    lane.work.begun.get(timeout=DEADLINE)
+    lane.lane.limits = Limits(timeout=0.001)
+    threading.Event().wait(0.2)
+    assert lane.silent()
+    lane.work.go_on.set()
+    assert isinstance(lane.outcome(), Done)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_jobs_taken_from_a_stuck_thread_during_a_stop_are_given_back(floor):
+    lane = floor(limits=Limits(timeout=0.1))
+    jobs = [lane.offer(f"{number}.txt", "hold") for number in range(3)]
+    lane.lane.start()
+    lane.work.begun.get(timeout=DEADLINE)
+    lane.lane.close()
+    assert [lane.outcome() for _ in jobs[1:]] == [Returned(job, State.WAITING, "stopped") for job in jobs[1:]]
+    assert isinstance(lane.outcome(), Failed)
+
+
+# Threads that die --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def doomed(tmp_path):
+    """Give a floor whose threads may die."""
+    made = []
+
+    def make(**how):
+        made.append(Floor(tmp_path, **how))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.lane.stop(DEADLINE)
+        it.root.rest()
+
+
+def test_a_dying_worker_thread_is_heard_of_and_its_job_stays_suspect(doomed):
+    lane = doomed(pool=Raising(LookupError("a bug of ours")))
+    lane.offer("a.txt")
+    lane.lane.start()
+    assert isinstance(lane.deaths.get(timeout=DEADLINE), LookupError)
+    lane.lane.stop(DEADLINE)
+    assert lane.outcomes.empty()
+    assert lane.drafts() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_dying_warden_is_heard_of(doomed):
+    lane = doomed(limits=Limits(timeout=0.01))
+    lane.lane._deliver = lambda _: 1 // 0
+    lane.offer("a.txt", "hold")
+    lane.lane.start()
+    assert isinstance(lane.deaths.get(timeout=DEADLINE), ZeroDivisionError)
+    lane.work.go_on.set()

@@ -1,0 +1,558 @@
+from __future__ import annotations
+
+import errno
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from structlog.testing import capture_logs
+
+from watcherd.lanes import wire
+from watcherd.lanes.child import NotTaken, Worker
+from watcherd.lanes.processes import IsolatedWorkers
+from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
+from watcherd.model import Failure, File, FileFault, Job, Kind, Limits, Picture, SystemFault, Version
+from watcherd.processors import Processor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from watcherd.lanes.slot import Slot
+    from watcherd.model import Result
+
+HERE = Path(__file__).parent
+MISBEHAVING = Processor("misbehaving", "", "", isolated=True)
+PICTURE = Picture(format="PNG", mode="L", width=3, height=2)
+MEMORY = 256 << 20
+IDS = count(1)
+
+
+@pytest.fixture(autouse=True)
+def _importable(monkeypatch):
+    # A worker imports from where we import.
+    monkeypatch.syspath_prepend(HERE)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_left():
+    """Hold every test to it: all its children, threads and descriptors are gone at its end."""
+    descriptors, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+    yield
+    assert children() == set()
+    assert len(os.listdir("/proc/self/fd")) == descriptors
+    assert threading.active_count() == threads
+
+
+@pytest.fixture
+def workers() -> Iterator[IsolatedWorkers]:
+    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=1000) as pool:
+        yield pool
+
+
+@pytest.fixture
+def slot(workers) -> Slot:
+    return workers.slot()
+
+
+@pytest.fixture
+def do(tmp_path):
+    return Bench(tmp_path)
+
+
+class Bench:
+    """Does one job in a slot: a file that says what shall happen, and a draft."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.draft = b""
+
+    def __call__(self, slot: Slot, deed: str, *, timeout: float = 20.0, path: str = "a.png") -> Result:
+        """Do `deed` in `slot`; OWN in it is the job's id. What it wrote is in `draft`."""
+        job = Job(next(IDS), File("scans", path, Version(1, 1, 1, 1)), Kind.IMAGE)
+        place = self.folder / f"{job.id}"
+        place.write_text(deed.replace("OWN", str(job.id)), encoding="utf-8")
+        with place.open("rb") as source, place.with_suffix(".draft").open("w+b") as draft:
+            result = slot.run(job, source.fileno(), draft.fileno(), Limits(timeout=timeout))
+            self.draft = os.pread(draft.fileno(), 1 << 16, 0)
+        return result
+
+    @contextmanager
+    def begun(self, slot: Slot, timeout: float = 20.0):
+        """Begin a job that hangs, in a thread; yield its future and its worker's pid once it is being worked on."""
+        fifo = self.folder / "fifo"
+        os.mkfifo(fifo)
+        with ThreadPoolExecutor(1) as thread:
+            future = thread.submit(self, slot, f"tell {fifo}", timeout=timeout)
+            yield future, int(fifo.read_text(encoding="ascii"))
+            assert future.exception(20)
+
+    def pid(self, slot: Slot) -> int:
+        """Return the process in which a job was done."""
+        self(slot, "pid")
+        return int(self.draft.split()[-1])
+
+
+def children() -> set[int]:
+    """Return the processes that this one has started, zombies included."""
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError, ProcessLookupError):  # a thread that has just ended
+            found.update(map(int, (task / "children").read_text(encoding="ascii").split()))
+    return found
+
+
+def kill_children() -> None:
+    killed = children()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: all(map(is_gone, killed)))
+
+
+def stop(pid: int) -> None:
+    """Stop a process, and see that it stands: until then it could still take an order."""
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(lambda: state(pid) == "T")
+
+
+def wait_until(condition, seconds: float = 10.0) -> None:
+    ends = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < ends, "waited in vain"
+        select.select([], [], [], 0.001)
+
+
+# What goes well -----------------------------------------------------------------------------------------------------
+
+
+def test_a_job_comes_back_with_its_result_and_its_draft_filled(slot, do):
+    assert do(slot, "good", path="new\nline \udcff.png") == PICTURE
+    assert do.draft == rb"b'new\nline \xff.png' 100000000 done"
+
+
+def test_a_worker_serves_many_jobs_and_the_spare_stands_by(slot, do):
+    assert do.pid(slot) == do.pid(slot)
+    wait_until(lambda: len(children()) == 2)
+
+
+def test_a_worker_is_replaced_after_so_many_jobs(do):
+    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2) as pool, capture_logs() as logs:
+        slot = pool.slot()
+        first, second, third = (do.pid(slot) for _ in range(3))
+    assert first == second != third
+    # An earlier test's pool may still be saying how its workers ended.
+    ours = [log for log in logs if log["event"] == "worker.recycled"]
+    assert ours == [{"event": "worker.recycled", "log_level": "debug", "pid": first, "jobs": 2}]
+
+
+def test_a_thousand_jobs_leave_no_descriptor_behind(slot, do):
+    do(slot, "good")
+    wait_until(lambda: len(children()) == 2)
+    before = sorted(os.listdir("/proc/self/fd"))
+    for number in range(1000):
+        if number % 250:
+            do(slot, "good")
+        else:
+            with pytest.raises(FileFault):
+                do(slot, "exit 1")
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) == len(before))
+
+
+def test_the_real_processor_is_one_that_a_worker_can_run(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    image.new("RGB", (4, 3), "red").save(tmp_path / "red.png")
+    job = Job(1, File("scans", "red.png", Version(1, 1, 1, 1)), Kind.IMAGE)
+    grey = Processor("watcherd.processors.grayscale", "", "", isolated=True)
+    with (
+        IsolatedWorkers(grey, memory=1 << 30, recycle_after=9) as pool,
+        (tmp_path / "red.png").open("rb") as source,
+        (tmp_path / "draft").open("w+b") as draft,
+    ):
+        result = pool.slot().run(job, source.fileno(), draft.fileno(), Limits())
+        assert (result.mode, result.width, result.height) == ("L", 4, 3)
+
+
+# What a worker is ---------------------------------------------------------------------------------------------------
+
+
+def test_a_worker_leaves_ctrl_c_and_sigterm_to_the_daemon(slot, do):
+    assert do(slot, "shrug-off") == PICTURE
+
+
+def test_a_worker_has_a_session_a_memory_limit_and_no_blocked_signals(do):
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+    try:
+        with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+            do(pool.slot(), "session")
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
+    assert do.draft.endswith(f"True ({MEMORY}, {MEMORY}) set()".encode())
+
+
+def test_a_worker_is_the_first_to_go_when_memory_is_short(slot, do):
+    do(slot, "read /proc/self/oom_score_adj")
+    assert do.draft.split()[-1] == b"1000"
+
+
+def test_a_worker_is_told_nothing_that_systemd_tells_the_daemon(do, monkeypatch):
+    for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
+        monkeypatch.setenv(name, "1")
+    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+        do(pool.slot(), "environment")
+    assert b"NOTIFY_SOCKET" not in do.draft
+    assert b"WATCHDOG" not in do.draft
+
+
+@pytest.mark.parametrize("own", ["", "glibc.malloc.arena_max=1"])
+def test_a_worker_has_its_memory_in_huge_pages_unless_somebody_tunes_it_otherwise(do, monkeypatch, own):
+    monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
+    if own:
+        monkeypatch.setenv("GLIBC_TUNABLES", own)
+    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+        do(pool.slot(), "environment")
+    assert (own or "glibc.malloc.hugetlb=1") in do.draft.decode()
+    assert do.draft.count(b"GLIBC_TUNABLES") == 1
+
+
+def test_a_worker_holds_its_pipe_its_job_and_what_it_is_to_keep_open(do, tmp_path):
+    with (
+        (tmp_path / "lock").open("w") as lock,
+        (tmp_path / "other").open("w"),
+        IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, keep_open=[lock.fileno()]) as pool,
+    ):
+        do(pool.slot(), "descriptors")
+    held = do.draft.decode().split()[2:]
+    assert str(tmp_path / "lock") in held
+    assert str(tmp_path / "other") not in held
+    assert sum(link.startswith("socket:") for link in held) == 1
+
+
+# One bad file harms no other ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("deed", "words"),
+    [
+        ("segfault", "SIGSEGV"),
+        (f"raise {signal.SIGABRT}", "SIGABRT"),
+        (f"raise {signal.SIGBUS}", "SIGBUS"),
+        (f"raise {signal.SIGFPE}", "SIGFPE"),
+        ("exit 3", "exit status 3"),
+        ("exit 0", "exit status 0"),
+    ],
+)
+def test_a_file_that_ends_its_worker_is_told_how_and_the_next_one_is_done(slot, do, deed, words):
+    with capture_logs() as logs, pytest.raises(FileFault, match=words) as caught:
+        do(slot, deed)
+    assert caught.value.failure is Failure.CRASHED
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("worker.died", "a.png")]
+    assert do(slot, "good") == PICTURE
+
+
+@pytest.mark.parametrize("deed", ["hang", "hang-in-c"])
+def test_a_file_that_hangs_is_ended_at_its_deadline(slot, do, deed):
+    do(slot, "good")
+    begin = time.monotonic()
+    with capture_logs() as logs, pytest.raises(FileFault, match=r"longer than 0\.2 s") as caught:
+        do(slot, deed, timeout=0.2)
+    assert time.monotonic() - begin < 2
+    assert caught.value.failure is Failure.TIMEOUT
+    assert logs[0]["event"] == "worker.timed_out"
+    assert do(slot, "good") == PICTURE
+
+
+@pytest.mark.parametrize("deed", ["eat", "eat-crumbs"])
+def test_a_file_that_eats_all_memory_fails_alone(slot, do, deed):
+    with pytest.raises(FileFault) as caught:
+        do(slot, deed)
+    # CPython 3.13 ends by SIGSEGV where the smallest allocations fail: then nothing is left that could say why.
+    ends_itself = deed == "eat-crumbs" and sys.version_info >= (3, 13)
+    assert caught.value.failure in ({Failure.MEMORY, Failure.CRASHED} if ends_itself else {Failure.MEMORY})
+    assert do(slot, "good") == PICTURE
+
+
+@pytest.mark.parametrize(
+    "deed",
+    ["say {}", "say []", "say \x00\xff", 'say {"id": OWN}', "shout", "babble"],
+)
+def test_a_worker_that_answers_garbage_is_killed_and_its_file_charged(slot, do, deed):
+    with capture_logs() as logs, pytest.raises(FileFault) as caught:
+        do(slot, deed)
+    assert caught.value.failure is Failure.CRASHED
+    assert logs[0]["event"] == "worker.died"
+    assert do(slot, "good") == PICTURE
+
+
+def test_a_worker_that_closes_its_pipe_and_lives_on_is_killed(slot, do):
+    with pytest.raises(FileFault, match="close its pipe"):
+        do(slot, "close-pipe")
+
+
+def test_an_answer_too_many_does_not_become_the_next_file_s_result(slot, do):
+    forged = wire.answer(0, PICTURE).decode().replace('"id": 0', '"id": OWN')
+    do(slot, f"say {forged}")
+    select.select([slot._worker._pipe], [], [], 10)  # noqa: SLF001 (to know when the second one is there)
+    with capture_logs() as logs:
+        assert do(slot, "good") == PICTURE
+    assert do.draft.endswith(b"done")
+    assert [entry["event"] for entry in logs] == ["worker.died"]
+
+
+def test_an_answer_to_an_earlier_job_is_not_charged_to_this_one(slot, do):
+    with pytest.raises(WorkerKilled, match="earlier file"):
+        do(slot, 'say {"id": 0, "errno": 5}')
+    assert do(slot, "good") == PICTURE
+
+
+def test_innocents_in_flight_lose_nothing_while_others_are_poisoned(workers, do):
+    poisons = ["segfault", "exit 3", "eat", "hang", "say {}", f"raise {signal.SIGABRT}"]
+    deeds = ["good"] * 50
+    for place, poison in enumerate(poisons):
+        deeds.insert(8 * place, poison)
+    slots = threading.local()
+
+    def outcome(deed: str) -> object:
+        slots.own = getattr(slots, "own", None) or workers.slot()
+        try:
+            return do_alone(slots.own, deed)
+        except FileFault as fault:
+            return fault.failure
+
+    def do_alone(slot: Slot, deed: str) -> Result:
+        return Bench(do.folder)(slot, deed, timeout=0.5 if deed == "hang" else 20.0)
+
+    with ThreadPoolExecutor(4) as threads:
+        outcomes = list(threads.map(outcome, deeds))
+    assert [out for deed, out in zip(deeds, outcomes, strict=True) if deed == "good"] == [PICTURE] * 50
+    assert all(isinstance(out, Failure) for deed, out in zip(deeds, outcomes, strict=True) if deed != "good")
+
+
+# What a processor says ----------------------------------------------------------------------------------------------
+
+
+def test_what_a_processor_says_of_its_file_is_said_by_the_slot(slot, do):
+    before = do.pid(slot)
+    with pytest.raises(FileFault, match="as it was told") as caught:
+        do(slot, "fault truncated")
+    assert caught.value.failure is Failure.TRUNCATED
+    assert do.pid(slot) == before
+
+
+def test_a_bug_comes_with_its_traceback_and_its_worker_is_replaced(slot, do):
+    before = do.pid(slot)
+    with pytest.raises(FileFault, match="ZeroDivisionError") as caught:
+        do(slot, "divide 0")
+    assert caught.value.failure is Failure.CRASHED
+    assert "misbehaving.py" in caught.value.trace
+    assert do.pid(slot) != before
+
+
+def test_an_error_of_the_draft_is_told_from_one_of_the_source(slot, tmp_path):
+    job = Job(next(IDS), File("scans", "a.png", Version(1, 1, 1, 1)), Kind.IMAGE)
+    (tmp_path / "source").write_text("good")
+    with (tmp_path / "source").open("rb") as source, Path("/dev/full").open("r+b", buffering=0) as full:
+        with pytest.raises(DraftError) as of_draft:
+            slot.run(job, source.fileno(), full.fileno(), Limits())
+        with pytest.raises(OSError, match="directory") as of_source, folder(tmp_path) as no_file:
+            slot.run(job, no_file, full.fileno(), Limits())
+    assert of_draft.value.errno == errno.ENOSPC
+    assert of_source.value.errno == errno.EISDIR
+    assert not isinstance(of_source.value, DraftError)
+
+
+@contextmanager
+def folder(path: Path) -> Iterator[int]:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+# Kills from outside -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1, signal.SIGRTMIN + 3])
+def test_a_kill_from_outside_is_never_the_file_s_fault(slot, do, number):
+    with do.begun(slot) as (future, pid):
+        os.kill(pid, number)
+        assert isinstance(future.exception(20), WorkerKilled)
+    assert do(slot, "good") == PICTURE
+
+
+def test_workers_killed_while_idle_cost_no_job(slot, do):
+    do(slot, "good")
+    wait_until(lambda: len(children()) == 2)
+    kill_children()
+    assert do(slot, "good") == PICTURE
+
+
+def test_a_spare_killed_while_it_starts_costs_no_job(slot, do):
+    wait_until(children)
+    kill_children()
+    assert do(slot, "good") == PICTURE
+
+
+def test_a_worker_stopped_at_work_is_ended_at_the_deadline(slot, do):
+    with do.begun(slot, timeout=0.5) as (future, pid):
+        os.kill(pid, signal.SIGSTOP)
+        assert future.exception(20).failure is Failure.TIMEOUT
+
+
+def test_a_worker_stopped_while_idle_is_not_the_file_s_fault(slot, do):
+    stop(do.pid(slot))
+    with pytest.raises(WorkerKilled, match="stopped"):
+        do(slot, "good", timeout=0.2)
+    assert do(slot, "good") == PICTURE
+
+
+def test_a_worker_killed_before_it_took_the_job_costs_nothing(slot, do):
+    pid = do.pid(slot)
+    stop(pid)
+    worker = slot._worker  # noqa: SLF001 (to know when the order is on its way)
+    with ThreadPoolExecutor(1) as thread:
+        future = thread.submit(do, slot, "good")
+        wait_until(lambda: worker.jobs == 2)
+        os.kill(pid, signal.SIGKILL)
+        assert future.result(20) == PICTURE
+
+
+@pytest.mark.parametrize(("deed", "taken"), [("hang", True), ("stopped", False)])
+def test_a_worker_that_is_late_has_said_whether_it_took_its_order(tmp_path, deed, taken):
+    worker = Worker("misbehaving", MEMORY, ())
+    try:
+        worker.require_ready(time.monotonic() + 20)
+        if deed == "stopped":
+            stop(worker.pid)
+        (tmp_path / "source").write_text(deed)
+        job = Job(1, File("scans", "a.png", Version(1, 1, 1, 1)), Kind.IMAGE)
+        with (tmp_path / "source").open("r+b") as source, pytest.raises(TimeoutError):
+            worker.ask(wire.order(job, Limits()), [source.fileno(), source.fileno()], 0.2)
+        assert worker.has_taken is taken
+    finally:
+        worker.kill()
+        worker.bury(5)
+        worker.close()
+
+
+def test_workers_killed_in_the_instant_a_job_is_handed_over_cost_nothing(slot, do):
+    for _ in range(20):  # of those that the signal reaches late, the kernel still hands some the order
+        os.kill(do.pid(slot), signal.SIGKILL)
+        assert do(slot, "good") == PICTURE
+
+
+# Workers that cannot be started -------------------------------------------------------------------------------------
+
+
+def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do):
+    missing = Processor("no_such_processor", "", "", isolated=True)
+    with (
+        IsolatedWorkers(missing, memory=MEMORY, recycle_after=9) as pool,
+        pytest.raises(SystemFault, match="no_such_processor"),
+    ):
+        do(pool.slot(), "good")
+
+
+def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch):
+    python = sys.executable
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+        slot = pool.slot()
+        with pytest.raises(SystemFault, match="/nowhere/python"):
+            do(slot, "good")
+        monkeypatch.setattr(sys, "executable", python)
+        assert do(slot, "good") == PICTURE
+
+
+def test_a_worker_that_is_not_there_in_time_is_not_waited_for(workers):
+    with workers._lock, pytest.raises(NotTaken):  # noqa: SLF001 (it keeps the feeder from putting up a spare)
+        hire_two(workers)
+
+
+def hire_two(workers: IsolatedWorkers) -> None:
+    # One may have been put up before.
+    for _ in range(2):
+        workers.hire(time.monotonic())
+
+
+# The end ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers, slot, do):
+    with capture_logs() as logs, do.begun(slot) as (future, _):
+        workers.kill_busy()
+        assert isinstance(future.exception(5), Cut)
+    with pytest.raises(Cut):
+        do(slot, "good")
+    with pytest.raises(Cut):
+        do(workers.slot(), "good")
+    assert logs == []
+
+
+def test_close_leaves_no_child_whatever_the_children_do(workers, do):
+    slot, idle = workers.slot(), workers.slot()
+    do(idle, "good")
+    with do.begun(slot) as (future, pid):
+        wait_until(lambda: len(children()) == 3 and all(map(is_set_up, children())))
+        for child in children() - {pid}:
+            stop(child)
+        begin = time.monotonic()
+        workers.close()
+        assert time.monotonic() - begin < 5
+        assert isinstance(future.exception(5), Cut)
+
+
+def test_a_slot_that_is_closed_lets_its_worker_leave(workers, do):
+    slot = workers.slot()
+    pid = do.pid(slot)
+    slot.close()
+    assert pid not in children()
+    slot.close()
+
+
+def test_workers_die_with_a_daemon_that_is_killed(tmp_path):
+    (tmp_path / "hang").write_text("hang")
+    daemon = f"""
+import os, sys, threading
+sys.path.insert(0, {str(HERE)!r})
+from test_processes import *
+pool = IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)
+job = Bench(Path({str(tmp_path)!r})).begun(pool.slot())
+job.__enter__()
+wait_until(lambda: len(children()) == 2)
+print(*children(), flush=True)
+threading.Event().wait()
+"""
+    with subprocess.Popen([sys.executable, "-c", daemon], stdout=subprocess.PIPE, text=True) as parent:
+        pids = [int(pid) for pid in parent.stdout.readline().split()]
+        parent.kill()
+        for pid in pids:
+            wait_until(lambda pid=pid: is_gone(pid), seconds=1)
+    assert len(pids) == 2
+
+
+def is_set_up(pid: int) -> bool:
+    # It has named itself. Stopped before its exec, a child would hold up the thread that starts it.
+    return Path(f"/proc/{pid}/comm").read_text(encoding="ascii") == "watcherd-worker\n"
+
+
+def is_gone(pid: int) -> bool:
+    # Whoever inherits an orphan may take its time to bury it.
+    return state(pid) in {"Z", ""}
+
+
+def state(pid: int) -> str:
+    """Return the letter that the kernel shows for a process; empty where there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
