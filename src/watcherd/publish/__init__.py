@@ -1,0 +1,1 @@
+"""From outcomes to durable results, retired inputs and quarantine."""

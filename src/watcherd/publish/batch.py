@@ -1,0 +1,400 @@
+"""One batch on its way out: what is ready becomes durable, gets its names, and only then are its inputs retired.
+
+    sync the drafts → check that roots and inputs are the ones that we knew → the ledger says what is intended
+    → rename drafts to their names, sync those folders → take the inputs, sync those folders → the ledger says done
+
+A quarantine is the same with other names: its draft is the reason, and its input goes to the failed folder. After a
+crash the intentions that are on record and not done are taken up where they were (recovery.py).
+
+What is in work lies in queues, one for each stage, and leaves one only for the next. A fault of the system leaves it
+there, and the batch goes on from that point once the system is well again; a single file that cannot be placed leaves
+the batch alone, and one whose input cannot be taken waits aside.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass
+from itertools import count
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.ledger.ledger import Intent
+from watcherd.model import After, Draft, Failure, Job, State, SystemFault
+from watcherd.publish import retire
+from watcherd.publish.folders import Folders
+from watcherd.publish.rename import move, replace
+from watcherd.publish.retire import Taken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.publish.place import Place, Way
+    from watcherd.publish.root import Root
+
+#: The most that is settled at once: a crash in the middle leaves no more than this to finish.
+BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """A job that left the batch: PUBLISHED or QUARANTINED with its `visible` path, else given up for `reason`.
+
+    WAITING: its input is another version now. VANISHED: its input is gone. RETRYING: it cannot be placed, which is
+    to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for now.
+    """
+
+    job: Job
+    state: State
+    visible: str = ""
+    reason: str = ""
+    failure: Failure | None = None
+
+
+class Batch:
+    """What one inbox has on its way out. One thread uses it; `carry` is told of inputs for other file systems."""
+
+    def __init__(self, place: Place, ledger: Ledger, *, durable: bool, carry: Callable[[Intent], None]) -> None:
+        self._place = place
+        self._ledger = ledger
+        self._durable = durable
+        self._carry = carry
+        self._folders = Folders()
+        self._assigned: set[tuple[str, str]] = set()  # names given to what is not visible yet
+        self._ready: deque[Intent] = deque()  # a draft, and nothing on record
+        self._checked: list[Intent] = []  # durable, and about to be on record
+        self._intended: deque[Intent] = deque()  # on record, and not visible
+        self._revealed: deque[Intent] = deque()  # visible, and not retired
+        self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
+        self._carried: deque[Intent] = (
+            deque()
+        )  # a copy is where the input belongs, and the original in our own folder
+        self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
+        self._stuck: list[tuple[deque[Intent], Intent]] = []  # what waits aside, and for which stage
+        self._told: set[int] = set()  # the jobs of which was said that they are stuck
+        self._unwanted: deque[tuple[Root, str]] = deque()  # drafts that are nothing to anybody
+        self._ended: list[Ended] = []
+        self._ways: dict[tuple[int, State, int], Way] = {}  # of what is being settled
+        self._probed = False  # whether the roots were found well since the last settling began
+
+    def add(self, job: Job, state: State, draft: Draft) -> None:
+        """Take a job whose draft is written, to be PUBLISHING or QUARANTINING."""
+        self._ready.append(Intent(job, state, 0, draft))
+
+    def resume(self, intended: list[Intent], visible: list[Intent]) -> None:
+        """Take what an earlier run put on record: drafts without a name, and results whose inputs are not retired."""
+        self._intended.extend(intended)
+        self._revealed.extend(visible)
+
+    def ended(self) -> list[Ended]:
+        """Return what has left the batch since this was last asked."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def __bool__(self) -> bool:
+        """Whether there is anything to do now."""
+        queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
+        return any(queues) or bool(self._taken or self._unwanted or self._ended)
+
+    @property
+    def stuck(self) -> int:
+        """How many files wait until what is in their way is gone."""
+        return len(self._stuck)
+
+    def settle(self) -> None:
+        """Bring everything to its end. Raises SystemFault, after which it can be called again."""
+        self._probed = False
+        self._check_roots()
+        with self._folders as folders:
+            self._write(folders)
+            self._reveal(folders)
+            self._retire(folders)
+        self._ways.clear()
+        self.clear_away()
+
+    def unstick(self) -> None:
+        """Let what waits aside be tried again."""
+        for queue, intent in self._stuck:
+            queue.append(intent)
+        self._stuck.clear()
+
+    def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
+        """Go on with an input that was carried to another file system, or was not."""
+        if error is None:
+            self._carried.append(intent)
+        elif isinstance(error, FileExistsError):
+            self._collided.append(intent)
+        else:
+            self._set_aside(self._revealed, intent, str(error))
+
+    def abandon(self) -> list[Job]:
+        """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
+        self.unstick()
+        given_up = [*self._checked, *self._ready]
+        self._checked.clear()
+        self._ready.clear()
+        for intent in given_up:
+            self._discard(intent)
+        return [intent.job for intent in given_up]
+
+    def clear_away(self) -> None:
+        """Remove the drafts that were given up. Raises SystemFault."""
+        while self._unwanted:
+            root, name = self._unwanted[0]
+            root.discard(name)
+            self._unwanted.popleft()
+
+    # Stage one: durable, checked, on record ------------------------------------------------------------------------
+
+    def _write(self, folders: Folders) -> None:
+        while self._ready or self._checked:
+            self._check_some(folders)
+            self._ledger.intend(self._checked)
+            self._intended.extend(self._checked)
+            self._checked.clear()
+
+    def _check_some(self, folders: Folders) -> None:
+        size = min(BATCH, len(self._ready))
+        self._sync_drafts([self._ready[n] for n in range(size)])
+        self._check_roots()
+        for _ in range(size):
+            try:
+                self._check_next(folders)
+            except OSError as error:
+                self._fail(self._ready, error)
+
+    def _sync_drafts(self, intents: list[Intent]) -> None:
+        drafts: dict[Root, list[Draft]] = {}
+        for intent in intents:
+            drafts.setdefault(self._way(intent).root, []).append(intent.draft)
+        for root, written in drafts.items():
+            root.to_disk(written)
+
+    def _check_roots(self) -> None:
+        for root in self._place.roots:
+            root.check()
+
+    def _check_next(self, folders: Folders) -> None:
+        """Give a number to the first that is ready, unless its input is another one by now, or its draft is gone."""
+        intent = self._ready[0]
+        status = folders.status(self._place.root, intent.job.file.path)
+        if status is None:
+            self._give_up(intent, State.VANISHED, "removed")
+        elif beneath.version_of(status) != intent.job.file.version:
+            self._give_up(intent, State.WAITING, "changed")
+        elif not self._way(intent).root.has(intent.draft):
+            self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
+        else:
+            self._checked.append(intent._replace(number=self._free_number(folders, intent)))
+        self._ready.popleft()
+
+    def _free_number(self, folders: Folders, intent: Intent) -> int:
+        """Return the lowest number under which neither the result's name nor the archive's is taken."""
+        if self._is_kept(intent):
+            return 0
+        for number in count():
+            names = self._names(intent._replace(number=number))
+            if self._assigned.isdisjoint(names) and not any(folders.status(*name) for name in names):
+                self._assigned.update(names)
+                return number
+        raise AssertionError  # count() does not end
+
+    def _names(self, intent: Intent) -> list[tuple[str, str]]:
+        way = self._way(intent)
+        names = [(way.root.path, way.visible)]
+        return [*names, (way.into.path, way.retired)] if way.into else names
+
+    # Stage two: visible --------------------------------------------------------------------------------------------
+
+    def _reveal(self, folders: Folders) -> None:
+        while self._intended:
+            try:
+                self._reveal_next(folders)
+            except OSError as error:
+                self._fail(self._intended, error)
+        self._assigned.clear()
+        self._sync(folders)
+
+    def _reveal_next(self, folders: Folders) -> None:
+        intent = self._intended[0]
+        if self._show(folders, intent):
+            self._revealed.append(self._intended.popleft())
+        elif self._is_kept(intent):
+            message = f"{self._way(intent).visible} in the outbox was not written by watcherd: move it, then retry"
+            self._withdraw(intent, message, Failure.RESULT_OCCUPIED)
+        else:
+            again = intent._replace(number=self._free_number(folders, intent))
+            self._ledger.intend([again])
+            self._intended[0] = again
+
+    def _show(self, folders: Folders, intent: Intent) -> bool:
+        """Give a draft its name; False where that is taken."""
+        way = self._way(intent)
+        target, name = folders.parent(way.root.path, way.visible, make=True)
+        folders.touch(way.root.path, way.visible)
+        drafts = way.root.drafts()
+        try:
+            return self._rename(intent, drafts, target, name) or self._is_shown(intent, target, name)
+        except OSError:
+            if self._is_shown(intent, target, name):
+                return True
+            raise
+
+    def _rename(self, intent: Intent, drafts: int, target: int, name: str) -> bool:
+        try:
+            move(drafts, intent.draft.name, target, name)
+        except FileExistsError:
+            return self._replace_ours(intent, drafts, target, name)
+        return True
+
+    def _is_shown(self, intent: Intent, target: int, name: str) -> bool:
+        """Whether it has its name already: an error may come after the change that it is about."""
+        try:
+            shown = os.stat(name, dir_fd=target, follow_symlinks=False).st_ino == intent.draft.inode
+        except FileNotFoundError:
+            return False
+        if shown:
+            self._discard(intent)
+        return shown
+
+    def _replace_ours(self, intent: Intent, drafts: int, target: int, name: str) -> bool:
+        """Replace the result of an earlier version of a kept file, if the ledger proves that it is ours."""
+        if not self._is_kept(intent):
+            return False
+        earlier = self._ledger.result(self._place.inbox, intent.job.file.path)
+        return earlier is not None and replace(drafts, intent.draft.name, target, name, inode=earlier.inode)
+
+    def _withdraw(self, intent: Intent, reason: str, failure: Failure) -> None:
+        # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
+        self._ledger.withdraw(intent.job)
+        self._give_up(intent, State.RETRYING, reason, failure)
+        self._intended.popleft()
+
+    # Stage three: retired ------------------------------------------------------------------------------------------
+
+    def _retire(self, folders: Folders) -> None:
+        for queue, act in (
+            (self._collided, self._renumber_next),
+            (self._revealed, self._retire_next),
+            (self._carried, self._discard_next),
+        ):
+            while queue:
+                try:
+                    act(folders)
+                except OSError as error:
+                    self._fail(queue, error)
+        self._sync(folders)
+        while self._taken:
+            self._end(self._taken.popleft())
+
+    def _retire_next(self, folders: Folders) -> None:
+        intent = self._revealed[0]
+        try:
+            taken = self._take(folders, intent)
+        except FileExistsError:
+            self._revealed[0] = self._renumbered(folders, intent)
+            return
+        if taken is Taken.ELSEWHERE:
+            self._carry(intent)
+        else:
+            self._taken.append(intent)
+        self._revealed.popleft()
+
+    def _take(self, folders: Folders, intent: Intent) -> Taken:
+        way = self._way(intent)
+        if way.into is not None:
+            return retire.to(folders, self._place.root, intent.job, way.into.path, way.retired)
+        if self._place.after is After.DELETE:
+            return retire.away(folders, self._place.root, intent.job)
+        return Taken.MOVED
+
+    def _renumber_next(self, folders: Folders) -> None:
+        self._revealed.append(self._renumbered(folders, self._collided[0]))
+        self._collided.popleft()
+
+    def _renumbered(self, folders: Folders, intent: Intent) -> Intent:
+        """Give both names of a visible job another number: that of its input was taken meanwhile."""
+        again = intent._replace(number=self._free_number(folders, intent))
+        before, after = self._way(intent), self._way(again)
+        self._ledger.intend([again])
+        with suppress(FileNotFoundError, FileExistsError):  # collected already, or taken in this instant: it stays
+            source, name = folders.parent(before.root.path, before.visible)
+            target, new_name = folders.parent(after.root.path, after.visible)
+            if os.stat(name, dir_fd=source, follow_symlinks=False).st_ino == intent.draft.inode:
+                move(source, name, target, new_name)
+                folders.touch(after.root.path, after.visible)
+        return again
+
+    def _discard_next(self, folders: Folders) -> None:
+        retire.discard(folders, self._place.root, self._carried[0].job)
+        self._taken.append(self._carried.popleft())
+
+    # What all stages need ------------------------------------------------------------------------------------------
+
+    def _end(self, intent: Intent) -> None:
+        end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
+        self._told.discard(intent.job.id)
+        self._ledger.finish([intent.job.id], end)
+        self._ended.append(Ended(intent.job, end, self._way(intent).visible))
+
+    def _fail(self, queue: deque[Intent], error: OSError) -> None:
+        """Let the first of `queue` leave the batch or wait aside, where `error` is its alone. Raises SystemFault."""
+        self._blame(error)
+        intent = queue[0]
+        if intent.state is State.PUBLISHING and queue is self._intended:
+            self._withdraw(intent, _said(error), Failure.UNPLACEABLE)
+            return
+        if intent.state is State.PUBLISHING and queue is self._ready:
+            self._give_up(intent, State.RETRYING, _said(error), Failure.UNPLACEABLE)
+        else:  # visible, or a quarantine, which has no other place to go: only time helps
+            self._set_aside(queue, intent, _said(error))
+        queue.popleft()
+
+    def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
+        self._stuck.append((queue, intent))
+        if intent.job.id not in self._told:
+            self._told.add(intent.job.id)
+            self._ended.append(Ended(intent.job, State.PUBLISHING, reason=reason))
+
+    def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
+        self._discard(intent)
+        self._ended.append(Ended(intent.job, state, "", reason, failure))
+
+    def _discard(self, intent: Intent) -> None:
+        self._unwanted.append((self._way(intent).root, intent.draft.name))
+
+    def _blame(self, error: OSError) -> None:
+        """Raise SystemFault where an error is not of one file alone: where a root fails, or the process does."""
+        if error.errno in beneath.SHORTAGE:
+            raise SystemFault(_said(error), root="", errno=error.errno) from error
+        if not self._probed:
+            for root in self._place.roots:
+                root.probe()
+            self._probed = True
+
+    def _sync(self, folders: Folders) -> None:
+        if not self._durable:
+            return
+        try:
+            folders.sync()
+        except OSError as error:
+            raise SystemFault(_said(error), root=str(error.filename or ""), errno=error.errno or 0) from error
+
+    def _is_kept(self, intent: Intent) -> bool:
+        """Whether its result has one name alone, as it follows its source."""
+        return self._place.after is After.KEEP and intent.state is State.PUBLISHING
+
+    def _way(self, intent: Intent) -> Way:
+        """Return the way of an intent; each stage asks for it, and it is worked out once."""
+        key = intent.job.id, intent.state, intent.number
+        way = self._ways.get(key)
+        if way is None:
+            way = self._ways[key] = self._place.way(intent.job, intent.state, intent.number)
+        return way
+
+
+def _said(error: OSError) -> str:
+    return f"{os.strerror(error.errno or 0)}: {error.filename}"

@@ -1,0 +1,128 @@
+"""Carrying a taken input to another file system: copy, verify, sync, rename; only then is the original removed.
+
+This takes as long as the file is large, so it has a thread of its own: a 2 GB archive does not hold the others.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager
+from itertools import zip_longest
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.model import SystemFault
+from watcherd.publish.rename import move
+from watcherd.publish.root import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from watcherd.publish.root import Root
+
+_BLOCK = 1 << 20
+
+
+def copy(inbox: str, source: str, root: Root, path: str, number: int) -> None:
+    """Copy `source` beneath `inbox` to `path` beneath `root`, by a draft with `number`.
+
+    Mode, times and extended attributes are kept; the owner where we may. Raises FileExistsError where the name is
+    taken, SystemFault where `root` fails, OSError where the source cannot be read or its copy not be placed.
+    """
+    root.check()
+    with beneath.file(inbox, source) as (original, status):
+        if _is_there(root, path, original, status):
+            return
+        draft, descriptor = root.new_draft(number)
+        try:
+            _fill(original, descriptor, root)
+            _require_unchanged(original, status)
+            _finish(original, descriptor, status, root)
+            _place(root, draft.name, path)
+        finally:
+            os.close(descriptor)
+            root.discard(draft.name)
+
+
+def _is_there(root: Root, path: str, original: int, status: os.stat_result) -> bool:
+    """Whether an earlier run, cut short, has carried this file already: the same bytes with the same time."""
+    try:
+        with beneath.file(root.path, path) as (other, found):
+            same = (found.st_size, found.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+            return same and _equal(original, other)
+    except OSError:
+        return False  # nothing there, or nothing that could be ours: placing the copy will tell
+
+
+def _fill(original: int, copied: int, root: Root) -> None:
+    for block in _blocks(original):
+        left = memoryview(block)
+        with _faults_of(root):
+            while left:
+                left = left[os.write(copied, left) :]
+
+
+def _require_unchanged(original: int, status: os.stat_result) -> None:
+    """Raise OSError where somebody still writes into the original: what comes after the copy would be lost."""
+    now = os.fstat(original)
+    if (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+        raise OSError(errno.EBUSY, "changed while it was copied", "input")
+
+
+def _finish(original: int, copied: int, status: os.stat_result, root: Root) -> None:
+    with _faults_of(root):
+        _dress(original, copied, status)
+        os.fsync(copied)
+    if not _equal(original, copied):
+        raise SystemFault(f"{root.path}: a copy differs from its original", root=root.path, errno=errno.EIO)
+
+
+def _equal(one: int, other: int) -> bool:
+    return all(mine == theirs for mine, theirs in zip_longest(_blocks(one), _blocks(other)))
+
+
+def _blocks(descriptor: int) -> Iterator[bytes]:
+    at = 0
+    while block := os.pread(descriptor, _BLOCK, at):
+        yield block
+        at += len(block)
+
+
+def _dress(original: int, copied: int, status: os.stat_result) -> None:
+    """Give the copy what is known of the original, as far as its file system can hold it."""
+    with _unless_refused():
+        os.fchown(copied, status.st_uid, status.st_gid)
+    with _unless_refused():
+        os.fchmod(copied, status.st_mode & 0o7777)
+    with _unless_refused():
+        for attribute in os.listxattr(original):
+            with _unless_refused():
+                os.setxattr(copied, attribute, os.getxattr(original, attribute))
+    os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+@contextmanager
+def _unless_refused() -> Iterator[None]:
+    """Go on where this file system, or our rights, do not allow it; a full disk is no such case."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE, errno.E2BIG}:
+            raise
+
+
+def _place(root: Root, draft: str, path: str) -> None:
+    folder, name = beneath.split(path)
+    # Not the root's own descriptor of its drafts: the publisher may let go of that one at any time.
+    with beneath.folder(root.path, OURS) as drafts, beneath.folder(root.path, folder, make=True) as target:
+        move(drafts, draft, target, name)
+        os.fsync(target)
+
+
+@contextmanager
+def _faults_of(root: Root) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise root.fault(error) from error

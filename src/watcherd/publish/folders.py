@@ -1,0 +1,74 @@
+"""The folders that one batch works in: each is opened once, and synced once where something was put into it."""
+
+from __future__ import annotations
+
+import os
+from typing import Self
+
+from watcherd import beneath
+
+#: Folders held open at once. A batch may touch more; a process may not open so many.
+_OPEN = 64
+
+
+class Folders:
+    """Descriptors of folders beneath roots, open for the length of a ``with``. One thread uses it.
+
+    What was touched and not synced, because an error came between, is remembered for the next time.
+    """
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], int] = {}
+        self._touched: dict[tuple[str, str], None] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        while self._open:
+            self._close_oldest()
+
+    def parent(self, root: str, path: str, *, make: bool = False) -> tuple[int, str]:
+        """Return the descriptor of the folder that holds `path` beneath `root`, and the last name of `path`.
+
+        The descriptor is good until many others were asked for. With `make` the folder is made where it is missing.
+        Raises OSError as `beneath.folder` does.
+        """
+        folder, name = beneath.split(path)
+        return self._descriptor((root, folder), make=make), name
+
+    def status(self, root: str, path: str) -> os.stat_result | None:
+        """Return the `lstat` of `path` beneath `root`; None where nothing is. Raises OSError otherwise."""
+        try:
+            parent, name = self.parent(root, path)
+            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def touch(self, root: str, path: str) -> None:
+        """Note that the folder of `path` was changed, and is to be synced."""
+        self._touched[root, beneath.split(path)[0]] = None
+
+    def sync(self) -> None:
+        """Write what was touched to disk. Raises OSError that names the folder."""
+        while self._touched:
+            key = next(iter(self._touched))
+            try:
+                os.fsync(self._descriptor(key, make=False))
+            except (FileNotFoundError, NotADirectoryError):
+                pass  # removed by its owner meanwhile, with all that was in it
+            except OSError as error:
+                raise OSError(error.errno, error.strerror, "/".join(filter(None, key))) from error
+            del self._touched[key]
+
+    def _descriptor(self, key: tuple[str, str], *, make: bool) -> int:
+        descriptor = self._open.pop(key, None)
+        if descriptor is None:
+            if len(self._open) >= _OPEN:
+                self._close_oldest()
+            descriptor = beneath.open_folder(*key, make=make)
+        self._open[key] = descriptor  # again at the end: the youngest
+        return descriptor
+
+    def _close_oldest(self) -> None:
+        os.close(self._open.pop(next(iter(self._open))))

@@ -1,0 +1,124 @@
+"""Whether the system is well where one inbox writes: why the inbox is paused, and when that is over."""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd import beneath
+from watcherd.model import SystemFault
+from watcherd.publish.trial import Trial
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.publish.place import Place
+
+log = structlog.get_logger(__name__)
+
+#: Why nothing is admitted before the work of an earlier run is taken up.
+STARTING = "starting"
+
+#: Seconds between looks at the free space, and at faults that may have passed.
+TICK = 1.0
+
+
+class Health:
+    """The state of one inbox's roots and of the ledger. One thread uses it; others read `paused`.
+
+    `least_free` gives the bytes that must stay free of a file system with so many; `on_pause` is called when the
+    pause begins or ends.
+    """
+
+    def __init__(
+        self, place: Place, ledger: Ledger, least_free: Callable[[int], int], on_pause: Callable[[], None]
+    ) -> None:
+        self.least_free = least_free
+        self.paused = STARTING  # why nothing is admitted; empty when all is well
+        self._place = place
+        self._ledger = ledger
+        self._on_pause = on_pause
+        self._next_look = 0.0
+        self._trial = Trial()
+
+    def is_due(self) -> bool:
+        """Whether it is time to look; if so, that is noted."""
+        now = time.monotonic()
+        if now < self._next_look:
+            return False
+        self._next_look = now + TICK
+        return True
+
+    def until_due(self) -> float:
+        """Return the seconds until it is time to look."""
+        return max(0.0, self._next_look - time.monotonic())
+
+    def look_at_once(self) -> None:
+        """Let it be time to look."""
+        self._next_look = 0.0
+
+    def examine(self) -> None:
+        """Raise SystemFault where what a pause is for has not passed."""
+        if self.paused:
+            self.probe()
+
+    def conclude(self) -> None:
+        """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""
+        if reason := self._trial.passed(time.monotonic()):
+            log.info("intake.resumed", inbox=self._place.inbox, reason=reason)
+        if shortage := self._shortage():
+            self.pause(shortage)
+        elif self.paused:
+            self._resume()
+
+    def pause(self, fault: SystemFault) -> None:
+        """Admit nothing more; the next look is put off while the same fault comes back again and again."""
+        reason = _reason(fault)
+        self._next_look = time.monotonic() + self._trial.hold(reason)
+        if reason == self.paused:
+            return
+        if self._trial.is_news(reason):
+            self._trial.tell(reason)
+            log.error("intake.paused", inbox=self._place.inbox, reason=reason)
+        self.paused = reason
+        self._on_pause()
+
+    def probe(self) -> None:
+        """Raise SystemFault where something is not well, with no folder left open: it may have to be unmounted."""
+        self._ledger.probe()
+        for root in self._place.roots:
+            root.rest()
+            try:
+                root.probe()
+            finally:
+                root.rest()
+
+    def _resume(self) -> None:
+        if self.paused != STARTING:
+            self._trial.begin(self.paused, time.monotonic())
+        self.paused = ""
+        self._on_pause()
+
+    def _shortage(self) -> SystemFault | None:
+        """Say which file system is short of space. Nothing more is admitted then, and what is done still leaves."""
+        spaces = [(root.path, *root.free()) for root in self._place.roots]
+        for path, free, size in (*spaces, (self._ledger.folder, *self._ledger.free())):
+            if free < (least := self.least_free(size)):
+                return SystemFault(
+                    f"{path} has fewer bytes free than min_free ({least:,}): make room, or lower it",
+                    root=path,
+                    errno=errno.ENOSPC,
+                )
+        return None
+
+
+def _reason(fault: SystemFault) -> str:
+    """Say a fault; a shortage of the whole process is the same wherever it is met."""
+    if fault.errno in beneath.SHORTAGE:
+        return f"{os.strerror(fault.errno)}: raise this process's limits (LimitNOFILE, ulimit -n, memory)"
+    return str(fault)

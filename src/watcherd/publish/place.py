@@ -1,0 +1,68 @@
+"""Where the files of one inbox go: a pure map from a job and its number to names beneath roots."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from watcherd.beneath import split
+from watcherd.model import After, State
+from watcherd.publish.names import derived
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from watcherd.model import Job, Kind
+    from watcherd.publish.root import Root
+
+
+class Affixes(NamedTuple):
+    """What a kind puts around a source's name to make its result's."""
+
+    prefix: str
+    suffix: str
+
+
+class Way(NamedTuple):
+    """One file's way out: its draft becomes `visible` beneath `root`, its input goes to `retired` beneath `into`.
+
+    `into` is None where the input stays, or is deleted.
+    """
+
+    root: Root
+    visible: str
+    into: Root | None
+    retired: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """The folders of one inbox. `root` is the inbox's resolved path, `affixes` how results of each kind are named."""
+
+    inbox: str
+    root: str
+    after: After
+    outbox: Root
+    archive: Root
+    failed: Root
+    affixes: Mapping[Kind, Affixes]
+
+    @property
+    def roots(self) -> tuple[Root, ...]:
+        """The roots that are written to."""
+        return (self.outbox, self.archive, self.failed) if self.after is After.ARCHIVE else (self.outbox, self.failed)
+
+    def way(self, job: Job, state: State, number: int) -> Way:
+        """Return the way of `job` when it is PUBLISHING or QUARANTINING under `number`."""
+        folder, name = split(job.file.path)
+        numbered = _join(folder, derived(name, number))
+        if state is State.QUARANTINING:
+            reason = _join(folder, derived(derived(name, number), suffix=".error.json"))
+            return Way(self.failed, reason, None if self.after is After.KEEP else self.failed, numbered)
+        prefix, suffix = self.affixes[job.kind]
+        result = _join(folder, derived(name, number, prefix=prefix, suffix=suffix))
+        return Way(self.outbox, result, self.archive if self.after is After.ARCHIVE else None, numbered)
+
+
+def _join(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name

@@ -1,0 +1,58 @@
+"""Forgetting: rows of the ledger that are old, and whose file is gone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.model import After, State
+from watcherd.publish import wayback
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Record
+    from watcherd.publish.place import Place
+
+#: Rows looked at in one go: a few milliseconds.
+ROWS = 1000
+
+
+class Pruning:
+    """The pruning of one inbox's rows; `is_there` looks whether the inbox is."""
+
+    def __init__(self, place: Place, ledger: Ledger, is_there: Callable[[], bool]) -> None:
+        self._place = place
+        self._ledger = ledger
+        self._is_there = is_there
+        self._looked_at = 0  # the last row's id
+
+    def prune(self, before: float) -> bool:
+        """Forget what is gone of the next rows older than `before`, Unix seconds; return whether there are more.
+
+        Raises SystemFault.
+        """
+        rows = self._ledger.older(self._place.inbox, before, after=self._looked_at, limit=ROWS)
+        gone = [row.id for row in rows if not self._lasts(row)]
+        # Below a root that is away nothing is to be found, and that says nothing about the files.
+        self._place.failed.check()
+        if self._is_there():
+            self._ledger.forget(gone)
+        more = len(rows) == ROWS
+        self._looked_at = rows[-1].id if more else 0
+        return more
+
+    def _lasts(self, row: Record) -> bool:
+        """Whether a row is still needed: for a file that is set aside, or for a kept one and its result."""
+        try:
+            if row.state is State.QUARANTINED:
+                return wayback.is_set_aside(self._place, row)
+            return self._place.after is After.KEEP and self._is_kept(row)
+        except OSError:
+            return True  # what cannot be looked at is not known to be gone
+
+    def _is_kept(self, row: Record) -> bool:
+        latest = self._ledger.result(self._place.inbox, row.file.path)
+        is_latest = latest is not None and latest.id == row.id  # only that one proves the visible result ours
+        return is_latest and beneath.status(self._place.root, row.file.path) is not None

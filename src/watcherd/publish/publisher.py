@@ -1,0 +1,357 @@
+"""The publisher of one inbox: it judges what failed, settles what is finished, and pauses when the system fails.
+
+Each inbox has its own, so that the fault of one outbox holds nobody else. It takes all that is finished at once and
+settles it as one batch, so the cost of a file falls as the load grows, and one file alone waits for nobody.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter, deque
+from math import inf
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, TypeVar
+
+import structlog
+
+from watcherd.decide import SetAside, fate
+from watcherd.model import Done, Failed, Failure, Returned, Stalled, State, SystemFault, Words
+from watcherd.publish import recovery
+from watcherd.publish.batch import BATCH, Batch
+from watcherd.publish.carrier import Carried, Carrier
+from watcherd.publish.health import TICK, Health
+from watcherd.publish.reason import reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcherd.decide import Retry, RetryPolicy
+    from watcherd.ledger.claims import Claims
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Job, Outcome
+    from watcherd.publish.batch import Ended
+    from watcherd.publish.place import Place
+
+T = TypeVar("T")
+
+log = structlog.get_logger(__name__)
+
+#: Seconds without work after which the ledger is told what it does not know yet.
+IDLE = 0.05
+
+
+class Publisher:
+    """Publishes for one inbox, in a thread of its own.
+
+    What waits here holds its claim, so there is never more of it than there are claims, and `put` never blocks.
+    `least_free` and `on_pause` are its `Health`'s; `on_end` is called with each file that is published
+    or quarantined, `on_death` with whatever ends the thread.
+    """
+
+    def __init__(  # noqa: PLR0913 (what it is wired to)
+        self,
+        place: Place,
+        ledger: Ledger,
+        claims: Claims,
+        *,
+        policy: RetryPolicy,
+        least_free: Callable[[int], int],
+        retry_command: str,
+        durable: bool = True,
+        on_pause: Callable[[], None] = lambda: None,
+        on_end: Callable[[Ended, Done | Failed | None], None] = lambda *_: None,
+        on_death: Callable[[BaseException], None],
+    ) -> None:
+        self.policy = policy
+        self.carry_timeout = 5.0  # seconds that a stop waits for an input on its way to another file system
+        self.health = Health(place, ledger, least_free, on_pause)
+        self.turned = inf  # when its thread last came round, in monotonic seconds
+        self.ended: Counter[State] = Counter()  # files since the start
+        self._place = place
+        self._ledger = ledger
+        self._claims = claims
+        self._retry_command = retry_command
+        self._on_end = on_end
+        self._on_death = on_death
+        self._queue: SimpleQueue[Outcome | Carried | SystemFault | None] = SimpleQueue()
+        self._carrier = Carrier(place, self._queue.put)
+        self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take)
+        self._unsorted: deque[Outcome | Carried | SystemFault] = deque()
+        self._unreported: deque[Ended] = deque()
+        self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
+        self._halted = True  # whether nothing can be settled either
+        self._recovered = False
+        self._idle = False
+        self._thread = Thread(target=self._run, name=f"publisher-{place.inbox}", daemon=True)
+
+    @property
+    def paused(self) -> str:
+        """Why nothing is admitted; empty when all is well."""
+        return self.health.paused
+
+    @property
+    def in_hand(self) -> int:
+        """How many files of this inbox are anywhere between admission and their end."""
+        return len(self._claims)
+
+    def start(self) -> None:
+        """Take up what an earlier run left, then publish."""
+        self._thread.start()
+
+    def put(self, outcome: Outcome | SystemFault) -> None:
+        """Take what came of a job, or a fault that another room met: it pauses this inbox until all is well."""
+        self._queue.put(outcome)
+
+    def stop(self, timeout: float) -> bool:
+        """Settle what was put so far; return whether that was done within `timeout` seconds."""
+        self._queue.put(None)
+        self._thread.join(timeout)
+        return not self._thread.is_alive()
+
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
+            self._on_death(error)
+
+    def _serve(self) -> None:
+        going = True
+        while going:
+            self._advance()
+            going = self._take()
+        self._leave()
+
+    # The main line -------------------------------------------------------------------------------------------------
+
+    def _take(self) -> bool:
+        """Wait a while for outcomes and take all there are, up to a batch; return False where it is time to stop."""
+        try:
+            outcome = self._queue.get(timeout=self._patience())
+            self._idle = False
+            while outcome is not None:
+                self._unsorted.append(outcome)
+                if len(self._unsorted) >= BATCH:
+                    return True
+                outcome = self._queue.get_nowait()
+        except Empty:
+            return True
+        return False
+
+    def _patience(self) -> float:
+        if self._halted:
+            return self.health.until_due()
+        return TICK if self._idle else IDLE
+
+    def _advance(self) -> None:
+        """Do all that can be done now; a fault of the system pauses the inbox and leaves the rest where it is."""
+        self.turned = time.monotonic()
+        try:
+            self._look_around()
+            if not self._halted:
+                self._work()
+        except SystemFault as fault:
+            self._halted = True
+            self.health.pause(fault)
+
+    def _work(self) -> None:
+        worked = False
+        while self._unsorted or self._batch or self._unreported:
+            self._each(self._unsorted, self._sort)
+            try:
+                self._batch.settle()
+            finally:
+                self._unreported.extend(self._batch.ended())
+            self._each(self._unreported, self._report)
+            self.turned = time.monotonic()
+            worked = True
+        if not worked:
+            self._rest()
+
+    def _each(self, waiting: deque[T], act: Callable[[T], None]) -> None:
+        while waiting:
+            act(waiting[0])
+            waiting.popleft()
+
+    def _rest(self) -> None:
+        """Say what is still only known in memory, and let go of the folders, so that they could be unmounted."""
+        self._ledger.flush()
+        if len(self._claims) <= self._batch.stuck:  # a sync only tells the errors since its descriptor was opened
+            for root in self._place.roots:
+                root.rest()
+        self._idle = True
+
+    # What comes from the lanes -------------------------------------------------------------------------------------
+
+    def _sort(self, outcome: Outcome | Carried | SystemFault) -> None:
+        match outcome:
+            case Done():
+                self._told[outcome.job.id] = outcome
+                self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)
+            case Failed():
+                self._judge(outcome)
+            case Stalled():
+                self._stall(outcome)
+            case Returned():
+                self._return(outcome)
+            case Carried():
+                self._batch.carried(outcome.intent, outcome.error)
+                if isinstance(outcome.error, SystemFault):
+                    self.health.pause(outcome.error)
+            case SystemFault():
+                self.health.pause(outcome)
+
+    def _judge(self, failed: Failed) -> None:
+        if failed.failure.passing:
+            self.health.probe()  # before a file is charged with what the system may have done
+        job = failed.job
+        verdict = fate(
+            failed.failure,
+            charged=failed.charged,
+            attempts=job.attempts,
+            kills=job.kills,
+            policy=self.policy,
+            dice=random.random(),  # noqa: S311 (spreads retries, hides nothing)
+        )
+        if isinstance(verdict, SetAside):
+            self._set_aside(failed, verdict.attempts)
+        else:
+            self._retry(failed, verdict)
+
+    def _set_aside(self, failed: Failed, attempts: int) -> None:
+        job = failed.job
+        text = reason(failed, attempts=attempts, command=self._retry_command, now=time.time())
+        draft = self._place.failed.write_draft(job.id, text)
+        self._ledger.judge(job, failed.failure, failed.message, attempts)
+        self._told[job.id] = failed
+        self._batch.add(job, State.QUARANTINING, draft)
+
+    def _retry(self, failed: Failed, verdict: Retry) -> None:
+        job = failed.job
+        due = time.time() + verdict.delay
+        self._ledger.retry(
+            job,
+            attempts=verdict.attempts,
+            kills=verdict.kills,
+            alone=verdict.alone,
+            due=due,
+            failure=failed.failure,
+            message=failed.message,
+        )
+        self._claims.release(job.file.path)
+        self._say("warning", "file.retrying", job, **_why(failed), attempts=verdict.attempts, seconds=verdict.delay)
+        if job.alone and not failed.charged:
+            self.health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))
+
+    def _stall(self, stalled: Stalled) -> None:
+        """Give a job back that the system could not carry out, for a while and uncharged, and pause."""
+        job = stalled.job
+        self._ledger.retry(
+            job,
+            attempts=job.attempts,
+            kills=job.kills,
+            alone=job.alone,
+            due=time.time() + TICK,
+            failure=None,
+            message=str(stalled.fault),
+        )
+        self.health.pause(stalled.fault)  # first: what comes free would be taken again
+        # Looked at again in any case: where the ledger was at fault, the attempt has no row that could come due.
+        self._claims.release(job.file.path, again=True)
+
+    def _return(self, returned: Returned) -> None:
+        job = returned.job
+        if returned.to is State.VANISHED or returned.changed:
+            self._ledger.forget([job.id])
+        else:
+            self._ledger.give_back([job])
+        self._claims.release(job.file.path, again=returned.to is State.WAITING, changed=returned.changed)
+        self._say("info" if returned.changed else "debug", f"file.{_event(returned)}", job, reason=returned.reason)
+
+    # What leaves the batch -----------------------------------------------------------------------------------------
+
+    def _report(self, ended: Ended) -> None:
+        job = ended.job
+        match ended.state:
+            case State.PUBLISHED | State.QUARANTINED:
+                self._tell(ended, self._told.pop(job.id, None))
+                self._claims.release(job.file.path)
+            case State.RETRYING:
+                self._told.pop(job.id, None)
+                self._judge(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
+            case State.PUBLISHING:
+                self._say("warning", "file.unretired", job, reason=ended.reason)
+            case _:
+                self._told.pop(job.id, None)
+                self._return(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))
+
+    def _tell(self, ended: Ended, told: Done | Failed | None) -> None:
+        self.ended[ended.state] += 1
+        self._on_end(ended, told)
+        facts = _result(told) if isinstance(told, Done) else _why(told) if told else {}
+        if ended.state is State.PUBLISHED:
+            self._say("info", "file.published", ended.job, **facts, result=ended.visible)
+        else:
+            self._say("warning", "file.quarantined", ended.job, **facts, reason_file=ended.visible)
+
+    def _say(self, level: str, event: str, job: Job, **facts: object) -> None:
+        getattr(log, level)(event, inbox=self._place.inbox, path=job.file.path, kind=job.kind, **facts)
+
+    # Pausing -------------------------------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """Look now and then whether the system is well; end a pause when it is. Raises SystemFault."""
+        if not self.health.is_due():
+            return
+        self.health.examine()
+        if not self._recovered:
+            recovery.recover(self._place, self._ledger, self._batch)
+            self._recovered = True
+        self._halted = False
+        self._batch.unstick()
+        self.health.conclude()
+
+    # The end -------------------------------------------------------------------------------------------------------
+
+    def _leave(self) -> None:
+        """Settle what can be settled; what is not on record is given back, what is, the next start finishes."""
+        self._carrier.stop(self.carry_timeout)
+        self._queue.put(None)
+        while self._take():
+            pass
+        self.health.look_at_once()
+        self._advance()
+        try:
+            self._ledger.give_back(self._unsettled())
+            self._ledger.flush()
+            self._batch.clear_away()
+        except SystemFault as fault:
+            self.health.pause(fault)
+        for root in self._place.roots:
+            root.rest()
+
+    def _unsettled(self) -> list[Job]:
+        """Return the jobs that a fault of the system kept from going on record."""
+        for outcome in self._unsorted:
+            if isinstance(outcome, Done):
+                self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)  # so that its draft is cleared away
+        others = [outcome.job for outcome in self._unsorted if isinstance(outcome, Failed | Stalled | Returned)]
+        given_up = {State.RETRYING, State.WAITING, State.VANISHED}
+        ended = [ended.job for ended in self._unreported if ended.state in given_up]
+        return [*self._batch.abandon(), *others, *ended]
+
+
+def _result(done: Done) -> dict[str, object]:
+    result = done.result
+    size = {"words": result.words} if isinstance(result, Words) else {"size": f"{result.width}x{result.height}"}
+    return {**size, "seconds": round(done.seconds, 6)}
+
+
+def _why(failed: Failed) -> dict[str, object]:
+    facts: dict[str, object] = {"class": failed.failure.value, "message": failed.message}
+    return {**facts, "trace": failed.trace} if failed.trace else facts
+
+
+def _event(returned: Returned) -> str:
+    return "changed" if returned.changed else returned.to.value

@@ -1,0 +1,56 @@
+"""The reason that lies beside a quarantined file: what was wrong, and how to try it again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shlex
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from watcherd.model import Failed
+
+
+def reason(failed: Failed, *, attempts: int, command: str, now: float) -> bytes:
+    """Return the JSON of an ``error.json``. `command` retries, but for the path; `now` is in Unix seconds."""
+    file = failed.job.file
+    facts: dict[str, object] = {
+        "class": failed.failure,
+        "message": failed.message,
+        "attempts": attempts,
+        "failed": stamp(now),
+        "modified": stamp(file.version.mtime_ns / 1e9),
+        "inbox": file.inbox,
+        "path": _readable(file.path),
+        "retry": f"{command} -- {_quoted(file.path)}",
+    }
+    if facts["path"] != file.path:
+        facts["path_b64"] = base64.b64encode(os.fsencode(file.path)).decode()
+    return json.dumps(facts, ensure_ascii=False, indent=2).encode() + b"\n"
+
+
+def _quoted(path: str) -> str:
+    """Quote a path for a shell; bytes that are no text as bash, zsh and ksh write them."""
+    if _readable(path) == path:
+        return shlex.quote(path)
+    return "$'" + "".join(map(_shown, os.fsencode(path))) + "'"
+
+
+def _shown(byte: int) -> str:
+    shown = chr(byte)
+    plain = shown.isascii() and shown.isprintable() and shown not in "'\\"
+    return shown if plain else f"\\x{byte:02x}"
+
+
+def _readable(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def stamp(seconds: float) -> str:
+    """Write a time in Unix seconds as reasons have it: RFC 3339, UTC."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+    except (OverflowError, ValueError, OSError):  # a file may claim any time, also one beyond the calendar
+        return f"@{seconds}"

@@ -1,0 +1,95 @@
+"""After a crash: what an earlier run had put on record is taken up where it was, and other drafts are removed.
+
+Drafts were on disk before their row was. So a draft that a row names and that is gone became visible, whatever
+somebody did with the result since; one that is still there did not.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.ledger.ledger import Intent
+from watcherd.model import Draft, Job, State, SystemFault
+from watcherd.publish import retire
+from watcherd.publish.folders import Folders
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Record
+    from watcherd.publish.batch import Batch
+    from watcherd.publish.place import Place
+
+
+def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
+    """Hand to `batch` what is to be finished, and remove its inbox's drafts that no row refers to.
+
+    Raises SystemFault, and then nothing was handed over: it can be called again.
+    """
+    records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
+    hidden, visible = _told_apart(place, [_intent(record) for record in records])
+    intended, outdated = _held_against_inputs(place, hidden)
+    ledger.forget([intent.job.id for intent in outdated])
+    _give_back(place, visible)
+    _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
+    batch.resume(intended, visible)
+
+
+def _intent(record: Record) -> Intent:
+    job = Job(record.id, record.file, record.kind, record.attempts, record.kills, record.alone)
+    return Intent(job, record.state, record.number, Draft(record.draft, record.inode))
+
+
+def _told_apart(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent]]:
+    """Return those whose draft is still there, and those whose draft has become visible."""
+    hidden: list[Intent] = []
+    visible: list[Intent] = []
+    for intent in intents:
+        root = place.way(intent.job, intent.state, intent.number).root
+        (hidden if root.has(intent.draft) else visible).append(intent)
+    return hidden, visible
+
+
+def _held_against_inputs(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent]]:
+    """Return those whose input is still the one that was worked on, and those that say nothing of it any more."""
+    same: list[Intent] = []
+    other: list[Intent] = []
+    with Folders() as folders:
+        for intent in intents:
+            (same if _is_unchanged(folders, place.root, intent.job) else other).append(intent)
+    return same, other
+
+
+def _is_unchanged(folders: Folders, inbox: str, job: Job) -> bool:
+    with _as_fault(inbox):
+        status = folders.status(inbox, job.file.path)
+    return status is not None and beneath.version_of(status) == job.file.version
+
+
+def _give_back(place: Place, visible: list[Intent]) -> None:
+    """Give back the newer files that were taken for inputs and not looked at any more."""
+    for intent in visible:
+        way = place.way(intent.job, intent.state, intent.number)
+        if way.into is not None:
+            with _as_fault(way.into.path):
+                retire.give_back(place.root, intent.job, way.into.path, way.retired)
+
+
+@contextmanager
+def _as_fault(root: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise SystemFault(f"{error.strerror}: {error.filename}", root=root, errno=error.errno or 0) from error
+
+
+def _remove_leftovers(place: Place, needed: set[str], before: int) -> None:
+    # Archive and failed may be shared with other inboxes, whose drafts are theirs to judge. Where a kept result was
+    # replaced by an exchange, what has the draft's name is the result of before.
+    for root in place.roots:
+        for name in root.leftovers(before):
+            if name not in needed:
+                root.discard(name)

@@ -1,0 +1,70 @@
+"""The three ways in which a name may change hands, each atomic, none of which overwrites anything.
+
+Python offers only the rename that replaces, so the kernel is asked by `renameat2(2)`. Where a file system does not
+know its flags (NFS, some FUSE ones), a hard link and an unlink do the same.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+
+_NOREPLACE, _EXCHANGE = 1, 2
+_libc = ctypes.CDLL(None, use_errno=True)
+
+#: What a file system answers that does not know the flag, or the call.
+_UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+
+
+def move(source: int, name: str, target: int, new_name: str) -> None:
+    """Rename `name` in the folder `source` to `new_name` in the folder `target`, where nothing may be yet.
+
+    Raises OSError: EEXIST where something is, ENOENT where the source is gone, EXDEV across file systems.
+    """
+    try:
+        _renameat2(source, name, target, new_name, _NOREPLACE)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        _link_and_unlink(source, name, target, new_name)
+
+
+def replace(source: int, name: str, target: int, old_name: str, *, inode: int) -> bool:
+    """Put `name` in the place of `old_name` if that is the file `inode`; return whether it was.
+
+    The two change places and what came out is looked at: between a look and a rename, the name could become a file of
+    somebody else's. Raises OSError.
+    """
+    if os.stat(old_name, dir_fd=target, follow_symlinks=False).st_ino != inode:
+        return False
+    try:
+        _renameat2(source, name, target, old_name, _EXCHANGE)
+    except OSError as error:
+        if error.errno not in _UNKNOWN:
+            raise
+        os.replace(name, old_name, src_dir_fd=source, dst_dir_fd=target)  # this file system offers no better
+        return True
+    if os.stat(name, dir_fd=source, follow_symlinks=False).st_ino != inode:
+        _renameat2(source, name, target, old_name, _EXCHANGE)
+        return False
+    os.unlink(name, dir_fd=source)
+    return True
+
+
+def _link_and_unlink(source: int, name: str, target: int, new_name: str) -> None:
+    os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    os.unlink(name, dir_fd=source)
+
+
+def _renameat2(source: int, name: str, target: int, new_name: str, flags: int) -> None:
+    if _libc.renameat2(source, os.fsencode(name), target, os.fsencode(new_name), flags):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), new_name)
+
+
+def syncfs(descriptor: int) -> None:
+    """Write the whole file system of `descriptor` to disk (`syncfs(2)`). Raises OSError."""
+    if _libc.syncfs(descriptor):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

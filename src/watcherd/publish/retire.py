@@ -1,0 +1,168 @@
+"""Taking an input out of its inbox, once its result is durable.
+
+An owner may rename a newer file into the input's name at any instant, so that no check beforehand is worth
+anything. Therefore an input is *taken* by one atomic rename that overwrites nothing, and looked at afterwards: what
+turns out to be a newer file is put back. Only what was looked at is ever removed.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from enum import Enum, unique
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.publish.names import derived
+from watcherd.publish.rename import move
+from watcherd.publish.root import OURS
+
+if TYPE_CHECKING:
+    from watcherd.model import Job
+    from watcherd.publish.folders import Folders
+
+
+@unique
+class Taken(Enum):
+    """What came of taking an input."""
+
+    MOVED = "it is where it belongs"
+    GONE = "its owner removed it"
+    REPLACED = "a newer file had its name, and has it again"
+    ELSEWHERE = "it belongs on another file system; it lies in our own folder of the inbox"
+
+
+def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
+    """Move a job's input from `inbox` to `path` beneath `root`. Raises OSError: EEXIST where something is there."""
+    target, name = folders.parent(root, path, make=True)
+    try:
+        taken = _take(folders, inbox, job, target, name)
+    except FileExistsError:
+        if not _is_input(job, os.stat(name, dir_fd=target, follow_symlinks=False)):
+            raise
+        return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        return _to_ours(folders, inbox, job)
+    if taken is Taken.GONE and _is_in_ours(folders, inbox, job):
+        return Taken.ELSEWHERE
+    folders.touch(root, path)
+    return taken
+
+
+def away(folders: Folders, inbox: str, job: Job) -> Taken:
+    """Remove a job's input from `inbox` for good. Raises OSError."""
+    taken = _to_ours(folders, inbox, job)
+    if taken is Taken.ELSEWHERE:
+        discard(folders, inbox, job)
+        return Taken.MOVED
+    return taken
+
+
+def give_back(inbox: str, job: Job, root: str, path: str) -> None:
+    """Give back a newer file that a run which died took for a job's input, to `path` beneath `root`. Raises OSError.
+
+    It cannot be told from one that its owner put there since; but that was not processed either, and then is.
+    """
+    folder, name = beneath.split(path)
+    with suppress(FileNotFoundError, NotADirectoryError), beneath.folder(root, folder) as target:
+        found = os.stat(name, dir_fd=target, follow_symlinks=False)
+        taken = stat.S_ISREG(found.st_mode) and found.st_dev == os.stat(inbox).st_dev
+        if taken and not _is_input(job, found):
+            _put_back(target, name, inbox, job.file.path)
+
+
+def discard(folders: Folders, inbox: str, job: Job) -> None:
+    """Remove what was taken of `job` into our own folder of the inbox."""
+    with suppress(FileNotFoundError):  # a start after a crash may find the work done
+        ours, name = folders.parent(inbox, ours_of(job))
+        os.unlink(name, dir_fd=ours)
+
+
+def ours_of(job: Job) -> str:
+    """Return the path, in our own folder of the inbox, under which a taken input lies.
+
+    The inode keeps it apart from what a daemon with another ledger, and the same ids, may have left there.
+    """
+    return f"{OURS}/taken-{job.id}-{job.file.version.inode}"
+
+
+def _to_ours(folders: Folders, inbox: str, job: Job) -> Taken:
+    ours, name = folders.parent(inbox, ours_of(job), make=True)
+    if _is_there(
+        ours, name
+    ):  # an earlier run, or an earlier attempt, has taken it; its owner may still write into it
+        same = os.stat(name, dir_fd=ours, follow_symlinks=False).st_ino == job.file.version.inode
+        return Taken.ELSEWHERE if same else _given_back(job, inbox, ours, name)
+    taken = _take(folders, inbox, job, ours, name)
+    folders.touch(inbox, ours_of(job))
+    return Taken.ELSEWHERE if taken is Taken.MOVED else taken
+
+
+def _is_in_ours(folders: Folders, inbox: str, job: Job) -> bool:
+    """Whether an earlier run, cut short, has taken the input already."""
+    try:
+        ours, name = folders.parent(inbox, ours_of(job))
+    except FileNotFoundError:
+        return False
+    return _is_there(ours, name)
+
+
+def _take(folders: Folders, inbox: str, job: Job, target: int, name: str) -> Taken:
+    try:
+        source, own_name = folders.parent(inbox, job.file.path)
+        move(source, own_name, target, name)
+    except (FileNotFoundError, NotADirectoryError):
+        if not _is_gone(inbox, job.file.path):
+            raise  # a folder was removed or replaced under us
+        return Taken.GONE
+    folders.touch(inbox, job.file.path)
+    same = _is_input(job, os.stat(name, dir_fd=target, follow_symlinks=False))
+    return Taken.MOVED if same else _given_back(job, inbox, target, name)
+
+
+def _given_back(job: Job, inbox: str, target: int, name: str) -> Taken:
+    _put_back(target, name, inbox, job.file.path)
+    return Taken.REPLACED
+
+
+def _is_gone(inbox: str, path: str) -> bool:
+    os.stat(inbox)  # where the inbox is away, nothing can be said of its files
+    return beneath.status(inbox, path) is None
+
+
+def _is_input(job: Job, found: os.stat_result) -> bool:
+    return beneath.version_of(found).same_content(job.file.version)
+
+
+def _put_back(target: int, name: str, inbox: str, path: str) -> None:
+    """Give a newer file its name back, or the next free one if a still newer file has that by now.
+
+    Its folder is made where it is gone, and looked for anew where it goes in this instant; where something else has
+    its name, as a symbolic link, the file goes to the inbox itself.
+    """
+    folder, own_name = beneath.split(path)
+    number = 0
+    while _is_there(target, name):
+        try:
+            with beneath.folder(inbox, folder, make=True) as source:
+                move(target, name, source, derived(own_name, number))
+        except FileExistsError:
+            number += 1
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            if not folder or error.errno not in {errno.ELOOP, errno.ENOTDIR}:
+                raise
+            folder = ""
+
+
+def _is_there(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True

@@ -1,0 +1,243 @@
+"""A folder tree that we write to: outbox, archive or failed.
+
+Each has a folder of our own in it, on the same file system, where drafts are written before they get their names. It
+is also what a root is known by: where a file system was unmounted, the bare mount point is another folder and has
+none, and nothing is put there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+from contextlib import suppress
+from threading import Lock
+from typing import TYPE_CHECKING, TypeVar
+
+from watcherd.model import Draft, SystemFault
+from watcherd.publish.rename import syncfs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+T = TypeVar("T")
+
+#: The name of our own folder. Dot-folders are never entered by an intake.
+OURS = ".watcherd"
+
+#: Up to this many drafts are synced one by one: a sync of the file system also writes what strangers left unwritten.
+_FEW = 16
+
+
+class Root:
+    """The folder at `path`, in which drafts of the ledger `owner` are made. All threads may use it.
+
+    Every OSError of this folder comes out as a SystemFault that names it.
+    """
+
+    def __init__(self, path: str, owner: str, *, durable: bool = True) -> None:
+        self.path = path
+        self._owner = owner
+        self._durable = durable
+        self._lock = Lock()
+        self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
+        self._costs = _Costs()
+        self._mounted = os.path.ismount(path)
+        try:
+            self._identity = _identity(path)
+        except OSError as error:
+            raise self.fault(error) from error
+        self._mark: int | None = None
+
+    def check(self) -> None:
+        """Raise SystemFault where the folder is not the one that we started with, or not to be reached."""
+        with self._lock:
+            self._check()
+
+    def probe(self) -> None:
+        """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file."""
+        with self._lock:
+            self._check()
+            try:
+                _write_and_unlink(self._open_ours(), f"{self._owner}-probe")
+            except OSError as error:
+                raise self.fault(error) from error
+
+    def free(self) -> tuple[int, int]:
+        """Return the bytes that are free to us, and all bytes, of the file system. Raises SystemFault."""
+        try:
+            status = os.statvfs(self.path)
+        except OSError as error:
+            raise self.fault(error) from error
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+
+    def new_draft(self, number: int) -> tuple[Draft, int]:
+        """Make the draft of attempt `number`; return it and a descriptor to fill, which the caller closes."""
+        name = f"{self._owner}-{number}"
+        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
+        try:
+            with self._lock:
+                descriptor = os.open(name, flags, 0o666, dir_fd=self._open_ours())
+            return Draft(name, os.fstat(descriptor).st_ino), descriptor
+        except OSError as error:
+            raise self.fault(error) from error
+
+    def write_draft(self, number: int, content: bytes) -> Draft:
+        """Make a draft that holds `content`. Raises SystemFault."""
+        draft, descriptor = self.new_draft(number)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+        except OSError as error:
+            raise self.fault(error) from error
+        return draft
+
+    def discard(self, name: str) -> None:
+        """Remove a draft, if it is still there. Raises SystemFault."""
+        self._in_ours(lambda ours: os.unlink(name, dir_fd=ours))
+
+    def has(self, draft: Draft) -> bool:
+        """Whether this very draft is there, and no other of its name. Raises SystemFault."""
+        inode = self._in_ours(lambda ours: os.stat(draft.name, dir_fd=ours, follow_symlinks=False).st_ino)
+        return inode == draft.inode
+
+    def leftovers(self, before: int) -> list[str]:
+        """Return the names of the owner's drafts of attempts before that number. Raises SystemFault."""
+        names = [name.rpartition("-") for name in self._in_ours(os.listdir) or []]
+        ours = [number for owner, _, number in names if owner == self._owner and number.isdecimal()]
+        return [f"{self._owner}-{number}" for number in ours if int(number) < before]
+
+    def to_disk(self, drafts: Sequence[Draft]) -> None:
+        """Write the drafts, and their names, to disk. Raises SystemFault."""
+        if not self._durable:
+            return
+        try:
+            with self._lock:
+                ours = self._open_ours()
+            self._costs.measure(len(drafts), lambda whole: self._sync(ours, drafts, whole=whole))
+        except OSError as error:
+            raise self.fault(error) from error
+
+    def drafts(self) -> int:
+        """Return the descriptor of the drafts' folder; it stays open until `rest`. Raises SystemFault."""
+        with self._lock:
+            return self._open_ours()
+
+    def rest(self) -> None:
+        """Close what is open here: there is no work."""
+        with self._lock:
+            if self._ours is not None:
+                os.close(self._ours)
+                self._ours = None
+
+    def fault(self, error: OSError) -> SystemFault:
+        """Say an OSError of this folder as a fault of the system."""
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno or 0)
+
+    def _sync(self, ours: int, drafts: Sequence[Draft], *, whole: bool) -> None:
+        if whole:
+            syncfs(ours)
+            return
+        for draft in drafts:
+            with suppress(FileNotFoundError):  # somebody removed it, which is found out before it is missed
+                _sync_one(ours, draft.name)
+        os.fsync(ours)
+
+    def _in_ours(self, act: Callable[[int], T]) -> T | None:
+        """Act in our own folder; None where the name is not there."""
+        try:
+            with self._lock:
+                return act(self._open_ours())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise self.fault(error) from error
+
+    def _open_ours(self) -> int:
+        if self._ours is None:
+            self._check()
+            try:
+                self._ours = os.open(
+                    f"{self.path}/{OURS}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                )
+            except OSError as error:
+                raise self.fault(error) from error
+        return self._ours
+
+    def _check(self) -> None:
+        try:
+            identity = _identity(self.path)
+            if identity == self._identity or self._is_back():
+                self._identity = identity
+                self._remember_mark()
+                return
+        except OSError as error:
+            raise self.fault(error) from error
+        raise SystemFault(
+            f"{self.path} is not the folder that watcherd started with: mount it again, or restart watcherd",
+            root=self.path,
+            errno=errno.ESTALE,
+        )
+
+    def _is_back(self) -> bool:
+        """Whether it is the same file system, mounted anew, or a new one where one was mounted before."""
+        return self._mark_now() == self._mark is not None or (self._mounted and os.path.ismount(self.path))
+
+    def _mark_now(self) -> int | None:
+        try:
+            return os.lstat(f"{self.path}/{OURS}").st_ino
+        except FileNotFoundError:
+            return None
+
+    def _remember_mark(self) -> None:
+        self._mark = self._mark_now()
+        if self._mark is None:
+            with suppress(FileExistsError):  # another inbox may share this root
+                os.mkdir(f"{self.path}/{OURS}", 0o700)
+            self._mark = self._mark_now()
+
+
+class _Costs:
+    """Whether drafts are cheaper to sync one by one or with their whole file system, by what both cost lately."""
+
+    def __init__(self) -> None:
+        self._each = 0.001  # seconds a file
+        self._whole = 0.0  # seconds a call: untried, so it is tried
+
+    def measure(self, files: int, sync: Callable[[bool], None]) -> None:
+        whole = files > _FEW and self._whole < self._each * files
+        begin = time.monotonic()
+        sync(whole)
+        self._learn(time.monotonic() - begin, files, whole=whole)
+
+    def _learn(self, seconds: float, files: int, *, whole: bool) -> None:
+        if whole:
+            self._whole = (self._whole + seconds) / 2
+        else:
+            self._each = (self._each + seconds / max(files, 1)) / 2
+            self._whole *= 0.9  # what was dear once is tried again after a while
+
+
+def _sync_one(folder: int, name: str) -> None:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _write_and_unlink(folder: int, name: str) -> None:
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        os.write(descriptor, b"probe" * 1024)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+        with suppress(FileNotFoundError):  # another inbox that shares this root may have probed with it as well
+            os.unlink(name, dir_fd=folder)
+
+
+def _identity(path: str) -> tuple[int, int]:
+    status = os.stat(path)
+    return status.st_dev, status.st_ino

@@ -1,0 +1,196 @@
+"""A scene to publish in: real folders, a real ledger, and what an intake and a lane would have done before."""
+
+# ruff: noqa: SLF001 (a crash is played by closing what nobody else may close)
+
+from __future__ import annotations
+
+import os
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from watcherd import beneath
+from watcherd.decide import RetryPolicy
+from watcherd.ledger.claims import Claims
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import After, Done, File, Job, Kind, State, Words
+from watcherd.publish import recovery
+from watcherd.publish.batch import Batch
+from watcherd.publish.place import Affixes, Place
+from watcherd.publish.publisher import Publisher
+from watcherd.publish.root import OURS, Root
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from watcherd.ledger.ledger import Intent
+
+WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
+
+
+class Scene:
+    """One inbox and its folders beneath `base`; `folders` moves some of them elsewhere."""
+
+    def __init__(self, base: Path, after: After = After.ARCHIVE, **folders: Path) -> None:
+        self.after = after
+        self.state = base / "state"
+        self.inbox, self.outbox, self.archive, self.failed = (
+            folders.get(name, base / name) for name in ("inbox", "outbox", "archive", "failed")
+        )
+        for folder in (self.state, self.inbox, self.outbox, self.archive, self.failed):
+            folder.mkdir(exist_ok=True)
+        self.carried: list[Intent] = []
+        self.ended: list[object] = []
+        self.deaths: list[BaseException] = []
+        self.publishers: list[Publisher] = []
+        self.open()
+
+    # One life of the daemon -----------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        """Begin a life."""
+        self.ledger = Ledger(self.state / "ledger.db")
+        self.ledger.register("scans", str(self.inbox))
+        self.claims = Claims(10_000)
+        self.place = Place(
+            inbox="scans",
+            root=str(self.inbox),
+            after=self.after,
+            outbox=Root(str(self.outbox), self.ledger.id),
+            archive=Root(str(self.archive), self.ledger.id),
+            failed=Root(str(self.failed), self.ledger.id),
+            affixes={Kind.TEXT: Affixes("", ".words.json"), Kind.IMAGE: Affixes("grayscale_", "")},
+        )
+        self.batch = Batch(self.place, self.ledger, durable=True, carry=self.carried.append)
+
+    def crash(self) -> None:
+        """End this life as SIGKILL does: what the ledger only knows in memory is lost. Begin the next one."""
+        self.ledger._writer.close()
+        self.ledger._reader.close()
+        for root in self.place.roots:
+            root.rest()
+        self.open()
+
+    def close(self) -> None:
+        """End it properly."""
+        for publisher in self.publishers:
+            publisher.stop(10)
+        self.ledger.close()
+        for root in (self.place.outbox, self.place.archive, self.place.failed):
+            root.rest()
+
+    # What comes before the publisher --------------------------------------------------------------------------------
+
+    def drop(self, path: str, content: bytes = b"one two\n") -> Path:
+        """Write a file into the inbox."""
+        target = self.inbox / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+        return target
+
+    def job(self, path: str, kind: Kind = Kind.TEXT, content: bytes | None = b"one two\n", **charges) -> Job:
+        """Drop `content`, unless it is None, and admit the file."""
+        if content is not None:
+            self.drop(path, content)
+        version = beneath.version_of(os.lstat(self.inbox / path))
+        job = Job(self.ledger.next_id(), File("scans", path, version), kind, **charges)
+        assert self.claims.claim(path)
+        self.ledger.hand_over([job])
+        return job
+
+    def done(self, job: Job, content: bytes | None = None) -> Done:
+        """Do the job's work: its draft says what it was made of, if nothing else."""
+        text = f"{job.file.path} {job.id}".encode("utf-8", "surrogateescape") if content is None else content
+        return Done(job, self.place.outbox.write_draft(job.id, text), WORDS, 0.001)
+
+    def add(self, *paths: str, state: State = State.PUBLISHING, **more) -> list[Job]:
+        """Admit files, do their work and put it into the batch."""
+        jobs = [self.job(path, **more) for path in paths]
+        for job in jobs:
+            if state is State.PUBLISHING:
+                self.batch.add(job, state, self.done(job).draft)
+            else:
+                self.batch.add(job, state, self.place.failed.write_draft(job.id, b"{}"))
+        return jobs
+
+    def publisher(self, **more) -> Publisher:
+        """Make a publisher that is stopped with the scene."""
+        options = {
+            "policy": RetryPolicy(backoff=0.01),
+            "least_free": lambda _: 0,
+            "retry_command": "watcherd retry",
+            "on_end": lambda ended, told: self.ended.append(SimpleNamespace(ended=ended, told=told)),
+            "on_death": self.deaths.append,
+        }
+        publisher = Publisher(self.place, self.ledger, self.claims, **{**options, **more})
+        self.publishers.append(publisher)
+        return publisher
+
+    # What can be seen -----------------------------------------------------------------------------------------------
+
+    def states(self, *paths: str) -> list[State | None]:
+        """Return what the ledger says of these paths."""
+        found = self.ledger.lookup("scans", paths)
+        return [found[path].state if path in found else None for path in paths]
+
+    def record(self, path: str):
+        """Return the record of a path."""
+        return self.ledger.lookup("scans", [path]).get(path)
+
+    def recover(self) -> None:
+        """Take up what an earlier run left."""
+        recovery.recover(self.place, self.ledger, self.batch)
+
+    def settle(self) -> list[State]:
+        """Settle the batch; return how its jobs ended."""
+        self.batch.settle()
+        return [ended.state for ended in self.batch.ended()]
+
+
+def tree(folder: Path) -> set[str]:
+    """Return the paths of all files beneath `folder`, but for our own folder's."""
+    return {
+        str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir() and OURS not in path.parts
+    }
+
+
+def drafts(*folders: Path) -> set[str]:
+    """Return the names in our own folders."""
+    return {path.name for folder in folders for path in (folder / OURS).glob("*")}
+
+
+def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
+    """Wait until `holds`, under a deadline."""
+    ends = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < ends, "it did not come true"
+        os.sched_yield()
+
+
+@pytest.fixture
+def scene(tmp_path):
+    made = Scene(tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def scene_of(tmp_path):
+    """Make scenes of another kind."""
+    made: list[Scene] = []
+
+    def make(after: After = After.ARCHIVE, base: Path = tmp_path, **folders: Path) -> Scene:
+        made.append(Scene(base, after, **folders))
+        return made[-1]
+
+    yield make
+    for it in made:
+        it.close()
+
+
+@pytest.fixture
+def look():
+    return SimpleNamespace(tree=tree, drafts=drafts, eventually=eventually)

@@ -1,0 +1,521 @@
+"""One batch, settled by hand: its order, its names, and what it never touches."""
+
+# ruff: noqa: SLF001 (what is broken on purpose is broken from inside)
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from itertools import count
+
+import pytest
+
+from watcherd import beneath
+from watcherd.ledger.ledger import Intent
+from watcherd.model import After, Draft, Failure, Kind, State, SystemFault
+from watcherd.publish import batch as batch_module
+
+
+def test_archive_makes_the_result_visible_and_moves_the_input(scene, look):
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
+    assert look.tree(scene.archive) == {"sub/a.txt"}
+    assert look.tree(scene.inbox) == set()
+    assert scene.states("sub/a.txt") == [State.PUBLISHED]
+
+
+def test_delete_makes_the_result_visible_and_removes_the_input(scene_of, look):
+    scene = scene_of(After.DELETE)
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
+    assert look.tree(scene.inbox) == look.tree(scene.archive) == set()
+    assert look.drafts(scene.inbox) == set()
+
+
+def test_keep_makes_the_result_visible_and_leaves_the_input(scene_of, look):
+    scene = scene_of(After.KEEP)
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+
+
+def test_an_image_gets_its_own_name(scene, look):
+    scene.add("b.jpg", kind=Kind.IMAGE)
+    scene.settle()
+    assert look.tree(scene.outbox) == {"grayscale_b.jpg"}
+
+
+def test_a_name_that_is_no_text_goes_the_whole_way(scene, look):
+    name = os.fsdecode(b"\xff\xfe\n.txt")
+    scene.add(name)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {name}
+
+
+def test_results_and_folders_have_the_rights_that_the_umask_leaves(scene):
+    before = os.umask(0o027)
+    try:
+        scene.add("sub/a.txt")
+        scene.settle()
+    finally:
+        os.umask(before)
+    assert os.stat(scene.outbox / "sub/a.txt.words.json").st_mode & 0o777 == 0o640
+    assert os.stat(scene.outbox / "sub").st_mode & 0o777 == 0o750
+
+
+# The order ----------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_visible_before_the_ledger_says_what_is_intended(scene, look, monkeypatch):
+    seen = []
+    real = scene.ledger.intend
+
+    def intend(intents):
+        seen.append((look.tree(scene.outbox), look.tree(scene.inbox)))
+        real(intents)
+        seen.append(scene.states("a.txt"))
+
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    scene.add("a.txt")
+    scene.settle()
+    assert seen == [(set(), {"a.txt"}), [State.PUBLISHING]]
+
+
+def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, monkeypatch):
+    steps = []
+    real = os.fsync
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (steps.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))), real(fd))
+    )
+    move = batch_module.retire.move
+    monkeypatch.setattr(batch_module.retire, "move", lambda *names: (steps.append(("take", names[1])), move(*names)))
+    scene.add("a.txt")
+    scene.settle()
+    taken = steps.index(("take", "a.txt"))
+    before = {what for step, what in steps[:taken]}
+    assert any(what.startswith(f"{scene.outbox}/.watcherd/") for what in before)
+    assert str(scene.outbox) in before
+    after = {what for step, what in steps[taken:]}
+    assert {str(scene.inbox), str(scene.archive)} <= after
+
+
+def test_without_durability_nothing_is_synced(scene, monkeypatch):
+    def never(_):
+        raise AssertionError
+
+    lax = batch_module.Batch(scene.place, scene.ledger, durable=False, carry=scene.carried.append)
+    for root in scene.place.roots:
+        root._durable = False
+    job = scene.job("a.txt")
+    lax.add(job, State.PUBLISHING, scene.done(job).draft)
+    monkeypatch.setattr(os, "fsync", never)
+    lax.settle()
+    assert [it.state for it in lax.ended()] == [State.PUBLISHED]
+
+
+# Names --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_taken_result_name_gives_result_and_archive_the_same_number(scene, look):
+    (scene.outbox / "a.txt.words.json").write_text("a user's")
+    scene.add("a.txt")
+    scene.settle()
+    assert look.tree(scene.outbox) == {"a.txt.words.json", "a.1.txt.words.json"}
+    assert look.tree(scene.archive) == {"a.1.txt"}
+    assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
+    assert scene.record("a.txt").number == 1
+
+
+def test_a_taken_archive_name_gives_result_and_archive_the_same_number(scene, look):
+    (scene.archive / "b.jpg").write_text("an earlier one")
+    scene.add("b.jpg", kind=Kind.IMAGE)
+    scene.settle()
+    assert look.tree(scene.outbox) == {"grayscale_b.1.jpg"}
+    assert look.tree(scene.archive) == {"b.jpg", "b.1.jpg"}
+
+
+def test_ways_are_remembered_for_one_batch_and_are_the_plain_ones(scene):
+    (job,) = scene.add("sub/a.txt")
+    for state in (State.PUBLISHING, State.QUARANTINING):
+        for number in (0, 1):
+            intent = Intent(job, state, number, Draft("draft", 1))
+            ways = [scene.batch._way(intent) for _ in range(2)]
+            assert ways == [scene.place.way(job, state, number)] * 2
+    scene.settle()
+    assert not scene.batch._ways
+
+
+def test_two_inputs_of_one_name_have_two_results(scene, look):
+    for _ in range(3):
+        scene.add("a.txt")
+        scene.settle()
+        scene.claims.release("a.txt")
+    assert look.tree(scene.outbox) == {"a.txt.words.json", "a.1.txt.words.json", "a.2.txt.words.json"}
+    assert look.tree(scene.archive) == {"a.txt", "a.1.txt", "a.2.txt"}
+
+
+@pytest.mark.parametrize("order", [("a.txt", "a.1.txt"), ("a.1.txt", "a.txt")])
+def test_names_that_meet_within_one_batch_are_told_apart(scene, look, order):
+    (scene.outbox / "a.txt.words.json").write_text("a user's")
+    scene.add(*order)
+    assert scene.settle() == [State.PUBLISHED] * 2
+    results = look.tree(scene.outbox) - {"a.txt.words.json"}
+    assert len(results) == 2
+    assert {name.removesuffix(".words.json") for name in results} == look.tree(scene.archive)
+
+
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_file_that_a_user_puts_into_the_results_place_after_the_number_was_chosen_stays(
+    scene_of, look, monkeypatch, after
+):
+    scene = scene_of(after)
+    real = scene.ledger.intend
+
+    def intend(intents):
+        real(intents)
+        if not look.tree(scene.outbox):
+            (scene.outbox / "a.txt.words.json").write_text("a user's")
+
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
+    assert look.tree(scene.outbox) == {"a.txt.words.json", "a.1.txt.words.json"}
+    assert scene.record("a.txt").number == 1
+
+
+def test_a_file_that_a_user_puts_into_the_archives_place_stays_and_the_result_is_renumbered(scene, look, monkeypatch):
+    real = scene.ledger.intend
+
+    def intend(intents):
+        real(intents)
+        (scene.archive / "a.txt").write_text("a user's")
+
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.archive / "a.txt").read_text() == "a user's"
+    assert look.tree(scene.outbox) == {"a.1.txt.words.json"}
+    assert look.tree(scene.archive) == {"a.txt", "a.1.txt"}
+    assert scene.record("a.txt").number == 1
+
+
+def test_keep_replaces_its_own_earlier_result(scene_of, look):
+    scene = scene_of(After.KEEP)
+    for content in (b"first", b"second, longer"):
+        (job,) = [scene.job("a.txt", content=content)]
+        scene.batch.add(job, State.PUBLISHING, scene.done(job, content).draft)
+        assert scene.settle() == [State.PUBLISHED]
+        scene.claims.release("a.txt")
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    assert (scene.outbox / "a.txt.words.json").read_bytes() == b"second, longer"
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_keep_never_replaces_what_it_did_not_write(scene_of, look):
+    scene = scene_of(After.KEEP)
+    (scene.outbox / "a.txt.words.json").write_text("a user's")
+    scene.add("a.txt")
+    scene.batch.settle()
+    (ended,) = scene.batch.ended()
+    assert (ended.state, ended.failure) == (State.RETRYING, Failure.RESULT_OCCUPIED)
+    assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_keep_does_not_replace_a_result_that_a_user_has_replaced(scene_of):
+    scene = scene_of(After.KEEP)
+    scene.add("a.txt")
+    scene.settle()
+    scene.claims.release("a.txt")
+    (scene.outbox / "mine").write_text("a user's")
+    os.rename(scene.outbox / "mine", scene.outbox / "a.txt.words.json")
+    scene.add("a.txt", content=b"edited since")
+    assert scene.settle() == [State.RETRYING]
+    assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
+
+
+# Inputs that did not wait -------------------------------------------------------------------------------------------
+
+
+def test_an_input_that_was_removed_leaves_no_result(scene, look):
+    scene.add("a.txt")
+    os.unlink(scene.inbox / "a.txt")
+    assert scene.settle() == [State.VANISHED]
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+
+
+def test_an_input_that_was_removed_with_its_folder_leaves_no_result(scene, look):
+    scene.add("sub/a.txt")
+    os.rename(scene.inbox / "sub", scene.state / "elsewhere")
+    (scene.inbox / "sub").write_text("a file now")
+    assert scene.settle() == [State.VANISHED]
+    assert look.tree(scene.outbox) == set()
+
+
+def test_an_input_that_was_edited_leaves_no_result(scene, look):
+    scene.add("a.txt")
+    scene.drop("a.txt", b"something else")
+    assert scene.settle() == [State.WAITING]
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+    assert look.tree(scene.inbox) == {"a.txt"}
+
+
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_newer_file_that_was_renamed_over_the_input_is_put_back_and_gets_its_own_name(
+    scene_of, look, monkeypatch, after
+):
+    scene = scene_of(after)
+    real = scene.ledger.intend
+
+    def intend(intents):
+        real(intents)
+        scene.drop("newer", b"a newer file")
+        os.rename(scene.inbox / "newer", scene.inbox / "a.txt")
+
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
+    assert look.tree(scene.archive) == set()
+    monkeypatch.undo()
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=None)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json", "a.1.txt.words.json"}
+
+
+def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypatch):
+    real = batch_module.retire.move
+    arrivals = iter([b"newer", b"still newer"])
+
+    def move(source, name, target, new_name):
+        if name == "a.txt" and (content := next(arrivals, None)):
+            scene.drop("arriving", content)
+            if content == b"newer":
+                os.rename(scene.inbox / "arriving", scene.inbox / "a.txt")
+        real(source, name, target, new_name)
+        if name == "a.txt" and new_name == "a.txt":
+            content = next(arrivals, None)
+            if content:
+                scene.drop("a.txt", content)
+
+    monkeypatch.setattr(batch_module.retire, "move", move)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"still newer"
+    assert (scene.inbox / "a.1.txt").read_bytes() == b"newer"
+    assert look.tree(scene.archive) == set()
+
+
+@pytest.mark.parametrize("happens", ["removed", "a link"])
+def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, look, monkeypatch, tmp_path, happens):
+    sub, outside = scene.inbox / "sub", tmp_path / "outside"
+    outside.mkdir()
+    real, calls = batch_module.retire.move, count()
+
+    def move(*names):
+        match next(calls):
+            case 0:  # the input is taken, and it is a newer one
+                scene.drop("sub/a.txt", b"newer")
+                real(*names)
+                sub.rename(scene.inbox / "elsewhere")
+                if happens == "a link":
+                    sub.symlink_to(outside)
+            case 1 if happens == "removed":  # it is given back into a folder that was made for it
+                sub.rmdir()
+                real(*names)
+            case _:
+                real(*names)
+
+    monkeypatch.setattr(batch_module.retire, "move", move)
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    back = sub / "a.txt" if happens == "removed" else scene.inbox / "a.txt"
+    assert back.read_bytes() == b"newer"
+    assert look.tree(scene.archive) == look.tree(outside) == set()
+
+
+def test_an_input_that_is_removed_after_its_result_is_visible_is_published(scene, look, monkeypatch):
+    real = scene.ledger.intend
+    monkeypatch.setattr(scene.ledger, "intend", lambda its: (real(its), os.unlink(scene.inbox / "a.txt")))
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monkeypatch):
+    real = batch_module.retire._take
+
+    def take(folders, inbox, job, target, name):
+        os.rmdir(scene.archive / "sub")
+        return real(folders, inbox, job, target, name)
+
+    monkeypatch.setattr(batch_module.retire, "_take", take)
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.PUBLISHING]
+    monkeypatch.undo()
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"sub/a.txt"}
+
+
+# What cannot be placed ----------------------------------------------------------------------------------------------
+
+
+def test_a_result_whose_folder_is_a_file_is_unplaceable_and_the_others_are_published(scene, look):
+    (scene.outbox / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", "b.txt")
+    scene.batch.settle()
+    ended = {it.job.file.path: it for it in scene.batch.ended()}
+    assert ended["b.txt"].state is State.PUBLISHED
+    assert (ended["sub/a.txt"].state, ended["sub/a.txt"].failure) == (State.RETRYING, Failure.UNPLACEABLE)
+    assert scene.states("sub/a.txt") == [State.WORKING]
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_a_result_whose_folder_is_a_link_is_not_put_where_it_leads(scene, look, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (scene.outbox / "sub").symlink_to(tmp_path / "elsewhere")
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.RETRYING]
+    assert look.tree(tmp_path / "elsewhere") == set()
+
+
+def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_nothing(scene, look):
+    job, _ = scene.add("a.txt", "b.txt")
+    os.unlink(scene.outbox / ".watcherd" / f"{scene.ledger.id}-{job.id}")
+    scene.batch.settle()
+    assert {it.job.file.path: it.state for it in scene.batch.ended()} == {
+        "a.txt": State.RETRYING,
+        "b.txt": State.PUBLISHED,
+    }
+    assert look.tree(scene.inbox) == {"a.txt"}
+
+
+def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_can(scene, look):
+    (scene.archive / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", "b.txt")
+    assert sorted(scene.settle()) == [State.PUBLISHED, State.PUBLISHING]
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert scene.batch.stuck == 1
+    scene.batch.unstick()
+    assert scene.settle() == []
+    os.unlink(scene.archive / "sub")
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
+    assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
+
+
+def test_a_root_that_is_another_folder_than_at_the_start_gets_nothing(scene, look):
+    scene.add("a.txt")
+    scene.place.outbox.rest()
+    os.rename(scene.outbox, scene.state / "unmounted")
+    scene.outbox.mkdir()
+    with pytest.raises(SystemFault, match="not the folder that watcherd started with"):
+        scene.batch.settle()
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+    os.rmdir(scene.outbox)
+    os.rename(scene.state / "unmounted", scene.outbox)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_what_waited_aside_does_not_go_into_an_archive_that_is_another_folder_by_now(scene, look):
+    (scene.archive / "sub").write_text("a user's file")
+    scene.add("sub/a.txt")
+    scene.settle()
+    scene.place.archive.rest()
+    os.rename(scene.archive, scene.state / "unmounted")
+    scene.archive.mkdir()
+    scene.batch.unstick()
+    with pytest.raises(SystemFault, match="not the folder"):
+        scene.batch.settle()
+    assert look.tree(scene.archive) == set()
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+
+
+# Quarantine ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_quarantined_input_goes_to_the_failed_folder_with_its_reason_beside_it(scene, look):
+    scene.add("sub/a.txt", state=State.QUARANTINING)
+    assert scene.settle() == [State.QUARANTINED]
+    assert look.tree(scene.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
+    assert look.tree(scene.inbox) == look.tree(scene.outbox) == look.tree(scene.archive) == set()
+
+
+@pytest.mark.parametrize("taken", ["a.txt", "a.txt.error.json"])
+def test_a_quarantine_takes_a_number_that_is_free_for_both_names(scene, look, taken):
+    (scene.failed / taken).write_text("an earlier one")
+    scene.add("a.txt", state=State.QUARANTINING)
+    scene.settle()
+    assert look.tree(scene.failed) == {taken, "a.1.txt", "a.1.txt.error.json"}
+
+
+def test_keep_leaves_a_quarantined_input_and_writes_only_the_reason(scene_of, look):
+    scene = scene_of(After.KEEP)
+    scene.add("a.txt", state=State.QUARANTINING)
+    assert scene.settle() == [State.QUARANTINED]
+    assert look.tree(scene.failed) == {"a.txt.error.json"}
+    assert look.tree(scene.inbox) == {"a.txt"}
+
+
+def test_a_quarantine_that_cannot_be_placed_waits_until_it_can(scene, look):
+    (scene.failed / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", state=State.QUARANTINING)
+    assert scene.settle() == [State.PUBLISHING]
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    os.unlink(scene.failed / "sub")
+    scene.batch.unstick()
+    assert scene.settle() == [State.QUARANTINED]
+    assert look.tree(scene.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
+
+
+# Size and end -------------------------------------------------------------------------------------------------------
+
+
+def test_more_than_one_batch_is_settled_at_once_by_syncing_the_file_system(scene, look):
+    names = [f"{n % 7}/{n}.txt" for n in range(batch_module.BATCH * 2 + 3)]
+    scene.add(*names)
+    assert scene.settle() == [State.PUBLISHED] * len(names)
+    assert look.tree(scene.archive) == set(names)
+    assert not scene.batch
+
+
+def test_more_folders_than_may_be_open_at_once_are_no_hindrance(scene, look):
+    names = [f"folder {n}/a.txt" for n in range(150)]
+    scene.add(*names)
+    assert scene.settle() == [State.PUBLISHED] * 150
+    assert look.tree(scene.archive) == set(names)
+
+
+def test_what_is_not_on_record_is_given_up_with_its_draft(scene, look):
+    jobs = scene.add("a.txt", "b.txt")
+    assert scene.batch.abandon() == jobs
+    scene.batch.clear_away()
+    assert look.drafts(scene.outbox) == set()
+    assert look.tree(scene.inbox) == {"a.txt", "b.txt"}
+
+
+def test_no_descriptor_stays_open_in_any_root_after_it_rests(scene):
+    scene.add("sub/a.txt")
+    scene.settle()
+    for root in scene.place.roots:
+        root.rest()
+    roots = (scene.inbox, scene.outbox, scene.archive, scene.failed)
+    held = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # the one that lists them
+            held.append(os.readlink(f"/proc/self/fd/{number}"))
+    assert not [path for path in held if path.startswith(tuple(map(str, roots)))]
+
+
+def test_the_input_is_known_by_the_version_that_was_admitted(scene):
+    (job,) = scene.add("a.txt")
+    assert job.file.version == beneath.version_of(os.lstat(scene.inbox / "a.txt"))

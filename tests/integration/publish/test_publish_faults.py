@@ -1,0 +1,254 @@
+"""A batch whose n-th call of the system fails, for every n: in the end, everything has happened exactly once.
+
+Every function of the kernel through which publishing changes or reads folders is counted, and one call of them fails,
+before it did anything or right after it did. What is checked is what a user sees.
+"""
+
+# ruff: noqa: SLF001 (what is broken on purpose is broken from inside)
+
+from __future__ import annotations
+
+import errno
+import os
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import After, State, SystemFault
+from watcherd.publish import rename, root
+
+CALLS = ("open", "stat", "fsync", "unlink", "mkdir", "listdir")
+
+
+_MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 (asked for by name)
+
+
+class Cut(BaseException):
+    """The process dies here."""
+
+
+class Faults:
+    """Lets the n-th call raise `error`, or die, before or after it acts."""
+
+    def __init__(self, monkeypatch, ledger_class) -> None:
+        self.left = -1
+        self.error: BaseException | None = None
+        self.acts_first = False
+        self.hit = ""
+        for name in CALLS:
+            monkeypatch.setattr(os, name, self._wrap(f"os.{name}", getattr(os, name)))
+        monkeypatch.setattr(rename, "_renameat2", self._wrap("renameat2", rename._renameat2))
+        monkeypatch.setattr(root, "syncfs", self._wrap("syncfs", root.syncfs))
+        for name in ("intend", "forget", "withdraw"):
+            monkeypatch.setattr(ledger_class, name, self._wrap(f"ledger.{name}", getattr(ledger_class, name)))
+
+    def arm(self, n: int, error: BaseException, *, acts_first: bool) -> None:
+        """Let the n-th call from now on fail."""
+        self.left, self.error, self.acts_first, self.hit = n, error, acts_first, ""
+
+    def disarm(self) -> None:
+        """Let everything succeed."""
+        self.left = -1
+
+    def _wrap(self, name, real):
+        def call(*args, **keywords):
+            self.left -= 1
+            if self.left != 0:
+                return real(*args, **keywords)
+            self.hit = name
+            if self.acts_first:
+                done = real(*args, **keywords)
+                if name == "os.open":
+                    os.close(done)
+            if name.startswith("ledger.") and isinstance(self.error, OSError):
+                raise SystemFault("the ledger", root="") from self.error
+            raise self.error
+
+        return call
+
+
+@pytest.fixture
+def faults(monkeypatch):
+    return Faults(monkeypatch, Ledger)
+
+
+@pytest.fixture
+def bases():
+    """Yield folders without end, in memory where there is such a file system: thousands of syncs are due."""
+    with TemporaryDirectory(dir=_MEMORY) as folder:
+
+        def numbered():
+            for n in range(1, 10_000):
+                base = Path(folder, str(n))
+                base.mkdir()
+                yield n, base
+
+        yield numbered()
+
+
+def _fill(scene):
+    """Put everything that a batch can meet into one: numbers, folders, a quarantine, one gone, one edited."""
+    (scene.outbox / "taken.txt.words.json").write_text("a user's")
+    (scene.archive / "held.txt").write_text("a user's")
+    (scene.failed / "bad.txt").write_text("a user's")
+    jobs = scene.add("a.txt", "taken.txt", "held.txt", "sub/b.txt", "gone.txt", "edited.txt")
+    jobs += scene.add("bad.txt", "sub/bad.txt", state=State.QUARANTINING)
+    os.unlink(scene.inbox / "gone.txt")
+    scene.drop("edited.txt", b"edited since")
+    return jobs
+
+
+def _settle(scene, ended):
+    try:
+        scene.batch.settle()
+    finally:
+        ended += scene.batch.ended()
+
+
+def _go_on(scene, ended):
+    """Go on as the publisher does, whose look around comes first."""
+    for _ in range(3):
+        for it in scene.place.roots:
+            it.rest()
+            it.probe()
+        scene.batch.unstick()
+        _settle(scene, ended)
+
+
+def _assert_all_is_well(scene, look):
+    outbox, failed = look.tree(scene.outbox), look.tree(scene.failed)
+    sources = {name.removesuffix(".words.json") for name in outbox}
+    assert len(sources) == 5
+    assert {"taken.txt", "sub/b.txt"} < sources
+    assert (scene.outbox / "taken.txt.words.json").read_text() == "a user's"
+    assert (scene.failed / "bad.txt").read_text() == "a user's"
+    assert len(failed) == 5
+    assert {f"{name}.error.json" for name in failed if name.endswith(".txt")} - failed == {"bad.txt.error.json"}
+    if scene.after is After.ARCHIVE:
+        assert (scene.archive / "held.txt").read_text() == "a user's"
+        assert look.tree(scene.archive) - {"held.txt"} == sources - {"taken.txt"}
+    assert look.tree(scene.inbox) == {"edited.txt"}
+    assert look.drafts(scene.inbox, scene.outbox, scene.archive, scene.failed) == set()
+
+
+@pytest.mark.parametrize(
+    ("after", "number", "acts_first"),
+    [
+        (After.ARCHIVE, errno.EIO, False),
+        (After.ARCHIVE, errno.EIO, True),
+        (After.ARCHIVE, errno.EMFILE, False),
+        (After.DELETE, errno.EIO, False),
+        (After.DELETE, errno.ENOSPC, True),
+    ],
+)
+def test_whichever_call_fails_everything_is_published_exactly_once(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    scene_of, look, faults, bases, after, number, acts_first
+):
+    for n, base in bases:
+        scene = scene_of(after, base)
+        jobs = _fill(scene)
+        ended: list = []
+        faults.arm(n, OSError(number, os.strerror(number), "x"), acts_first=acts_first)
+        with suppress(SystemFault):
+            _settle(scene, ended)
+        faults.disarm()
+        if not faults.hit:
+            assert n > 100
+            break
+        _go_on(scene, ended)
+        where = (n, faults.hit, [(it.job.file.path, it.state, it.reason) for it in ended])
+        assert Counter(it.job.id for it in ended if it.state is not State.PUBLISHING) == dict.fromkeys(
+            (job.id for job in jobs), 1
+        ), where
+        assert not scene.batch, where
+        _try_again(scene, [it.job for it in ended if it.state is State.RETRYING])
+        _told(where, lambda scene=scene: _assert_all_is_well(scene, look))
+
+
+def _try_again(scene, jobs):
+    """Do once more what was given up, as its retry would."""
+    for job in jobs:
+        scene.batch.add(job, State.PUBLISHING, scene.done(job).draft)
+    _go_on(scene, [])
+
+
+@pytest.mark.parametrize(
+    ("after", "acts_first"), [(After.ARCHIVE, False), (After.ARCHIVE, True), (After.DELETE, True)]
+)
+def test_wherever_the_process_dies_the_next_start_finishes_it(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    scene_of, look, faults, bases, after, acts_first
+):
+    for n, base in bases:
+        scene = scene_of(after, base)
+        _fill(scene)
+        faults.arm(n, Cut(), acts_first=acts_first)
+        with suppress(Cut):
+            scene.batch.settle()
+        faults.disarm()
+        if not faults.hit:
+            assert n > 100
+            break
+        scene.crash()
+        scene.recover()
+        scene.batch.settle()
+        _work_again(scene)
+        _told((n, faults.hit), lambda scene=scene: _assert_all_is_well(scene, look))
+
+
+def _work_again(scene):
+    """Do what was being worked on when the process died, as the next start's scan would."""
+    for record in scene.ledger.unfinished("scans", State.WORKING):
+        path = record.file.path
+        if not (scene.inbox / path).exists() or path == "edited.txt":
+            continue
+        job = scene.job(path, content=None)
+        if path.endswith("bad.txt"):
+            scene.batch.add(job, State.QUARANTINING, scene.place.failed.write_draft(job.id, b"{}"))
+        else:
+            scene.batch.add(job, State.PUBLISHING, scene.done(job).draft)
+    scene.batch.settle()
+
+
+def _told(where, check):
+    try:
+        check()
+    except AssertionError as error:
+        raise AssertionError(where) from error
+
+
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize("acts_first", [False, True])
+def test_a_kept_result_is_replaced_whole_or_not_yet_whatever_fails(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    scene_of, look, faults, bases, acts_first, dies
+):
+    for n, base in bases:
+        scene = scene_of(After.KEEP, base)
+        first = scene.job("a.txt", content=b"1")
+        scene.batch.add(first, State.PUBLISHING, scene.done(first, b"first").draft)
+        scene.batch.settle()
+        scene.batch.ended()
+        scene.claims.release("a.txt")
+        second = scene.job("a.txt", content=b"22")
+        scene.batch.add(second, State.PUBLISHING, scene.done(second, b"second").draft)
+        faults.arm(n, Cut() if dies else OSError(errno.EIO, "", "x"), acts_first=acts_first)
+        with suppress(Cut, SystemFault):
+            scene.batch.settle()
+        faults.disarm()
+        if not faults.hit:
+            break
+        assert (scene.outbox / "a.txt.words.json").read_bytes() in {b"first", b"second"}
+        if dies:
+            scene.crash()
+            scene.recover()
+            scene.claims.release("a.txt")
+            _work_again(scene)
+        ended: list = []
+        _go_on(scene, ended)
+        _try_again(scene, [it.job for it in ended if it.state is State.RETRYING])
+        assert look.tree(scene.outbox) == {"a.txt.words.json"}, (n, faults.hit)
+        assert scene.states("a.txt") == [State.PUBLISHED], (n, faults.hit)
+        assert look.drafts(scene.outbox) == set(), (n, faults.hit)

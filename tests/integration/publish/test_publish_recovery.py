@@ -1,0 +1,199 @@
+"""What an earlier run left behind: taken up where it was, or cleared away, and nobody else's touched."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from watcherd.ledger.ledger import Intent
+from watcherd.model import After, State, SystemFault
+from watcherd.publish.recovery import recover
+from watcherd.publish.root import Root
+
+
+def intend(scene, job, draft, number=0, state=State.PUBLISHING):
+    scene.ledger.intend([Intent(job, state, number, draft)])
+
+
+def test_an_intention_whose_draft_is_there_becomes_visible(scene, look):
+    job = scene.job("a.txt")
+    intend(scene, job, scene.done(job).draft)
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draft(scene, look):
+    job = scene.job("a.txt")
+    intend(scene, job, scene.done(job).draft)
+    scene.crash()
+    scene.drop("a.txt", b"edited while nobody looked")
+    scene.recover()
+    assert scene.settle() == []
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+    assert scene.record("a.txt") is None
+
+
+def test_a_visible_result_gets_its_input_retired(scene, look):
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
+    job = scene.job("sub/a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    (scene.outbox / "sub").mkdir()
+    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "sub/a.txt.words.json")
+    scene.crash()
+    os.rename(scene.inbox, scene.state / "unmounted")
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHING]
+    os.rename(scene.state / "unmounted", scene.inbox)
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"sub/a.txt"}
+
+
+def test_a_retired_input_needs_nothing_more_and_what_took_its_name_is_left_alone(scene, look):
+    scene.add("a.txt")
+    scene.settle()
+    scene.drop("a.txt", b"a newer file, dropped while the daemon was down")
+    scene.crash()
+    assert scene.states("a.txt") == [State.PUBLISHING]
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    assert look.tree(scene.archive) == {"a.txt"}
+    assert look.tree(scene.inbox) == {"a.txt"}
+
+
+def test_a_taken_input_that_was_to_be_deleted_is_deleted(scene_of, look):
+    scene = scene_of(After.DELETE)
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
+    (scene.inbox / ".watcherd").mkdir()
+    os.rename(scene.inbox / "a.txt", scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
+
+
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+@pytest.mark.parametrize("newest", [False, True])
+def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, look, after, newest):
+    scene = scene_of(after)
+    job = scene.job("sub/a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    (scene.outbox / "sub").mkdir()
+    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "sub/a.txt.words.json")
+    scene.drop("newer", b"a newer file")
+    ours = scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}"
+    taken = scene.archive / "sub/a.txt" if after is After.ARCHIVE else ours
+    taken.parent.mkdir(parents=True, exist_ok=True)
+    os.rename(scene.inbox / "newer", taken)
+    (scene.inbox / "sub/a.txt").unlink()
+    if newest:
+        scene.drop("sub/a.txt", b"the newest")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    texts = {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)}
+    assert texts == ({b"a newer file", b"the newest"} if newest else {b"a newer file"})
+    assert look.tree(scene.archive) == set()
+
+
+def test_what_another_ledger_has_taken_is_not_taken_for_ours(scene_of, look):
+    scene = scene_of(After.DELETE)
+    (scene.inbox / ".watcherd").mkdir()
+    (scene.inbox / ".watcherd" / "taken-1-7").write_text("theirs")
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == set()
+    assert look.drafts(scene.inbox) == {"taken-1-7"}
+
+
+def test_drafts_of_an_earlier_run_that_nothing_refers_to_are_removed_and_a_strangers_stay(scene, look):
+    job = scene.job("a.txt")
+    scene.done(job)
+    (scene.outbox / ".watcherd" / "cafecafe-1").write_text("another daemon's")
+    (scene.outbox / ".watcherd" / "notes.txt").write_text("a user's")
+    scene.crash()
+    scene.recover()
+    assert look.drafts(scene.outbox) == {"cafecafe-1", "notes.txt"}
+
+
+def test_drafts_of_this_run_are_not_taken_for_leftovers(scene, look):
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    scene.recover()
+    assert look.drafts(scene.outbox) == {draft.name}
+
+
+def test_an_inbox_that_shares_the_failed_folder_leaves_the_drafts_of_the_other_alone(scene, look):
+    job = scene.job("a.txt")
+    draft = scene.place.failed.write_draft(job.id, b"{}")
+    intend(scene, job, draft, state=State.QUARANTINING)
+    scene.crash()
+    scene.ledger.register("other", str(scene.state / "other inbox"))
+    mine, scene.place = (
+        scene.place,
+        type(scene.place)(
+            inbox="other",
+            root=str(scene.state),
+            after=After.ARCHIVE,
+            outbox=scene.place.outbox,
+            archive=scene.place.archive,
+            failed=Root(str(scene.failed), scene.ledger.id),
+            affixes=scene.place.affixes,
+        ),
+    )
+    recover(
+        scene.place,
+        scene.ledger,
+        type(scene.batch)(scene.place, scene.ledger, durable=True, carry=scene.carried.append),
+    )
+    scene.place.failed.rest()
+    assert look.drafts(scene.failed) == {draft.name}
+    scene.place = mine
+    scene.recover()
+    assert scene.settle() == [State.QUARANTINED]
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+
+
+def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypatch):
+    job = scene.job("a.txt")
+    intend(scene, job, scene.done(job).draft)
+    scene.crash()
+    real = Root.leftovers
+
+    def fails(*_):
+        raise SystemFault("not now", root="")
+
+    monkeypatch.setattr(Root, "leftovers", fails)
+    with pytest.raises(SystemFault):
+        scene.recover()
+    monkeypatch.setattr(Root, "leftovers", real)
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_an_id_is_never_used_again_also_when_its_row_is_gone(scene):
+    job = scene.job("a.txt")
+    scene.ledger.forget([job.id])
+    scene.crash()
+    assert scene.ledger.next_id() > job.id

@@ -1,0 +1,210 @@
+"""The small parts below a batch: renames on file systems that know less, roots, folders, the dates of a reason."""
+
+# ruff: noqa: SLF001 (what is broken on purpose is broken from inside)
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+
+import pytest
+
+from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, State, SystemFault, Version
+from watcherd.publish import rename
+from watcherd.publish.folders import Folders
+from watcherd.publish.reason import reason
+from watcherd.publish.root import OURS, Root
+
+
+@pytest.fixture(params=[True, False], ids=["renameat2", "without"])
+def folder(tmp_path, request, monkeypatch):
+    """Open a folder with and without a file system that knows the flags."""
+
+    def unknown(*_):
+        raise OSError(errno.EINVAL, "unknown flag")
+
+    if not request.param:
+        monkeypatch.setattr(rename, "_renameat2", unknown)
+    descriptor = os.open(tmp_path, os.O_RDONLY)
+    yield tmp_path, descriptor
+    os.close(descriptor)
+
+
+def test_a_move_overwrites_nothing(folder):
+    path, here = folder
+    (path / "a").write_text("mine")
+    (path / "b").write_text("theirs")
+    with pytest.raises(FileExistsError):
+        rename.move(here, "a", here, "b")
+    assert (path / "b").read_text() == "theirs"
+    rename.move(here, "a", here, "c")
+    assert (path / "c").read_text() == "mine"
+    assert not (path / "a").exists()
+
+
+def test_a_move_of_what_is_gone_says_so(folder):
+    _, here = folder
+    with pytest.raises(FileNotFoundError):
+        rename.move(here, "missing", here, "b")
+
+
+def test_a_replacement_takes_the_place_of_the_file_that_it_names_and_of_no_other(folder):
+    path, here = folder
+    (path / "new").write_text("new")
+    (path / "old").write_text("old")
+    inode = os.stat(path / "old").st_ino
+    assert not rename.replace(here, "new", here, "old", inode=inode + 1)
+    assert (path / "old").read_text() == "old"
+    assert rename.replace(here, "new", here, "old", inode=inode)
+    assert (path / "old").read_text() == "new"
+    assert not (path / "new").exists()
+
+
+def test_what_comes_out_of_an_exchange_and_is_somebody_elses_goes_back(tmp_path, monkeypatch):
+    (tmp_path / "new").write_text("new")
+    (tmp_path / "old").write_text("old")
+    inode = os.stat(tmp_path / "old").st_ino
+    real = rename._renameat2
+
+    def exchange(*names):
+        monkeypatch.setattr(rename, "_renameat2", real)
+        os.rename(tmp_path / "old", tmp_path / "away")
+        (tmp_path / "old").write_text("a user's")
+        real(*names)
+
+    monkeypatch.setattr(rename, "_renameat2", exchange)
+    here = os.open(tmp_path, os.O_RDONLY)
+    assert not rename.replace(here, "new", here, "old", inode=inode)
+    os.close(here)
+    assert (tmp_path / "old").read_text() == "a user's"
+    assert (tmp_path / "new").read_text() == "new"
+
+
+def test_other_errors_of_an_exchange_are_told(tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EIO, "broken")
+
+    (tmp_path / "old").write_text("old")
+    monkeypatch.setattr(rename, "_renameat2", fails)
+    here = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(OSError, match="broken"):
+        rename.replace(here, "new", here, "old", inode=os.stat(tmp_path / "old").st_ino)
+    os.close(here)
+
+
+def test_a_sync_of_what_is_no_descriptor_says_so():
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        rename.syncfs(-1)
+
+
+@pytest.mark.parametrize("after", After)
+def test_a_whole_batch_works_where_the_flags_are_unknown(scene_of, look, monkeypatch, after):
+    def unknown(*_):
+        raise OSError(errno.ENOSYS, "unknown call")
+
+    monkeypatch.setattr(rename, "_renameat2", unknown)
+    scene = scene_of(after)
+    for content in (b"first", b"second"):
+        scene.add("a.txt", content=content)
+        assert scene.settle() == [State.PUBLISHED]
+        scene.claims.release("a.txt")
+    assert len(look.tree(scene.outbox)) == (1 if after is After.KEEP else 2)
+
+
+# Roots --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_root_that_is_gone_is_a_fault_that_names_it(tmp_path):
+    (tmp_path / "outbox").mkdir()
+    root = Root(str(tmp_path / "outbox"), "0123abcd")
+    os.rmdir(tmp_path / "outbox")
+    for ask in (root.check, root.probe, root.free, root.drafts, lambda: root.new_draft(1)):
+        with pytest.raises(SystemFault, match="outbox") as fault:
+            ask()
+        assert fault.value.root == root.path
+
+
+def test_a_link_in_place_of_our_own_folder_is_not_followed(tmp_path):
+    (tmp_path / "outbox").mkdir()
+    (tmp_path / "outbox" / OURS).symlink_to(tmp_path)
+    with pytest.raises(SystemFault):
+        Root(str(tmp_path / "outbox"), "0123abcd").write_draft(1, b"{}")
+    assert os.listdir(tmp_path) == ["outbox"]
+
+
+def test_our_own_folder_is_made_again_where_somebody_removed_it(tmp_path):
+    root = Root(str(tmp_path), "0123abcd")
+    root.discard(root.write_draft(0, b"{}").name)
+    root.rest()
+    os.rmdir(tmp_path / OURS)
+    root.write_draft(1, b"{}")
+    root.rest()
+    assert os.listdir(tmp_path / OURS) == ["0123abcd-1"]
+
+
+def test_a_draft_that_is_not_there_is_not_ours_and_is_removed_without_complaint(tmp_path):
+    root = Root(str(tmp_path), "0123abcd")
+    assert not root.has(Draft("0123abcd-1", 1))
+    root.discard("0123abcd-1")
+    root.rest()
+
+
+def test_two_that_share_a_root_can_probe_it_at_once(tmp_path, monkeypatch):
+    one, other = (Root(str(tmp_path), "0123abcd") for _ in range(2))
+    real = os.fsync
+
+    def probes_in_between(descriptor):
+        monkeypatch.setattr(os, "fsync", real)
+        other.probe()
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", probes_in_between)
+    one.probe()
+    for root in (one, other):
+        root.rest()
+    assert os.listdir(tmp_path / OURS) == []
+
+
+def test_a_draft_that_cannot_be_written_is_a_fault_of_its_root(tmp_path, monkeypatch):
+    root = Root(str(tmp_path), "0123abcd")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fdopen", full)
+    with pytest.raises(SystemFault, match="No space left"):
+        root.write_draft(1, b"{}")
+    root.rest()
+
+
+def test_a_folder_that_was_removed_needs_no_sync_and_one_that_fails_is_not_forgotten(tmp_path, monkeypatch):
+    (tmp_path / "gone").mkdir()
+    (tmp_path / "here").mkdir()
+    with Folders() as folders:
+        folders.touch(str(tmp_path), "gone/a")
+        folders.touch(str(tmp_path), "here/a")
+        os.rmdir(tmp_path / "gone")
+
+        def fails(_):
+            raise OSError(errno.EIO, "broken")
+
+        monkeypatch.setattr(os, "fsync", fails)
+        with pytest.raises(OSError, match="here"):
+            folders.sync()
+        synced = []
+        monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+        folders.sync()
+        assert synced == [str(tmp_path / "here")]
+
+
+# Reasons ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_reason_bears_any_time_that_a_file_may_claim():
+    file = File("scans", "a.txt", Version(1, (1 << 62), 0, 0))
+    failed = Failed(Job(1, file, Kind.TEXT), Failure.CORRUPT, "bad")
+    told = json.loads(reason(failed, attempts=3, command="watcherd retry", now=0.0))
+    assert told["failed"] == "1970-01-01T00:00:00Z"
+    assert told["attempts"] == 3
+    assert told["modified"]

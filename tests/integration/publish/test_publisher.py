@@ -1,0 +1,546 @@
+"""The publisher with its thread: what it says of each outcome, when it pauses, and what it leaves at its end."""
+
+# ruff: noqa: SLF001 (what is broken on purpose is broken from inside)
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+from collections import Counter
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Event
+
+import pytest
+
+from watcherd.decide import RetryPolicy
+from watcherd.model import After, Failed, Failure, Returned, Stalled, State, SystemFault
+from watcherd.publish import carry, health, publisher
+from watcherd.publish.root import Root
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch):
+    """Look around often: what a pause waits for is an event here."""
+    monkeypatch.setattr(health, "TICK", 0.02)
+    monkeypatch.setattr(publisher, "TICK", 0.02)
+    monkeypatch.setattr(publisher, "IDLE", 0.005)
+
+
+@pytest.fixture
+def going(scene, look):
+    """Make a scene whose publisher has started."""
+    scene.publishing = scene.publisher()
+    scene.publishing.start()
+    look.eventually(lambda: not scene.publishing.paused)
+    return scene
+
+
+@pytest.fixture
+def mounted(tmp_path):
+    """Mount a small file system, and say how to mount it again."""
+    folder = tmp_path / "outbox"
+    folder.mkdir()
+
+    def mount(*options):
+        subprocess.run(["mount", *options, str(folder)], check=True)  # noqa: S607 (of this machine)
+
+    mount("-t", "tmpfs", "-o", "size=256k", "tmpfs")
+    yield folder, mount
+    while os.path.ismount(folder):
+        subprocess.run(["umount", "-l", str(folder)], check=True)  # noqa: S607 (of this machine)
+
+
+def ended(scene):
+    return Counter(it.ended.state for it in scene.ended)
+
+
+def free(scene):
+    return len(scene.claims) == 0
+
+
+def held(*folders):
+    """Return what this process has open beneath `folders`."""
+    links = []
+    for number in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # closed by another thread meanwhile
+            links.append(os.readlink(f"/proc/self/fd/{number}"))
+    return [link for link in links if link.startswith(tuple(map(str, folders)))]
+
+
+# Outcomes -----------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_done_is_published_told_and_let_go(going, look):
+    done = going.done(going.job("a.txt"))
+    going.publishing.put(done)
+    look.eventually(lambda: free(going))
+    assert look.tree(going.outbox) == {"a.txt.words.json"}
+    (end,) = going.ended
+    assert (end.ended.state, end.ended.visible, end.told) == (State.PUBLISHED, "a.txt.words.json", done)
+
+
+def test_the_ledger_is_told_of_what_ended_once_nothing_is_left_to_do(going, look):
+    going.publishing.put(going.done(going.job("a.txt")))
+    look.eventually(lambda: free(going))
+    look.eventually(lambda: not going.ledger._retired)
+    going.crash()
+    assert going.states("a.txt") == [State.PUBLISHED]
+
+
+def test_a_thousand_files_are_published_once_each(going, look):
+    names = [f"{n % 5}/{n}.txt" for n in range(1000)]
+    for name in names:
+        going.publishing.put(going.done(going.job(name)))
+    look.eventually(lambda: free(going), 30)
+    assert look.tree(going.archive) == set(names)
+    assert ended(going) == {State.PUBLISHED: 1000}
+    assert {int(it.told.job.id) for it in going.ended} == {it.ended.job.id for it in going.ended}
+
+
+def test_a_failure_that_cannot_pass_is_quarantined_with_its_reason(going, look):
+    job = going.job("sub/it's a.txt")
+    going.publishing.put(Failed(job, Failure.NOT_TEXT, "has NUL bytes"))
+    look.eventually(lambda: free(going))
+    assert look.tree(going.failed) == {"sub/it's a.txt", "sub/it's a.txt.error.json"}
+    told = json.loads((going.failed / "sub/it's a.txt.error.json").read_text())
+    assert (told["class"], told["message"], told["attempts"]) == ("not-text", "has NUL bytes", 1)
+    assert told["path"] == "sub/it's a.txt"
+    assert told["retry"] == """watcherd retry -- 'sub/it'"'"'s a.txt'"""
+    assert told["modified"].endswith("Z")
+    assert going.record("sub/it's a.txt").failure is Failure.NOT_TEXT
+
+
+def test_a_reason_holds_the_exact_path_of_a_name_that_is_no_text(going, look):
+    name = os.fsdecode(b"\xff.txt")
+    going.publishing.put(Failed(going.job(name), Failure.NOT_TEXT, "binary"))
+    look.eventually(lambda: free(going))
+    told = json.loads((going.failed / f"{name}.error.json").read_text())
+    assert (told["path"], told["path_b64"]) == ("\ufffd.txt", "/y50eHQ=")
+
+
+def test_a_failure_that_may_pass_is_tried_again_later_and_charged(going, look):
+    going.publishing.put(Failed(going.job("a.txt"), Failure.TIMEOUT, "too long"))
+    look.eventually(lambda: free(going))
+    record = going.record("a.txt")
+    assert (record.state, record.attempts, record.failure) == (State.RETRYING, 1, Failure.TIMEOUT)
+    assert record.due > 0
+    assert look.tree(going.inbox) == {"a.txt"}
+
+
+def test_the_last_attempt_sets_the_file_aside(going, look):
+    going.publishing.put(Failed(going.job("a.txt", attempts=2), Failure.TIMEOUT, "too long"))
+    look.eventually(lambda: free(going))
+    assert going.states("a.txt") == [State.QUARANTINED]
+    assert going.record("a.txt").attempts == 3
+
+
+def test_a_kill_from_outside_is_not_charged(going, look):
+    going.publishing.put(Failed(going.job("a.txt"), Failure.CRASHED, "killed", charged=False))
+    look.eventually(lambda: free(going))
+    assert (going.record("a.txt").attempts, going.record("a.txt").kills) == (0, 1)
+
+
+def test_kills_of_a_file_that_runs_alone_pause_the_intake(scene, look):
+    pauses = []
+    publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
+    publishing.start()
+    publishing.put(Failed(scene.job("a.txt", kills=4, alone=True), Failure.CRASHED, "killed", charged=False))
+    look.eventually(lambda: any("killed from outside" in it for it in pauses))
+    look.eventually(lambda: pauses[-1] == "")
+
+
+def test_what_the_system_could_not_carry_out_comes_again_uncharged_and_pauses(scene, look):
+    pauses = []
+    publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
+    publishing.start()
+    publishing.put(Stalled(scene.job("a.txt"), SystemFault("the disk is full", root="/")))
+    look.eventually(lambda: free(scene))
+    look.eventually(lambda: pauses == ["", "the disk is full", ""])
+    record = scene.record("a.txt")
+    assert (record.state, record.attempts, record.kills) == (State.RETRYING, 0, 0)
+
+
+def test_a_fault_that_another_room_met_pauses_too(going, look):
+    pauses = []
+    going.publishing.health._on_pause = lambda: pauses.append(going.publishing.paused)
+    going.publishing.put(SystemFault("no more descriptors", root=""))
+    look.eventually(lambda: pauses == ["no more descriptors", ""])
+
+
+def test_a_file_that_changed_is_looked_at_again_and_its_row_is_gone(going, look):
+    going.publishing.put(Returned(going.job("a.txt"), State.WAITING, "changed", changed=True))
+    look.eventually(lambda: free(going))
+    assert going.claims.returned() == {"a.txt": True}
+    assert going.states("a.txt") == [None]
+
+
+def test_a_file_that_vanished_is_forgotten(going, look):
+    going.publishing.put(Returned(going.job("a.txt"), State.VANISHED, "removed"))
+    look.eventually(lambda: free(going))
+    assert going.claims.returned() == {}
+    assert going.states("a.txt") == [None]
+
+
+def test_a_file_that_is_removed_before_its_result_is_visible_is_forgotten(going, look):
+    done = going.done(going.job("a.txt"))
+    os.unlink(going.inbox / "a.txt")
+    going.publishing.put(done)
+    look.eventually(lambda: free(going))
+    assert going.states("a.txt") == [None]
+    assert going.claims.returned() == {}
+    assert look.drafts(going.outbox) == set()
+
+
+def test_a_file_that_is_edited_before_its_result_is_visible_is_looked_at_again(going, look):
+    done = going.done(going.job("a.txt"))
+    going.drop("a.txt", b"edited since")
+    going.publishing.put(done)
+    look.eventually(lambda: free(going))
+    assert going.states("a.txt") == [None]
+    assert going.claims.returned() == {"a.txt": True}
+
+
+def test_a_bug_in_a_job_is_told_with_its_trace(going, look):
+    failed = Failed(going.job("a.txt", attempts=2), Failure.CRASHED, "a bug", trace="Traceback …")
+    going.publishing.put(failed)
+    look.eventually(lambda: free(going))
+    assert going.ended[0].told is failed
+
+
+def test_a_file_that_was_given_back_keeps_its_charges(going, look):
+    going.publishing.put(Returned(going.job("a.txt", attempts=2), State.WAITING, "stopped"))
+    look.eventually(lambda: free(going))
+    assert going.claims.returned() == {"a.txt": False}
+    assert (going.record("a.txt").state, going.record("a.txt").attempts) == (State.RETRYING, 2)
+
+
+def test_an_occupied_result_of_a_kept_file_is_quarantined_and_the_input_stays(scene_of, look):
+    scene = scene_of(After.KEEP)
+    (scene.outbox / "a.txt.words.json").write_text("a user's")
+    publishing = scene.publisher()
+    publishing.start()
+    publishing.put(scene.done(scene.job("a.txt")))
+    look.eventually(lambda: free(scene))
+    assert json.loads((scene.failed / "a.txt.error.json").read_text())["class"] == "result-occupied"
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert scene.states("a.txt") == [State.QUARANTINED]
+
+
+def test_a_result_that_cannot_be_placed_is_tried_as_often_as_the_policy_says(scene, look):
+    (scene.outbox / "sub").write_text("a user's file")
+    publishing = scene.publisher(policy=RetryPolicy(attempts=2, backoff=0.01))
+    publishing.start()
+    publishing.put(scene.done(scene.job("sub/a.txt")))
+    look.eventually(lambda: free(scene))
+    assert scene.record("sub/a.txt").attempts == 1
+    publishing.put(scene.done(scene.job("sub/a.txt", content=None, attempts=1)))
+    look.eventually(lambda: free(scene))
+    assert json.loads((scene.failed / "sub/a.txt.error.json").read_text())["class"] == "unplaceable"
+    assert look.drafts(scene.outbox, scene.failed) == set()
+
+
+def test_a_quarantine_that_cannot_be_placed_spins_nothing(going, look):
+    (going.failed / "sub").write_text("a user's file")
+    going.publishing.put(Failed(going.job("sub/a.txt"), Failure.NOT_TEXT, "binary"))
+    going.publishing.put(going.done(going.job("b.txt")))
+    look.eventually(lambda: ended(going)[State.PUBLISHED] == 1)
+    assert look.tree(going.inbox) == {"sub/a.txt"}
+    os.unlink(going.failed / "sub")
+    look.eventually(lambda: free(going))
+    assert look.tree(going.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
+
+
+# Pausing ------------------------------------------------------------------------------------------------------------
+
+
+def test_nothing_is_admitted_before_the_earlier_run_is_taken_up(scene, look):
+    publishing = scene.publisher()
+    assert publishing.paused == health.STARTING
+    publishing.start()
+    look.eventually(lambda: not publishing.paused)
+
+
+def test_an_outbox_that_is_another_folder_gets_nothing_until_it_is_back(going, look):
+    done = going.done(going.job("a.txt"))
+    going.place.outbox.rest()
+    os.rename(going.outbox, going.state / "unmounted")
+    going.outbox.mkdir()
+    going.publishing.put(done)
+    look.eventually(lambda: "not the folder that watcherd started with" in going.publishing.paused)
+    assert look.tree(going.outbox) == look.drafts(going.outbox) == set()
+    os.rmdir(going.outbox)
+    os.rename(going.state / "unmounted", going.outbox)
+    look.eventually(lambda: free(going))
+    assert look.tree(going.outbox) == {"a.txt.words.json"}
+    look.eventually(lambda: not going.publishing.paused)
+
+
+@as_root
+def test_a_file_system_that_was_unmounted_gets_nothing_until_it_is_mounted_again(scene_of, mounted, look):
+    outbox, mount = mounted
+    scene = scene_of()
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: not publishing.paused)
+    look.eventually(lambda: not held(outbox))
+    job = scene.job("a.txt")
+    subprocess.run(["umount", str(outbox)], check=True)  # noqa: S607 (of this machine)
+    with pytest.raises(SystemFault) as fault:
+        scene.done(job)
+    publishing.put(Stalled(job, fault.value))
+    look.eventually(lambda: "not the folder" in publishing.paused)
+    assert os.listdir(outbox) == []
+    mount("-t", "tmpfs", "-o", "size=256k", "tmpfs")
+    look.eventually(lambda: not publishing.paused and free(scene))
+    publishing.put(scene.done(scene.job("a.txt", content=None)))
+    look.eventually(lambda: look.tree(outbox) == {"a.txt.words.json"})
+
+
+@as_root
+def test_a_read_only_outbox_pauses_and_charges_nobody(scene_of, mounted, look):
+    outbox, mount = mounted
+    scene = scene_of()
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: not publishing.paused)
+    done, other = scene.done(scene.job("a.txt")), scene.job("b.txt")
+    scene.place.outbox.rest()
+    mount("-o", "remount,ro")
+    publishing.put(done)
+    publishing.put(Failed(other, Failure.TIMEOUT, "too long"))
+    look.eventually(lambda: "Read-only" in publishing.paused)
+    assert scene.record("b.txt").attempts == 0
+    assert look.tree(scene.inbox) == {"a.txt", "b.txt"}
+    mount("-o", "remount,rw")
+    look.eventually(lambda: free(scene))
+    assert look.tree(outbox) == {"a.txt.words.json"}
+    assert scene.record("b.txt").attempts == 1
+    assert scene.deaths == []
+
+
+@as_root
+def test_a_full_disk_pauses_and_resumes_and_charges_nobody(scene_of, mounted, look):
+    outbox, _ = mounted
+    scene = scene_of()
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: not publishing.paused)
+    with open(outbox / "hog", "wb", buffering=0) as hog:
+        try:
+            while hog.write(b"x" * 4096):
+                pass
+        except OSError as error:
+            assert error.errno == errno.ENOSPC  # noqa: PT017 (that it is this one is what fills it)
+    job = scene.job("a.txt")
+    with pytest.raises(SystemFault) as fault:
+        scene.done(job, b"y" * 8192)
+    publishing.put(Stalled(job, fault.value))
+    look.eventually(lambda: free(scene))
+    look.eventually(lambda: "No space left" in publishing.paused)
+    assert scene.record("a.txt").attempts == 0
+    os.unlink(outbox / "hog")
+    look.eventually(lambda: not publishing.paused)
+
+
+def test_too_little_space_pauses_the_intake_and_what_is_done_still_leaves(scene, look):
+    least = [1 << 60]
+    publishing = scene.publisher(least_free=lambda _: least[0])
+    publishing.start()
+    look.eventually(lambda: "min_free" in publishing.paused)
+    publishing.put(scene.done(scene.job("a.txt")))
+    look.eventually(lambda: free(scene))
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    least[0] = 0
+    look.eventually(lambda: not publishing.paused)
+
+
+def test_a_pause_is_told_when_it_begins_and_when_it_ends_and_not_in_between(scene, look):
+    pauses, least, looks = [], [1 << 60], []
+    publishing = scene.publisher(
+        least_free=lambda _: (looks.append(1), least[0])[1], on_pause=lambda: pauses.append(publishing.paused)
+    )
+    publishing.start()
+    look.eventually(lambda: len(looks) > 5)
+    least[0] = 0
+    look.eventually(lambda: not publishing.paused)
+    assert len(pauses) == 2
+
+
+def test_the_roots_are_probed_before_a_file_is_charged(going, look, monkeypatch):
+    def fails(self):
+        raise SystemFault(f"{self.path} is not well", root=self.path)
+
+    monkeypatch.setattr(Root, "probe", fails)
+    going.publishing.put(Failed(going.job("a.txt"), Failure.TIMEOUT, "too long"))
+    look.eventually(lambda: "not well" in going.publishing.paused)
+    assert going.states("a.txt") == [State.WORKING]
+    monkeypatch.undo()
+    look.eventually(lambda: free(going))
+    assert going.record("a.txt").attempts == 1
+
+
+def test_a_ledger_that_fails_pauses_and_loses_nothing(going, look, monkeypatch):
+    real = going.ledger._transaction
+
+    def fails(**_):
+        raise SystemFault("the ledger is on a full disk", root="")
+
+    prepared = [going.job(f"{n}.txt") for n in range(3)]
+    monkeypatch.setattr(going.ledger, "_transaction", fails)
+    for it in prepared:
+        going.publishing.put(going.done(it))
+    look.eventually(lambda: "full disk" in going.publishing.paused)
+    assert look.tree(going.outbox) == set()
+    monkeypatch.setattr(going.ledger, "_transaction", real)
+    look.eventually(lambda: free(going))
+    assert ended(going) == {State.PUBLISHED: 3}
+
+
+# Another file system, the end ---------------------------------------------------------------------------------------
+
+
+def test_an_input_for_another_file_system_holds_nobody_up(scene_of, look, monkeypatch):
+    if not os.path.isdir("/dev/shm"):  # noqa: S108 (asked for by name)
+        pytest.skip("there is no second file system")
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        scene = scene_of(archive=Path(folder, "archive"))
+        slow, real = Event(), carry._fill
+        monkeypatch.setattr(carry, "_fill", lambda *what: (slow.wait(10), real(*what)))
+        publishing = scene.publisher()
+        publishing.start()
+        publishing.put(scene.done(scene.job("a.txt")))
+        publishing.put(scene.done(scene.job("b.txt")))
+        look.eventually(lambda: len(look.tree(scene.outbox)) == 2)
+        assert not free(scene)
+        slow.set()
+        look.eventually(lambda: free(scene))
+        assert look.tree(scene.archive) == {"a.txt", "b.txt"}
+
+
+def test_a_stop_settles_what_was_put(scene, look):
+    publishing = scene.publisher()
+    publishing.start()
+    for n in range(600):
+        publishing.put(scene.done(scene.job(f"{n}.txt")))
+    assert publishing.stop(30)
+    assert len(look.tree(scene.outbox)) == 600
+    assert free(scene)
+    scene.crash()
+    assert set(scene.states(*[f"{n}.txt" for n in range(600)])) == {State.PUBLISHED}
+
+
+def test_a_carried_input_whose_archive_fails_pauses_and_goes_on(scene_of, look, monkeypatch):
+    if not os.path.isdir("/dev/shm"):  # noqa: S108 (asked for by name)
+        pytest.skip("there is no second file system")
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        scene = scene_of(archive=Path(folder, "archive"))
+        real, tries = carry._fill, []
+
+        def fails_once(*what):
+            tries.append(what)
+            if len(tries) == 1:
+                raise SystemFault("the archive is full", root="")
+            real(*what)
+
+        monkeypatch.setattr(carry, "_fill", fails_once)
+        pauses: list[str] = []
+        publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
+        publishing.start()
+        publishing.put(scene.done(scene.job("a.txt")))
+        look.eventually(lambda: free(scene))
+        assert "the archive is full" in pauses
+        assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_a_ledger_that_fails_at_the_end_is_told_of(scene, look, monkeypatch):
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: publishing._idle)
+
+    def fails(**_):
+        raise SystemFault("the ledger is on a full disk", root="")
+
+    monkeypatch.setattr(scene.ledger, "_transaction", fails)
+    assert publishing.stop(10)
+    assert "full disk" in publishing.paused
+    monkeypatch.undo()
+
+
+def test_a_stop_within_a_pause_gives_back_uncharged_what_is_not_on_record(scene, look, monkeypatch):
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: not publishing.paused)
+    jobs = [scene.job(f"{n}.txt") for n in range(3)]
+    charged = scene.job("charged.txt", attempts=1)
+    outcomes = [*map(scene.done, jobs), Failed(charged, Failure.TIMEOUT, "too long")]
+
+    def fails(self, *_):
+        raise SystemFault(f"{self.path} is not well", root=self.path)
+
+    monkeypatch.setattr(Root, "check", fails)
+    monkeypatch.setattr(Root, "probe", fails)
+    for outcome in outcomes:
+        publishing.put(outcome)
+    look.eventually(lambda: "not well" in publishing.paused)
+    assert publishing.stop(10)
+    assert scene.states("0.txt", "1.txt", "2.txt") == [None] * 3
+    assert (scene.record("charged.txt").state, scene.record("charged.txt").attempts) == (State.RETRYING, 1)
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_an_idle_publisher_stops_at_once(scene, look, monkeypatch):
+    monkeypatch.setattr(publisher, "TICK", 3600.0)
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: publishing._idle)
+    assert publishing.stop(5)
+
+
+def test_an_idle_publisher_holds_no_folder_open(going, look):
+    going.publishing.put(going.done(going.job("sub/a.txt")))
+    look.eventually(lambda: free(going))
+    look.eventually(lambda: not held(going.inbox, going.outbox, going.archive, going.failed))
+
+
+def test_a_pause_holds_no_folder_open_so_that_it_can_be_mended(going, look, monkeypatch):
+    probes = []
+    real = Root.probe
+
+    def fails(self):
+        real(self)
+        probes.append(self)
+        raise SystemFault(f"{self.path} is not well", root=self.path)
+
+    monkeypatch.setattr(Root, "probe", fails)
+    going.publishing.put(SystemFault("something else", root=""))
+    look.eventually(lambda: len(probes) > 2)
+    look.eventually(lambda: not held(going.inbox, going.outbox, going.archive, going.failed))
+
+
+def test_a_bug_ends_the_thread_and_is_told(scene, look, monkeypatch):
+    def bug(_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(scene.batch.__class__, "settle", bug)
+    publishing = scene.publisher()
+    publishing.start()
+    publishing.put(scene.done(scene.job("a.txt")))
+    look.eventually(lambda: scene.deaths)
+    assert isinstance(scene.deaths[0], ZeroDivisionError)
+    assert publishing.stop(5)
+
+
+def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
+    scene.add("a.txt", "b.txt")
+    scene.batch._write(scene.batch._folders)
+    scene.crash()
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: ended(scene) == {State.PUBLISHED: 2})
+    assert look.tree(scene.archive) == {"a.txt", "b.txt"}
