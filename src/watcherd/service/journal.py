@@ -1,0 +1,138 @@
+"""Logs for systemd's journal: an event's fields stay fields, so that it can be asked for by them.
+
+The native protocol is one datagram an event, a field a line; a value that holds a newline is led by its length. What
+is too large for a datagram goes in a sealed file in memory (systemd.io/JOURNAL_NATIVE_PROTOCOL).
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import os
+import re
+import socket
+from functools import lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+ADDRESS = "/run/systemd/journal/socket"
+
+#: Seconds that the journal may take to make room before events are dropped.
+PATIENCE = 1.0
+
+#: What syslog(3) calls our levels.
+PRIORITY = {"debug": 7, "info": 6, "warning": 4, "error": 3, "critical": 2}
+
+_SEALS = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}
+_ANEW = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOTCONN}  # the journal was started anew
+
+
+def is_read_from(descriptor: int | None, stream: str | None) -> bool:
+    """Whether `descriptor` leads to the journal, whose device and inode $JOURNAL_STREAM tells: `stream`."""
+    if descriptor is None or not stream:
+        return False
+    status = os.fstat(descriptor)
+    return stream == f"{status.st_dev}:{status.st_ino}"
+
+
+def as_fields(event: Mapping[str, object], message: str) -> bytes:
+    """Render an event as journal fields: WATCHERD_EVENT, and WATCHERD_… for each of its own."""
+    said = {"MESSAGE": message, "PRIORITY": PRIORITY.get(str(event["level"]), 6), "SYSLOG_IDENTIFIER": "watcherd"}
+    own = ((_name(key), value) for key, value in event.items() if key != "level")
+    return b"".join(_field(name, value) for name, value in (*said.items(), *own))
+
+
+@lru_cache(maxsize=256)
+def _name(key: str) -> str:
+    # The journal takes capitals, digits and underscores, and 64 of them at most.
+    return f"WATCHERD_{re.sub('[^A-Z0-9_]', '_', key.upper())}"[:64]
+
+
+def _field(name: str, value: object) -> bytes:
+    content = _bytes(value if isinstance(value, str) else str(value))
+    if b"\n" not in content:
+        return b"%s=%s\n" % (name.encode(), content)
+    return b"%s\n%s%s\n" % (name.encode(), len(content).to_bytes(8, "little"), content)
+
+
+def _bytes(text: str) -> bytes:
+    try:
+        return os.fsencode(text)  # a name's own bytes: the journal keeps what is no text as it is
+    except UnicodeEncodeError:
+        return text.encode(errors="backslashreplace")
+
+
+class Journal:
+    """The end of all loggers: the journal's socket. What it cannot take in time is counted and dropped.
+
+    `notice` renders how many that were, to be said first once it takes events again. Raises OSError where there is
+    no journal.
+    """
+
+    def __init__(self, notice: Callable[[int], bytes], address: str) -> None:
+        self.dropped = 0
+        self._notice = notice
+        self._address = address
+        self._lock = Lock()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            self._connect()
+        except OSError:
+            self.close()
+            raise
+
+    def _connect(self) -> None:
+        self._socket.close()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        self._socket.connect(self._address)
+
+    def write(self, message: bytes) -> None:
+        """Send one event. Never raises, and never waits longer than `PATIENCE`."""
+        with self._lock:
+            if self._put(message):
+                return
+            self.dropped += 1
+
+    debug = info = warning = warn = error = critical = exception = fatal = msg = log = write
+
+    def close(self) -> None:
+        """Let go of the socket."""
+        self._socket.close()
+
+    def _put(self, message: bytes) -> bool:
+        try:
+            self._socket.settimeout(0.0 if self.dropped else PATIENCE)
+            if self.dropped:
+                self._send(self._notice(self.dropped))
+                self.dropped = 0
+            self._send(message)
+        except OSError:  # nobody listens, or not in time: there is nobody to tell
+            return False
+        return True
+
+    def _send(self, message: bytes) -> None:
+        try:
+            self._socket.send(message)
+        except OSError as error:
+            if error.errno in _TOO_LARGE:
+                self._send_file(message)
+            elif error.errno in _ANEW:
+                self._connect()
+                self._socket.send(message)
+            else:
+                raise
+
+    def _send_file(self, message: bytes) -> None:
+        file = os.memfd_create("event", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        try:
+            os.write(file, message)
+            fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
+            self._socket.sendmsg([], rights)
+        finally:
+            os.close(file)

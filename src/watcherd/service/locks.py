@@ -1,0 +1,157 @@
+"""One daemon for one state directory, one inbox and one outbox.
+
+The lock that lasts is a `flock` in the state directory. A root only holds a note that says which state directory its
+daemon has: whoever finds it asks that directory's lock whether the daemon is alive. So nothing stays open in a root,
+which could not be unmounted otherwise, and a note left behind by a crash binds nobody.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import json
+import os
+import time
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.model import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_LOCK = "lock"
+#: The name of the note, in the folder of ours in each root.
+NOTE = "owner"
+_OURS = ".watcherd"
+
+#: Seconds that the workers of a daemon which died have to notice it. The kernel kills them within milliseconds.
+_WORKERS = 5.0
+
+
+@contextmanager
+def state(directory: str) -> Iterator[int]:
+    """Hold the lock of the state directory; yield its descriptor, which workers inherit. Raises Refused, OSError.
+
+    Workers that outlive an earlier daemon hold its lock until they are gone, and are waited for.
+    """
+    descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _wait_for(descriptor, directory)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+        yield descriptor
+        os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def _wait_for(descriptor: int, directory: str) -> None:
+    ends = time.monotonic() + _WORKERS
+    while not _locked(descriptor):
+        holder = _number(os.pread(descriptor, 32, 0))
+        if time.monotonic() > ends or (holder and _is_alive(holder)):
+            who = f"watcherd, process {holder}" if holder else "a watcherd that is about to start or to end"
+            raise Refused(f"the state directory {directory} is in use by {who}: stop that one first")
+        time.sleep(0.02)
+
+
+def is_held(directory: str) -> bool:
+    """Whether a daemon with that state directory is alive."""
+    try:
+        descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True  # somebody else's: it cannot be asked, so it is believed
+    try:
+        return not _locked(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def root(path: str, directory: str) -> Iterator[None]:
+    """Note in the folder `path` that it is served by the daemon with the state `directory`. Raises Refused, OSError.
+
+    A folder that cannot be written to is not noted: nothing in it can be taken twice.
+    """
+    note = _open_note(path)
+    if note is None:
+        yield
+        return
+    try:
+        fcntl.flock(note, fcntl.LOCK_EX)  # for the moment of reading and writing
+        _require_free(os.pread(note, 8192, 0), path, directory)
+        os.ftruncate(note, 0)
+        os.pwrite(note, json.dumps({"state": os.path.realpath(directory), "pid": os.getpid()}).encode(), 0)
+    finally:
+        os.close(note)
+    try:
+        yield
+    finally:
+        _remove_note(path)
+
+
+def _open_note(path: str) -> int | None:
+    try:
+        with suppress(FileExistsError):
+            os.mkdir(f"{path}/{_OURS}", 0o700)
+        with beneath.folder(path, _OURS) as ours:
+            return os.open(NOTE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=ours)
+    except OSError as error:
+        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+            raise
+    if os.access(path, os.W_OK, effective_ids=True):
+        raise Refused(f"{path}/{_OURS} belongs to another user: if no watcherd of theirs runs here, remove it")
+    return None
+
+
+def _require_free(note: bytes, path: str, directory: str) -> None:
+    try:
+        said = json.loads(note or b"{}")
+        holder, pid = str(said.get("state", "")), int(said.get("pid", 0))
+    except (ValueError, AttributeError, TypeError):
+        return  # cut short by a crash, or not ours: it binds nobody
+    if holder and not _is_same(holder, directory) and is_held(holder):
+        raise Refused(
+            f"{path} is in use by watcherd, process {pid}, with the state directory {holder}: stop that first"
+        )
+
+
+def _is_same(one: str, other: str) -> bool:
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return one == other
+
+
+def _remove_note(path: str) -> None:
+    # Not there any more, or not ours to remove: it binds nobody once the state's lock is free.
+    with suppress(OSError):
+        with beneath.folder(path, _OURS) as ours:
+            os.unlink(NOTE, dir_fd=ours)
+        os.rmdir(f"{path}/{_OURS}")
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _number(text: bytes) -> int:
+    return int(text) if text.isdigit() else 0

@@ -1,0 +1,296 @@
+"""Logs on standard error: lines of JSON for machines, colour and local time for people; or fields for the journal.
+
+What is logged here comes from files that strangers name, and goes to a pipe that anybody may close or forget to read.
+So a name that is no text, or holds newlines or a terminal's control characters, must neither break a line nor raise;
+and a reader that is gone, stuck or out of disk costs lines, never the daemon. How many it cost is said once it reads
+again: `log.dropped`.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import os
+import select
+import sys
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache, lru_cache
+from threading import Lock
+from typing import TYPE_CHECKING, Any, TextIO
+
+import structlog
+
+from watcherd.service import journal
+from watcherd.service.journal import Journal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    Render = Callable[[Mapping[str, Any]], bytes]
+
+#: Seconds that a reader may take to make room before lines are dropped.
+PATIENCE = 1.0
+
+_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_COLOURS = {
+    "debug": "\x1b[2m",
+    "info": "\x1b[32m",
+    "warning": "\x1b[33m",
+    "error": "\x1b[31m",
+    "critical": "\x1b[31m",
+}
+_BLOCKS = ("exception", "trace")  # many lines each: for people they stand below
+
+
+def configure(
+    level: str,
+    format: str,  # noqa: A002 (the setting's own name)
+    stream: TextIO | None = None,
+    *,
+    above_bar: bool = False,
+) -> None:
+    """Send the logs of watcherd and all libraries, and Python's warnings, to `stream` (standard error).
+
+    `level` is the least important that is said: debug, info, warning or error; `format` is auto, console, journal or
+    json; auto is console on a terminal, and journal where systemd reads `stream` for the journal.
+    `above_bar`: a progress bar is drawn on the terminal's last line, and each line takes its place; it is drawn anew.
+    May be called again: the newest call holds, also for loggers made before, but not for those bound before.
+    """
+    stream = stream or sys.stderr
+    render, sink = _end(_chosen(stream) if format == "auto" else format, stream, above_bar=above_bar)
+    structlog.configure(
+        processors=[lambda _logger, level, event: render({"level": level, **event})],
+        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
+        logger_factory=lambda *_: sink,
+        cache_logger_on_first_use=False,  # a reload may change the level; it costs 4 µs an event
+    )
+    _adopt_libraries(_LEVELS[level], render, sink)
+
+
+def _chosen(stream: TextIO) -> str:
+    if stream.isatty():
+        return "console"
+    return "journal" if journal.is_read_from(_descriptor(stream), os.environ.get("JOURNAL_STREAM")) else "json"
+
+
+def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink | Journal]:  # noqa: A002
+    """Return how an event is rendered, and where it goes."""
+    if format == "journal":
+        with suppress(OSError):  # a sandbox may keep its socket from us: then by the stream
+            return as_journal, _journal(journal.ADDRESS)
+        format = "json"  # noqa: A001
+    render = as_json if format == "json" else _console(stream)
+    if above_bar:
+        render = _clearing(render)
+    return render, Sink(stream, render)
+
+
+@cache
+def _journal(address: str) -> Journal:
+    return Journal(lambda lines: as_journal(_dropped(lines)), address)
+
+
+def _console(stream: TextIO) -> Render:
+    coloured = stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return lambda event: as_console(event, _COLOURS if coloured else {})
+
+
+def _clearing(render: Render) -> Render:
+    return lambda event: b"\r\x1b[2K" + render(event)
+
+
+# JSON
+
+
+def as_json(event: Mapping[str, Any]) -> bytes:
+    """Render one event as a line of JSON; `path` that is no text is U+FFFD, with the exact bytes in `path_b64`."""
+    stamped = {"timestamp": _timestamp(), "level": event["level"], "event": event["event"], **_traced(event)}
+    text = _ENCODER.encode(stamped)
+    try:
+        return text.encode() + b"\n"
+    except UnicodeEncodeError:  # a surrogate: somewhere in there is a name that is no text
+        return _ENCODER.encode(_decodable(stamped)).encode(errors="replace") + b"\n"
+
+
+def _timestamp() -> str:
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{_second(seconds)}.{nanoseconds // 1000:06}Z"
+
+
+@lru_cache(maxsize=1)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
+def _traced(event: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Put the traceback that a logger was told of into `exception`."""
+    if "exc_info" not in event:
+        return event
+    return structlog.processors.format_exc_info(None, "", dict(event))
+
+
+def _decodable(event: Mapping[str, Any]) -> dict[str, Any]:
+    whole: dict[str, Any] = {}
+    for key, value in event.items():
+        value = os.fspath(value) if isinstance(value, os.PathLike) else value  # noqa: PLW2901 (the same, as text)
+        whole[key] = value
+        if isinstance(value, str) and not _is_text(value):
+            exact = value.encode(errors="surrogatepass") if _is_foreign(value) else os.fsencode(value)
+            whole[key] = exact.decode(errors="replace")
+            whole[f"{key}_b64"] = base64.b64encode(exact).decode()
+    return whole
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _is_foreign(value: str) -> bool:
+    """Whether a surrogate in it is none of those that stand for a byte of a name."""
+    return any("\ud800" <= character <= "\udc7f" or "\udd00" <= character <= "\udfff" for character in value)
+
+
+def _plain(value: object) -> object:
+    return sorted(value, key=str) if isinstance(value, (set, frozenset)) else str(value)
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain, skipkeys=True)
+
+
+# People
+
+
+def as_console(event: Mapping[str, Any], colours: Mapping[str, str]) -> bytes:
+    """Render one event for people: local time with its offset, one line, and a traceback below where there is one."""
+    level, reset = str(event.get("level", "")), "\x1b[0m" if colours else ""
+    now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
+    line = f"{now} {colours.get(level, '')}{level:<8}{reset}{_sentence(_traced(event))}"
+    return line.encode(errors="backslashreplace")
+
+
+def as_journal(event: Mapping[str, Any]) -> bytes:
+    """Render one event for systemd's journal: the line that people read, and each field by itself."""
+    event = _traced(event)
+    return journal.as_fields(event, _sentence(event).rstrip("\n"))
+
+
+def _sentence(event: Mapping[str, Any]) -> str:
+    fields = {key: value for key, value in event.items() if key not in {"event", "level", *_BLOCKS}}
+    pairs = "".join(f" {key}={shown(value)}" for key, value in fields.items())
+    below = "".join(f"{event[block].rstrip()}\n" for block in _BLOCKS if event.get(block))
+    return f"{shown(event.get('event'))}{pairs}\n{below}"
+
+
+def shown(value: object) -> str:
+    """Write a value so that it stays on its line and in its place, whatever a stranger put into a name."""
+    text = f"{value:.3f}" if isinstance(value, float) else str(value)
+    return text if text.isprintable() and text and not set(text) & {" ", "="} else repr(text)
+
+
+# Where lines go
+
+
+class Sink:
+    """The end of all loggers: whole lines to one stream; what it cannot take in time is counted and dropped."""
+
+    def __init__(self, stream: TextIO, render: Render) -> None:
+        self.dropped = 0
+        self._cut = False
+        self._stream = stream
+        self._render = render
+        self._descriptor = _descriptor(stream)
+        self._room = select.poll()
+        if self._descriptor is not None:
+            self._room.register(self._descriptor, select.POLLOUT)
+        self._lock = Lock()
+
+    def write(self, line: bytes) -> None:
+        """Write one line. Never raises, and never waits longer than `PATIENCE`."""
+        with self._lock:
+            if self._put(self._owed() + line):
+                self.dropped = 0
+            else:
+                self.dropped += 1
+
+    debug = info = warning = warn = error = critical = exception = fatal = msg = log = write
+
+    def _owed(self) -> bytes:
+        """Return what is to be said first: the end of a line that was cut short, and how many were dropped."""
+        notice = self._render(_dropped(self.dropped)) if self.dropped else b""
+        return b"\n" + notice if self._cut else notice
+
+    def _put(self, lines: bytes) -> bool:
+        # EPIPE, ENOSPC, EIO of a closed terminal, ValueError of a closed file: there is nobody to tell.
+        try:
+            if self._descriptor is None:
+                self._stream.write(lines.decode(errors="replace"))
+                return True
+            if self._stream.closed:  # its number may be another file's by now
+                return False
+            return self._put_patiently(self._descriptor, memoryview(lines))
+        except (OSError, ValueError):
+            return False
+
+    def _put_patiently(self, descriptor: int, rest: memoryview) -> bool:
+        # A pipe that polls as writable takes PIPE_BUF bytes without waiting. Its O_NONBLOCK is not ours to set: the
+        # open file is shared with the shell.
+        patience = 0.0 if self.dropped else PATIENCE
+        while rest and self._room.poll(patience * 1000):
+            rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
+            self._cut = bool(rest)
+        return not rest
+
+
+def _dropped(lines: int) -> Mapping[str, Any]:
+    return {"event": "log.dropped", "level": "warning", "lines": lines}
+
+
+def _descriptor(stream: TextIO) -> int | None:
+    try:
+        return stream.fileno()
+    except (OSError, ValueError):  # io.UnsupportedOperation is both: a stream in memory
+        return None
+
+
+# Libraries
+
+
+def _adopt_libraries(level: int, render: Render, sink: Sink | Journal) -> None:
+    root = logging.getLogger()
+    for old in [handler for handler in root.handlers if isinstance(handler, _FromLibraries)]:
+        root.removeHandler(old)
+    root.addHandler(_FromLibraries(render, sink))
+    root.setLevel(level)
+    logging.captureWarnings(capture=True)
+
+
+class _FromLibraries(logging.Handler):
+    """Records of the standard library's logging, watchdog's and Python's warnings among them, as events of ours."""
+
+    def __init__(self, render: Render, sink: Sink | Journal) -> None:
+        super().__init__()
+        self._render = render
+        self._sink = sink
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._sink.write(self._render(_event(record)))
+        except Exception:  # noqa: BLE001 (a library's faulty arguments; the standard library reports them this way)
+            self.handleError(record)
+
+
+def _event(record: logging.LogRecord) -> dict[str, Any]:
+    return {
+        "event": "library.logged",
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": record.getMessage().strip(),
+        **({"exc_info": record.exc_info} if record.exc_info else {}),
+    }

@@ -1,0 +1,68 @@
+"""Signals as messages: whoever waits at a mailbox finds them there.
+
+Python runs a handler in the main thread, once that thread gets to it. A signal that comes in the instant before it
+falls asleep at a lock wakes nobody, and would be heard of when the wait ends (measured: one in 150 on a busy
+machine). What happens in the instant of the signal is a byte in the pipe of `signal.set_wakeup_fd`; so a thread
+listens there, and handlers do nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from contextlib import contextmanager
+from math import inf
+from threading import Thread
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+#: Seconds in which a signal counts as the one before: some senders signal a process and then its group.
+ECHO = 0.1
+
+STOP = (signal.SIGTERM, signal.SIGINT)
+RELOAD = signal.SIGHUP
+
+_END = b"\0"  # no signal has this number
+
+
+@contextmanager
+def delivered(put: Callable[[int], None]) -> Iterator[None]:
+    """Call `put` with the number of each signal to stop or to reload, from a thread of its own.
+
+    A second one to stop ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the
+    kernel sends it when somebody opens a file for writing in the microseconds in which it is asked for the file's
+    writers. To be entered by the main thread.
+    """
+    heard, said = os.pipe2(os.O_CLOEXEC)
+    os.set_blocking(said, False)
+    listener = Thread(target=_listen, args=(heard, put), name="signals", daemon=True)
+    listener.start()
+    before = {number: signal.signal(number, lambda *_: None) for number in (*STOP, RELOAD)}
+    before[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    woken = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(woken)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        os.write(said, _END)
+        listener.join()
+        os.close(heard)
+        os.close(said)
+
+
+def _listen(heard: int, put: Callable[[int], None]) -> None:
+    """Tell what is heard; other signals of this process that have a handler come by here too."""
+    stopped_at = inf
+    while (byte := os.read(heard, 1)) != _END:
+        number, now = byte[0], time.monotonic()
+        if number in STOP and now > stopped_at + ECHO:
+            os._exit(128 + number)
+        if number in STOP:
+            stopped_at = min(stopped_at, now)
+        if number in {*STOP, RELOAD}:
+            put(number)

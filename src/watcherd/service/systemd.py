@@ -1,0 +1,69 @@
+"""What systemd hears from a service of Type=notify: that it is ready, what it is doing, and that it gets on.
+
+A datagram of lines to the socket in $NOTIFY_SOCKET (sd_notify(3)). The clients that are published are abandoned or
+need a compiler, and this is all there is to it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import time
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import MutableMapping
+
+#: Seconds between two lines of status.
+STATUS_EVERY = 2.0
+
+
+class Manager:
+    """The service manager that started us, or nobody. What it does not hear is lost, and harms nothing.
+
+    It is found in `environment`, and taken out of it: a worker that inherited it would be heard as the daemon.
+    `patience` is how many seconds it waits for `alive` before it kills: for ever, where it was not asked to watch.
+    `period` is how often it wants to hear of us, in seconds.
+    """
+
+    def __init__(self, environment: MutableMapping[str, str]) -> None:
+        self._address = environment.pop("NOTIFY_SOCKET", "")
+        watched = environment.pop("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
+        period = environment.pop("WATCHDOG_USEC", "")
+        self.patience = int(period) / 1e6 if watched and period.isdigit() and int(period) else inf
+        self.period = STATUS_EVERY if self._address else inf
+        self._status = ""
+
+    def ready(self) -> None:
+        """Say that it is started, or reloaded."""
+        self._notify("READY=1")
+
+    def reloading(self) -> None:
+        """Say that another configuration is being taken over; `ready` ends it."""
+        self._notify("RELOADING=1", f"MONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}")
+
+    def stopping(self) -> None:
+        """Say that it is on the way to its end."""
+        self._notify("STOPPING=1")
+
+    def alive(self) -> None:
+        """Say that it gets on."""
+        if self.patience < inf:
+            self._notify("WATCHDOG=1")
+
+    def status(self, text: str) -> None:
+        """Say what is going on, in a line that `systemctl status` shows."""
+        if text != self._status:
+            self._status = text
+            self._notify(f"STATUS={text}")
+
+    def _notify(self, *lines: str) -> None:
+        if not self._address:
+            return
+        # A name in the abstract is written with an @, which stands for a zero byte.
+        address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
+            sender.settimeout(1.0)
+            sender.sendto("\n".join(lines).encode(errors="replace"), address)

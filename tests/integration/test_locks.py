@@ -1,0 +1,264 @@
+"""One daemon for one state directory, one inbox and one outbox: with real processes, and what dead ones leave."""
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from watcherd.model import Refused
+from watcherd.service import locks
+
+HOLD = """
+import sys
+from contextlib import ExitStack
+from watcherd.service import locks
+with ExitStack() as stack:
+    stack.enter_context(locks.state(sys.argv[1]))
+    for root in sys.argv[2:]:
+        stack.enter_context(locks.root(root, sys.argv[1]))
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def daemon(state, *roots, end=subprocess.Popen.kill):
+    """Let another process hold a state directory and some roots for the time of the block."""
+    command = [sys.executable, "-c", HOLD, str(state), *map(str, roots)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"held\n"
+        try:
+            yield process
+        finally:
+            end(process)
+
+
+def stop(process):
+    """End a daemon as it ends by itself."""
+    process.stdin.close()
+    assert process.wait(10) == 0
+
+
+@pytest.fixture
+def state(tmp_path):
+    (tmp_path / "state").mkdir()
+    return str(tmp_path / "state")
+
+
+@pytest.fixture
+def other(tmp_path):
+    (tmp_path / "other").mkdir()
+    return str(tmp_path / "other")
+
+
+@pytest.fixture
+def inbox(tmp_path):
+    (tmp_path / "inbox").mkdir()
+    return tmp_path / "inbox"
+
+
+def note(inbox):
+    return inbox / ".watcherd/owner"
+
+
+# The state directory --------------------------------------------------------------------------------------------
+
+
+def test_a_second_daemon_on_a_state_directory_is_refused_and_told_who_has_it(state):
+    with (
+        daemon(state) as holder,
+        pytest.raises(Refused, match=rf"{state} .* process {holder.pid}:"),
+        locks.state(state),
+    ):
+        pass
+
+
+def test_the_lock_of_a_daemon_that_was_killed_is_free(state):
+    with daemon(state):
+        pass
+    with locks.state(state):
+        assert (Path(state) / "lock").read_text() == str(os.getpid())
+
+
+def test_after_an_orderly_end_the_lock_names_nobody(state):
+    with locks.state(state):
+        pass
+    assert (Path(state) / "lock").read_text() == ""
+
+
+def test_workers_that_outlive_their_daemon_for_a_moment_are_waited_for(state):
+    worker = "import sys; print('here', flush=True); sys.stdin.read()"
+    with locks.state(state) as descriptor:
+        heir = subprocess.Popen(
+            [sys.executable, "-c", worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[descriptor]
+        )
+        assert heir.stdout.readline() == b"here\n"
+    waiting = subprocess.Popen([sys.executable, "-c", HOLD, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    with heir, waiting:
+        os.set_blocking(waiting.stdout.fileno(), False)
+        with pytest.raises(subprocess.TimeoutExpired):
+            waiting.wait(0.3)
+        assert not waiting.stdout.read()
+        heir.kill()
+        os.set_blocking(waiting.stdout.fileno(), True)
+        assert waiting.stdout.readline() == b"held\n"
+        waiting.stdin.close()
+
+
+def test_workers_that_do_not_end_refuse_the_start(state, monkeypatch):
+    monkeypatch.setattr(locks, "_WORKERS", 0.1)
+    with (Path(state) / "lock").open("w") as heir:
+        fcntl.flock(heir, fcntl.LOCK_EX)
+        with pytest.raises(Refused, match="about to start or to end"), locks.state(state):
+            pass
+
+
+def test_a_lock_with_nonsense_in_it_is_taken(state):
+    (Path(state) / "lock").write_bytes(b"\xff what \x00")
+    with locks.state(state):
+        assert (Path(state) / "lock").read_text() == str(os.getpid())
+
+
+# Inboxes and outboxes -------------------------------------------------------------------------------------------
+
+
+def test_a_second_daemon_on_an_inbox_is_refused_and_told_who_has_it(state, other, inbox):
+    with daemon(other, inbox) as holder, locks.state(state):
+        with pytest.raises(Refused) as refused, locks.root(str(inbox), state):
+            pass
+        assert str(refused.value) == (
+            f"{inbox} is in use by watcherd, process {holder.pid}, with the state directory {other}: stop that first"
+        )
+        assert json.loads(note(inbox).read_text())["pid"] == holder.pid
+
+
+def test_the_note_of_a_daemon_that_was_killed_binds_nobody(state, other, inbox):
+    with daemon(other, inbox):
+        pass
+    assert note(inbox).exists()
+    with locks.state(state), locks.root(str(inbox), state):
+        assert json.loads(note(inbox).read_text()) == {"state": state, "pid": os.getpid()}
+
+
+def test_the_note_of_a_daemon_whose_state_directory_is_gone_binds_nobody(state, inbox):
+    note(inbox).parent.mkdir()
+    note(inbox).write_text(json.dumps({"state": "/nowhere/at/all", "pid": 1}))
+    with locks.root(str(inbox), state):
+        assert json.loads(note(inbox).read_text())["state"] == state
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"pid": "who"}', b'{"state": null}', b'{"state": 7, "pid": {}}']
+)
+def test_a_note_cut_short_or_not_ours_binds_nobody(state, inbox, content):
+    note(inbox).parent.mkdir()
+    note(inbox).write_bytes(content)
+    with locks.root(str(inbox), state):
+        assert json.loads(note(inbox).read_text())["state"] == state
+
+
+def test_a_note_of_our_own_binds_us_under_no_other_name_of_the_state_directory(state, inbox, tmp_path):
+    with daemon(state, inbox):
+        pass
+    (tmp_path / "link").symlink_to(state)
+    with locks.state(str(tmp_path / "link")), locks.root(str(inbox), str(tmp_path / "link")):
+        assert json.loads(note(inbox).read_text())["pid"] == os.getpid()
+
+
+def test_a_state_directory_that_may_not_be_asked_is_believed_to_be_alive(state, inbox, tmp_path):
+    note(inbox).parent.mkdir()
+    (tmp_path / "loop").symlink_to("loop")  # an error that root meets as well
+    note(inbox).write_text(json.dumps({"state": str(tmp_path / "loop"), "pid": 7}))
+    with pytest.raises(Refused, match="process 7"), locks.root(str(inbox), state):
+        pass
+
+
+def test_at_the_end_the_note_is_gone_and_so_is_its_empty_folder(state, inbox):
+    with daemon(state, inbox, end=stop):
+        assert note(inbox).exists()
+    assert list(inbox.iterdir()) == []
+
+
+def test_a_folder_that_holds_something_else_too_stays_at_the_end(state, inbox):
+    with locks.root(str(inbox), state):
+        (inbox / ".watcherd/draft").touch()
+    assert [path.name for path in (inbox / ".watcherd").iterdir()] == ["draft"]
+
+
+def test_the_note_is_gone_also_after_an_error(state, inbox):
+    with pytest.raises(LookupError), locks.root(str(inbox), state):
+        raise LookupError
+    assert list(inbox.iterdir()) == []
+
+
+def test_an_inbox_that_is_gone_at_the_end_is_no_error(state, inbox):
+    with locks.root(str(inbox), state):
+        inbox.rename(inbox.parent / "elsewhere")
+
+
+def test_nothing_stays_open_in_a_root(state, inbox):
+    with locks.root(str(inbox), state):
+        links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
+        assert not [link for link in links if os.path.lexists(link) and str(inbox) in os.readlink(link)]
+
+
+def test_a_link_in_place_of_our_folder_leads_nowhere(state, inbox, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/owner").write_text("theirs")
+    (inbox / ".watcherd").symlink_to(tmp_path / "precious")
+    with pytest.raises(NotADirectoryError), locks.root(str(inbox), state):
+        pass
+    assert (tmp_path / "precious/owner").read_text() == "theirs"
+
+
+def test_a_link_swapped_in_while_we_ran_is_not_followed_at_the_end(state, inbox, tmp_path):
+    (tmp_path / "precious").mkdir()
+    (tmp_path / "precious/owner").write_text("theirs")
+    with locks.root(str(inbox), state):
+        note(inbox).unlink()
+        (inbox / ".watcherd").rmdir()
+        (inbox / ".watcherd").symlink_to(tmp_path / "precious")
+    assert (tmp_path / "precious/owner").read_text() == "theirs"
+
+
+# Folders of other users -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def strangers():
+    """Be nobody for a while, as root may do everything; give an inbox that belongs to somebody else."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can be somebody else")
+    with tempfile.TemporaryDirectory() as base:
+        os.chmod(base, 0o755)  # noqa: S103 (a stranger is to look around there)
+        inbox, state = Path(base, "inbox"), Path(base, "state")
+        inbox.mkdir()
+        state.mkdir()
+        os.chown(state, 65534, 65534)
+        os.seteuid(65534)
+        try:
+            yield inbox, str(state)
+        finally:
+            os.seteuid(0)
+
+
+def test_a_folder_that_cannot_be_written_to_is_not_noted(strangers):
+    inbox, state = strangers
+    with locks.root(str(inbox), state):
+        assert list(inbox.iterdir()) == []
+
+
+def test_another_user_s_daemon_in_a_shared_folder_is_respected(strangers):
+    inbox, state = strangers
+    os.seteuid(0)
+    inbox.chmod(0o777)
+    (inbox / ".watcherd").mkdir(0o700)
+    os.seteuid(65534)
+    with pytest.raises(Refused, match="belongs to another user"), locks.root(str(inbox), state):
+        pass
