@@ -1,0 +1,190 @@
+"""Flags, environment, TOML → one frozen Settings.
+
+    layers     what each source says, and where it says it
+    units      durations, sizes and shares as people write them
+    shape      every key with its type and default
+    folders    which folders follow from others, and which may not be where they are
+    mounts     what is mounted where
+    machine    the cores and the memory that we may use
+    live       what of them can change in a running daemon
+    problems   what is wrong, where, and what to do about it
+
+Known to `cli` and `daemon` alone: a room receives plain values.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from watcherd.model import Kind
+from watcherd.settings import folders
+from watcherd.settings.layers import Layer, Layers, from_environment, from_file, from_flags
+from watcherd.settings.machine import chunk, workers
+from watcherd.settings.problems import ConfigurationError, Problem, explained
+from watcherd.settings.rules import contradictions
+from watcherd.settings.shape import Image, Inbox, LedgerSettings, Log, Queue, Retry, Settings, Text
+from watcherd.settings.units import MinFree, size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+__all__ = [
+    "ConfigurationError",
+    "Image",
+    "Inbox",
+    "LedgerSettings",
+    "Log",
+    "MinFree",
+    "Origin",
+    "Problem",
+    "Queue",
+    "Retry",
+    "Settings",
+    "Text",
+    "chunk",
+    "load",
+    "notes",
+    "origins",
+    "workers",
+]
+
+_NO_INBOX = "name one: `watcherd init` writes a configuration, or give --inbox DIR --outbox DIR"
+_OF_INBOX_FLAGS = ("outbox", "archive", "failed", "after")
+
+
+def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config: Path | None = None) -> Settings:
+    """Return the effective settings, or raise ConfigurationError with everything that is wrong.
+
+    `flags` are inbox, outbox, archive, failed, state and after, where they were given; with an inbox among them no
+    file is read but `config`.
+    """
+    layers = _layers(flags, environ, cwd, config)
+    problems = [*_misused(flags), *_missing_inbox(layers), *folders.problems(layers)]
+    try:
+        settings = Settings.of(layers)
+    except ValidationError as error:
+        problems += explained(error, layers, Settings)
+    else:
+        problems += contradictions(settings, layers)
+    if problems:
+        raise ConfigurationError(dict.fromkeys(problems))
+    return settings
+
+
+def _layers(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config: Path | None) -> Layers:
+    by_flags = flags.get("inbox") is not None
+    path, skipped = (config and cwd / config, ()) if by_flags else _find_file(environ, cwd, config)
+    said = [from_flags(flags, cwd), from_environment(environ, cwd), *([_read(path)] if path else [])]
+    if by_flags:
+        said = [_only_by_flags(layer) for layer in said]
+    derived = folders.derived(Layers(tuple(said)), environ, by_flags=by_flags)
+    return Layers((*said, derived), skipped)
+
+
+def _only_by_flags(layer: Layer) -> Layer:
+    """Leave aside the inboxes of other sources: the flags' inbox stands in their place."""
+    inboxes = layer.find(("inbox",))
+    kept = {"inbox": inboxes["inbox"]} if isinstance(inboxes, dict) and "inbox" in inboxes else {}
+    others = {key: value for key, value in layer.values.items() if key != "inbox"}
+    return Layer(layer.name, others | ({"inbox": kept} if kept else {}), layer.places)
+
+
+def _find_file(environ: Mapping[str, str], cwd: Path, config: Path | None) -> tuple[Path | None, tuple[str, ...]]:
+    """Return the one file to read, and what was passed over on the way to it."""
+    if config is not None or environ.get("WATCHERD_CONFIG"):
+        return cwd / (config or environ["WATCHERD_CONFIG"]), ()
+    here = cwd / "watcherd.toml"
+    skipped = _distrusted(here)
+    found = (path for path in ([] if skipped else [here]) + list(_usual_places(environ)) if os.path.isfile(path))
+    return next(found, None), skipped
+
+
+def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
+    home = Path(environ.get("XDG_CONFIG_HOME", ""))
+    if not home.is_absolute():  # also where it is not set, as the XDG base directory specification has it
+        home = Path(environ.get("HOME") or "~").expanduser() / ".config"
+    yield home / "watcherd/watcherd.toml"
+    yield Path("/etc/watcherd/watcherd.toml")
+
+
+def _distrusted(path: Path) -> tuple[str, ...]:
+    """Say why a file that merely lies in the working directory is not read: anybody may put one into /tmp."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return ()
+    if owner in {0, os.geteuid()}:
+        return ()
+    return (f"{path} is left aside: it belongs to user {owner}, not to you or root; --config {path} reads it",)
+
+
+def _read(path: Path) -> Layer:
+    try:
+        return from_file(path)
+    except FileNotFoundError:
+        problem = Problem(str(path), "", "there is no such file", "`watcherd init` writes one")
+    except OSError as error:
+        problem = Problem(
+            str(path), "", f"cannot be read: {error.strerror}", "correct its permissions or name another"
+        )
+    except UnicodeDecodeError as error:
+        problem = Problem(str(path), "", f"is not UTF-8 at byte {error.start}", "save it as UTF-8")
+    except tomllib.TOMLDecodeError as error:
+        problem = Problem(str(path), "", f"is not TOML: {error}", "correct it; texts stand in quotes")
+    raise ConfigurationError([problem])
+
+
+def _misused(flags: Mapping[str, Any]) -> Iterator[Problem]:
+    if flags.get("inbox") is not None:
+        return
+    for flag in _OF_INBOX_FLAGS:
+        if flags.get(flag) is not None:
+            yield Problem(f"--{flag}", "", "stands in place of a configuration file, with --inbox", "add --inbox DIR")
+
+
+def _missing_inbox(layers: Layers) -> Iterator[Problem]:
+    if not layers.inboxes():
+        passed = f" ({layers.notes[0]})" if layers.notes else ""
+        yield Problem("configuration", "inbox", f"there is no inbox{passed}", _NO_INBOX)
+
+
+def notes(settings: Settings) -> tuple[str, ...]:
+    """Return what people should know of how these settings were found: a file that was left aside."""
+    return settings.layers.notes
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A value as people write it, where it came from, and what "auto" comes to on this machine."""
+
+    value: object
+    place: str
+    chosen: int | str | None = None
+
+
+def origins(settings: Settings) -> dict[str, Origin]:
+    """Return every key, dotted, with its value and origin, in the order of the example file."""
+    return dict(_origins(settings, settings.model_dump(mode="json"), ()))
+
+
+def _origins(settings: Settings, values: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[str, Origin]]:
+    for name, value in values.items():
+        keys = (*outer, name)
+        if isinstance(value, dict):
+            yield from _origins(settings, value, keys)
+        else:
+            yield ".".join(keys), Origin(value, settings.layers.place(*keys), _chosen(keys, value))
+
+
+def _chosen(keys: tuple[str, ...], value: object) -> int | str | None:
+    if value != "auto":
+        return None
+    if keys[-1] == "workers":
+        return workers(Kind(keys[0]))
+    return size_text(chunk()) if keys[-1] == "chunk" else None

@@ -1,0 +1,149 @@
+"""Which folders the settings name, those that follow from others, and which may not be where they are."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import combinations
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from watcherd.settings.layers import ROLES, Keys, Layer, Layers
+from watcherd.settings.mounts import Mount, location, mount_of, mounts
+from watcherd.settings.problems import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+DEFAULT = "default"
+
+
+def derived(layers: Layers, environ: Mapping[str, str], *, by_flags: bool) -> Layer:
+    """Return the weakest layer: folders that follow from others, with where they come from."""
+    values: dict[str, Any] = {"inbox": {name: _beside_outbox(layers, name) for name in layers.inboxes()}}
+    base, place = _state_base(environ)
+    inbox = layers.find("inbox", "inbox", "path")
+    if by_flags and isinstance(inbox, Path):
+        base, place = base / _name_for(inbox), f"{place}, for this inbox"
+    places: dict[Keys, str] = {("state",): place}
+    places |= {("inbox", name): f"{DEFAULT}, beside the outbox" for name in layers.inboxes()}
+    return Layer(DEFAULT, values | {"state": base}, places)
+
+
+def _beside_outbox(layers: Layers, name: str) -> dict[str, Path]:
+    outbox = layers.find("inbox", name, "outbox")
+    return {role: outbox.parent / role for role in ("archive", "failed")} if isinstance(outbox, Path) else {}
+
+
+def _state_base(environ: Mapping[str, str]) -> tuple[Path, str]:
+    # systemd gives several, with colons between, to a unit that asks for several.
+    given = environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    if given:
+        return Path(given).absolute(), "$STATE_DIRECTORY"
+    if os.geteuid() == 0:
+        return Path("/var/lib/watcherd"), DEFAULT
+    home = Path(environ.get("XDG_STATE_HOME", ""))
+    if home.is_absolute():  # a relative one is to be ignored, says the XDG base directory specification
+        return home / "watcherd", "$XDG_STATE_HOME"
+    return Path(environ.get("HOME") or "~").expanduser().absolute() / ".local/state/watcherd", DEFAULT
+
+
+def _name_for(inbox: Path) -> str:
+    return sha256(os.fsencode(os.path.realpath(inbox))).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A folder of the settings, with the keys that name it and where it really is."""
+
+    keys: Keys
+    path: Path
+    resolved: Path
+    place: tuple[str, Path]
+    identities: tuple[tuple[int, int], ...]  # its own (st_dev, st_ino), then those of the folders around it
+
+    @property
+    def name(self) -> str:
+        """The key as people write it."""
+        return ".".join(self.keys)
+
+    def lies_in(self, other: Named) -> bool:
+        """Whether it is `other` or lies in it: by resolved path, by inode, or by what bind mounts show."""
+        by_path = other.resolved in (self.resolved, *self.resolved.parents)
+        by_inode = other.identities[0] in self.identities if other.is_there else False
+        device, path = other.place
+        by_mount = self.place[0] == device and path in (self.place[1], *self.place[1].parents)
+        return by_path or by_inode or by_mount
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the folder itself exists: else the first identity is one of a folder around it."""
+        return len(self.identities) == len(self.resolved.parts)
+
+
+def named(layers: Layers, table: list[Mount]) -> list[Named]:
+    """Return every folder that is used: an archive only where inputs go there."""
+    return [_named(keys, path, table) for keys, path in _used(layers) if isinstance(path, Path)]
+
+
+def _used(layers: Layers) -> Iterator[tuple[Keys, object]]:
+    yield ("state",), layers.find("state")
+    for name in layers.inboxes():
+        for role in ROLES:
+            if role != "archive" or layers.find("inbox", name, "after") in {None, "archive"}:
+                yield ("inbox", name, role), layers.find("inbox", name, role)
+
+
+def _named(keys: Keys, path: Path, table: list[Mount]) -> Named:
+    resolved = Path(os.path.realpath(path))  # `Path.resolve` raises where links go in circles
+    found = (_identity(around) for around in (resolved, *resolved.parents))
+    return Named(keys, path, resolved, location(resolved, table), tuple(pair for pair in found if pair))
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        status = path.stat()
+    except OSError:  # missing, or not for our eyes: then path and mount must do
+        return None
+    return status.st_dev, status.st_ino
+
+
+def problems(layers: Layers, table: list[Mount] | None = None) -> Iterator[Problem]:
+    """Find folders that lie in each other, and a state folder that another machine holds."""
+    table = mounts() if table is None else table
+    folders = named(layers, table)
+    yield from _overlaps(layers, folders)
+    for folder in folders:
+        mount = mount_of(folder.resolved, table)
+        if folder.keys == ("state",) and mount and mount.over_network:
+            message = f"{folder.path} is on a network mount ({mount.kind}), where SQLite's locks do not hold"
+            yield Problem(layers.place("state"), "state", message, "choose a folder on a local disk")
+
+
+def _overlaps(layers: Layers, folders: list[Named]) -> Iterator[Problem]:
+    found = [pair for one, other in combinations(folders, 2) if (pair := _overlap(one, other))]
+    misplaced = {inner.keys for inner, _ in found}
+    for inner, outer in found:
+        follows = _is_derived(layers, inner) and (*inner.keys[:-1], "outbox") in misplaced
+        if not follows:  # from an outbox that is to be moved anyway, and its archive with it
+            relation = "is the same folder as" if outer.lies_in(inner) else "lies in"
+            message = f"{inner.name} = {inner.path} {relation} {outer.name} = {outer.path}"
+            mend = f"choose another folder for {inner.name}, beside the other and not in it"
+            yield Problem(_place(layers, inner, outer), inner.name, message, mend)
+
+
+def _overlap(one: Named, other: Named) -> tuple[Named, Named] | None:
+    if one.lies_in(other):
+        return one, other
+    return (other, one) if other.lies_in(one) else None
+
+
+def _is_derived(layers: Layers, folder: Named) -> bool:
+    return layers.place(*folder.keys).startswith(DEFAULT)
+
+
+def _place(layers: Layers, inner: Named, outer: Named) -> str:
+    # Of two, what somebody wrote is to be changed, not what follows from it.
+    written = [folder for folder in (inner, outer) if not _is_derived(layers, folder)]
+    return layers.place(*(written or [inner])[0].keys)

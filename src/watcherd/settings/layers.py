@@ -1,0 +1,186 @@
+"""The sources of settings, strongest first: what each says, and where it says it.
+
+A layer keeps what it was told, unchecked, but for paths: those are made absolute here, because only here is it known
+what they are relative to (the folder of the file that holds them; for flags and environment the working directory).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+PREFIX = "WATCHERD_"
+ROLES = ("path", "outbox", "archive", "failed")
+_LISTS = frozenset({"include", "exclude", "extensions"})
+
+#: The names of settings on their way down the tables: ("inbox", "scans", "path").
+Keys = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source says; `places` tells for each of its keys where, and `name` where for all others."""
+
+    name: str
+    values: Mapping[str, Any]
+    places: Mapping[Keys, str] = field(default_factory=dict)
+
+    def find(self, keys: Keys) -> object:
+        """Return what this source says about `keys`; None where it is silent."""
+        value: object = self.values
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return value
+
+    def place(self, keys: Keys) -> str:
+        """Return where `keys` are said, or something beneath them, or else the nearest table around them."""
+        if keys in self.places:
+            return self.places[keys]
+        beneath = (place for inner, place in self.places.items() if inner[: len(keys)] == keys)
+        around = (self.places[keys[:length]] for length in range(len(keys), 0, -1) if keys[:length] in self.places)
+        return next(beneath, None) or next(around, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Layers:
+    """All sources, strongest first. `notes` are for people: what was left aside and why."""
+
+    layers: tuple[Layer, ...]
+    notes: tuple[str, ...] = ()
+
+    def find(self, *keys: str) -> object:
+        """Return the strongest word about `keys`; None where all sources are silent."""
+        return next((layer.find(keys) for layer in self.layers if layer.find(keys) is not None), None)
+
+    def place(self, *keys: str) -> str:
+        """Return where the strongest word about `keys` is said."""
+        speaking = (layer for layer in self.layers if layer.find(keys) is not None)
+        return next((layer.place(keys) for layer in speaking), "default")
+
+    def inboxes(self) -> list[str]:
+        """Return the names of all inboxes that any source speaks of, in the order of the weakest source first."""
+        tables = (layer.find(("inbox",)) for layer in reversed(self.layers))
+        return list(dict.fromkeys(name for table in tables if isinstance(table, dict) for name in table))
+
+
+def from_flags(flags: Mapping[str, Any], cwd: Path) -> Layer:
+    """Read the flags that stand in place of a file: inbox, outbox, archive, failed, after, and state."""
+    said = {name: value for name, value in flags.items() if value is not None}
+    inbox = {"path" if name == "inbox" else name: value for name, value in said.items() if name != "state"}
+    values: dict[str, Any] = {"inbox": {"inbox": inbox}} if inbox else {}
+    places = {("inbox", "inbox", key): f"--{'inbox' if key == 'path' else key}" for key in inbox}
+    if "state" in said:
+        values["state"] = said["state"]
+    return Layer("flags", anchored(values, cwd), places | {("state",): "--state"})
+
+
+def from_environment(environ: Mapping[str, str], cwd: Path) -> Layer:
+    """Read ``WATCHERD_…`` variables, `__` between levels. An empty one counts as unset."""
+    values: dict[str, Any] = {}
+    places: dict[Keys, str] = {}
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name != f"{PREFIX}CONFIG" and environ[name]:
+            keys = _keys_of(name)
+            _put(values, keys, _listed(environ[name]) if keys[-1] in _LISTS else environ[name])
+            places[keys] = name
+    return Layer("environment", anchored(values, cwd), places)
+
+
+def _keys_of(variable: str) -> Keys:
+    first, *rest = variable.removeprefix(PREFIX).lower().split("__")
+    # An inbox's name may itself hold two underscores; its keys do not.
+    return (first, "__".join(rest[:-1]), rest[-1]) if first == "inbox" and len(rest) > 1 else (first, *rest)
+
+
+def _put(values: dict[str, Any], keys: Keys, value: object) -> None:
+    *tables, last = keys
+    for table in tables:
+        inner = values.setdefault(table, {})
+        if not isinstance(inner, dict):  # WATCHERD_LOG=x beside WATCHERD_LOG__LEVEL=y: the former is the problem
+            return
+        values = inner
+    values[last] = value
+
+
+def _listed(text: str) -> list[str]:
+    """Split a list in a variable: commas between, or TOML's brackets where a comma is part of a pattern."""
+    if text.lstrip().startswith("["):
+        try:
+            return list(tomllib.loads(f"list = {text}")["list"])
+        except tomllib.TOMLDecodeError:
+            return [text]
+    return [part for part in map(str.strip, text.split(",")) if part]
+
+
+def from_file(path: Path) -> Layer:
+    """Read a TOML file. Raises OSError, UnicodeDecodeError and tomllib.TOMLDecodeError."""
+    text = path.read_bytes().decode()
+    values = tomllib.loads(text)
+    places = {keys: f"{path}:{line}" for keys, line in lines_of(text)}
+    return Layer(str(path), anchored(values, path.absolute().parent), places)
+
+
+def lines_of(text: str) -> Iterator[tuple[Keys, int]]:
+    """Yield each table and key of a valid TOML text with its line, counted from 1.
+
+    tomllib keeps no positions. A statement is as many lines as it takes to parse, so each is parsed by itself.
+    """
+    table: Keys = ()
+    statement, first = "", 1
+    for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
+        statement += line + "\n"
+        try:
+            keys = list(_paths(tomllib.loads(statement)))
+        except tomllib.TOMLDecodeError:
+            continue
+        if re.match(r"\s*\[", statement):
+            table = keys[0]
+            yield table, first
+        else:
+            yield from ((table + inner, first) for inner in keys)
+        statement, first = "", number + 1
+
+
+def _paths(values: Mapping[str, Any]) -> Iterator[Keys]:
+    for key, value in values.items():
+        inner = value[0] if isinstance(value, list) and value else value
+        below = list(_paths(inner)) if isinstance(inner, dict) else []
+        yield from ((key, *keys) for keys in below or [()])
+
+
+def anchored(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
+    """Return the values with their paths made absolute under `base`; a leading ``~`` is the home folder."""
+    absolute = dict(values)
+    if "state" in absolute:
+        absolute["state"] = _absolute(absolute["state"], base)
+    if isinstance(absolute.get("inbox"), dict):
+        absolute["inbox"] = {name: _anchored_inbox(inbox, base) for name, inbox in absolute["inbox"].items()}
+    return absolute
+
+
+def _anchored_inbox(inbox: object, base: Path) -> object:
+    if not isinstance(inbox, dict):
+        return inbox
+    return {key: _absolute(value, base) if key in ROLES else value for key, value in inbox.items()}
+
+
+def _absolute(value: object, base: Path) -> object:
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in os.fspath(value):
+        return value
+    path = base.absolute() / _at_home(Path(value))
+    # "a/../b" is not "b" where a is a symbolic link: only the kernel's way up is right.
+    return Path(os.path.realpath(path)) if ".." in path.parts else path
+
+
+def _at_home(path: Path) -> Path:
+    try:
+        return path.expanduser()
+    except RuntimeError:  # a user without a home, or no such user: then it is a name like any other
+        return path

@@ -1,0 +1,64 @@
+"""What is mounted where, as /proc/self/mountinfo tells it (proc_pid_mountinfo(5))."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+#: Where another machine holds the files: locks, mmap and events are not to be relied on.
+_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "coda", "lustre", "ncpfs", "gfs2"})
+#: Any program may stand behind FUSE. These are known to keep to the local disk.
+_LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs", "fuse.ntfs-3g"})
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """One mount: the folder `root` of file system `device` (major:minor) of type `kind` shows at `point`."""
+
+    device: str
+    root: Path
+    point: Path
+    kind: str
+    read_only: bool
+
+    @property
+    def over_network(self) -> bool:
+        """Whether another machine, or an unknown program, holds the files."""
+        return self.kind in _NETWORK or (self.kind.startswith("fuse") and self.kind not in _LOCAL_FUSE)
+
+
+def mounts(table: str | None = None) -> list[Mount]:
+    """Return all mounts that this process sees, in the order they were made; none where /proc does not tell."""
+    if table is None:
+        try:
+            table = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+        except OSError:
+            return []
+    return [_mount(line) for line in table.splitlines()]
+
+
+def _mount(line: str) -> Mount:
+    before, _, after = line.partition(" - ")
+    device, root, point, options = before.split(" ")[2:6]
+    return Mount(device, _path(root), _path(point), after.split(" ")[0], "ro" in options.split(","))
+
+
+def _path(field: str) -> Path:
+    return Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), field))
+
+
+def mount_of(path: Path, table: list[Mount]) -> Mount | None:
+    """Return the mount on which the resolved `path` lies, or would lie once it is made."""
+    best: Mount | None = None
+    for mount in table:  # one mounted later over the same point hides the earlier
+        inside = path == mount.point or mount.point in path.parents
+        if inside and (best is None or len(mount.point.parts) >= len(best.point.parts)):
+            best = mount
+    return best
+
+
+def location(path: Path, table: list[Mount]) -> tuple[str, Path]:
+    """Return where the resolved `path` really lies: its file system, and its path there. Bind mounts share it."""
+    mount = mount_of(path, table)
+    return (mount.device, mount.root / path.relative_to(mount.point)) if mount else ("", path)

@@ -1,0 +1,129 @@
+"""What is wrong with a configuration: every problem at once, each with its place and its mend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+from watcherd.model import WatcherdError
+from watcherd.settings.layers import PREFIX
+from watcherd.settings.units import Unreadable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from pydantic import BaseModel, ValidationError
+    from pydantic_core import ErrorDetails
+
+    from watcherd.settings.layers import Keys, Layers
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where it was said, about which key, what is wrong, and what to do about it."""
+
+    place: str
+    key: str
+    message: str
+    mend: str
+
+    @property
+    def text(self) -> str:
+        """What is wrong, with the key that it is about."""
+        return f"{self.key}: {self.message}" if self.key and self.key not in self.message else self.message
+
+    def __str__(self) -> str:
+        return f"{self.place}: {self.text}; {self.mend}"
+
+
+class ConfigurationError(WatcherdError):
+    """The configuration cannot be used. Its text has a line for each of its `problems`."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+def explained(error: ValidationError, layers: Layers, shape: type[BaseModel]) -> Iterator[Problem]:
+    """Say what pydantic found in our words, with the place of each value."""
+    for details in error.errors(include_url=False):
+        keys = tuple(map(str, details["loc"]))
+        if details["type"] == "missing":
+            yield from _missing(keys, layers)
+        else:
+            message, mend = _words(details, keys, shape)
+            yield Problem(layers.place(*keys), ".".join(keys), message, mend)
+
+
+def _missing(keys: Keys, layers: Layers) -> Iterator[Problem]:
+    if keys[-1] in {"archive", "failed"}:  # they follow from the outbox, so it is the one that is missing
+        return
+    place = layers.place(*keys[:-1])
+    yield Problem(place, ".".join(keys), f"{'.'.join(keys)} is missing", _addition(keys, place))
+
+
+def _addition(keys: Keys, place: str) -> str:
+    if place.startswith("--"):
+        return f"add --{'inbox' if keys[-1] == 'path' else keys[-1]} DIR"
+    if place.startswith(PREFIX):
+        return f"set {PREFIX}{'__'.join(keys).upper()}"
+    return f'add {keys[-1]} = "..." beneath [{".".join(keys[:-1])}]'
+
+
+def _words(details: ErrorDetails, keys: Keys, shape: type[BaseModel]) -> tuple[str, str]:
+    cause = details.get("ctx", {}).get("error")
+    if isinstance(cause, Unreadable):
+        return str(cause), cause.mend
+    match details["type"]:
+        case "extra_forbidden":
+            return f"unknown key {'.'.join(keys)}", _nearest(keys, shape)
+        case "model_type" | "dict_type" | "model_attributes_type":
+            return f"{details['input']!r} is no table", _as_table(keys)
+        case "literal_error" | "enum":
+            return f"{details['input']!r} is not known here", f"write {details['ctx']['expected']}"
+        case _:
+            return f"{details['input']!r}: {details['msg'].lower()}", "correct it"
+
+
+def _as_table(keys: Keys) -> str:
+    if keys[0] == "inbox":
+        return "each inbox is a table with a name of your choice, as in [inbox.scans]"
+    return f"write it as [{'.'.join(keys)}] with keys beneath"
+
+
+def _nearest(keys: Keys, shape: type[BaseModel]) -> str:
+    known = [known for known, _ in leaves(shape)]
+    table, _, key = _dotted(keys).rpartition(".")
+    inside = f"{table}." if table else ""
+    beside = [name.removeprefix(inside).partition(".")[0] for name in known if name.startswith(inside)]
+    near = get_close_matches(key, beside, n=1)
+    if near:
+        return f"did you mean {'.'.join((*keys[:-1], near[0]))}?"
+    elsewhere = [candidate for candidate in known if candidate.rpartition(".")[2] == key]
+    if elsewhere:
+        return f"did you mean {elsewhere[0].replace('*', 'NAME')}?"
+    return "remove it; `watcherd config --schema` lists all keys"
+
+
+def _dotted(keys: Keys) -> str:
+    return ".".join("*" if keys[0] == "inbox" and depth == 1 else key for depth, key in enumerate(keys))
+
+
+def leaves(shape: type[BaseModel], before: str = "") -> Iterator[tuple[str, object]]:
+    """Yield each key of `shape` with its default, dotted; the name of an inbox is ``*``."""
+    for name, field in shape.model_fields.items():
+        inner = _table(field.annotation)
+        if inner is None:
+            yield before + name, field.get_default()
+        else:
+            yield from leaves(inner, f"{before}{name}." + ("*." if name == "inbox" else ""))
+
+
+def _table(annotation: object) -> type[BaseModel] | None:
+    from pydantic import BaseModel  # noqa: PLC0415 (errors can be told apart without it)
+
+    for candidate in (annotation, *getattr(annotation, "__args__", ())):
+        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
+            return candidate
+    return None

@@ -1,0 +1,164 @@
+"""Every problem at once, each with its place and its mend."""
+
+import pytest
+
+from watcherd.settings import ConfigurationError, load
+
+INBOX = '[inbox.scans]\npath = "in"\noutbox = "out"\n'
+
+
+@pytest.fixture
+def problems(tmp_path):
+    def finding(text="", flags=None, **environ):
+        config = tmp_path / "watcherd.toml"
+        config.write_text(text)
+        with pytest.raises(ConfigurationError) as refused:
+            load(flags or {}, {"STATE_DIRECTORY": str(tmp_path / "state")} | environ, tmp_path, config)
+        return [str(problem).replace(f"{tmp_path}/", "") for problem in refused.value.problems]
+
+    return finding
+
+
+def test_all_problems_are_listed_at_once_each_with_its_place(problems):
+    text = INBOX + 'settle = "soon"\n[text]\nworkers = 0\nmax_bites = "1GB"\n[colour]\n[log]\nlevel = "loud"\n'
+    found = problems(text, WATCHERD_IMAGE__MEMORY="lots", flags={"state": "in/state"})
+    assert sorted(line.partition(": ")[0] for line in found) == [
+        "--state",
+        "WATCHERD_IMAGE__MEMORY",
+        "watcherd.toml:10",
+        "watcherd.toml:4",
+        "watcherd.toml:6",
+        "watcherd.toml:7",
+        "watcherd.toml:8",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("stop_timeot = 1", "stop_timeot; did you mean stop_timeout?"),
+        ("[txt]\nworkers = 1", "txt; did you mean text?"),
+        ("capacity = 1", "capacity; did you mean queue.capacity?"),
+        ("[log]\nleven = 1", "log.leven; did you mean log.level?"),
+        ("[inbox.a]\nsetle = 1", "inbox.a.setle; did you mean inbox.a.settle?"),
+        ("[log]\nsettle = 1", "log.settle; did you mean inbox.NAME.settle?"),
+        ("zzz = 1", "zzz; remove it; `watcherd config --schema` lists all keys"),
+    ],
+)
+def test_an_unknown_key_is_refused_with_the_nearest_known_one(problems, text, said):
+    assert any(f"unknown key {said}" in line for line in problems(text))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('stop_timeout = "-1s"', "'-1s' is no duration"),
+        ("stop_timeout = 30", 'write a number with its unit in quotes, as in "30s"'),
+        ('durability = "some"', "'some' is not known here; write 'full' or 'none'"),
+        ('min_free = "100%"', "leaves nothing to write in"),
+        ("[queue]\ncapacity = 0", "must be at least 1"),
+        ("[queue]\ncapacity = true", "True is no whole number"),
+        ("[queue]\ncapacity = 1.5", "1.5 is no whole number"),
+        ('[text]\ntimeout = "0s"', "must be more than zero"),
+        ('[text]\nmax_bytes = "0"', "must be more than zero"),
+        ('[text]\nchunk = "4KiB"', "must be between 64KiB and 64MiB"),
+        ('[text]\nchunk = "1GiB"', "must be between 64KiB and 64MiB"),
+        ('[text]\nworkers = "many"', "'many' is no whole number"),
+        ('[text]\nencoding = "klingon"', "'klingon' is no encoding that Python knows"),
+        ('[text]\nencoding = "rot13"', "'rot13' is no encoding that Python knows"),
+        ("[text]\nencoding = 8", "input should be a valid string"),
+        ('[text]\nextensions = [".tar.gz"]', "'.tar.gz' is no extension"),
+        ('[text]\nextensions = [""]', "'' is no extension"),
+        ('[text]\nextensions = ".txt"', "'.txt' is no list of texts"),
+        ('[text]\nextensions = [".JPG"]', "text and image both claim .jpg"),
+        ('[image]\nextensions = ["txt"]', "text and image both claim .txt"),
+        ('[retry]\nbackoff = "1h"', "is longer than max_backoff, 5m"),
+        ('[log]\nlevel = "trace"', "write 'debug', 'info', 'warning' or 'error'"),
+        ("text = 3", "3 is no table; write it as [text] with keys beneath"),
+        ('[inbox]\npath = "in"', "each inbox is a table with a name of your choice, as in [inbox.scans]"),
+        ('[inbox.A]\npath = "x"\noutbox = "y"', "'A' is no name for an inbox"),
+        ("[inbox.a]\npath = 3", "3 is no path of a folder"),
+        ('[inbox.a]\npath = ""', "'' is no path of a folder"),
+        ('[inbox.a]\npath = "a\\u0000b"', "is no path of a folder"),
+        ('[inbox.a]\ninclude = "*.txt"', "'*.txt' is no list of texts"),
+        ('[inbox.a]\ninclude = ["a["]', "'a[' matches nothing"),
+        ('[inbox.a]\nexclude = ["!"]', "'!' is no gitignore pattern"),
+        ('[inbox.a]\nexclude = ["# note"]', "'# note' matches nothing"),
+        ('[inbox.a]\nrecursive = "perhaps"', "'perhaps': input should be a valid boolean"),
+        ('[inbox.a]\nafter = "eat"', "'eat' is not known here; write 'archive', 'delete' or 'keep'"),
+        ('[inbox.a]\nrescan = "0s"', "must be more than zero"),
+    ],
+)
+def test_a_senseless_value_is_refused_with_its_mend(problems, text, said):
+    inbox = "" if "[inbox.a]" in text or "[inbox]" in text or "[inbox.A]" in text else "\n" + INBOX
+    assert any(said in line for line in problems(text + inbox))
+
+
+def test_extensions_lose_their_case_and_gain_their_dot(tmp_path):
+    environ = {"WATCHERD_TEXT__EXTENSIONS": "TXT,.Md,txt", "STATE_DIRECTORY": str(tmp_path / "state")}
+    assert load({"inbox": "a", "outbox": "b"}, environ, tmp_path).text.extensions == (".txt", ".md")
+
+
+def test_an_encoding_gets_pythons_name(tmp_path):
+    environ = {"WATCHERD_TEXT__ENCODING": "Latin1", "STATE_DIRECTORY": str(tmp_path / "state")}
+    assert load({"inbox": "a", "outbox": "b"}, environ, tmp_path).text.encoding == "iso8859-1"
+
+
+def test_without_any_inbox_it_is_said_how_to_give_one(problems):
+    (line,) = problems("")
+    assert "there is no inbox" in line
+    assert "watcherd init" in line
+    assert "--inbox DIR --outbox DIR" in line
+
+
+@pytest.mark.parametrize("flag", ["outbox", "archive", "failed", "after"])
+def test_a_flag_that_needs_an_inbox_flag_is_refused_without_it(problems, flag):
+    assert any(f"--{flag}: stands in place" in line for line in problems(INBOX, {flag: "keep"}))
+
+
+def test_an_inbox_flag_without_an_outbox_asks_for_the_flag(problems):
+    assert problems(flags={"inbox": "in"}) == ["--inbox: inbox.inbox.outbox is missing; add --outbox DIR"]
+
+
+def test_what_is_missing_in_the_environment_is_mended_there(problems):
+    found = problems(WATCHERD_INBOX__A__OUTBOX="out")
+    assert found == ["WATCHERD_INBOX__A__OUTBOX: inbox.a.path is missing; set WATCHERD_INBOX__A__PATH"]
+
+
+def test_what_is_missing_in_a_file_is_mended_there(problems):
+    found = problems('[inbox.a]\npath = "in"\n')
+    assert found == ['watcherd.toml:1: inbox.a.outbox is missing; add outbox = "..." beneath [inbox.a]']
+
+
+def test_a_table_and_a_value_of_one_name_in_the_environment_are_a_problem_of_the_value(problems):
+    found = problems(INBOX, WATCHERD_LOG="x", WATCHERD_LOG__LEVEL="info")
+    assert found == ["WATCHERD_LOG: log: 'x' is no table; write it as [log] with keys beneath"]
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"path = in", "is not TOML"),
+        (b"# \xff", "is not UTF-8 at byte 2"),
+        (None, "there is no such file; `watcherd init` writes one"),
+    ],
+)
+def test_a_file_that_cannot_be_read_says_why(tmp_path, content, said):
+    config = tmp_path / "watcherd.toml"
+    if content is not None:
+        config.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=said):
+        load({}, {}, tmp_path, config)
+
+
+def test_a_folder_in_place_of_the_file_says_so(tmp_path):
+    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+        load({}, {}, tmp_path, tmp_path)
+
+
+def test_settings_cannot_be_changed(tmp_path):
+    settings = load({"inbox": "a", "outbox": "b"}, {"STATE_DIRECTORY": str(tmp_path / "s")}, tmp_path)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.stop_timeout = 3
+    with pytest.raises(TypeError):
+        settings.inbox["other"] = settings.inbox["inbox"]
