@@ -1,0 +1,307 @@
+"""Which room is built when, and what is wired to what: settings become the plain values that rooms take.
+
+This is honest glue, and the only place that knows every room.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from watcherd import processors
+from watcherd.decide import RetryPolicy
+from watcherd.intake.intake import Intake
+from watcherd.intake.rules import Rules
+from watcherd.intake.terms import Desk, Inbox
+from watcherd.lanes.alone import Alone
+from watcherd.lanes.lane import Bench, Lane
+from watcherd.lanes.order import HAND_FILES, Order
+from watcherd.lanes.processes import IsolatedWorkers
+from watcherd.lanes.threads import Threads
+from watcherd.ledger.claims import Claims
+from watcherd.model import After, Kind, Limits, State, SystemFault
+from watcherd.publish.place import Affixes, Place
+from watcherd.publish.pruning import Pruning
+from watcherd.publish.publisher import Publisher
+from watcherd.publish.root import Root
+from watcherd.service import locks
+from watcherd.settings import chunk, workers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from watcherd.lanes.lane import Pool
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Done, Failed
+    from watcherd.publish.batch import Ended
+    from watcherd.settings import Settings
+
+    Ending = Callable[[Ended, Done | Failed | None], None]
+
+#: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out.
+CLAIMS = 6
+
+#: Seconds that a folder has to answer at a stop.
+ANSWER = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Died:
+    """A thread ended that must not: `error` is why."""
+
+    room: str
+    error: BaseException
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ears:
+    """Who is told what happens in the rooms, from their threads.
+
+    `on_death` hears of every thread that ends and must not, `on_end` of every file that is published or quarantined.
+    """
+
+    on_death: Callable[[Died], None]
+    on_end: Ending = lambda *_: None
+
+    def of(self, room: str) -> Callable[[BaseException], None]:
+        """Return what a room calls when it dies."""
+        return lambda error: self.on_death(Died(room, error))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What serves one inbox."""
+
+    name: str
+    place: Place
+    intake: Intake
+    publisher: Publisher
+    pruning: Pruning
+
+
+def build(  # noqa: PLR0913 (what everything hangs on)
+    settings: Settings, ledger: Ledger, lock: int, stack: ExitStack, ears: Ears, *, once: bool
+) -> tuple[Mapping[Kind, Lane], list[Line]]:
+    """Build the lanes, and a line for each inbox. Raises SystemFault, and Refused where a folder is somebody else's.
+
+    What is noted in the folders is taken back when `stack` ends. Workers inherit `lock`, the state's: a daemon that
+    is started while they still live waits for their end. With `once` the inboxes are scanned once.
+    """
+    notes = {name: _prepared(name, settings, stack) for name in settings.inbox}
+    places = {name: place_of(name, settings, ledger) for name in settings.inbox}
+    lines: dict[str, Line] = {}
+    orders = {kind: _order(kind, settings, lambda inbox: lines[inbox].intake.wake()) for kind in Kind}
+    alone = Alone()
+    lanes = {
+        kind: Lane(
+            kind,
+            orders[kind],
+            _pool(kind, settings, lock),
+            workers=_workers(settings, kind),
+            limits=limits_of(kind, settings),
+            benches={name: _bench(place) for name, place in places.items()},
+            record=ledger.hand_over,
+            deliver=lambda outcome: lines[outcome.job.file.inbox].publisher.put(outcome),
+            alone=alone,
+            on_death=ears.of(f"{kind} lane"),
+        )
+        for kind in Kind
+    }
+    for name, place in places.items():
+        publisher, claims = _publisher(place, settings, ledger, ears)
+        desk = _desk(name, ledger, orders, publisher, notes[name], ears)
+        intake = Intake(inbox_of(name, settings, once=once), claims, desk)
+        claims.wake = intake.wake
+        lines[name] = Line(name, place, intake, publisher, Pruning(place, ledger, intake.is_there))
+    return lanes, list(lines.values())
+
+
+def _publisher(place: Place, settings: Settings, ledger: Ledger, ears: Ears) -> tuple[Publisher, Claims]:
+    claims = Claims(CLAIMS * settings.queue.capacity)
+    publisher = Publisher(
+        place,
+        ledger,
+        claims,
+        policy=policy_of(settings),
+        least_free=settings.min_free.of,
+        retry_command=_retry_command(settings, place.inbox),
+        durable=settings.durability == "full",
+        on_pause=lambda: claims.wake(),  # noqa: PLW0108 (it is set when there is an intake to wake)
+        on_end=ears.on_end,
+        on_death=ears.of(f"publisher of {place.inbox}"),
+    )
+    return publisher, claims
+
+
+def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
+    name: str, ledger: Ledger, orders: Mapping[Kind, Order], publisher: Publisher, note: Note, ears: Ears
+) -> Desk:
+    def condemn(failed: Failed) -> None:
+        ledger.hand_over([failed.job])
+        publisher.put(failed)
+
+    return Desk(
+        lookup=lambda paths: ledger.lookup(name, paths),
+        offer=lambda job: orders[job.kind].offer(job),
+        condemn=condemn,
+        drop=lambda path: ledger.drop(name, path),
+        next_id=ledger.next_id,
+        earliest_due=lambda: ledger.earliest_due(name),
+        due=lambda now, furthest: ledger.due(name, now, furthest),
+        suspects=lambda: [record.file.path for record in ledger.unfinished(name, State.WORKING)],
+        paused=lambda: bool(publisher.paused),
+        on_found=note.write,
+        on_fault=publisher.put,
+        on_death=ears.of(f"intake of {name}"),
+    )
+
+
+# Settings → the plain values that rooms take ------------------------------------------------------------------------
+
+
+def place_of(name: str, settings: Settings, ledger: Ledger) -> Place:
+    """Return where the files of an inbox go, and register the inbox with the ledger. Raises SystemFault."""
+    inbox = settings.inbox[name]
+    root = os.path.realpath(inbox.path)
+    ledger.register(name, root)
+    durable = settings.durability == "full"
+    outbox, failed = (Root(str(path), ledger.id, durable=durable) for path in (inbox.outbox, inbox.failed))
+    archive = Root(str(inbox.archive), ledger.id, durable=durable) if inbox.after is After.ARCHIVE else failed
+    affixes = {kind: Affixes(row.prefix, row.suffix) for kind, row in processors.TABLE.items()}
+    return Place(
+        inbox=name, root=root, after=inbox.after, outbox=outbox, archive=archive, failed=failed, affixes=affixes
+    )
+
+
+class Note:
+    """What says in a folder whose it is: written when the daemon starts, and when an inbox is found again."""
+
+    def __init__(self, path: str, state: str) -> None:
+        self._path = path
+        self._state = state
+        self._written = ExitStack()
+
+    def write(self) -> None:
+        """Write it. Raises Refused where another daemon has the inbox, and SystemFault."""
+        self.remove()
+        self._written = ExitStack()
+        with told_plainly(self._path):
+            self._written.enter_context(locks.root(os.path.realpath(self._path), self._state))
+
+    def remove(self) -> None:
+        """Take it back."""
+        self._written.close()
+
+    def leave(self) -> None:
+        """Take it back if the folder answers. In a mount that hangs it stays, and binds nobody once we are gone."""
+        leaving = Thread(target=self.remove, name="leaving", daemon=True)
+        leaving.start()
+        leaving.join(ANSWER)
+
+
+def _prepared(name: str, settings: Settings, stack: ExitStack) -> Note:
+    """Make an inbox's folders where they are missing, and note in them whose they are."""
+    inbox, state = settings.inbox[name], str(settings.state)
+    make(str(inbox.failed))
+    if inbox.after is After.ARCHIVE:
+        make(str(inbox.archive))
+    outbox_note, note = Note(str(inbox.outbox), state), Note(str(inbox.path), state)
+    for it in (outbox_note, note):
+        stack.callback(it.leave)
+    outbox_note.write()
+    if inbox.path.is_dir():  # one that is missing is waited for
+        note.write()
+    return note
+
+
+def make(path: str, mode: int = 0o777) -> None:
+    """Make a folder where it is missing. Raises SystemFault."""
+    with told_plainly(path):
+        os.makedirs(path, mode, exist_ok=True)
+
+
+@contextmanager
+def told_plainly(path: str) -> Iterator[None]:
+    """Raise an OSError as a SystemFault that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot use the folder {path}: {error.strerror} ({error.filename})"
+        raise SystemFault(message, root=path, errno=error.errno or 0) from error
+
+
+def inbox_of(name: str, settings: Settings, *, once: bool = False) -> Inbox:
+    """Return what an intake is to know of its inbox."""
+    inbox = settings.inbox[name]
+    extensions = {Kind.TEXT: settings.text.extensions, Kind.IMAGE: settings.image.extensions}
+    rules = Rules({kind: frozenset(claimed) for kind, claimed in extensions.items()}, inbox.include, inbox.exclude)
+    return Inbox(
+        name=name,
+        root=os.path.realpath(inbox.path),
+        after=inbox.after,
+        recursive=inbox.recursive,
+        rules=rules,
+        settle=inbox.settle,
+        rescan=inbox.rescan,
+        policy=policy_of(settings),
+        once=once,
+    )
+
+
+def policy_of(settings: Settings) -> RetryPolicy:
+    """Return how often a failing file is tried, and how long between."""
+    retry = settings.retry
+    return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_backoff=retry.max_backoff)
+
+
+def limits_of(kind: Kind, settings: Settings) -> Limits:
+    """Return what one job of a kind may take."""
+    text, image = settings.text, settings.image
+    return Limits(
+        max_bytes=text.max_bytes,
+        encoding=text.encoding,
+        chunk=text.chunk or chunk(),
+        max_pixels=image.max_pixels,
+        memory=image.memory,
+        timeout=(text if kind is Kind.TEXT else image).timeout,
+    )
+
+
+def _workers(settings: Settings, kind: Kind) -> int:
+    return (settings.text if kind is Kind.TEXT else settings.image).workers or workers(kind)
+
+
+def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order:
+    # A text takes as long as it has bytes. A small image may unfold to a large one: a file behind it would wait.
+    hand = 1 if processors.TABLE[kind].isolated else HAND_FILES
+    return Order(
+        settings.inbox, capacity=settings.queue.capacity, workers=_workers(settings, kind), room=room, hand=hand
+    )
+
+
+def _pool(kind: Kind, settings: Settings, lock: int) -> Pool:
+    processor = processors.TABLE[kind]
+    if not processor.isolated:
+        return Threads(processor)
+    image = settings.image
+    return IsolatedWorkers(processor, memory=image.memory, recycle_after=image.recycle_after, keep_open=[lock])
+
+
+def _bench(place: Place) -> Bench:
+    outbox = place.outbox
+    return Bench(place.root, outbox.new_draft, outbox.discard, outbox.fault)
+
+
+def _retry_command(settings: Settings, name: str) -> str:
+    """Return the command that retries a file of this inbox, but for the file's path."""
+    place = settings.layers.place("inbox", name, "path")
+    if not place.startswith("--"):
+        file, _, line = place.rpartition(":")
+        return f"watcherd --config {shlex.quote(file)} retry" if line.isdecimal() else "watcherd retry"
+    inbox = settings.inbox[name]
+    flags = {"inbox": inbox.path, "outbox": inbox.outbox, "failed": inbox.failed, "state": settings.state}
+    return "watcherd retry " + " ".join(f"--{flag} {shlex.quote(str(path))}" for flag, path in flags.items())

@@ -1,0 +1,194 @@
+"""Holding ledger and folders against each other: every file is where the ledger says, and each is accounted for.
+
+What was carried away from outbox, archive or failed is `collected`: those folders are their owners'. While a daemon
+runs, what is on its way is its business, and only what it has finished is judged.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass, field
+from math import inf
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.assembly import inbox_of, place_of
+from watcherd.intake.census import admitted
+from watcherd.ledger.ledger import BLOCK, Ledger
+from watcherd.model import After, Job, Kind, Refused, State, SystemFault
+from watcherd.publish.retire import ours_of
+from watcherd.publish.root import OURS
+from watcherd.service import locks
+
+if TYPE_CHECKING:
+    from watcherd.intake.terms import Inbox
+    from watcherd.model import Record, Version
+    from watcherd.publish.place import Place
+    from watcherd.settings import Settings
+
+#: States in which a row is while its file is on its way, and only then.
+ON_THE_WAY = (State.WORKING, State.PUBLISHING, State.QUARANTINING)
+
+#: Seconds by which a result may seem to be younger than its row: one is counted in seconds.
+GRACE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Wrong:
+    """Something that should not be: `where` is a path, `what` one word for it, `message` what to do."""
+
+    inbox: str
+    where: str
+    what: str
+    message: str
+
+
+@dataclass(slots=True)
+class Audit:
+    """What was found, in files.
+
+    `finished` are on record as published or quarantined; of `collected` ones something that they became was carried
+    away. `running`: a daemon runs, so that not all could be judged.
+    """
+
+    running: bool = False
+    finished: int = 0
+    collected: int = 0
+    wrong: list[Wrong] = field(default_factory=list)
+
+
+def audit(settings: Settings) -> Audit:
+    """Hold the ledger and the folders of `settings` against each other. Raises Refused and SystemFault."""
+    path = settings.state / "ledger.db"
+    if not path.exists():
+        raise Refused(f"there is no ledger in {settings.state}: no watcherd has run with this state directory")
+    found = Audit(running=locks.is_held(str(settings.state)))
+    with Ledger(path) as ledger:
+        for name in settings.inbox:
+            place, inbox = place_of(name, settings, ledger), inbox_of(name, settings)
+            _require_there(inbox)
+            _finished(place, ledger, found)
+            if not found.running:
+                _unfinished(place, ledger, found)
+                _drafts(place, ledger, found)
+                _unaccounted(inbox, ledger, found)
+    return found
+
+
+def _require_there(inbox: Inbox) -> None:
+    if not os.path.isdir(inbox.root):
+        raise SystemFault(f"the inbox {inbox.root} is missing: mount it, or make it", root=inbox.root)
+
+
+# What is done -------------------------------------------------------------------------------------------------------
+
+
+def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
+    """Judge all that is on record as published or quarantined, a block at a time."""
+    last = 0
+    while rows := ledger.older(place.inbox, inf, after=last, limit=BLOCK):
+        for row in rows:
+            _judge(place, ledger, row, found)
+        last = rows[-1].id
+
+
+def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
+    found.finished += 1
+    if place.after is not After.KEEP and _version(place.root, row.file.path) == row.file.version:
+        message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
+        found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
+    state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
+    way = place.way(Job(row.id, row.file, row.kind), state, row.number)
+    result = beneath.status(way.root.path, way.visible)
+    if result is None or _is_a_later_one(ledger, row, result.st_ino):
+        found.collected += 1
+    elif message := _flaw(row, result):
+        found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", message))
+    elif way.into and beneath.status(way.into.path, way.retired) is None:
+        found.collected += 1
+
+
+def _is_a_later_one(ledger: Ledger, row: Record, inode: int) -> bool:
+    """Whether what has a result's name is another result of ours, which found that name free."""
+    return inode != row.inode and ledger.has_result(row.file.inbox, row.file.path, inode)
+
+
+def _flaw(row: Record, result: os.stat_result) -> str:
+    """Return what is wrong with what has the name of a result; empty where nothing is (pure)."""
+    if result.st_ino != row.inode:
+        return "is not what watcherd put there: it was replaced"
+    if not result.st_size:
+        return "is empty, and was not when it was published"
+    if result.st_mtime > row.at + GRACE:
+        return "was changed after it was published"
+    return ""
+
+
+# What is not --------------------------------------------------------------------------------------------------------
+
+
+def _unfinished(place: Place, ledger: Ledger, found: Audit) -> None:
+    for row in ledger.unfinished(place.inbox, *ON_THE_WAY):
+        message = f"is at {row.state}, and no watcherd runs: start it, and it will go on"
+        found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "unfinished", message))
+
+
+def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
+    """Look for what lies in our own folders and belongs to nothing that is on its way."""
+    needed = ledger.drafts()
+    roots = {place.outbox.path: "", place.failed.path: ledger.id, place.archive.path: ledger.id}
+    for root, owner in roots.items():
+        # An outbox is one daemon's; archive and failed may be shared, and others' drafts there are theirs.
+        for name in _ours(root):
+            if name.startswith(owner) and name not in needed:
+                message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
+                found.wrong.append(Wrong(place.inbox, f"{root}/{OURS}/{name}", "draft", message))
+    taken = {ours_of(Job(row.id, row.file, row.kind)) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
+    for name in _ours(place.root):
+        if f"{OURS}/{name}" not in taken:
+            message = (
+                "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
+            )
+            found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", message))
+
+
+def _ours(root: str) -> list[str]:
+    with suppress(FileNotFoundError):
+        return [name for name in os.listdir(f"{root}/{OURS}") if name != locks.NOTE]
+    return []
+
+
+def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
+    """Look for files that the rules admit and the ledger does not know, or knows as another version."""
+    for kind in Kind:
+        for paths in admitted(inbox, kind, lambda folder, error: _unreadable(inbox, folder, error, found)):
+            records = ledger.lookup(inbox.name, paths)
+            for path in paths:
+                version = _version(inbox.root, path)
+                if version is not None and not _is_accounted_for(records.get(path), version, inbox.after):
+                    message = "is in the inbox, and nothing accounts for it: start watcherd, or drain"
+                    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", "unaccounted", message))
+
+
+def _is_accounted_for(record: Record | None, version: Version, after: After) -> bool:
+    """Whether a file is one that the ledger speaks of: unfinished, kept, or named by `_judge` already (pure).
+
+    A kept file is the same where its size and time are: inodes change when a file system is restored.
+    """
+    if record is None:
+        return False
+    if after is After.KEEP and record.state in {State.PUBLISHED, State.QUARANTINED}:
+        known = record.file.version
+        return (known.size, known.mtime_ns) == (version.size, version.mtime_ns)
+    return record.file.version == version
+
+
+def _unreadable(inbox: Inbox, folder: str, error: OSError, found: Audit) -> None:
+    message = f"cannot be looked into: {error.strerror}"
+    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{folder}", "unreadable", message))
+
+
+def _version(root: str, path: str) -> Version | None:
+    status = beneath.status(root, path)
+    return None if status is None else beneath.version_of(status)

@@ -1,0 +1,97 @@
+"""Commands, progress bars and tables: the only room that prints.
+
+Results go to standard output, everything else to standard error. A command imports what it needs when it runs, so
+that `--help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import click
+
+from watcherd import __version__
+from watcherd.cli import audit, check, completion, config, drain, failures, init, run, service
+from watcherd.model import WatcherdError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_EPILOG = """\b
+Begin with:
+  watcherd run --inbox inbox --outbox outbox --make-folders
+or, to keep a configuration: watcherd init && watcherd run
+"""
+
+
+@click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The configuration, else that of the usual places.",
+)
+@click.version_option(__version__, prog_name="watcherd", message="%(prog)s %(version)s")
+@click.pass_context
+def commands(context: click.Context, config: Path | None) -> None:
+    """Watch inbox folders: texts become word counts, images become grey."""
+    context.obj = config
+
+
+for _command in (
+    *(run.run, drain.drain, init.init, check.check, config.config),
+    *(failures.failures, failures.retry, audit.audit, service.service, completion.completion),
+):
+    commands.add_command(_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command line, and leave with the contract's exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal's encoding cannot show is escaped; it is no reason to fail.
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    status = _status(arguments)
+    sys.exit(_flushed(status))
+
+
+def _status(arguments: Sequence[str] | None) -> int:
+    try:
+        return commands.main(arguments, prog_name="watcherd", standalone_mode=False) or 0
+    except click.ClickException as error:
+        _complain(error.format_message(), error)
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except WatcherdError as error:
+        _complain(str(error))
+        return 1
+
+
+def _complain(message: str, error: click.ClickException | None = None) -> None:
+    context = getattr(error, "ctx", None)
+    hint = f" Try `{context.command_path} --help`." if context else ""
+    print(f"watcherd: {' '.join(message.splitlines())}{hint}", file=sys.stderr)
+
+
+def _flushed(status: int) -> int:
+    """Write out what is still buffered: a reader that has gone is no fault, a full disk is."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _forget_output()
+        return status or 1
+    except OSError as error:
+        _forget_output()
+        if not status:
+            _complain(f"cannot write to standard output: {error.strerror}")
+        return status or 1
+    return status
+
+
+def _forget_output() -> None:
+    # Else the interpreter tries once more at its end, and says so.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

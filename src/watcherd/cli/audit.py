@@ -1,0 +1,62 @@
+"""`watcherd audit`: whether ledger and folders agree."""
+# ruff: noqa: PLC0415
+# (the daemon brings everything, which takes longer to import than `--help` may take)
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from watcherd.cli import options, show
+
+if TYPE_CHECKING:
+    from watcherd.audit import Audit
+
+_EPILOG = """\b
+Examples:
+  watcherd audit
+  watcherd audit --inbox scans --outbox counted --json
+Exit status 1 says that something is wrong. What was taken out of outbox or
+archive is collected, and no error.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@options.json_option
+@options.folder_options
+@click.pass_context
+def audit(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
+    """Hold ledger and folders against each other."""
+    settings = options.load(context, flags)
+    from watcherd import audit as audited
+
+    found = audited.audit(settings)
+    if as_json:
+        show.as_json(facts(found))
+    else:
+        if found.wrong:
+            rows = [(it.inbox, it.what, it.where, it.message) for it in found.wrong]
+            show.table(("inbox", "what", "path", "why"), rows)
+        print(summary(found), file=sys.stderr)
+    context.exit(1 if found.wrong else 0)
+
+
+def summary(found: Audit) -> str:
+    """Say in one line what was held against what."""
+    running = "; a daemon runs: what is on its way was not judged" if found.running else ""
+    return f"{found.finished:,} files on record, {found.collected:,} collected, {len(found.wrong):,} wrong{running}"
+
+
+def facts(found: Audit) -> dict[str, object]:
+    """Return what was found, for machines."""
+    return {
+        "running": found.running,
+        "finished": found.finished,
+        "collected": found.collected,
+        "wrong": [
+            {"inbox": it.inbox, "what": it.what, **show.path("path", it.where), "message": it.message}
+            for it in found.wrong
+        ],
+    }

@@ -1,0 +1,70 @@
+"""`watcherd check`: the configuration and the machine, every problem at once."""
+# ruff: noqa: PLC0415
+# (settings bring pydantic, which takes longer to import than `--help` may take)
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from watcherd.cli import options, show
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from watcherd.cli.machine import Finding
+
+_PROBLEMS = 2
+_EPILOG = """\b
+Examples:
+  watcherd check
+  watcherd check --inbox /srv/in --outbox /srv/out --json
+"""
+
+
+@click.command(epilog=_EPILOG)
+@options.json_option
+@options.folder_options
+@click.pass_context
+def check(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
+    """Validate the configuration and the machine.
+
+    Lists every problem with its mend, and exits with 2 if there is one.
+    """
+    findings = _findings(context, flags)
+    if as_json:
+        show.as_json([_facts(finding) for finding in findings])
+    else:
+        _report(findings)
+    context.exit(_PROBLEMS if any(finding.is_problem for finding in findings) else 0)
+
+
+def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]:
+    from watcherd.cli import machine
+    from watcherd.settings import ConfigurationError
+
+    try:
+        settings = options.load_or_raise(context, flags)
+    except ConfigurationError as error:
+        return [machine.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
+    return list(machine.examine(settings))
+
+
+def _report(findings: Sequence[Finding]) -> None:
+    show.table(("", "what", "finding", "mend"), [_row(finding) for finding in findings])
+    if not any(finding.is_problem for finding in findings) and show.on_terminal():
+        print("Nothing stands in the way.")
+
+
+def _row(finding: Finding) -> tuple[str, str, str, str]:
+    return ("problem" if finding.is_problem else "note", finding.subject, finding.message, finding.mend)
+
+
+def _facts(finding: Finding) -> dict[str, object]:
+    return {
+        "problem": finding.is_problem,
+        "what": finding.subject,
+        "message": finding.message,
+        "mend": finding.mend or None,
+    }

@@ -1,0 +1,27 @@
+"""`watcherd completion`: the script that teaches a shell our commands."""
+# ruff: noqa: PLC0415
+# (click makes its completion apart from its commands)
+
+from __future__ import annotations
+
+import click
+
+_EPILOG = """\b
+Examples:
+  watcherd completion bash > ~/.bash_completion.d/watcherd
+  watcherd completion zsh > ~/.zfunc/_watcherd
+  watcherd completion fish > ~/.config/fish/completions/watcherd.fish
+"""
+
+
+@click.command(epilog=_EPILOG)
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.pass_context
+def completion(context: click.Context, shell: str) -> None:
+    """Print the completion script for SHELL."""
+    from click.shell_completion import get_completion_class
+
+    script = get_completion_class(shell)
+    if script is None:
+        raise click.ClickException(f"no completion is known for {shell}")
+    print(script(context.find_root().command, {}, "watcherd", "_WATCHERD_COMPLETE").source())

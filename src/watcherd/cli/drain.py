@@ -1,0 +1,115 @@
+"""`watcherd drain`: what is in the inboxes now, with a progress bar and a summary."""
+# ruff: noqa: PLC0415
+# (the daemon and rich take longer to import than `--help` may take)
+
+from __future__ import annotations
+
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from watcherd.cli import options, show
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from watcherd.drain import DrainReport
+
+    #: Called with files done, files in all, bytes done, bytes in all.
+    Advance = Callable[[int, int, int, int], None]
+
+_SOME_QUARANTINED = 3
+_EPILOG = """\b
+Example:
+  watcherd drain --inbox scans --outbox counted
+Exit status 3 says that some files were quarantined.
+"""
+
+
+@click.command(epilog=_EPILOG)
+@options.json_option
+@options.folder_options
+@click.pass_context
+def drain(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
+    """Process what is in the inboxes now, then exit."""
+    settings = options.load(context, flags)
+    with options.without_rich():
+        from watcherd import drain as drained
+
+    options.configure_logs(settings, above_bar=sys.stderr.isatty())
+    with progress_bar() as advance:
+        report = drained.drain(settings, progress=advance)
+    if as_json:
+        show.as_json(facts(report))
+    else:
+        summary(report)
+    context.exit(128 + report.interrupted if report.interrupted else _SOME_QUARANTINED if report.quarantined else 0)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Advance]:
+    """Draw a bar on standard error while the block runs, where that is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda *_: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.fields[files]}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, files="looking")
+
+        def advance(files_done: int, files_total: int, bytes_done: int, bytes_total: int) -> None:
+            files = f"{files_done:,} of {files_total:,} files"
+            bar.update(task, completed=bytes_done, total=bytes_total, files=files)
+
+        yield advance
+
+
+def summary(report: DrainReport) -> None:
+    """Print how many files went which way, at what rate, and why those did that gave no result."""
+    done = sum(report.published.values())
+    rate = (
+        f"{done / report.seconds:,.0f} files/s, {show.amount(report.bytes / report.seconds)}/s"
+        if report.seconds
+        else ""
+    )
+    rows = [(f"published, {kind}", f"{count:,}") for kind, count in report.published.items()]
+    rows += [("quarantined", f"{len(report.quarantined):,}"), ("waiting", f"{len(report.waiting):,}")]
+    rows += [("read", show.amount(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
+    show.table(("", ""), rows)
+    if report.quarantined:
+        show.table(("inbox", "quarantined", "class", "why"), report.quarantined)
+    if report.waiting:
+        show.table(("inbox", "still waiting", "why"), report.waiting)
+
+
+def facts(report: DrainReport) -> dict[str, object]:
+    """Return the summary for machines: counts, bytes, seconds."""
+    return {
+        "published": dict(report.published),
+        "quarantined": [
+            {"inbox": inbox, **show.path("path", path), "class": failure, "message": message}
+            for inbox, path, failure, message in report.quarantined
+        ],
+        "waiting": [
+            {"inbox": inbox, **show.path("path", path), "reason": reason} for inbox, path, reason in report.waiting
+        ],
+        "bytes": report.bytes,
+        "seconds": report.seconds,
+    }

@@ -1,0 +1,131 @@
+"""`watcherd failures` and `watcherd retry`: what was set aside, and its way back."""
+# ruff: noqa: PLC0415
+# (the daemon brings everything, which takes longer to import than `--help` may take)
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from watcherd.cli import options, show
+from watcherd.model import Failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from watcherd.publish.wayback import PutBack, SetAside
+
+_CLASSES = click.Choice([failure.value for failure in Failure])
+_FAILURES_EPILOG = """\b
+Examples:
+  watcherd failures
+  watcherd failures --class truncated --json
+"""
+_RETRY_EPILOG = """\b
+Examples:
+  watcherd retry sub/a.txt
+  watcherd retry --class timeout
+  watcherd retry --all
+"""
+
+
+@click.command(epilog=_FAILURES_EPILOG)
+@click.option("--class", "failure", type=_CLASSES, metavar="CLASS", help="Only of this class, as in truncated.")
+@options.json_option
+@options.folder_options
+@click.pass_context
+def failures(context: click.Context, /, *, failure: str | None, as_json: bool, **flags: object) -> None:
+    """List quarantined files by class."""
+    settings = options.load(context, flags)
+    from watcherd.failures import set_aside
+
+    rows = chosen(set_aside(settings), (), failure)
+    if as_json:
+        show.as_json([failure_facts(row) for row in rows])
+    else:
+        failure_table(rows)
+
+
+@click.command(epilog=_RETRY_EPILOG)
+@click.argument("paths", nargs=-1, metavar="[PATH]...")
+@click.option("--class", "failure", type=_CLASSES, metavar="CLASS", help="All of this class, as in timeout.")
+@click.option("--all", "everything", is_flag=True, help="All that is quarantined.")
+@options.json_option
+@options.folder_options
+@click.pass_context
+def retry(
+    context: click.Context,
+    /,
+    *,
+    paths: tuple[str, ...],
+    failure: str | None,
+    everything: bool,
+    as_json: bool,
+    **flags: object,
+) -> None:
+    """Put quarantined files back where they came from."""
+    if not (paths or failure or everything):
+        raise click.UsageError("say which: PATH, --class CLASS or --all.", context)
+    settings = options.load(context, flags)
+    from watcherd.failures import put_back, set_aside
+
+    rows = chosen(set_aside(settings), paths, failure)
+    outcomes = put_back(settings, rows)
+    if as_json:
+        show.as_json([retry_facts(outcome) for outcome in outcomes])
+    else:
+        retry_table(outcomes)
+    context.exit(retry_status(paths, rows, outcomes))
+
+
+def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
+    """Return the rows of this class and at these paths, within the inbox or whole; no paths: all. By class."""
+    wanted = {name for path in paths for name in (path.rstrip("/"), os.path.abspath(path))}
+    found = (
+        row for row in rows if not wanted or wanted & {row.path, row.where, f"{row.record.file.inbox}/{row.path}"}
+    )
+    return sorted((row for row in found if failure in {None, row.failure}), key=lambda row: (row.failure, row.path))
+
+
+def retry_status(paths: Sequence[str], rows: Sequence[SetAside], outcomes: Sequence[PutBack]) -> int:
+    """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused."""
+    known = {name for row in rows for name in (row.path, row.where, f"{row.record.file.inbox}/{row.path}")}
+    unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
+    for path in unknown:
+        print(f"watcherd: {show.safe(path)} is not quarantined; `watcherd failures` lists what is", file=sys.stderr)
+    return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
+
+
+def failure_table(rows: Sequence[SetAside]) -> None:
+    """Print a line for each quarantined file."""
+    cells = ((row.failure, row.record.file.inbox, row.path, row.record.attempts, row.record.message) for row in rows)
+    show.table(("class", "inbox", "path", "attempts", "why"), cells)
+
+
+def failure_facts(row: SetAside) -> dict[str, object]:
+    """Return a quarantined file for machines."""
+    facts: dict[str, object] = {
+        "class": row.failure,
+        "message": row.record.message,
+        "attempts": row.record.attempts,
+        "inbox": row.record.file.inbox,
+    }
+    return facts | show.path("path", row.path) | show.path("where", row.where)
+
+
+def retry_table(outcomes: Sequence[PutBack]) -> None:
+    """Print a line for each retry, with the reason of those that were refused."""
+    cells = ((outcome.row.record.file.inbox, outcome.row.path, outcome.refused or "put back") for outcome in outcomes)
+    show.table(("inbox", "path", "outcome"), cells)
+
+
+def retry_facts(outcome: PutBack) -> dict[str, object]:
+    """Return the outcome of a retry for machines; `refused` is null where the file went back."""
+    return {
+        "inbox": outcome.row.record.file.inbox,
+        "refused": outcome.refused or None,
+        **show.path("path", outcome.row.path),
+    }

@@ -1,0 +1,230 @@
+"""What `watcherd check` finds on this machine: nothing is believed that can be tried."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from watcherd.model import After, Kind
+from watcherd.processors.grayscale import lossless
+from watcherd.settings import machine, workers
+from watcherd.settings.mounts import mount_of, mounts
+from watcherd.settings.units import size_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from watcherd.settings import Inbox, Settings
+
+_OURS = ".watcherd"
+_INOTIFY = Path("/proc/sys/fs/inotify")
+
+#: What a worker holds besides pixels: the interpreter, Pillow and the encoder's output. Bytes.
+WORKER_BASE = 128 << 20
+#: Bytes for one pixel: four channels decoded, and the grey plane made of them.
+BYTES_PER_PIXEL = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something about this machine: which setting it concerns, what was found, and what to do about a problem."""
+
+    subject: str
+    message: str
+    mend: str = ""
+    is_problem: bool = True
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Try everything that a run will need, and yield what is wrong or worth knowing."""
+    yield from _state(settings)
+    for name, inbox in settings.inbox.items():
+        yield from _inbox(f"inbox.{name}", inbox)
+        yield from _written_to(f"inbox.{name}", inbox)
+    yield from _free_space(settings)
+    yield from _watches(settings)
+    yield from _memory(settings)
+    yield from _turbojpeg()
+
+
+# Folders
+
+
+def _state(settings: Settings) -> Iterator[Finding]:
+    yield from _writable("state", settings.state, made_when_missing=True)
+
+
+def _inbox(name: str, inbox: Inbox) -> Iterator[Finding]:
+    subject = f"{name}.path"
+    if not os.path.isdir(inbox.path):
+        mend = f"mkdir -p {inbox.path}; a run waits until it is there"
+        yield Finding(subject, f"{inbox.path} is no folder", mend)
+        return
+    yield from _readable(subject, inbox.path)
+    if inbox.after is not After.KEEP:
+        yield from _writable(subject, inbox.path, made_when_missing=False)
+    yield from _mount(subject, inbox.path)
+
+
+def _readable(subject: str, path: Path) -> Iterator[Finding]:
+    try:
+        with os.scandir(path) as entries:
+            next(entries, None)
+    except OSError as error:
+        yield Finding(subject, f"{path} cannot be read: {error.strerror}", "give its reader's rights to this user")
+
+
+def _mount(subject: str, path: Path) -> Iterator[Finding]:
+    mount = mount_of(path.resolve(), mounts())
+    if mount and mount.over_network:
+        message = f"{path} is on {mount.kind}: events may be missing, so it is scanned every few seconds"
+        yield Finding(subject, message, is_problem=False)
+
+
+def _written_to(name: str, inbox: Inbox) -> Iterator[Finding]:
+    yield from _writable(f"{name}.outbox", inbox.outbox, made_when_missing=False)
+    yield from _writable(f"{name}.failed", inbox.failed, made_when_missing=True)
+    if inbox.after is After.ARCHIVE:
+        yield from _writable(f"{name}.archive", inbox.archive, made_when_missing=True)
+        if _device(inbox.archive) != _device(inbox.path):
+            message = f"{inbox.archive} is on another file system than {inbox.path}: inputs are copied, not moved"
+            yield Finding(f"{name}.archive", message, is_problem=False)
+
+
+def _device(path: Path) -> int:
+    return os.stat(_existing(path)).st_dev
+
+
+def _existing(path: Path) -> Path:
+    """Return the folder itself, or the nearest one around it that exists.
+
+    `os.path` answers where pathlib raises: a folder that we may not look into.
+    """
+    return next(around for around in (path, *path.parents) if os.path.isdir(around))
+
+
+def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[Finding]:
+    if not os.path.isdir(path) and (os.path.lexists(path) or not made_when_missing):
+        yield Finding(subject, f"{path} is no folder", f"mkdir -p {path}")
+        return
+    try:
+        _try_to_write(_existing(path))
+    except OSError as error:
+        message = f"{_existing(path)} cannot be written to: {error.strerror}"
+        yield Finding(subject, message, "give this user the right to write there, or name another folder")
+
+
+def _try_to_write(folder: Path) -> None:
+    """Do once what a run does: a file in our own folder beneath, to disk, and gone again."""
+    with _own_folder(folder) as own, tempfile.NamedTemporaryFile(dir=own, prefix="check-") as trial:
+        trial.write(b"?")
+        trial.flush()
+        os.fsync(trial.fileno())
+
+
+@contextmanager
+def _own_folder(folder: Path) -> Iterator[Path]:
+    own = folder / _OURS
+    made = not os.path.isdir(own)
+    if made:
+        own.mkdir()
+    try:
+        yield own
+    finally:
+        if made:
+            with suppress(OSError):  # a daemon that starts meanwhile is welcome to it
+                own.rmdir()
+
+
+# Room
+
+
+def _free_space(settings: Settings) -> Iterator[Finding]:
+    for subject, path in _destinations(settings):
+        status = os.statvfs(_existing(path))
+        free, wanted = status.f_bavail * status.f_frsize, settings.min_free.of(status.f_blocks * status.f_frsize)
+        if free < wanted:
+            message = f"{path} has {_about(free)} free, less than min_free = {settings.min_free} ({_about(wanted)})"
+            yield Finding(subject, message, "make room, or lower min_free")
+
+
+def _destinations(settings: Settings) -> Iterator[tuple[str, Path]]:
+    yield "state", settings.state
+    for name, inbox in settings.inbox.items():
+        yield f"inbox.{name}.outbox", inbox.outbox
+        yield f"inbox.{name}.failed", inbox.failed
+        if inbox.after is After.ARCHIVE:
+            yield f"inbox.{name}.archive", inbox.archive
+
+
+def _about(count: int) -> str:
+    return size_text(count >> 20 << 20) if count >= 1 << 20 else size_text(count)
+
+
+# Kernel
+
+
+def _watches(settings: Settings) -> Iterator[Finding]:
+    most = _number(_INOTIFY / "max_user_watches")
+    if most is not None:
+        needed = sum(_folders(inbox, most) for inbox in settings.inbox.values())
+        if needed > most:
+            message = f"the inboxes hold over {most} folders, and fs.inotify.max_user_watches is {most}"
+            yield Finding("inotify", message, f"sysctl fs.inotify.max_user_watches={2 * needed}")
+    instances = _number(_INOTIFY / "max_user_instances")
+    if instances is not None and instances < len(settings.inbox):
+        message = f"fs.inotify.max_user_instances is {instances}, and each of {len(settings.inbox)} inboxes needs one"
+        yield Finding(
+            "inotify", message, f"sysctl fs.inotify.max_user_instances={2 * len(settings.inbox) + instances}"
+        )
+
+
+def _number(path: Path) -> int | None:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # not this kernel, or hidden in this container: a run will tell
+        return None
+
+
+def _folders(inbox: Inbox, most: int) -> int:
+    """Count the folders to watch, no further than just beyond `most`."""
+    count = 0
+    for _ in os.walk(inbox.path):
+        count += 1
+        if count > most or not inbox.recursive:
+            break
+    return count
+
+
+# Memory
+
+
+def _memory(settings: Settings) -> Iterator[Finding]:
+    image = settings.image
+    needed = image.max_pixels * BYTES_PER_PIXEL + WORKER_BASE
+    if needed > image.memory:
+        fitting = max(0, (image.memory - WORKER_BASE) // BYTES_PER_PIXEL)
+        message = f"{size_text(image.memory)} cannot hold max_pixels = {image.max_pixels:_}"
+        mend = f'memory = "{(needed >> 20) + 1}MiB"' + (f" or max_pixels = {fitting:_}" if fitting else "")
+        yield Finding("image.memory", message, mend)
+    count, available = image.workers or workers(Kind.IMAGE), machine.memory()
+    if count * needed > available:
+        message = f"{count} workers at max_pixels need {_about(count * needed)}, and there are {_about(available)}"
+        yield Finding("image.workers", message, _fewer(available // needed))
+
+
+def _fewer(fitting: int) -> str:
+    return f"workers = {fitting}" if fitting else "lower max_pixels"
+
+
+# Libraries
+
+
+def _turbojpeg() -> Iterator[Finding]:
+    if lossless.library() is None:
+        message = f"{lossless.LIBRARY} is not here: grey JPEGs are decoded and encoded anew, slower and not as exact"
+        yield Finding("jpeg", message, "apt install libturbojpeg0 (optional)", is_problem=False)

@@ -1,0 +1,98 @@
+"""What several commands share: the folders in place of a configuration file, `--json`, and loading the settings."""
+# ruff: noqa: PLC0415
+# (settings bring pydantic, which takes longer to import than `--help` may take)
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+from functools import reduce
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from watcherd.settings import Settings
+
+Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
+
+_FOLDER = click.Path(path_type=Path)
+_FOLDERS = (
+    click.option("--inbox", type=_FOLDER, metavar="DIR", help="Watch this folder, without a configuration file."),
+    click.option("--outbox", type=_FOLDER, metavar="DIR", help="Where results appear."),
+    click.option("--archive", type=_FOLDER, metavar="DIR", help="Where inputs go. [default: beside the outbox]"),
+    click.option("--failed", type=_FOLDER, metavar="DIR", help="Where bad inputs go. [default: beside the outbox]"),
+    click.option("--state", type=_FOLDER, metavar="DIR", help="Where the ledger is kept."),
+    click.option("--after", type=click.Choice(["archive", "delete", "keep"]), help="What becomes of a done input."),
+)
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+def folder_options(command: Decorated) -> Decorated:
+    """Let a command take folders in place of a configuration file; they reach it as keyword arguments."""
+    return reduce(lambda decorated, option: option(decorated), reversed(_FOLDERS), command)
+
+
+def load(context: click.Context, flags: dict[str, object]) -> Settings:
+    """Return the effective settings; with a wrong configuration, say everything that is wrong, and leave with 2."""
+    with _problems_told(context):
+        return load_or_raise(context, flags)
+
+
+def load_from(context: click.Context, flags: Mapping[str, object], config: str | None) -> Settings:
+    """Return what `config`, or the flags alone, say to a process in an empty environment; else leave with 2."""
+    from watcherd import settings
+
+    with _problems_told(context):
+        return settings.load(flags, {}, Path.cwd(), Path(config) if config else None)
+
+
+@contextmanager
+def _problems_told(context: click.Context) -> Iterator[None]:
+    from watcherd.settings import ConfigurationError
+
+    try:
+        yield
+    except ConfigurationError as error:
+        for problem in error.problems:
+            print(f"watcherd: {problem}", file=sys.stderr)
+        context.exit(2)
+
+
+def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
+    """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
+    from watcherd import settings
+
+    loaded = settings.load(flags, os.environ, Path.cwd(), context.find_root().obj)
+    for note in settings.notes(loaded):
+        print(f"watcherd: {note}", file=sys.stderr)
+    return loaded
+
+
+@contextmanager
+def without_rich() -> Iterator[None]:
+    """Import what logs without rich: structlog takes it along where it can, for tracebacks that we never draw.
+
+    It would be a tenth of a second of every start, and 4 MB of memory. A progress bar imports it afterwards.
+    """
+    known = sys.modules.get("rich")
+    sys.modules["rich"] = None  # type: ignore[assignment]  # how an import is refused: see importlib
+    try:
+        yield
+    finally:
+        del sys.modules["rich"]
+        if known:
+            sys.modules["rich"] = known
+
+
+def configure_logs(settings: Settings, *, above_bar: bool = False) -> None:
+    """Log on standard error as the settings say; above a progress bar, a line for each file would be too many."""
+    from watcherd.service import logs
+
+    level = "warning" if above_bar and settings.log.level == "info" else settings.log.level
+    logs.configure(level, settings.log.format, above_bar=above_bar)

@@ -1,0 +1,92 @@
+"""How facts are printed: tables on a terminal, plain lines elsewhere, JSON where it is asked for."""
+# ruff: noqa: PLC0415
+# (rich is imported once there is a table to draw)
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+
+def on_terminal() -> bool:
+    """Whether results go to a person."""
+    return sys.stdout.isatty()
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """Print rows under their headings; elsewhere than on a terminal a line for each, with tabs between."""
+    with _written():
+        if on_terminal():
+            _draw(columns, rows, title)
+        else:
+            for row in rows:
+                print("\t".join(safe(cell) for cell in row))
+
+
+def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    for row in rows:
+        drawn.add_row(*(Text(safe(cell), overflow="fold") for cell in row))
+    Console().print(drawn)
+
+
+def as_json(facts: object) -> None:
+    """Print facts as JSON. A path that is no text comes through `path`."""
+    with _written():
+        print(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+
+
+@contextmanager
+def _written() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from error
+
+
+def path(name: str, value: str | os.PathLike[str]) -> dict[str, str]:
+    """Return a path as JSON holds it: undecodable bytes are U+FFFD, with the exact path in a field ``…_b64``."""
+    exact = os.fsencode(value)
+    shown = exact.decode("utf-8", "replace")
+    return (
+        {name: shown} if shown.encode() == exact else {name: shown, f"{name}_b64": base64.b64encode(exact).decode()}
+    )
+
+
+def safe(cell: object) -> str:
+    """Write a cell so that it stays in its place: newlines and control characters in a name are escaped."""
+    text = str(cell)
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
+def amount(count: float) -> str:
+    """Write a number of bytes for people, in decimal units as disks are sold: 1,234,567 is ``1.2 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:  # noqa: PLR2004 (the step between decimal units)
+            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float) -> str:
+    """Write a stretch of time for people: ``0.4 s``, ``2 min 05 s``, ``1 h 20 min``."""
+    if seconds < 60:  # noqa: PLR2004 (a minute)
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02} min" if hours else f"{minutes} min {rest:02} s"

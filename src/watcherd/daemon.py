@@ -1,0 +1,237 @@
+"""The daemon: how the rooms are started, attended, reloaded and stopped.
+
+Start: signals, lock, ledger, folders, lanes, publishers, intake; then `daemon.ready`. Stop, along the way of a file:
+intake ends; what is queued is forgotten, as it is still in its inbox; what is being worked on is finished, or cut
+short at the deadline, uncharged; the publishers settle what was finished; the ledger closes.
+
+The main thread waits on one mailbox for signals and for rooms that die.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from queue import Empty, SimpleQueue
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd import __version__, rebuild, vitals
+from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, told_plainly
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import SystemFault
+from watcherd.service import locks, logs, signals, systemd
+from watcherd.settings import ConfigurationError, live
+from watcherd.vitals import Pulse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from watcherd.assembly import Line
+    from watcherd.lanes.lane import Lane
+    from watcherd.model import Kind
+    from watcherd.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that the intakes together have at a stop to end, and each publisher to settle what is finished.
+LEAVE = 2.0
+FLUSH = 10.0
+
+#: Seconds between looks for old rows that can be forgotten, and where there are more of them.
+PRUNE_EVERY = 600.0
+PRUNE_MORE = 1.0
+
+
+def run(settings: Settings, reload: Callable[[], Settings]) -> int:
+    """Run until a signal to stop; return the exit status: 0, or 1 where a room died.
+
+    `reload` reads the configuration again, and raises ConfigurationError where it is wrong. Raises Refused where
+    another daemon has a folder, and SystemFault where one cannot be used.
+    """
+    log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
+    mailbox: SimpleQueue[int | Died] = SimpleQueue()
+    manager = systemd.Manager(os.environ)
+    with signals.delivered(mailbox.put), assembled(settings, Ears(on_death=mailbox.put)) as daemon:
+        daemon.start()
+        log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
+        manager.ready()
+        with _pruning(daemon, mailbox.put):
+            status = _attend(daemon, mailbox, manager, reload)
+        log.info("daemon.stopping")
+        manager.stopping()
+    status = _died(mailbox) or status
+    log.info("daemon.stopped", status=status)
+    return status
+
+
+def _attend(
+    daemon: Daemon, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, reload: Callable[[], Settings]
+) -> int:
+    """Read the mailbox until it is time to stop; return the exit status."""
+    pulse = Pulse(daemon.lines, manager.patience)
+    while True:
+        message = _next(mailbox, min(pulse.period, manager.period))
+        if isinstance(message, Died):
+            _say(message)
+            return 1
+        if message == signals.RELOAD:
+            manager.reloading()
+            daemon.reload(reload)
+            manager.ready()
+        elif message is not None:
+            return 0
+        if pulse.feel():
+            manager.alive()
+        manager.status(vitals.status(daemon.lines))
+
+
+def _next(mailbox: SimpleQueue[int | Died], timeout: float) -> int | Died | None:
+    try:
+        return mailbox.get(timeout=timeout)
+    except Empty:
+        return None
+
+
+@contextmanager
+def _pruning(daemon: Daemon, on_death: Callable[[Died], None]) -> Iterator[None]:
+    """Forget old rows now and then, in a thread of its own: it looks at folders, and one of them may hang."""
+    ending = Event()
+
+    def prune() -> None:
+        quiet = PRUNE_EVERY
+        try:
+            while not ending.wait(quiet):
+                quiet = daemon.prune()
+        except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
+            on_death(Died("pruning", error))
+
+    thread = Thread(target=prune, name="pruning", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ending.set()
+        thread.join(LEAVE)
+
+
+def _died(mailbox: SimpleQueue[int | Died]) -> int:
+    """Say which rooms died while all were stopped; return 1 where one did."""
+    status = 0
+    while not mailbox.empty():
+        message = mailbox.get_nowait()
+        if isinstance(message, Died):
+            _say(message)
+            status = 1
+    return status
+
+
+def _say(died: Died) -> None:
+    log.critical("room.died", room=died.room, exc_info=died.error)
+
+
+class Daemon:
+    """All rooms of one process, built and wired. See `assembled`."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, lanes: Mapping[Kind, Lane], lines: list[Line]) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.lanes = lanes
+        self.lines = lines
+        self._started = False
+
+    def start(self) -> None:
+        """Start what was built: the end of the way of a file first."""
+        self._started = True
+        for lane in self.lanes.values():
+            lane.start()
+        for line in self.lines:
+            line.publisher.start()
+        for line in self.lines:
+            line.intake.start()
+
+    def stop(self) -> None:
+        """Stop along the way of a file. What is not done by `stop_timeout` is cut short, uncharged.
+
+        A thread that hangs, as in a mount that does not answer, is left behind.
+        """
+        ends = time.monotonic() + self.settings.stop_timeout
+        for line in self.lines:
+            line.intake.stop()
+        for lane in self.lanes.values():
+            lane.close()
+        if self._started:
+            self._await_intakes(time.monotonic() + LEAVE)
+        for lane in self.lanes.values():
+            lane.stop(max(0.0, ends - time.monotonic()))
+        if self._started:
+            self._stop_publishers()
+
+    def _await_intakes(self, ends: float) -> None:
+        for line in self.lines:
+            if not line.intake.join(max(0.0, ends - time.monotonic())):
+                log.error("room.stuck", room=f"intake of {line.name}")
+
+    def _stop_publishers(self) -> None:
+        for line in self.lines:
+            if not line.publisher.stop(FLUSH):
+                log.error("room.stuck", room=f"publisher of {line.name}")
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Take over what can be changed live, and say what needs a restart. A bad configuration changes nothing."""
+        try:
+            settings = load()
+        except ConfigurationError as error:
+            log.error("daemon.reload_failed", problems=[str(it) for it in error.problems])  # noqa: TRY400 (no bug of ours)
+            return
+        before, now = self.settings, live.effective(self.settings, settings)
+        self._adopt(now)
+        log.info("daemon.reloaded", changed=live.changed(before, now), needs_restart=live.changed(now, settings))
+
+    def _adopt(self, settings: Settings) -> None:
+        self.settings = settings
+        logs.configure(settings.log.level, settings.log.format)
+        for kind, lane in self.lanes.items():
+            lane.limits = limits_of(kind, settings)
+        for line in self.lines:
+            line.publisher.policy = policy_of(settings)
+            line.publisher.health.least_free = settings.min_free.of
+            line.intake.update(replace(inbox_of(line.name, settings), root=line.place.root))
+
+    def prune(self) -> float:
+        """Forget some of the rows that are older than `history`, and return when to come again, in seconds."""
+        before = time.time() - self.settings.ledger.history
+        more = [_pruned(line, before) for line in self.lines]
+        return PRUNE_MORE if any(more) else PRUNE_EVERY
+
+
+def _pruned(line: Line, before: float) -> bool:
+    try:
+        return line.pruning.prune(before)
+    except SystemFault as fault:
+        line.publisher.put(fault)
+        return False
+
+
+@contextmanager
+def assembled(settings: Settings, ears: Ears, *, once: bool = False) -> Iterator[Daemon]:
+    """Build every room, in the order in which each needs the one before; at the end stop them and take them down.
+
+    With `once` the inboxes are scanned once, and what comes later is left.
+    """
+    with ExitStack() as stack:
+        state = str(settings.state)
+        make(state, mode=0o700)
+        with told_plainly(state):
+            lock = stack.enter_context(locks.state(state))
+        path = settings.state / "ledger.db"
+        damaged = rebuild.set_aside_damaged(path)
+        ledger = stack.enter_context(Ledger(path, durable=settings.durability == "full"))
+        daemon = Daemon(settings, ledger, *build(settings, ledger, lock, stack, ears, once=once))
+        if damaged:
+            rebuild.from_folders(daemon.lines, ledger)
+        stack.callback(daemon.stop)
+        yield daemon

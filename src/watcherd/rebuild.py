@@ -1,0 +1,185 @@
+"""A new ledger in place of a damaged one: what the folders still prove is put on record again.
+
+- What was set aside lies in the failed folder with its reason, which says what the row said.
+- A kept input has its result, which is no older; that of a text names its source and its size. (Of an image no more
+  can be said without decoding it, and strangers' pictures are decoded in workers alone.)
+
+An input that is still in its inbox otherwise is processed as if it were new. One whose result was visible and which
+was not retired yet has a second result then, under a number: nothing is lost, and nothing overwritten.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd import beneath
+from watcherd.assembly import told_plainly
+from watcherd.intake.census import admitted
+from watcherd.ledger.database import Damaged, require_sound
+from watcherd.model import After, Failure, File, Job, Kind, Record, State
+from watcherd.publish.reason import stamp
+from watcherd.publish.root import OURS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from watcherd.assembly import Line
+    from watcherd.intake.terms import Inbox
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.publish.place import Place
+    from watcherd.publish.root import Root
+
+log = structlog.get_logger(__name__)
+
+_REASON = ".error.json"
+_DRAFT = re.compile(r"[0-9a-f]{8}-\d+")
+
+#: Bytes of a result or a reason that are read: what we wrote is shorter, but for the longest of paths.
+_LONGEST = 64 << 10
+
+#: Names of one file that are tried for that of its reason.
+_NUMBERS = 1000
+
+
+def set_aside_damaged(ledger: Path) -> Path | None:
+    """Rename a damaged `ledger`, with what belongs to it; return its new name, None where it is sound.
+
+    Raises Refused where it is a database of something else, SystemFault where it cannot be read.
+    """
+    try:
+        require_sound(ledger)
+    except Damaged as damage:
+        aside = ledger.with_name(f"{ledger.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        with told_plainly(str(ledger.parent)):
+            for suffix in ("-wal", "-shm", ""):
+                if os.path.lexists(f"{ledger}{suffix}"):
+                    os.rename(f"{ledger}{suffix}", f"{aside}{suffix}")
+        log.warning("ledger.damaged", reason=str(damage), moved_to=str(aside))
+        return aside
+    return None
+
+
+def from_folders(lines: Iterable[Line], ledger: Ledger) -> None:
+    """Put on record what the folders of these inboxes prove. Raises SystemFault."""
+    for line in lines:
+        with told_plainly(line.place.root):
+            _discard_drafts(line.place.outbox, ledger.id)
+            quarantined = _remembered(ledger, _set_aside(line.place, line.intake.inbox))
+            kept = _remembered(ledger, _kept(line.place, line.intake.inbox)) if line.place.after is After.KEEP else 0
+        log.warning("ledger.rebuilt", inbox=line.name, quarantined=quarantined, kept=kept)
+
+
+def _remembered(ledger: Ledger, blocks: Iterable[list[Record]]) -> int:
+    count = 0
+    for records in blocks:
+        ledger.remember(records)
+        count += len(records)
+    return count
+
+
+def _discard_drafts(outbox: Root, owner: str) -> None:
+    """Remove drafts that the damaged ledger knew of: the outbox is ours alone, so they are nobody's now."""
+    with beneath.folder(outbox.path, OURS, make=True) as ours:
+        names = os.listdir(ours)
+    for name in names:
+        if _DRAFT.fullmatch(name) and not name.startswith(owner):
+            outbox.discard(name)
+
+
+# What was kept ------------------------------------------------------------------------------------------------------
+
+
+def _kept(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
+    """Yield, in blocks, the kept inputs whose results are there."""
+    for kind in Kind:
+        for paths in admitted(inbox, kind):
+            yield [record for path in paths if (record := _kept_one(place, path, kind)) is not None]
+
+
+def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
+    source = beneath.status(place.root, path)
+    if source is None:
+        return None
+    file = File(place.inbox, path, beneath.version_of(source))
+    visible = place.way(Job(0, file, kind), State.PUBLISHING, 0).visible
+    result = beneath.status(place.outbox.path, visible)
+    if result is None or not result.st_size or result.st_mtime_ns < source.st_mtime_ns:
+        return None
+    if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), file):
+        return None
+    return Record(0, file, kind, State.PUBLISHED, inode=result.st_ino)
+
+
+def _tells_of(facts: Mapping[str, object], file: File) -> bool:
+    """Whether the result of a text is that of this file (pure)."""
+    return (_path_in(facts, "source"), facts.get("bytes")) == (file.path, file.version.size)
+
+
+# What was set aside -------------------------------------------------------------------------------------------------
+
+
+def _set_aside(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
+    """Yield, a folder at a time, the files that lie in the failed folder with a reason of ours."""
+    for folder, folders, names in os.walk(place.failed.path):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        within = os.path.relpath(folder, place.failed.path)
+        reasons = [os.path.normpath(f"{within}/{name}") for name in names if name.endswith(_REASON)]
+        yield [record for reason in reasons if (record := _set_aside_one(place, inbox, reason)) is not None]
+
+
+def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
+    facts = _facts(place.failed.path, reason)
+    path, status = _path_in(facts, "path"), beneath.status(place.failed.path, reason)
+    kind = inbox.rules.kind(path)
+    if facts.get("inbox") != place.inbox or not isinstance(kind, Kind) or status is None:
+        return None
+    for number in range(_NUMBERS):
+        file = File(place.inbox, path, beneath.version_of(status))
+        way = place.way(Job(0, file, kind), State.QUARANTINING, number)
+        if way.visible == reason:
+            where = (way.into.path, way.retired) if way.into else (place.root, path)
+            found = beneath.status(*where)
+            if found is None or facts.get("modified") != stamp(found.st_mtime_ns / 1e9):
+                return None
+            file = File(place.inbox, path, beneath.version_of(found))
+            return _quarantined(facts, Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino))
+    return None
+
+
+def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
+    """Return the record with what the reason says of it; None where that is no reason of ours."""
+    attempts, failure, message = facts.get("attempts"), facts.get("class"), facts.get("message")
+    if not isinstance(attempts, int) or not isinstance(message, str) or failure not in list(Failure):
+        return None
+    return replace(record, attempts=attempts, failure=Failure(str(failure)), message=message)
+
+
+# What we wrote ------------------------------------------------------------------------------------------------------
+
+
+def _facts(root: str, path: str) -> Mapping[str, object]:
+    """Return the JSON object in a file; none where it is no such file, or another's."""
+    try:
+        with beneath.file(root, path) as (descriptor, _):
+            facts = json.loads(os.read(descriptor, _LONGEST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _path_in(facts: Mapping[str, object], key: str) -> str:
+    """Return the path that a result or a reason holds, exactly; empty where it holds none."""
+    try:
+        exact = facts.get(f"{key}_b64")
+        return os.fsdecode(base64.b64decode(exact)) if isinstance(exact, str) else str(facts.get(key, ""))
+    except ValueError:
+        return ""

@@ -1,0 +1,79 @@
+"""Whether the daemon gets on: which rooms turn, and what is done and in hand, in one line.
+
+A room that stands still is most often held by a mount that does not answer. A restart would not help that, and would
+cost the other inboxes theirs; so the daemon counts as hung only where no inbox gets on at all.
+"""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd.model import State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from watcherd.assembly import Line
+
+log = structlog.get_logger(__name__)
+
+#: Seconds without a turn after which a room is said to be stuck. With nothing to do, each turns every second.
+STILL = 60.0
+
+#: Looks in the time in which a room may stand still.
+LOOKS = 4
+
+
+class Pulse:
+    """The turns of the intake and the publisher of each line.
+
+    `patience`: seconds after which whoever watches the daemon gives it up. `period`: seconds between two looks.
+    """
+
+    def __init__(self, lines: Iterable[Line], patience: float = inf) -> None:
+        self._lines = list(lines)
+        self._still = min(STILL, patience / 2)
+        self.period = self._still / LOOKS
+        self._stuck: set[str] = set()
+        self._felt = time.monotonic()
+
+    def feel(self) -> bool:
+        """Say which rooms stand still, and which go on again; return whether any inbox gets on."""
+        now = time.monotonic()
+        late, self._felt = now - self._felt > self._still / 2, now
+        if late:  # the whole process was stopped, and its rooms had no chance to turn
+            return True
+        stuck = {room for line in self._lines for room in _rooms(line, now - self._still)}
+        for room in sorted(stuck - self._stuck):
+            log.error("room.stuck", room=room, seconds=self._still)
+        for room in sorted(self._stuck - stuck):
+            log.info("room.recovered", room=room)
+        self._stuck = stuck
+        return any(not _rooms(line, now - self._still) for line in self._lines)
+
+
+def _rooms(line: Line, since: float) -> list[str]:
+    """Return the rooms of a line that have not turned since then."""
+    turned = {"intake": line.intake.turned, "publisher": line.publisher.turned}
+    return [f"{room} of {line.name}" for room, at in turned.items() if at < since]
+
+
+def status(lines: Iterable[Line]) -> str:
+    """Say in one line what was done since the start, what is in hand, and what is wrong."""
+    lines = list(lines)
+    published, quarantined = (
+        sum(line.publisher.ended[state] for line in lines) for state in (State.PUBLISHED, State.QUARANTINED)
+    )
+    in_hand = sum(line.publisher.in_hand for line in lines)
+    counts = f"{published:,} published, {quarantined:,} quarantined, {in_hand:,} in hand"
+    return "; ".join([counts, *(trouble for line in lines if (trouble := _trouble(line)))])
+
+
+def _trouble(line: Line) -> str:
+    if line.intake.lost:
+        return f"{line.name} lost"
+    return f"{line.name} paused: {line.publisher.paused}" if line.publisher.paused else ""

@@ -1,0 +1,804 @@
+"""All rooms of one process, wired as they are for people: what goes in, what comes out, and what stops what."""
+# ruff: noqa: SLF001 (a crash is played by leaving its marks where it leaves them)
+
+import errno
+import itertools
+import json
+import os
+import queue
+import shlex
+import signal
+import threading
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from structlog.testing import capture_logs
+
+from watcherd import beneath, daemon, failures
+from watcherd import drain as draining
+from watcherd import settings as configuration
+from watcherd.assembly import Ears
+from watcherd.daemon import assembled
+from watcherd.intake.intake import Intake
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import Failure, File, Job, Kind, Refused, SystemFault
+from watcherd.publish import wayback
+from watcherd.publish.publisher import Publisher
+from watcherd.settings import ConfigurationError, Problem
+
+QUICK = {"settle": "50ms"}
+FEW = {"text": {"workers": 2}, "image": {"workers": 1}, "retry": {"backoff": "50ms"}}
+
+
+def load(site):
+    return configuration.load({}, {}, site.base, site.config)
+
+
+def quick(site, inbox=(), **tables):
+    """Configure `site` for a test's patience; return its settings."""
+    return load(site.configure(inbox={**QUICK, **dict(inbox)}, **{**FEW, **tables}))
+
+
+@contextmanager
+def running(settings):
+    """Let all rooms run for the time of the block; none may die."""
+    deaths = queue.SimpleQueue()
+    with assembled(settings, Ears(on_death=deaths.put)) as rooms:
+        rooms.start()
+        yield rooms
+    assert deaths.empty(), deaths.get()
+
+
+@pytest.fixture
+def events():
+    with capture_logs() as logged:
+        yield logged
+
+
+def named(events, name):
+    return [event for event in events if event["event"] == name]
+
+
+def reload_to(rooms, settings, monkeypatch):
+    """Reload, and leave the logs to the test."""
+    monkeypatch.setattr(daemon.logs, "configure", lambda *_: None)
+    rooms.reload(lambda: settings)
+
+
+# The way of a file ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("after", ["archive", "delete", "keep"])
+def test_a_text_and_an_image_go_through_all_rooms(site, picture, after):
+    with running(quick(site, {"after": after})):
+        site.drop("notes/a.txt", b"three words here")
+        site.drop("b.png", picture())
+        assert site.await_words("notes/a.txt") == 3
+        site.wait_for((site.outbox / "grayscale_b.png").exists)
+        site.wait_for(lambda: len(site.left()) == (2 if after == "keep" else 0))
+    with Image.open(site.outbox / "grayscale_b.png") as grey:
+        assert grey.mode == "L"
+    assert sorted(path.name for path in site.archive.rglob("*.*g")) == (["b.png"] if after == "archive" else [])
+    assert site.drafts() == []
+    assert {state for (state,) in site.rows("state")} == {"published"}
+
+
+def test_an_inbox_whose_outbox_is_gone_pauses_and_the_other_goes_on(site, events):
+    folders = {name: site.base / f"other-{name}" for name in ("path", "outbox", "archive", "failed")}
+    for folder in folders.values():
+        folder.mkdir()
+    with running(quick(site, **{"inbox.other": {**folders, **QUICK}})) as rooms:
+        other = next(line for line in rooms.lines if line.name == "other")
+        site.wait_for(lambda: not other.publisher.paused)
+        folders["outbox"].rename(site.base / "away")
+        (folders["path"] / "late.txt").write_text("of the other")
+        site.wait_for(lambda: other.publisher.paused)
+        site.drop("a.txt")
+        assert site.await_words("a.txt") == 3
+        assert (folders["path"] / "late.txt").exists()
+        (site.base / "away").rename(folders["outbox"])
+        site.wait_for((folders["outbox"] / "late.txt.words.json").exists)
+        site.wait_for(lambda: named(events, "intake.resumed"))
+    assert {event["inbox"] for event in named(events, "intake.paused")} == {"other"}
+    assert {event["inbox"] for event in named(events, "intake.resumed")} == {"other"}
+    assert site.rows("attempts", "path = CAST('late.txt' AS BLOB)") == [(0,)]
+
+
+def test_a_missing_inbox_is_waited_for(site, events):
+    site.inbox.rmdir()
+    with running(quick(site)):
+        site.wait_for(lambda: named(events, "inbox.lost"))
+        site.inbox.mkdir()
+        site.drop("a.txt")
+        assert site.await_words("a.txt") == 3
+    assert named(events, "inbox.recovered")
+
+
+def test_a_file_that_was_in_hand_when_the_ledger_failed_is_done_once_it_works_again(site):
+    with running(quick(site)) as rooms:
+        site.wait_for(lambda: not rooms.lines[0].publisher.paused)
+        fault = SystemFault("the ledger cannot be used", root=str(site.state))
+        refusals = itertools.chain([fault], itertools.repeat(None))
+        lane = rooms.lanes[Kind.TEXT]
+        record = lane._record
+
+        def failing_once(jobs):
+            if refusal := next(refusals):
+                raise refusal
+            record(jobs)
+
+        lane._record = failing_once
+        site.drop("a.txt")
+        assert site.await_words("a.txt") == 3
+
+
+def leave_behind(site, settings, path, *, grown=False, **charges):
+    """Leave the row of a file that was being worked on when an earlier run was killed; `grown`: it changed since."""
+    site.drop(path)
+    site.state.mkdir(mode=0o700, exist_ok=True)
+    with Ledger(settings.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        version = beneath.version_of(os.lstat(site.inbox / path))
+        version = replace(version, size=version.size - 1) if grown else version
+        ledger.hand_over([Job(ledger.next_id(), File("scans", path, version), Kind.TEXT, **charges)])
+
+
+def test_a_file_that_was_worked_on_when_the_daemon_was_killed_is_done_uncharged(site):
+    settings = quick(site)
+    leave_behind(site, settings, "a.txt")
+    with running(settings):
+        assert site.await_words("a.txt") == 3
+        site.await_empty_inbox()
+    assert site.rows("state, attempts, alone") == [("published", 0, 1)]
+
+
+def test_a_file_that_ended_the_daemon_each_time_it_ran_alone_is_set_aside(site):
+    settings = quick(site)
+    leave_behind(site, settings, "a.txt", attempts=2, alone=True)
+    with running(settings):
+        reason = site.await_failure("a.txt")
+    assert (reason["class"], reason["attempts"]) == ("crashed", 3)
+
+
+def test_a_suspect_that_was_changed_meanwhile_is_a_new_file(site):
+    settings = quick(site)
+    leave_behind(site, settings, "a.txt", grown=True, attempts=2, alone=True)
+    with running(settings):
+        assert site.await_words("a.txt") == 3
+        site.await_empty_inbox()
+    assert site.rows("state, attempts, alone") == [("published", 0, 0)]
+
+
+def test_a_reason_names_the_command_that_retries_the_file_also_where_all_was_said_by_flags(site):
+    flags = {name: getattr(site, name) for name in ("inbox", "outbox", "state")}
+    settings = configuration.load(flags, {}, site.base)
+    site.drop("a b.txt", b"\x00\x01\x02" * 100)
+    draining.drain(settings)
+    command = shlex.split(site.failure("a b.txt")["retry"])
+    assert command[:4] == ["watcherd", "retry", "--inbox", str(site.inbox)]
+    assert command[-1].endswith("a b.txt")
+
+
+# Start and stop -------------------------------------------------------------------------------------------------
+
+
+def test_rooms_that_were_never_started_are_taken_down(site):
+    with assembled(quick(site), Ears(on_death=pytest.fail)):
+        pass
+    assert site.drafts() == []
+
+
+def test_an_error_in_the_block_stops_all_rooms_all_the_same(site):
+    before = set(threading.enumerate())
+    settings = quick(site)
+    with pytest.raises(LookupError), running(settings) as rooms:
+        rooms.reload(lambda: {}["no configuration"])
+    assert not [thread for thread in set(threading.enumerate()) - before if thread.is_alive()]
+
+
+def test_a_stop_waits_for_the_intakes_before_the_ledger_closes(site, monkeypatch):
+    run = Intake._run
+
+    def run_and_linger(self):
+        run(self)
+        threading.Event().wait(0.2)
+
+    monkeypatch.setattr(Intake, "_run", run_and_linger)
+    with running(quick(site)) as rooms:
+        intake = rooms.lines[0].intake
+    assert not intake.alive
+
+
+def test_an_intake_that_hangs_is_left_behind_and_said_so(site, events, monkeypatch):
+    monkeypatch.setattr(daemon, "LEAVE", 0.05)
+    go_on, entered = threading.Event(), threading.Event()
+
+    def hang(*_):
+        entered.set()
+        go_on.wait(10)
+
+    monkeypatch.setattr(Intake, "_recall", lambda self, **_: hang(self))
+    with running(quick(site)) as rooms:
+        intake = rooms.lines[0].intake
+        assert entered.wait(10)
+    assert [event["room"] for event in named(events, "room.stuck")] == ["intake of scans"]
+    go_on.set()
+    assert intake.join(10)
+
+
+def test_a_publisher_that_hangs_is_left_behind_and_said_so(site, events, monkeypatch):
+    monkeypatch.setattr(daemon, "FLUSH", 0.05)
+    go_on = threading.Event()
+    monkeypatch.setattr(Publisher, "_leave", lambda _: go_on.wait(10))
+    with running(quick(site)):
+        pass
+    assert [event["room"] for event in named(events, "room.stuck")] == ["publisher of scans"]
+    go_on.set()
+
+
+@pytest.mark.parametrize("root", ["inbox", "outbox"])
+def test_a_root_in_which_nothing_can_be_noted_is_said_in_one_line(site, root):
+    (getattr(site, root) / ".watcherd").touch()
+    said = f"cannot use the folder {getattr(site, root)}: Not a directory"
+    with pytest.raises(SystemFault, match=said), running(quick(site)):
+        pass
+
+
+def test_a_second_daemon_on_one_state_directory_is_refused(site):
+    settings = quick(site)
+    with (
+        assembled(settings, Ears(on_death=pytest.fail)),
+        pytest.raises(Refused),
+        assembled(settings, Ears(on_death=pytest.fail)),
+    ):
+        pass
+
+
+# The mailbox ----------------------------------------------------------------------------------------------------
+
+
+def later(act):
+    """Call `act` from another thread once the signals are ours; return the thread."""
+
+    def wait_and_act():
+        while signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+            threading.Event().wait(0.005)
+        act()
+
+    thread = threading.Thread(target=wait_and_act, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_signal_to_stop_ends_the_run_with_0(site, events):
+    later(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert daemon.run(quick(site), pytest.fail) == 0
+    order = [event["event"] for event in events if event["event"].startswith("daemon.")]
+    assert order == ["daemon.started", "daemon.ready", "daemon.stopping", "daemon.stopped"]
+
+
+def test_a_hangup_reloads_and_goes_on(site, events, monkeypatch):
+    settings, seen = quick(site), []
+    monkeypatch.setattr(daemon.logs, "configure", lambda *_: None)
+
+    def load_again():
+        seen.append("loaded")
+        later(lambda: os.kill(os.getpid(), signal.SIGTERM))
+        return settings
+
+    later(lambda: os.kill(os.getpid(), signal.SIGHUP))
+    assert daemon.run(settings, load_again) == 0
+    assert seen == ["loaded"]
+    assert named(events, "daemon.reloaded")[0]["changed"] == []
+
+
+def test_a_room_that_dies_ends_the_run_with_1_and_its_traceback(site, events, monkeypatch):
+    def die(_):
+        raise LookupError("a bug of ours")
+
+    monkeypatch.setattr(Intake, "_turn", die)
+    assert daemon.run(quick(site), pytest.fail) == 1
+    (death,) = named(events, "room.died")
+    assert (death["log_level"], death["room"]) == ("critical", "intake of scans")
+    assert isinstance(death["exc_info"], LookupError)
+    assert death["exc_info"].__traceback__ is not None
+
+
+def test_a_room_that_dies_while_all_are_stopped_is_heard_of_too(site, events, monkeypatch):
+    stop = Intake.stop
+
+    def die_at_the_end(self):
+        stop(self)
+        raise_in_publisher()
+
+    def raise_in_publisher():
+        monkeypatch.setattr("watcherd.publish.publisher.Publisher._leave", lambda _: 1 // 0)
+
+    monkeypatch.setattr(Intake, "stop", die_at_the_end)
+    later(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert daemon.run(quick(site), pytest.fail) == 1
+    assert [event["room"] for event in named(events, "room.died")] == ["publisher of scans"]
+
+
+def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
+    monkeypatch.setattr(daemon, "PRUNE_EVERY", 0.02)
+    looks = []
+
+    def prune(_):
+        looks.append("looked")
+        if len(looks) == 3:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return 0.01
+
+    monkeypatch.setattr(daemon.Daemon, "prune", prune)
+    assert daemon.run(quick(site), pytest.fail) == 0
+    assert len(looks) == 3
+
+
+def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(site, monkeypatch):
+    monkeypatch.setattr(daemon, "PRUNE_EVERY", 0.01)
+    monkeypatch.setattr(daemon, "LEAVE", 0.1)
+    hanging, answer = threading.Event(), threading.Event()
+
+    def prune(_):
+        hanging.set()
+        answer.wait(30)
+        return 30.0
+
+    monkeypatch.setattr(daemon.Daemon, "prune", prune)
+    later(lambda: hanging.wait(30) and os.kill(os.getpid(), signal.SIGTERM))
+    assert daemon.run(quick(site), pytest.fail) == 0
+    answer.set()
+
+
+def test_a_bug_in_the_look_for_old_rows_ends_the_run_with_1(site, events, monkeypatch):
+    monkeypatch.setattr(daemon, "PRUNE_EVERY", 0.01)
+    monkeypatch.setattr(daemon.Daemon, "prune", lambda _: 1 // 0)
+    assert daemon.run(quick(site), pytest.fail) == 1
+    assert [event["room"] for event in named(events, "room.died")] == ["pruning"]
+
+
+# Reload ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_reload_changes_what_can_change_live_and_names_what_needs_a_restart(site, events, monkeypatch):
+    with running(quick(site)) as rooms:
+        site.drop("a.log")
+        site.await_words("a.log")
+        wanted = quick(site, {"exclude": ["*.log"], "after": "delete"}, text={"workers": 2, "timeout": "7s"},
+                       queue={"capacity": 9}, image={"workers": 1, "memory": "2GiB"})  # fmt: skip
+        reload_to(rooms, wanted, monkeypatch)
+        (reloaded,) = named(events, "daemon.reloaded")
+        assert reloaded["changed"] == ["inbox.scans.exclude", "text.timeout"]
+        assert reloaded["needs_restart"] == ["image.memory", "inbox.scans.after", "queue.capacity"]
+        assert rooms.lanes[Kind.TEXT].limits.timeout == 7
+        assert rooms.lanes[Kind.IMAGE].limits.memory == 1 << 30
+        site.wait_for(lambda: named(events, "inbox.rescanned")[-1]["reason"] == "update")
+        site.drop("b.log")
+        site.drop("c.txt")
+        site.await_words("c.txt")
+        site.wait_for(lambda: site.left() == ["b.log"])
+        assert (site.archive / "c.txt").exists()
+
+
+def test_the_same_file_loaded_again_changes_nothing_and_still_names_what_needs_a_restart(site, events, monkeypatch):
+    with running(quick(site)) as rooms:
+        for _ in range(2):
+            reload_to(rooms, quick(site, queue={"capacity": 9}, stop_timeout="3s"), monkeypatch)
+        assert rooms.settings.stop_timeout == 3
+    first, second = named(events, "daemon.reloaded")
+    assert (first["changed"], second["changed"]) == (["stop_timeout"], [])
+    assert first["needs_restart"] == second["needs_restart"] == ["queue.capacity"]
+
+
+def test_an_inbox_that_is_added_or_removed_needs_a_restart(site, events, monkeypatch):
+    other = {name: site.base / f"other-{name}" for name in ("path", "outbox", "archive", "failed")}
+    with running(quick(site)) as rooms:
+        wanted = quick(site, **{"inbox.other": other})
+        without = wanted.model_copy(update={"inbox": {"other": wanted.inbox["other"]}})
+        reload_to(rooms, without, monkeypatch)
+    (reloaded,) = named(events, "daemon.reloaded")
+    assert reloaded["changed"] == []
+    assert {key.split(".")[1] for key in reloaded["needs_restart"]} == {"other", "scans"}
+
+
+def test_a_bad_configuration_changes_nothing_and_is_logged(site, events):
+    def bad():
+        raise ConfigurationError([Problem("watcherd.toml", "stat", "is no key", "write state")])
+
+    with running(quick(site)) as rooms:
+        before = rooms.settings
+        rooms.reload(bad)
+        assert rooms.settings is before
+    (failed,) = named(events, "daemon.reload_failed")
+    assert failed["log_level"] == "error"
+    assert "is no key" in failed["problems"][0]
+
+
+# Old rows -------------------------------------------------------------------------------------------------------
+
+
+def forget_all(rooms):
+    """Prune as if all rows were old."""
+    ledger = rooms.settings.ledger.model_copy(update={"history": -60.0})
+    rooms.settings = rooms.settings.model_copy(update={"ledger": ledger})
+    return rooms.prune()
+
+
+def paths(site):
+    return sorted(os.fsdecode(path) for (path,) in site.rows("path"))
+
+
+def published(site, *names):
+    site.wait_for(lambda: len(site.rows("id", "state = 'published'")) == len(names))
+
+
+def test_old_rows_of_files_that_are_gone_are_forgotten(site):
+    with running(quick(site)) as rooms:
+        site.drop("a.txt")
+        published(site, "a.txt")
+        rooms.prune()
+        assert paths(site) == ["a.txt"]
+        assert forget_all(rooms) == daemon.PRUNE_EVERY
+        assert paths(site) == []
+
+
+def test_old_rows_of_kept_files_last_while_the_file_does(site):
+    with running(quick(site, {"after": "keep"})) as rooms:
+        site.drop("kept.txt")
+        site.drop("gone.txt")
+        published(site, "kept.txt", "gone.txt")
+        (site.inbox / "gone.txt").unlink()
+        forget_all(rooms)
+        assert paths(site) == ["kept.txt"]
+
+
+def test_of_a_kept_file_s_old_rows_only_the_one_that_proves_its_result_lasts(site):
+    with running(quick(site, {"after": "keep"})) as rooms:
+        site.drop("a.txt", b"one")
+        published(site, "a.txt")
+        site.drop("a.txt", b"one two")
+        published(site, "a.txt", "again")
+        forget_all(rooms)
+        assert len(paths(site)) == 1
+        site.drop("a.txt", b"one two three")
+        site.wait_for(lambda: site.words("a.txt") == 3)
+
+
+def test_nothing_is_forgotten_of_an_inbox_that_is_away(site):
+    with running(quick(site, {"after": "keep"})) as rooms:
+        site.drop("a.txt")
+        published(site, "a.txt")
+        site.inbox.rename(site.base / "away")
+        forget_all(rooms)
+        assert paths(site) == ["a.txt"]
+        (site.base / "away").rename(site.inbox)
+
+
+def test_rows_of_what_is_set_aside_last_until_it_is_taken_away(site):
+    with running(quick(site)) as rooms:
+        site.drop("a.txt", b"\x00\x01\x02" * 100)
+        site.await_failure("a.txt")
+        site.wait_for(lambda: site.rows("id", "state = 'quarantined'"))
+        forget_all(rooms)
+        assert paths(site) == ["a.txt"]
+        (site.failed / "a.txt").unlink()
+        forget_all(rooms)
+        assert paths(site) == []
+
+
+def test_a_failed_folder_that_is_away_pauses_and_forgets_nothing(site):
+    with running(quick(site)) as rooms:
+        site.drop("a.txt", b"\x00\x01\x02" * 100)
+        site.await_failure("a.txt")
+        site.wait_for(lambda: site.rows("id", "state = 'quarantined'"))
+        site.failed.rename(site.base / "away")
+        forget_all(rooms)
+        assert paths(site) == ["a.txt"]
+        site.wait_for(lambda: rooms.lines[0].publisher.paused)
+        (site.base / "away").rename(site.failed)
+
+
+def test_what_cannot_be_looked_at_is_not_taken_for_gone(site):
+    settings = quick(site, {"after": "keep"})
+    leave_behind(site, settings, "a.txt")
+    with Ledger(settings.state / "ledger.db") as ledger:
+        ledger._writer.execute("UPDATE file SET state = 'published', path = ?", (b"x" * 300,))
+    with running(settings) as rooms:
+        site.wait_for(lambda: not rooms.lines[0].publisher.paused)
+        forget_all(rooms)
+        assert "x" * 300 in paths(site)
+
+
+def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
+    monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
+    with running(quick(site)) as rooms:
+        names = site.texts(10)
+        published(site, *names)
+        assert [forget_all(rooms) for _ in range(3)] == [daemon.PRUNE_MORE, daemon.PRUNE_MORE, daemon.PRUNE_EVERY]
+        assert paths(site) == []
+
+
+# Drain ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_drain_reports_what_became_of_every_file(site, picture):
+    settings = quick(site)
+    site.texts(20)
+    site.drop("deep/er/b.png", picture())
+    site.drop("bad.txt", b"\x00\x01\x02" * 100)
+    site.drop("ignored.xyz")
+    seen = []
+    report = draining.drain(settings, lambda *numbers: seen.append(numbers))
+    assert report.published == {Kind.TEXT: 20, Kind.IMAGE: 1}
+    assert [(path, failure) for _, path, failure, _ in report.quarantined] == [("bad.txt", "not-text")]
+    assert report.waiting == ()
+    assert report.interrupted == 0
+    assert report.seconds > 0
+    assert seen[0][1:2] + seen[0][3:] == (22, report.bytes)
+    assert seen[-1] == (22, 22, report.bytes, report.bytes)
+    assert site.left() == ["ignored.xyz"]
+    assert site.drafts() == []
+
+
+def test_a_drain_of_nothing_ends_at_once(site):
+    report = draining.drain(quick(site))
+    assert (report.published, report.quarantined, report.waiting, report.bytes) == ({}, (), (), 0)
+
+
+def test_a_drain_leaves_a_file_that_is_being_written_and_says_so(site):
+    site.drop("a.txt")
+    with (site.inbox / "open.txt").open("w") as writer:
+        writer.write("not yet")
+        writer.flush()
+        report = draining.drain(quick(site))
+    assert report.published == {Kind.TEXT: 1}
+    assert [path for _, path, _ in report.waiting] == ["open.txt"]
+    assert site.left() == ["open.txt"]
+
+
+def test_a_drain_ends_although_a_log_grows_for_ever(site):
+    grown, enough = site.write("growing.txt"), threading.Event()
+
+    def grow():
+        while not enough.wait(0.02):
+            with grown.open("ab") as log:
+                log.write(b"more\n")
+
+    growing = threading.Thread(target=grow)
+    growing.start()
+    try:
+        report = draining.drain(quick(site, {"settle": "300ms"}))
+    finally:
+        enough.set()
+        growing.join()
+    assert [path for _, path, _ in report.waiting] == ["growing.txt"]
+
+
+def test_a_drain_ends_although_new_files_keep_coming(site):
+    settings, names = quick(site), (f"late-{number}.txt" for number in itertools.count())
+    site.texts(3)
+
+    def hand_in_more(done, *_):
+        if done:
+            site.drop(next(names))
+
+    report = draining.drain(settings, hand_in_more)
+    assert report.published == {Kind.TEXT: 3}
+    assert site.left()
+    assert all(name.startswith("late-") for name in site.left())
+
+
+def test_a_drain_waits_for_retries(site):
+    settings = quick(site)
+    site.drop("a.txt")
+    site.state.mkdir(mode=0o700)
+    with Ledger(settings.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        version = beneath.version_of(os.lstat(site.inbox / "a.txt"))
+        job = Job(ledger.next_id(), File("scans", "a.txt", version), Kind.TEXT)
+        ledger.hand_over([job])
+        due = os.stat(site.inbox).st_ctime + 0.7
+        ledger.retry(job, attempts=2, kills=0, alone=False, due=due, failure=Failure.TIMEOUT, message="slow")
+    report = draining.drain(settings)
+    assert report.published == {Kind.TEXT: 1}
+    assert site.rows("state, attempts") == [("published", 2)]
+
+
+def test_a_drain_finishes_a_quarantine_that_an_earlier_run_had_decided(site):
+    settings = quick(site)
+    site.drop("a.txt", b"\x00\x01\x02" * 100)
+    draining.drain(settings)
+    (site.failed / "a.txt").rename(site.inbox / "a.txt")
+    with Ledger(settings.state / "ledger.db") as ledger:
+        ledger._writer.execute("UPDATE file SET state = 'quarantining'")
+        version = beneath.version_of(os.lstat(site.inbox / "a.txt"))
+        ledger._writer.execute("UPDATE file SET ctime_ns = ?", (version.ctime_ns,))
+    report = draining.drain(settings)
+    assert [path for _, path, *_ in report.quarantined] == ["a.txt"]
+
+
+def test_a_drain_that_is_interrupted_says_by_what_and_leaves_no_draft(site):
+    settings = quick(site, text={"workers": 1})
+    site.texts(500)
+
+    def interrupt(*_):
+        os.kill(os.getpid(), signal.SIGINT)
+
+    report = draining.drain(settings, interrupt)
+    assert report.interrupted == signal.SIGINT
+    assert report.published.get(Kind.TEXT, 0) + len(site.left()) == 500
+    assert site.drafts() == []
+
+
+def test_a_drain_of_a_missing_inbox_is_an_error_after_the_others_are_done(site):
+    other = {name: site.base / f"other-{name}" for name in ("path", "outbox", "archive", "failed")}
+    other["outbox"].mkdir()
+    site.drop("a.txt")
+    with pytest.raises(SystemFault, match="missing"):
+        draining.drain(quick(site, **{"inbox.other": other}))
+    assert site.words("a.txt") == 3
+
+
+def test_a_drain_in_which_a_room_dies_raises_what_it_died_of(site, monkeypatch):
+    monkeypatch.setattr(Intake, "_turn", lambda _: 1 // 0)
+    before = set(threading.enumerate())
+    with pytest.raises(ZeroDivisionError):
+        draining.drain(quick(site))
+    assert not set(threading.enumerate()) - before
+
+
+def test_what_a_drain_counts_is_what_the_intake_would_take(site):
+    for name in ("a.txt", "b.png", "no/c.txt", ".hidden/d.txt", "e.xyz", "sub/f.md"):
+        site.write(name, b"bytes")
+    os.mkfifo(site.inbox / "pipe.txt")
+    (site.inbox / "link.txt").symlink_to("a.txt")
+    with assembled(quick(site, {"exclude": ["no/"]}), Ears(on_death=pytest.fail)) as rooms:
+        assert draining._census(rooms.lines) == (3, 3 * len(b"bytes"))
+
+
+# The way back ---------------------------------------------------------------------------------------------------
+
+
+def set_aside(site, inbox=(), **tables):
+    """Let a text be quarantined, mend nothing, and return the settings."""
+    settings = quick(site, inbox, **tables)
+    site.drop("sub/a.txt", b"\x00\x01\x02" * 100)
+    report = draining.drain(settings)
+    assert len(report.quarantined) == 1
+    return settings
+
+
+def test_without_a_ledger_nothing_is_set_aside(site):
+    assert failures.set_aside(quick(site)) == []
+    assert failures.put_back(quick(site), []) == []
+
+
+def test_what_is_quarantined_is_listed_with_where_it_lies(site):
+    (row,) = failures.set_aside(set_aside(site))
+    assert (row.path, row.where, row.failure) == ("sub/a.txt", f"{site.failed}/sub/a.txt", Failure.NOT_TEXT)
+
+
+@pytest.mark.parametrize("gone", ["a.txt", "a.txt.error.json"])
+def test_what_somebody_carried_away_is_not_listed(site, gone):
+    settings = set_aside(site)
+    (site.failed / "sub" / gone).unlink()
+    assert failures.set_aside(settings) == []
+
+
+def test_a_retry_puts_the_file_back_with_nothing_against_it(site):
+    settings = set_aside(site)
+    (back,) = failures.put_back(settings, failures.set_aside(settings))
+    assert back.refused == ""
+    assert site.left() == ["sub/a.txt"]
+    assert not any(path.is_file() for path in site.failed.rglob("*.*"))
+    assert failures.set_aside(settings) == []
+    assert site.rows("id") == []
+
+
+def test_a_retry_is_refused_where_the_name_is_taken(site):
+    settings = set_aside(site)
+    site.write("sub/a.txt", b"another one")
+    (back,) = failures.put_back(settings, failures.set_aside(settings))
+    assert "is there again" in back.refused
+    assert (site.inbox / "sub/a.txt").read_bytes() == b"another one"
+    assert (site.failed / "sub/a.txt").exists()
+    assert len(failures.set_aside(settings)) == 1
+
+
+def test_a_retry_says_where_the_inbox_cannot_be_reached(site):
+    settings = set_aside(site)
+    rows = failures.set_aside(settings)
+    site.inbox.rename(site.base / "away")
+    (back,) = failures.put_back(settings, rows)
+    assert os.strerror(errno.ENOENT) in back.refused
+    assert (site.failed / "sub/a.txt").exists()
+
+
+def test_a_reason_that_is_not_ours_stays(site):
+    settings = set_aside(site)
+    rows = failures.set_aside(settings)
+    reason = site.failed / "sub/a.txt.error.json"
+    reason.rename(site.base / "ours.json")
+    reason.write_text("theirs")
+    (back,) = failures.put_back(settings, rows)
+    assert back.refused == ""
+    assert reason.read_text() == "theirs"
+
+
+def test_a_running_daemon_takes_what_was_put_back(site):
+    settings = set_aside(site)
+    with running(settings) as rooms:
+        site.wait_for(lambda: not rooms.lines[0].publisher.paused)
+        (site.failed / "sub/a.txt").write_text("mended by hand now")
+        failures.put_back(settings, failures.set_aside(settings))
+        assert site.await_words("sub/a.txt") == 4
+
+
+def test_a_kept_file_is_retried_where_it_is(site):
+    settings = set_aside(site, {"after": "keep"})
+    (row,) = failures.set_aside(settings)
+    assert row.where == f"{site.inbox}/sub/a.txt"
+    with running(settings) as rooms:
+        site.wait_for(lambda: not rooms.lines[0].publisher.paused)
+        reason = site.failed / "sub/a.txt.error.json"
+        first = json.loads(reason.read_bytes())
+        (back,) = failures.put_back(settings, [row])
+        assert back.refused == ""
+        again = site.wait_for(lambda: reason.exists() and json.loads(reason.read_bytes()))
+        assert (again["class"], again["attempts"]) == (first["class"], first["attempts"])
+        site.wait_for(lambda: site.rows("id", "state = 'quarantined'") not in ([], [(row.record.id,)]))
+
+
+def test_a_kept_file_is_touched_only_when_nothing_is_held_against_it_any_more(site, monkeypatch):
+    settings = set_aside(site, {"after": "keep"})
+    touched = []
+    monkeypatch.setattr(wayback, "_touch", lambda *_: touched.append(site.rows("id")))
+    failures.put_back(settings, failures.set_aside(settings))
+    assert touched == [[]]
+
+
+def test_a_kept_file_that_was_changed_is_not_set_aside_any_more(site):
+    settings = set_aside(site, {"after": "keep"})
+    site.drop("sub/a.txt", b"words by now")
+    assert failures.set_aside(settings) == []
+    assert draining.drain(settings).published == {Kind.TEXT: 1}
+    assert failures.set_aside(settings) == []
+
+
+@pytest.fixture
+def elsewhere(tmp_path_factory):
+    """Give a folder on another file system than the tests' own."""
+    for base in ("/dev/shm", "/run"):  # noqa: S108 (what is made there has a name of its own)
+        if os.access(base, os.W_OK) and os.stat(base).st_dev != os.stat(tmp_path_factory.getbasetemp()).st_dev:
+            folder = Path(base, f"watcherd-test-{os.getpid()}")
+            folder.mkdir()
+            yield folder
+            for path in sorted(folder.rglob("*"), reverse=True):
+                path.rmdir() if path.is_dir() else path.unlink()
+            folder.rmdir()
+            return
+    pytest.skip("there is only one file system that may be written to")
+
+
+def test_a_retry_brings_the_file_back_across_file_systems(site, elsewhere):
+    site.failed = elsewhere
+    settings = set_aside(site)
+    os.utime(elsewhere / "sub/a.txt", (1, 1))
+    (back,) = failures.put_back(settings, failures.set_aside(settings))
+    assert back.refused == ""
+    assert site.left() == ["sub/a.txt"]
+    assert (site.inbox / "sub/a.txt").stat().st_mtime == 1
+    assert not (elsewhere / "sub/a.txt").exists()
+
+
+def test_a_retry_across_file_systems_is_refused_where_the_name_is_taken(site, elsewhere):
+    site.failed = elsewhere
+    settings = set_aside(site)
+    site.write("sub/a.txt", b"another one")
+    (back,) = failures.put_back(settings, failures.set_aside(settings))
+    assert "is there again" in back.refused
+    assert (elsewhere / "sub/a.txt").exists()

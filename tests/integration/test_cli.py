@@ -1,0 +1,349 @@
+"""The command line: what it prints, and with which status it leaves."""
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from watcherd import __version__, cli
+from watcherd.cli import show
+from watcherd.model import Refused
+
+COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "service", "completion"]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """Give a working directory of its own, in an environment that says nothing."""
+    for name in list(os.environ):
+        if name.startswith(("WATCHERD_", "XDG_")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def watcherd(here, capfd):  # noqa: ARG001 (it runs there)
+    """Run the command here; return its status, its output and its complaints."""
+
+    def running(*arguments):
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(argument) for argument in arguments])
+        out, err = capfd.readouterr()
+        return left.value.code, out, err
+
+    return running
+
+
+@pytest.fixture
+def ready(watcherd):
+    """Write a configuration and its folders here."""
+    assert watcherd("init")[0] == 0
+
+
+def installed(*arguments, **more):
+    return subprocess.Popen([sys.executable, "-m", "watcherd", *arguments], **more)
+
+
+@pytest.mark.parametrize("command", [None, *COMMANDS])
+def test_help_has_an_example_and_fits_a_screen(watcherd, command):
+    status, out, _ = watcherd(*([command] if command else []), "--help")
+    assert status == 0
+    assert "watcherd" in out.partition("\n  ")[2].rpartition("Example")[2] or "Begin with" in out
+    assert len(out.splitlines()) <= 24
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_help_imports_nothing_heavy():
+    code = "import sys, watcherd.cli; print(*sys.modules)"
+    assert not {"pydantic", "numpy", "PIL", "rich", "structlog"} & _loaded(code)
+
+
+def _loaded(code):
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    return set(said.split())
+
+
+def test_the_daemon_is_imported_without_what_draws_and_without_what_counts():
+    code = "from watcherd.cli import options\nwith options.without_rich():\n import watcherd.daemon, sys\n"
+    assert not {"rich.console", "numpy", "PIL"} & _loaded(code + "print(*sys.modules)")
+
+
+def test_what_draws_can_be_imported_afterwards():
+    code = "from watcherd.cli import options\nwith options.without_rich():\n import structlog\n"
+    assert "rich" in _loaded(code + "import rich, sys; print(*sys.modules)")
+
+
+def test_counting_starts_no_threads_of_its_own():
+    code = "import os, watcherd.processors.words; print(*os.listdir('/proc/self/task'))"
+    assert len(_loaded(code)) == 1
+
+
+def test_the_version_is_said(watcherd):
+    assert watcherd("--version") == (0, f"watcherd {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["fly"],
+        ["run", "--inbx", "a"],
+        ["run", "--after", "eat"],
+        ["retry"],
+        ["completion", "tcsh"],
+        ["config", "extra"],
+    ],
+)
+def test_wrong_usage_is_said_in_one_line_with_status_2(watcherd, arguments):
+    status, out, err = watcherd(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("watcherd: ")
+    assert err.endswith(" --help`.\n")
+    assert err.count("\n") == 1
+
+
+def test_wrong_configuration_is_a_line_for_each_problem_with_status_2(watcherd, here):
+    (here / "watcherd.toml").write_text('[log]\nlevel = "loud"\nlevl = 1\n')
+    status, out, err = watcherd("run")
+    assert (status, out) == (2, "")
+    assert [line.partition(": ")[0] for line in err.splitlines()] == ["watcherd"] * 3
+
+
+# init
+
+
+def test_init_writes_the_configuration_and_its_folders(watcherd, here):
+    status, out, _ = watcherd("init", "there")
+    assert status == 0
+    assert sorted(path.name for path in (here / "there").iterdir()) == [
+        "archive",
+        "failed",
+        "inbox",
+        "outbox",
+        "watcherd.toml",
+    ]
+    assert out.splitlines()[-1] == "made   there/watcherd.toml"
+
+
+def test_init_overwrites_nothing_and_says_so(watcherd, here):
+    (here / "watcherd.toml").write_text("mine")
+    (here / "inbox").mkdir()
+    status, out, _ = watcherd("init")
+    assert status == 0
+    assert {"exists watcherd.toml", "exists inbox", "made   outbox"} <= set(out.splitlines())
+    assert (here / "watcherd.toml").read_text() == "mine"
+
+
+def test_init_says_what_stands_in_its_way(watcherd, here):
+    (here / "inbox").write_text("no folder")
+    assert watcherd("init") == (1, "", "watcherd: inbox is no folder; move it away or choose another DIR\n")
+
+
+@pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/x"])
+def test_init_where_nothing_can_be_made_says_why(watcherd, folder):
+    status, _, err = watcherd("init", folder)
+    assert status == 1
+    assert "cannot be made" in err
+
+
+def test_init_writes_through_no_link(watcherd, here):
+    (here / "watcherd.toml").symlink_to(here / "elsewhere")
+    status, out, _ = watcherd("init")
+    assert status == 0
+    assert "exists watcherd.toml" in out.splitlines()
+    assert not (here / "elsewhere").exists()
+
+
+# config
+
+
+@pytest.mark.usefixtures("ready")
+def test_config_says_each_value_and_where_it_came_from(watcherd, here, monkeypatch):
+    monkeypatch.setenv("WATCHERD_TEXT__TIMEOUT", "1m")
+    lines = [line.split("\t") for line in watcherd("config")[1].splitlines()]
+    assert ["text.timeout", '"1m"', "WATCHERD_TEXT__TIMEOUT"] in lines
+    assert ["queue.capacity", "256", "default"] in lines
+    assert next(line for line in lines if line[0] == "inbox.inbox.path")[1] == f'"{here}/inbox"'
+    assert next(line for line in lines if line[0] == "text.workers")[1].startswith('"auto" (here ')
+
+
+@pytest.mark.usefixtures("ready")
+def test_config_as_json_has_the_same_facts(watcherd):
+    facts = json.loads(watcherd("config", "--json")[1])
+    assert facts["queue.capacity"] == {"value": 256, "from": "default"}
+    assert facts["image.workers"]["value"] == "auto"
+    assert facts["image.workers"]["chosen"] >= 1
+
+
+def test_the_schema_needs_no_configuration(watcherd):
+    status, out, _ = watcherd("config", "--schema")
+    assert status == 0
+    assert json.loads(out)["properties"]["stop_timeout"]["default"] == "30s"
+
+
+def test_the_configuration_is_named_before_the_command(watcherd, here):
+    watcherd("init", "there")
+    facts = json.loads(watcherd("--config", "there/watcherd.toml", "config", "--json")[1])
+    assert facts["inbox.inbox.path"]["value"] == f"{here}/there/inbox"
+
+
+@pytest.mark.usefixtures("ready")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_that_is_left_aside_is_said(watcherd, here):
+    os.chown(here / "watcherd.toml", 12345, -1)
+    status, _, err = watcherd("config", "--inbox", "a", "--outbox", "b")
+    assert (status, err) == (0, "")
+    assert "belongs to user 12345" in watcherd("config")[2]
+
+
+# completion
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_prints_the_shells_script(watcherd, shell):
+    status, out, _ = watcherd("completion", shell)
+    assert status == 0
+    assert "_WATCHERD_COMPLETE" in out
+
+
+# run
+
+
+def test_run_makes_missing_folders_where_it_is_told_to(watcherd, here, monkeypatch):
+    ran = []
+    monkeypatch.setattr("watcherd.daemon.run", lambda settings, reload: ran.append((settings, reload())) or 0)
+    assert watcherd("run", "--inbox", "deep/in", "--outbox", "out", "--make-folders")[0] == 0
+    assert (here / "deep/in").is_dir()
+    assert (here / "out").is_dir()
+    settings, again = ran[0]
+    assert settings == again
+
+
+def test_run_says_which_folder_it_cannot_make(watcherd, here):
+    (here / "file").touch()
+    status, _, err = watcherd("run", "--inbox", "file/in", "--outbox", "out", "--make-folders")
+    assert status == 1
+    assert err == f"watcherd: {here}/file/in cannot be made: Not a directory; make it or name another\n"
+
+
+def test_the_status_of_the_daemon_is_ours(watcherd, monkeypatch):
+    monkeypatch.setattr("watcherd.daemon.run", lambda settings, reload: 7)  # noqa: ARG005 (the daemon's)
+    assert watcherd("run", "--inbox", "in", "--outbox", "out")[0] == 7
+
+
+# What may happen to any command
+
+
+def test_an_interrupt_leaves_with_130_and_no_traceback(watcherd, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("watcherd.settings.load", interrupted)
+    status, out, err = watcherd("config")
+    assert (status, out, err.strip()) == (130, "", "")
+
+
+def test_a_reader_that_has_gone_is_no_fault_to_complain_of(here):
+    reading, writing = os.pipe()
+    os.close(reading)
+    process = installed("config", "--inbox", "a", "--outbox", "b", cwd=here, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
+    assert (process.communicate(timeout=30)[1], process.returncode) == (b"", 1)
+
+
+def test_a_full_disk_behind_the_output_is_said(here):
+    with Path("/dev/full").open("w") as full:
+        arguments = ("config", "--inbox", "a", "--outbox", "b")
+        process = installed(*arguments, cwd=here, stdout=full, stderr=subprocess.PIPE)
+        err = process.communicate(timeout=30)[1]
+    assert err == b"watcherd: cannot write to standard output: No space left on device\n"
+    assert process.returncode == 1
+
+
+def on_terminal(*arguments, cwd):
+    """Run the installed command on a terminal of its own; return its status and all that it showed."""
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(cwd)
+        os.execv(sys.executable, [sys.executable, "-m", "watcherd", *arguments])  # noqa: S606 (none is wanted)
+    shown = b""
+    with suppress(OSError):  # EIO: the other side has gone
+        while block := os.read(terminal, 1 << 16):
+            shown += block
+    os.close(terminal)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
+def test_on_a_terminal_facts_are_a_table_with_headings(here):
+    status, shown = on_terminal("config", "--inbox", "a", "--outbox", "b", cwd=here)
+    assert status == 0
+    assert "key" in shown.splitlines()[0]
+    assert "\t" not in shown
+
+
+# How facts are written
+
+
+@pytest.mark.parametrize(
+    ("count", "written"), [(0, "0 B"), (999, "999 B"), (1_234_567, "1.2 MB"), (5e9, "5.0 GB"), (7e12, "7.0 TB")]
+)
+def test_bytes_are_written_in_decimal_units(count, written):
+    assert show.amount(count) == written
+
+
+@pytest.mark.parametrize(("seconds", "written"), [(0.42, "0.4 s"), (125, "2 min 05 s"), (4800, "1 h 20 min")])
+def test_times_are_written_for_people(seconds, written):
+    assert show.duration(seconds) == written
+
+
+def test_a_path_that_is_no_text_is_exact_in_json():
+    assert show.path("path", "a\n") == {"path": "a\n"}
+    assert show.path("path", os.fsdecode(b"\xff")) == {"path": "\ufffd", "path_b64": "/w=="}
+
+
+def test_a_cell_stays_on_its_line():
+    assert show.safe("a\nb\x1b") == "a\\nb\\x1b"
+
+
+def test_an_error_of_ours_is_one_line_with_status_1(watcherd, monkeypatch):
+    def refused(settings, reload):  # noqa: ARG001 (the daemon's)
+        raise Refused("another daemon holds\nthis inbox")
+
+    monkeypatch.setattr("watcherd.daemon.run", refused)
+    status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out")
+    assert (status, err) == (1, "watcherd: another daemon holds this inbox\n")
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
+def test_a_sound_machine_is_told_so_on_a_terminal(here):
+    for folder in ("in", "out"):
+        (here / folder).mkdir()
+    status, shown = on_terminal("check", "--inbox", "in", "--outbox", "out", cwd=here)
+    assert status == 0
+    assert "Nothing stands in the way." in shown
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
+def test_run_on_a_terminal_says_what_to_do_next_and_ctrl_c_stops_it(here):
+    child, terminal = pty.fork()
+    if not child:
+        os.chdir(here)
+        arguments = ["run", "--inbox", "in", "--outbox", "out", "--make-folders"]
+        os.execv(sys.executable, [sys.executable, "-m", "watcherd", *arguments])  # noqa: S606 (none is wanted)
+    shown = b""
+    with suppress(OSError):  # EIO: the other side has gone
+        while block := os.read(terminal, 1 << 16):
+            shown += block
+            if b"daemon.ready" in block:
+                os.write(terminal, b"\x03")
+    os.close(terminal)
+    assert f"Drop files into {here}/in; results appear in {here}/out; Ctrl-C stops.".encode() in shown
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

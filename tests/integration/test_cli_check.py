@@ -1,0 +1,203 @@
+"""`watcherd check`: what is tried on this machine, and what it finds."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from watcherd import cli
+from watcherd.cli import machine
+from watcherd.processors.grayscale import lossless
+from watcherd.settings import load
+from watcherd.settings.mounts import Mount
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Load settings for folders that exist, with these more."""
+    for name in ("in", "out", "state"):
+        (tmp_path / name).mkdir()
+
+    def loading(**environ):
+        folders = {"inbox": "in", "outbox": "out", "state": "state"}
+        return load(folders, {f"WATCHERD_{key}": value for key, value in environ.items()}, tmp_path)
+
+    return loading
+
+
+def found(settings):
+    """Return what is found, but for what this machine may lack."""
+    findings = [finding for finding in machine.examine(settings) if finding.subject != "jpeg"]
+    return {(finding.subject, finding.is_problem): finding for finding in findings}
+
+
+def test_a_sound_machine_has_no_problems_and_nothing_is_left_behind(settings, tmp_path):
+    assert found(settings()) == {}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["in", "out", "state"]
+
+
+def test_our_own_folder_that_is_there_stays(settings, tmp_path):
+    (tmp_path / "out/.watcherd").mkdir()
+    assert found(settings()) == {}
+    assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out/.watcherd"]
+
+
+@pytest.mark.parametrize(("folder", "subject"), [("in", "inbox.inbox.path"), ("out", "inbox.inbox.outbox")])
+def test_a_missing_folder_is_a_problem_with_its_command(settings, tmp_path, folder, subject):
+    (tmp_path / folder).rmdir()
+    assert f"mkdir -p {tmp_path / folder}" in found(settings())[subject, True].mend
+
+
+def test_a_file_in_place_of_a_folder_is_a_problem(settings, tmp_path):
+    (tmp_path / "failed").touch()
+    assert "is no folder" in found(settings())["inbox.inbox.failed", True].message
+
+
+@pytest.fixture
+def _within_reach(tmp_path):
+    """Let everybody reach the folders of the test, which pytest makes for one user alone."""
+    closed = {folder: folder.stat().st_mode for folder in tmp_path.parents if not folder.stat().st_mode & 1}
+    for folder, mode in closed.items():
+        folder.chmod(mode | 1)
+    yield
+    for folder, mode in closed.items():
+        folder.chmod(mode)
+
+
+@pytest.mark.usefixtures("_within_reach")
+def test_folders_without_permission_are_problems_all_at_once(settings, tmp_path):
+    loaded = settings()
+    for folder in ("in", "out", "state"):
+        (tmp_path / folder).chmod(0)
+    uid = os.geteuid()
+    os.seteuid(uid or 65534)  # root may do everything
+    try:
+        problems = {subject for subject, is_problem in found(loaded) if is_problem}
+    finally:
+        os.seteuid(uid)
+    assert {"inbox.inbox.path", "inbox.inbox.outbox", "state"} <= problems
+
+
+def test_an_archive_on_another_file_system_is_worth_a_note(settings, tmp_path):
+    other = Path("/dev/shm") / tmp_path.name  # noqa: S108 (a file system in memory is what is wanted)
+    other.mkdir()
+    try:
+        note = found(settings(INBOX__INBOX__ARCHIVE=str(other)))["inbox.inbox.archive", False]
+    finally:
+        shutil.rmtree(other)
+    assert "inputs are copied, not moved" in note.message
+
+
+def test_a_network_mount_is_worth_a_note(settings, monkeypatch):
+    over = [Mount("0:9", Path("/"), Path("/"), "nfs4", read_only=False)]
+    loaded = settings()
+    monkeypatch.setattr(machine, "mounts", lambda: over)
+    assert "events may be missing" in found(loaded)["inbox.inbox.path", False].message
+
+
+def test_too_little_free_space_is_a_problem_of_each_destination(settings):
+    subjects = {subject for subject, _ in found(settings(MIN_FREE="8000PB"))}
+    assert subjects == {"state", "inbox.inbox.outbox", "inbox.inbox.failed", "inbox.inbox.archive"}
+
+
+def test_an_archive_that_is_not_used_is_not_looked_at(settings):
+    subjects = {subject for subject, _ in found(settings(MIN_FREE="8000PB", INBOX__INBOX__AFTER="keep"))}
+    assert "inbox.inbox.archive" not in subjects
+
+
+def test_memory_that_cannot_hold_the_largest_picture_is_refused_with_what_would(settings):
+    problem = found(settings(IMAGE__MEMORY="256MiB"))["image.memory", True]
+    assert 'memory = "605MiB" or max_pixels = ' in problem.mend
+
+
+def test_the_mend_of_too_little_memory_mends_it(settings):
+    assert ("image.memory", True) not in found(settings(IMAGE__MEMORY="605MiB"))
+    assert ("image.memory", True) not in found(
+        settings(IMAGE__MEMORY="256MiB", IMAGE__MAX_PIXELS=str(128 << 20 // 5)[:8])
+    )
+
+
+def test_more_workers_than_memory_is_a_problem(settings, monkeypatch):
+    monkeypatch.setattr(machine.machine, "memory", lambda: 2 << 30)
+    assert found(settings(IMAGE__WORKERS="100"))["image.workers", True].mend == "workers = 3"
+    monkeypatch.setattr(machine.machine, "memory", lambda: 1 << 20)
+    assert found(settings())["image.workers", True].mend == "lower max_pixels"
+
+
+@pytest.fixture
+def limits(tmp_path, monkeypatch):
+    def limiting(**numbers):
+        for name, number in numbers.items():
+            (tmp_path / name).write_text(str(number))
+        monkeypatch.setattr(machine, "_INOTIFY", tmp_path)
+
+    return limiting
+
+
+def test_more_folders_than_watches_is_a_problem_with_its_command(settings, tmp_path, limits):
+    for number in range(5):
+        (tmp_path / f"in/{number}").mkdir()
+    limits(max_user_watches=3)
+    assert "sysctl fs.inotify.max_user_watches=" in found(settings())["inotify", True].mend
+    assert ("inotify", True) not in found(settings(INBOX__INBOX__RECURSIVE="false"))
+
+
+def test_more_inboxes_than_instances_is_a_problem(settings, limits):
+    limits(max_user_instances=0)
+    assert "max_user_instances=2" in found(settings())["inotify", True].mend
+
+
+def test_limits_that_cannot_be_read_are_no_problem(settings, limits):
+    limits(max_user_watches="?")
+    assert found(settings()) == {}
+
+
+@pytest.fixture
+def check(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+
+    def checking(*arguments):
+        with pytest.raises(SystemExit) as left:
+            cli.main(["check", *arguments])
+        lines = capfd.readouterr().out.splitlines(keepends=True)
+        return left.value.code, "".join(line for line in lines if not line.startswith("note\tjpeg"))
+
+    return checking
+
+
+@pytest.mark.usefixtures("settings")
+def test_check_leaves_with_0_where_nothing_is_wrong(check):
+    assert check("--inbox", "in", "--outbox", "out") == (0, "")
+
+
+def test_check_leaves_with_2_and_a_line_for_each_problem(check):
+    status, out = check("--inbox", "in", "--outbox", "out")
+    assert status == 2
+    assert [line.split("\t")[:2] for line in out.splitlines()] == [
+        ["problem", "inbox.inbox.path"],
+        ["problem", "inbox.inbox.outbox"],
+    ]
+
+
+def test_check_lists_a_wrong_configuration_the_same_way(check):
+    status, out = check("--json", "--inbox", "in", "--outbox", "in/out")
+    (fact,) = json.loads(out)
+    assert status == 2
+    assert fact["what"] == "--outbox"
+    assert "lies in" in fact["message"]
+    assert "beside" in fact["mend"]
+
+
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_library_that_would_make_grey_jpegs_exact_is_a_note_and_no_problem(settings, monkeypatch, missing):
+    lossless.library.cache_clear()
+    if missing:
+        monkeypatch.setattr(lossless, "LIBRARY", "libnothing.so.0")
+    elif lossless.library() is None:
+        pytest.skip("libturbojpeg is not installed")
+    notes = [finding.subject for finding in machine.examine(settings()) if not finding.is_problem]
+    lossless.library.cache_clear()
+    assert ("jpeg" in notes) is missing

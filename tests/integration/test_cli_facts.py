@@ -1,0 +1,183 @@
+"""How a drain and quarantined files are shown."""
+
+import dataclasses
+import json
+import os
+import sys
+
+import pytest
+
+from watcherd import cli
+from watcherd.cli import drain, failures
+from watcherd.drain import DrainReport
+from watcherd.model import Failure, File, Kind, Record, State, Version
+from watcherd.publish.wayback import PutBack, SetAside
+
+REPORT = DrainReport(
+    published={Kind.TEXT: 1200, Kind.IMAGE: 3},
+    quarantined=(("scans", "sub/a\n.txt", "not-text", "binary content"),),
+    waiting=(("scans", os.fsdecode(b"b\xff.txt"), "still being written"),),
+    bytes=5_000_000,
+    seconds=2.0,
+)
+
+
+def test_a_summary_has_counts_rate_and_the_reason_of_each_that_gave_no_result(capsys):
+    drain.summary(REPORT)
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert lines == [
+        ["published, text", "1,200"],
+        ["published, image", "3"],
+        ["quarantined", "1"],
+        ["waiting", "1"],
+        ["read", "5.0 MB"],
+        ["took", "2.0 s"],
+        ["rate", "602 files/s, 2.5 MB/s"],
+        ["scans", "sub/a\\n.txt", "not-text", "binary content"],
+        ["scans", "b\\udcff.txt", "still being written"],
+    ]
+
+
+def test_a_summary_of_nothing_divides_by_nothing(capsys):
+    drain.summary(DrainReport(published={}, quarantined=(), waiting=(), bytes=0, seconds=0.0))
+    assert "read\t0 B" in capsys.readouterr().out
+
+
+def test_the_facts_of_a_drain_are_json():
+    facts = json.loads(json.dumps(drain.facts(REPORT)))
+    assert facts["published"] == {"text": 1200, "image": 3}
+    assert facts["quarantined"] == [
+        {"inbox": "scans", "path": "sub/a\n.txt", "class": "not-text", "message": "binary content"}
+    ]
+    assert facts["waiting"] == [
+        {"inbox": "scans", "path": "b\ufffd.txt", "path_b64": "Yv8udHh0", "reason": "still being written"}
+    ]
+
+
+def test_progress_on_a_terminal_shows_files_and_bytes(monkeypatch):
+    reading, writing = os.openpty()
+    monkeypatch.setenv("TERM", "xterm")
+    with os.fdopen(writing, "w") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        with drain.progress_bar() as advance:
+            advance(12, 3456, 500, 1000)
+        shown = ""
+        while "12 of 3,456 files" not in shown:  # it comes in frames; the time limit of a test is its deadline
+            shown += os.read(reading, 1 << 16).decode(errors="replace")
+    os.close(reading)
+
+
+def test_progress_elsewhere_shows_nothing(capfd):
+    with drain.progress_bar() as advance:
+        advance(1, 2, 3, 4)
+    assert capfd.readouterr() == ("", "")
+
+
+def row(path, failure, inbox="scans"):
+    record = Record(
+        id=1,
+        file=File(inbox, path, Version(1, 2, 3, 4)),
+        kind=Kind.TEXT,
+        state=State.QUARANTINED,
+        attempts=2,
+        failure=failure,
+        message="why",
+    )
+    return SetAside(path=path, record=record, where=f"/failed/{path}")
+
+
+ROWS = [row("b.txt", Failure.TIMEOUT), row("a.txt", Failure.TIMEOUT), row("c.txt", Failure.NOT_TEXT)]
+
+
+def paths(rows):
+    return [row.path for row in rows]
+
+
+def test_failures_are_listed_by_class_and_path():
+    assert paths(failures.chosen(ROWS, (), None)) == ["c.txt", "a.txt", "b.txt"]
+
+
+def test_failures_are_chosen_by_class():
+    assert paths(failures.chosen(ROWS, (), "timeout")) == ["a.txt", "b.txt"]
+
+
+@pytest.mark.parametrize("path", ["a.txt", "scans/a.txt", "/failed/a.txt", "/failed/x/../a.txt"])
+def test_a_failure_is_chosen_by_its_path_in_the_inbox_or_by_where_it_lies(path):
+    assert paths(failures.chosen(ROWS, (path,), None)) == ["a.txt"]
+
+
+def test_a_table_of_failures_has_a_line_for_each(capsys):
+    failures.failure_table(ROWS[:1])
+    assert capsys.readouterr().out == "timeout\tscans\tb.txt\t2\twhy\n"
+
+
+def test_the_facts_of_a_failure_name_its_class_and_places():
+    facts = failures.failure_facts(ROWS[2])
+    assert (facts["class"], facts["path"], facts["where"]) == ("not-text", "c.txt", "/failed/c.txt")
+
+
+def test_a_retry_says_what_went_back_and_why_the_others_did_not(capsys):
+    outcomes = [PutBack(ROWS[0]), PutBack(ROWS[1], "the name is taken")]
+    failures.retry_table(outcomes)
+    assert capsys.readouterr().out == "scans\tb.txt\tput back\nscans\ta.txt\tthe name is taken\n"
+    assert [failures.retry_facts(outcome)["refused"] for outcome in outcomes] == [None, "the name is taken"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "outcomes", "status"),
+    [
+        (("b.txt",), [PutBack(ROWS[0])], 0),
+        (("b.txt",), [PutBack(ROWS[0], "taken")], 1),
+        (("b.txt", "z.txt"), [PutBack(ROWS[0])], 1),
+    ],
+)
+def test_a_retry_that_was_not_all_done_leaves_with_1(asked, outcomes, status):
+    assert failures.retry_status(asked, ROWS[:1], outcomes) == status
+
+
+@pytest.fixture
+def watcherd(tmp_path, monkeypatch, capfd):
+    """Run a command where these files are quarantined; return its status and output."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("watcherd.failures.set_aside", lambda _: ROWS)
+    monkeypatch.setattr("watcherd.failures.put_back", lambda _, rows: [PutBack(row) for row in rows])
+
+    def running(*arguments):
+        with pytest.raises(SystemExit) as left:
+            cli.main([*arguments, "--inbox", "in", "--outbox", "out", "--state", "state"])
+        return left.value.code, capfd.readouterr().out
+
+    return running
+
+
+def test_failures_as_json_are_those_of_the_class(watcherd):
+    status, out = watcherd("failures", "--class", "not-text", "--json")
+    assert status == 0
+    assert [fact["path"] for fact in json.loads(out)] == ["c.txt"]
+
+
+def test_failures_are_a_line_each(watcherd):
+    assert len(watcherd("failures")[1].splitlines()) == len(ROWS)
+
+
+def test_retry_puts_back_what_was_asked_for(watcherd):
+    assert watcherd("retry", "a.txt") == (0, "scans\ta.txt\tput back\n")
+    assert len(json.loads(watcherd("retry", "--all", "--json")[1])) == len(ROWS)
+
+
+@pytest.mark.parametrize(
+    ("report", "status"),
+    [
+        (REPORT, 3),
+        (dataclasses.replace(REPORT, quarantined=()), 0),
+        (dataclasses.replace(REPORT, interrupted=15), 143),
+    ],
+)
+def test_the_status_of_a_drain_says_whether_all_went_well(watcherd, monkeypatch, report, status):
+    monkeypatch.setattr("watcherd.drain.drain", lambda _, progress: report)  # noqa: ARG005 (its own name)
+    monkeypatch.setattr("watcherd.cli.options.configure_logs", lambda *_, **__: None)
+    assert watcherd("drain", "--json") == (
+        status,
+        json.dumps(drain.facts(report), ensure_ascii=False, indent=2) + "\n",
+    )
+    assert watcherd("drain")[0] == status

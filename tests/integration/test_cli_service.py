@@ -1,0 +1,149 @@
+"""`watcherd service`, as far as it goes without systemd: the steps of a user's service, done in a home of its own."""
+
+import os
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from watcherd import cli
+from watcherd.cli import service
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    """Give a home, and in it a `systemctl` that notes what it is told and ends with the status in a file."""
+    for name in list(os.environ):
+        if name.startswith(("WATCHERD_", "XDG_")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    (home / "bin").mkdir(parents=True)
+    program = home / "bin/systemctl"
+    program.write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/told\nexit $(cat {tmp_path}/status)\n')
+    program.chmod(0o755)
+    (tmp_path / "status").write_text("0")
+    (tmp_path / "told").touch()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("PATH", f"{home}/bin:{os.environ['PATH']}")
+    monkeypatch.setattr(service, "_BOOTED", str(tmp_path))
+    monkeypatch.chdir(home)
+    unit, configuration = home / ".config/systemd/user/watcherd.service", home / ".config/watcherd/watcherd.toml"
+    return SimpleNamespace(path=home, unit=unit, configuration=configuration, told=tmp_path / "told", base=tmp_path)
+
+
+@pytest.fixture
+def watcherd(home, capfd):  # noqa: ARG001 (it runs there)
+    """Run the command; return its status, its output and its complaints."""
+
+    def running(*arguments):
+        with pytest.raises(SystemExit) as left:
+            cli.main(["service", *map(str, arguments)])
+        out, err = capfd.readouterr()
+        return left.value.code, out, err
+
+    return running
+
+
+def files(home):
+    return sorted(str(path) for path in home.path.rglob("*"))
+
+
+def test_a_user_s_service_is_written_and_started(home, watcherd):
+    status, out, err = watcherd("install", "--user")
+    assert (status, err) == (0, "")
+    assert [line.split()[0] for line in out.splitlines()] == [*["write"] * 2, *["make"] * 4, *["run"] * 3, "note"]
+    assert f"ExecStart={Path(sys.prefix)}/bin/watcherd --config" in home.unit.read_text("utf-8")
+    assert (home.path / "watcherd/inbox").is_dir()
+    assert home.told.read_text().splitlines() == [
+        "--user daemon-reload",
+        "--user enable watcherd.service",
+        "--user restart watcherd.service",
+    ]
+
+
+def test_once_more_keeps_everything(home, watcherd):
+    watcherd("install", "--user")
+    home.configuration.write_text(home.configuration.read_text("utf-8") + "# mine\n", "utf-8")
+    _, out, _ = watcherd("install", "--user")
+    assert {line.split()[0] for line in out.splitlines()} == {"keep", "run", "note"}
+    assert home.configuration.read_text("utf-8").endswith("# mine\n")
+    assert home.told.read_text().splitlines()[-1] == "--user start watcherd.service"
+
+
+def test_a_dry_run_tells_the_same_steps_and_does_none(home, watcherd):
+    before = files(home)
+    _, told, _ = watcherd("install", "--user", "--dry-run")
+    assert files(home) == before
+    assert not home.told.read_text()
+    _, done, _ = watcherd("install", "--user")
+    steps = [line for line in done.splitlines() if not line.startswith("note")]
+    assert [line for line in told.splitlines() if not line.startswith("note")] == [f"would {step}" for step in steps]
+
+
+def test_removing_it_leaves_all_but_the_unit(home, watcherd):
+    watcherd("install", "--user")
+    before = files(home)
+    status, out, _ = watcherd("uninstall", "--user")
+    assert status == 0
+    assert set(before) - set(files(home)) == {str(home.unit)}
+    assert f"keep    {home.configuration}" in out
+
+
+def test_where_there_is_none_that_is_said(watcherd):
+    status, out, _ = watcherd("uninstall", "--user")
+    assert (status, out) == (0, "note    there is no service of `watcherd service install` to remove\n")
+
+
+def test_a_step_that_fails_ends_it_and_says_where_to_look(home, watcherd):
+    (home.base / "status").write_text("3")
+    status, _, err = watcherd("install", "--user")
+    assert status == 1
+    assert err.startswith("watcherd: systemctl --user daemon-reload failed with status 3: `journalctl --user")
+    assert home.told.read_text() == "--user daemon-reload\n"
+
+
+def test_a_place_that_cannot_be_written_to_is_named(home, watcherd):
+    (home.path / ".config").write_text("a file")
+    status, _, err = watcherd("install", "--user")
+    assert status == 1
+    assert f"{home.path}/.config" in err
+
+
+def test_without_systemd_nothing_is_written(home, watcherd, monkeypatch):
+    monkeypatch.setattr(service, "_BOOTED", str(home.base / "none"))
+    before = files(home)
+    status, _, err = watcherd("install", "--user")
+    assert status == 1
+    assert "does not run systemd" in err
+    assert files(home) == before
+
+
+def test_folders_that_were_chosen_are_in_the_configuration_and_not_changed_later(home, watcherd):
+    chosen = ("--inbox", home.path / "in", "--outbox", home.path / "results/out")
+    assert watcherd("install", "--user", *chosen)[0] == 0
+    assert (home.path / "results/archive").is_dir()
+    assert watcherd("install", "--user", *chosen)[0] == 0
+    status, _, err = watcherd("install", "--user", "--inbox", home.path / "other", "--outbox", home.path / "out")
+    assert status == 1
+    assert f"{home.configuration} is there already" in err
+
+
+def test_a_configuration_that_is_wrong_is_told_first(home, watcherd):
+    home.configuration.parent.mkdir(parents=True)
+    home.configuration.write_text("[imgae]\n")
+    status, _, err = watcherd("install", "--user")
+    assert status == 2
+    assert "imgae" in err
+    assert not home.unit.exists()
+
+
+@pytest.mark.parametrize("arguments", [("--name", "a/b"), ("--name", "inbox"), ("--user", "--name", "photos")])
+def test_a_name_that_cannot_be_is_wrong_usage(watcherd, arguments):
+    assert watcherd("install", *arguments)[0] == 2
+
+
+def test_a_folder_that_is_closed_to_others_is_found(home):
+    assert service._closed("/usr/bin/env") is None  # noqa: SLF001 (what refuses is tried in a machine of its own)
+    home.path.chmod(0o750)
+    assert service._closed(f"{home.path}/bin/x") in {str(home.path), *map(str, home.path.parents)}  # noqa: SLF001
