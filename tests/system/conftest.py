@@ -1,0 +1,122 @@
+"""What only the tests with real faults need: file systems of one's own, and a witness of system calls."""
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def mounts(tmp_path):
+    """Give file systems in memory; all are unmounted in the end."""
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount")
+    mounts = Mounts()
+    try:
+        mounts.mount(tmp_path / "trial", "64K")
+    except subprocess.CalledProcessError as error:
+        pytest.skip(f"mounting is not allowed here: {error.stderr.decode().strip()}")
+    yield mounts
+    for path in mounts.paths:
+        subprocess.run([shutil.which("umount"), "--lazy", "--quiet", path], check=False)
+
+
+class Mounts:
+    """File systems in memory, at paths of one's own."""
+
+    def __init__(self):
+        self.paths = []
+
+    def mount(self, path, size="16M"):
+        """Mount an empty file system of this size at `path`."""
+        path.mkdir(exist_ok=True)
+        _run("mount", "-t", "tmpfs", "-o", f"size={size},mode=755", "watcherd-test", path)
+        self.paths.append(path)
+        return path
+
+    def remount(self, path, options):
+        """Mount with other options what is mounted there."""
+        _run("mount", "-o", f"remount,{options}", path)
+
+    def unmount(self, path):
+        """Unmount, as people do: it fails where anything is open."""
+        _run("umount", path)
+
+
+@pytest.fixture
+def served(site):
+    """Give folders that a process serves, as a network's do: what is changed at their source makes no event here."""
+    if os.geteuid() != 0 or shutil.which("bindfs") is None or not os.path.exists("/dev/fuse"):
+        pytest.skip("only root can mount FUSE for all, with bindfs")
+    servers = []
+
+    def serve(path, *options):
+        servers.append(Server(site.base / f"served-{len(servers)}", path, options))
+        site.wait_for(servers[-1].is_up, f"bindfs at {path}")
+        return servers[-1]
+
+    yield serve
+    for server in servers:
+        server.end()
+
+
+class Server:
+    """A FUSE server that shows the folder `source` at `path`: events and leases tell nothing true there."""
+
+    def __init__(self, source, path, options=()):
+        self.source, self.path = source, path
+        for folder in (source, path):
+            folder.mkdir(exist_ok=True)
+        self._process = subprocess.Popen([shutil.which("bindfs"), "-f", *options, source, path])
+
+    def is_up(self):
+        """Whether it serves; fails where it has ended."""
+        assert self._process.poll() is None, "bindfs has ended"
+        return os.path.ismount(self.path)
+
+    def hang(self):
+        """Answer nothing any more."""
+        self._process.send_signal(signal.SIGSTOP)
+
+    def answer(self):
+        """Answer again, also what was asked meanwhile."""
+        self._process.send_signal(signal.SIGCONT)
+
+    def end(self):
+        """Serve no more; what waits for an answer gets an error."""
+        subprocess.run([shutil.which("umount"), "--lazy", "--quiet", self.path], check=False)
+        self._process.kill()
+        self._process.wait()
+
+
+def _run(command, *arguments):
+    subprocess.run([shutil.which(command), *arguments], check=True, capture_output=True)
+
+
+@pytest.fixture
+def strace():
+    """Return a function that makes the prefix of a command whose system calls are watched, or cut short."""
+    if shutil.which("strace") is None:
+        pytest.skip("strace is not installed")
+    return lambda *options: ["strace", "-f", "--seccomp-bpf", "-q", *map(str, options)]
+
+
+@pytest.fixture
+def as_nobody(site):
+    """Return the prefix of a command that runs as nobody, who owns the site."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("only root can run a daemon as somebody else, with setpriv")
+    for folder in (site.base, *site.base.parents[:-2]):
+        folder.chmod(folder.stat().st_mode | 0o055)
+    for path in (site.base, *site.base.rglob("*")):
+        os.chown(path, 65534, 65534)
+    return ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+
+
+def pytest_collection_modifyitems(items):
+    """Give each of these tests more time than one of the quick ones."""
+    for item in items:
+        if "tests/system" in item.path.as_posix() and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(180))

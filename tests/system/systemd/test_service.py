@@ -1,0 +1,290 @@
+"""The service under a real systemd: what the unit promises, under the faults that it is about."""
+
+import json
+import re
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.timeout(300)  # the first test also installs
+
+INBOX, OUTBOX, ARCHIVE = (f"/srv/watcherd/{name}" for name in ("inbox", "outbox", "archive"))
+
+
+def await_result(service, name):
+    return service.wait_for(lambda: service.result(name), f"the result of {name}")
+
+
+def await_new_process(service, before):
+    return service.wait_for(
+        lambda: service.show("ActiveState") == "active" and service.show("MainPID") not in {before, "0"},
+        "another main process",
+    )
+
+
+def workers(service):
+    main = service.show("MainPID")
+    return service.run("pgrep", "-P", main, check=False).stdout.split()
+
+
+# The unit files ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("unit", ["watcherd.service", "watcherd@scans.service"])
+def test_the_units_are_free_of_mistakes_and_exposed_no_more_than_1_0(installed, unit):
+    verified = installed.run("systemd-analyze", "verify", unit)
+    assert verified.stderr == ""  # it exits with 0 also where a key is unknown
+    file = f"/etc/systemd/system/{unit.replace('@scans', '@')}"
+    judged = installed.run("systemd-analyze", "security", "--offline=true", file).stdout
+    (level,) = re.findall(r"Overall exposure level for \S+: ([\d.]+)", judged)
+    assert float(level) <= 1.0
+
+
+def test_one_service_and_several_differ_in_names_alone(installed):
+    one, several = (
+        installed.path(f"/etc/systemd/system/{name}").read_text("utf-8").partition("[Unit]")[2]
+        for name in ("watcherd.service", "watcherd@.service")
+    )
+    assert several.replace("/%i.toml", "/watcherd.toml").replace("/%i", "").replace(" (%i)", "") == one
+
+
+# Its life ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_returns_once_it_is_ready_and_its_status_tells_what_it_did(service):
+    assert service.show("ActiveState") == "active"
+    service.wait_for(lambda: service.events("daemon.ready"), "its word in the journal")
+    service.shell(f"echo one two three > {INBOX}/a.txt")
+    service.wait_for(lambda: service.show("StatusText") == "1 published, 0 quarantined, 0 in hand", "its status")
+    assert service.result("a.txt") == 3
+
+
+def test_others_of_the_group_drop_files_and_folders_and_collect_results(service, picture):
+    service.path("/usr/share/picture.png").write_bytes(picture())
+    service.shell(f"mkdir -p {INBOX}/sub/deep; echo one two > {INBOX}/sub/deep/a.txt", "alice")
+    service.shell(f"cp /usr/share/picture.png {INBOX}/sub/", "alice")
+    await_result(service, "sub/deep/a.txt")
+    service.wait_for(lambda: service.path(f"{ARCHIVE}/sub/picture.png").exists(), "the picture's end")
+    service.wait_for(lambda: service.path(f"{ARCHIVE}/sub/deep/a.txt").exists(), "the text's end")
+    owners = service.run(
+        "stat", "-c", "%U:%G %a", f"{OUTBOX}/sub/grayscale_picture.png", f"{ARCHIVE}/sub/deep/a.txt"
+    ).stdout
+    assert owners.splitlines() == ["watcherd:watcherd 660", "alice:watcherd 660"]
+    taken = service.shell(
+        f"cat {OUTBOX}/sub/deep/a.txt.words.json && mv {OUTBOX}/sub/deep/a.txt.words.json ~", "alice"
+    )
+    assert json.loads(taken.stdout)["words"] == 2
+
+
+def test_another_user_who_is_still_writing_is_not_overtaken(service):
+    (watching,) = service.wait_for(lambda: service.events("inbox.watching"), "its word")
+    assert watching["WATCHERD_LEASE"] == "True"
+    service.shell(f"{{ printf 'one '; sleep 2.5; printf 'two'; }} > {INBOX}/slow.txt", "alice")  # it settles in 1s
+    assert await_result(service, "slow.txt") == 2
+
+
+def test_a_reload_takes_over_a_good_configuration_and_refuses_a_bad_one(service):
+    service.configure('[log]\nlevel = "debug"\n')
+    service.systemctl("reload")
+    service.wait_for(lambda: service.events("daemon.reloaded"), "the reload")
+    assert service.events("daemon.reloaded")[0]["WATCHERD_CHANGED"] == "['log.level']"
+    service.configure("[log]\nlevle = 3\n")
+    assert service.systemctl("reload", check=False).returncode != 0
+    service.wait_for(lambda: "log.levle" in service.journal("-o", "cat"), "the reason")
+    assert not service.events("daemon.reload_failed")
+    service.run("systemctl", "kill", "--kill-who=main", "--signal=HUP", "watcherd")  # who asks the daemon itself
+    service.wait_for(lambda: service.events("daemon.reload_failed"), "the refusal")
+    service.wait_for(lambda: service.show("ActiveState") == "active", "the end of the reload")
+    service.shell(f"echo one two > {INBOX}/a.txt")
+    assert await_result(service, "a.txt") == 2
+
+
+def test_a_killed_daemon_is_started_again_and_goes_on_with_the_backlog(service, heavy):
+    for number in range(4):
+        service.path(f"{INBOX}/{number}.webp").write_bytes(heavy)
+    service.wait_for(lambda: workers(service), "work")
+    before = service.show("MainPID")
+    service.run("kill", "-KILL", before)
+    await_new_process(service, before)
+    service.wait_for(lambda: len([*service.path(ARCHIVE).glob("*.webp")]) == 4, "the backlog's end", 120)
+    assert len([*service.path(OUTBOX).glob("grayscale_*.webp")]) == 4
+    assert service.show("NRestarts") == "1"
+
+
+def test_a_killed_worker_costs_the_service_nothing(service, heavy):
+    before = service.show("MainPID")
+    service.path(f"{INBOX}/a.webp").write_bytes(heavy)
+    (worker, *_) = service.wait_for(lambda: workers(service), "a worker")
+    service.wait_for(lambda: service.run("pgrep", "-P", before, "-r", "R", check=False).stdout, "work")
+    for worker in workers(service):
+        service.run("kill", "-KILL", worker)
+    service.wait_for(lambda: service.path(f"{ARCHIVE}/a.webp").exists(), "the picture's end", 60)
+    assert service.show("MainPID") == before
+    assert service.events("worker.died")
+
+
+def test_a_daemon_that_hangs_is_killed_by_the_watchdog_and_started_again(service):
+    service.systemctl("stop")
+    service.drop_in("[Service]\nWatchdogSec=2s\nTimeoutAbortSec=1s\nTimeoutStopSec=1s\n")
+    service.systemctl("start")
+    before = service.show("MainPID")
+    service.run("kill", "-STOP", before)
+    await_new_process(service, before)
+    told = service.journal("-o", "cat")
+    assert "Watchdog timeout" in told
+    assert "Fatal Python error: Aborted" in told  # and where each thread stood
+    service.shell(f"echo one two > {INBOX}/a.txt")
+    assert await_result(service, "a.txt") == 2
+
+
+def test_a_daemon_whose_rooms_all_hang_is_killed_though_its_main_thread_runs(service):
+    service.systemctl("stop")
+    service.drop_in("[Service]\nWatchdogSec=4s\n")
+    service.systemctl("start")
+    before = service.show("MainPID")
+    rooms = [f"--attach={thread}" for thread in threads(service, before)[1:]]
+    hold = ["strace", "--quiet=all", "--output=/dev/null", "--inject=all:delay_enter=600s", *rooms]
+    with subprocess.Popen(hold) as holding:
+        service.wait_for(lambda: "Fatal Python error: Aborted" in service.journal("-o", "cat"), "its end")
+        holding.kill()  # who is held cannot be buried
+    await_new_process(service, before)
+
+
+def threads(service, process):
+    """Return the threads of a process in there, the main one first, as they are numbered out here."""
+    found = []
+    for status in Path("/proc").glob("[0-9]*/task/[0-9]*/status"):
+        with suppress(OSError):
+            lines = dict(line.split(":", 1) for line in status.read_text("utf-8", "replace").splitlines())
+            if lines["NStgid"].split()[1:] == [process] and status.parents[2].joinpath("root").samefile(service.root):
+                found.append(int(status.parent.name))
+    return sorted(found)
+
+
+def test_a_daemon_that_gets_on_is_left_alone_by_the_watchdog(service, heavy):
+    service.systemctl("stop")
+    service.drop_in("[Service]\nWatchdogSec=2s\n")
+    service.systemctl("start")
+    before = service.show("MainPID")
+    service.path(f"{INBOX}/a.webp").write_bytes(heavy)  # keeps a worker busy for longer than that
+    service.wait_for(lambda: service.path(f"{ARCHIVE}/a.webp").exists(), "the picture's end", 60)
+    assert service.show("MainPID") == before
+    assert service.show("NRestarts") == "0"
+
+
+def test_a_worker_that_takes_more_than_the_service_may_is_the_one_to_go(service, picture):
+    service.systemctl("stop")
+    service.drop_in("[Service]\nMemoryMax=250M\n")
+    service.systemctl("start")
+    before = service.show("MainPID")
+    service.path(f"{INBOX}/large.png").write_bytes(picture((9000, 9000), "PNG"))
+    service.wait_for(lambda: service.events("worker.died"), "the worker's end")
+    service.shell(f"echo one two > {INBOX}/a.txt")
+    assert await_result(service, "a.txt") == 2
+    assert service.show("MainPID") == before
+    assert service.show("ActiveState") == "active"
+
+
+def test_a_stop_under_load_ends_in_time_and_the_next_start_does_the_rest(service, heavy):
+    for number in range(4):
+        service.path(f"{INBOX}/{number}.webp").write_bytes(heavy)
+    service.wait_for(
+        lambda: service.run("pgrep", "-P", service.show("MainPID"), "-r", "R", check=False).stdout, "work"
+    )
+    service.systemctl("stop")
+    assert service.show("Result") == "success"
+    left = [*service.path(INBOX).glob("*.webp")]
+    done = [*service.path(OUTBOX).glob("*.webp")]
+    assert left
+    assert len(left) + len(done) == 4
+    assert not [*service.path(OUTBOX).glob(".watcherd/*")]
+    service.systemctl("start")
+    service.wait_for(lambda: len([*service.path(ARCHIVE).glob("*.webp")]) == 4, "the rest", 120)
+
+
+# What goes wrong ---------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_configuration_is_said_and_not_tried_for_ever(service):
+    service.systemctl("stop")
+    service.configure("[imgae]\n")
+    assert service.systemctl("start", check=False).returncode != 0
+    assert (service.show("ActiveState"), service.show("ExecMainStatus")) == ("failed", "2")
+    assert service.show("NRestarts") == "0"
+    told = service.journal("-o", "cat")
+    assert "imgae" in told
+    assert "image" in told
+
+
+def test_a_service_that_fails_again_and_again_stays_down(service):
+    service.systemctl("stop")
+    service.path("/var/lib/watcherd/ledger.db").unlink()
+    service.path("/var/lib/watcherd/ledger.db").mkdir()
+    service.drop_in("[Service]\nRestartSec=50ms\n")
+    service.systemctl("start", check=False)
+    service.wait_for(lambda: service.show("NRestarts") == "5", "the last try")
+    assert service.show("ActiveState") == "failed"
+
+
+def test_it_cannot_write_elsewhere_nor_reach_a_network_nor_see_homes(service):
+    service.systemctl("stop")
+    service.write(
+        "/usr/local/bin/try",
+        """#!/bin/sh
+        for place in /etc /usr /srv /var/lib /opt/watcherd; do
+          if touch $place/written 2> /dev/null; then echo "wrote to $place"; exit 1; fi
+        done
+        if ls /home/alice 2> /dev/null; then echo "saw a home"; exit 1; fi
+        exec /opt/watcherd/bin/python -c '
+import socket
+for family in (socket.AF_INET, socket.AF_INET6, socket.AF_NETLINK):
+    try:
+        socket.socket(family)
+    except OSError:
+        continue
+    raise SystemExit(f"has {family}")
+'
+        """,
+    )
+    service.path("/usr/local/bin/try").chmod(0o755)
+    service.drop_in("[Service]\nExecStartPre=/usr/local/bin/try\n")
+    service.systemctl("start")
+    service.drop_in("[Service]\nExecStartPre=/usr/local/bin/try\nReadWritePaths=/srv /etc\n")  # the trial can fail
+    service.write("/etc/systemd/system/watcherd.service.d/user.conf", "[Service]\nUser=root\nRestart=no\n")
+    service.run("systemctl", "daemon-reload")
+    assert service.systemctl("restart", check=False).returncode != 0
+
+
+def test_the_journal_has_an_event_s_fields(service):
+    name = "b\udcff.txt"
+    service.shell(f"head -c 3000 /dev/zero > {INBOX}/$(printf 'b\\377.txt')")
+    (event,) = service.wait_for(lambda: service.events("file.quarantined"), "the event")
+    assert event["PRIORITY"] == "4"
+    assert event["SYSLOG_IDENTIFIER"] == "watcherd"
+    assert event["_SYSTEMD_UNIT"] == "watcherd.service"
+    assert event["WATCHERD_CLASS"] == "not-text"
+    assert bytes(event["WATCHERD_PATH"]) == name.encode(errors="surrogateescape")
+    assert service.events("file.quarantined", "WATCHERD_INBOX=scans", "PRIORITY=4")
+    assert not service.events("file.quarantined", "WATCHERD_INBOX=other")
+
+
+def test_several_services_stand_beside_each_other(service):
+    service.shell(
+        """
+        for name in scans letters; do
+          install -d -o watcherd -g watcherd -m 2770 /srv/watcherd/$name/inbox /srv/watcherd/$name/outbox \\
+            /srv/watcherd/$name/archive /srv/watcherd/$name/failed
+          printf '[inbox.%s]\\npath = "/srv/watcherd/%s/inbox"\\noutbox = "/srv/watcherd/%s/outbox"\\n' \\
+            $name $name $name > /etc/watcherd/$name.toml
+          systemctl start watcherd@$name
+          echo one two > /srv/watcherd/$name/inbox/a.txt
+        done
+        """
+    )
+    for name in ("scans", "letters"):
+        result = service.path(f"/srv/watcherd/{name}/outbox/a.txt.words.json")
+        service.wait_for(result.exists, f"the result of {name}")
+        assert service.path(f"/var/lib/watcherd/{name}/ledger.db").exists()
+        service.systemctl("stop", f"watcherd@{name}")

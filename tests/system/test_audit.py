@@ -1,0 +1,134 @@
+"""`watcherd audit` holds ledger and folders against each other, and says what is wrong."""
+
+import os
+import shutil
+
+import pytest
+
+
+@pytest.fixture
+def done(site, picture):
+    """Have two files done and one set aside, and nothing wrong."""
+    site.drop("sub/a.txt")
+    site.drop("b.png", picture())
+    site.drop("bad.txt", bytes(3000))
+    site.run_until_empty()
+    assert site.audit() == {"running": False, "finished": 3, "collected": 0, "wrong": []}
+    return site
+
+
+def wrong(site):
+    """Return what an audit finds wrong, as (what, the path within the site)."""
+    return [(it["what"], os.path.relpath(it["path"], site.base)) for it in site.audit(status=1)["wrong"]]
+
+
+def test_what_somebody_took_away_is_collected_and_no_error(done):
+    (done.outbox / "sub/a.txt.words.json").unlink()
+    (done.archive / "b.png").unlink()
+    shutil.rmtree(done.failed)
+    done.failed.mkdir()
+    assert done.audit() == {"running": False, "finished": 3, "collected": 3, "wrong": []}
+
+
+def test_a_result_that_was_collected_and_made_again_is_no_error(done):
+    (done.outbox / "sub/a.txt.words.json").unlink()
+    (done.archive / "sub/a.txt").unlink()
+    done.drop("sub/a.txt", b"other words")
+    done.run_until_empty()
+    assert done.audit()["collected"] == 1
+
+
+@pytest.mark.parametrize("root", ["outbox", "archive", "failed"])
+def test_a_stray_draft_is_found(done, root):
+    (identity,) = done.ledger("SELECT id FROM ledger")[0]
+    ours = getattr(done, root) / ".watcherd"
+    ours.mkdir(exist_ok=True)
+    (ours / f"{identity}-77").touch()
+    assert wrong(done) == [("draft", f"{root}/.watcherd/{identity}-77")]
+
+
+def test_a_draft_of_another_daemon_in_a_shared_archive_is_theirs(done):
+    (done.archive / ".watcherd").mkdir(exist_ok=True)
+    (done.archive / ".watcherd/ffffffff-1").touch()
+    done.audit()
+
+
+def test_an_input_that_was_taken_and_belongs_to_nothing_is_found(done):
+    (done.inbox / ".watcherd").mkdir(exist_ok=True)
+    (done.inbox / ".watcherd/taken-99-1").touch()
+    assert wrong(done) == [("draft", "inbox/.watcherd/taken-99-1")]
+
+
+def test_a_result_that_was_replaced_is_found(done):
+    result = done.outbox / "sub/a.txt.words.json"
+    done.write("other.json", b"{}", root=done.outbox)
+    (done.outbox / "other.json").rename(result)
+    assert wrong(done) == [("result", "outbox/sub/a.txt.words.json")]
+
+
+def test_a_result_that_was_changed_in_place_is_found(done):
+    result = done.outbox / "sub/a.txt.words.json"
+    result.write_bytes(b"{}")
+    os.utime(result, (2**31, 2**31))
+    assert wrong(done) == [("result", "outbox/sub/a.txt.words.json")]
+
+
+def test_a_result_that_lost_its_content_is_found(done):
+    os.truncate(done.outbox / "grayscale_b.png", 0)
+    assert wrong(done) == [("result", "outbox/grayscale_b.png")]
+
+
+def test_a_file_that_nothing_accounts_for_is_found_and_what_no_rule_admits_is_not(done):
+    done.drop("new.txt")
+    done.drop("new.bin")
+    done.drop(".hidden.txt")
+    assert wrong(done) == [("unaccounted", "inbox/new.txt")]
+
+
+def test_a_kept_file_that_changed_since_is_not_accounted_for(site):
+    site.configure(inbox={"after": "keep"})
+    site.drop("a.txt")
+    daemon = site.start()
+    site.await_words("a.txt")
+    assert daemon.stop() == 0
+    site.audit()
+    site.drop("a.txt", b"other words")
+    assert wrong(site) == [("unaccounted", "inbox/a.txt")]
+
+
+def test_an_input_that_is_still_there_though_its_row_says_otherwise_is_found(site):
+    site.configure(inbox={"after": "keep"})
+    site.drop("a.txt")
+    daemon = site.start()
+    site.await_words("a.txt")
+    assert daemon.stop() == 0
+    site.configure()  # its inputs are archived now
+    site.archive.mkdir(exist_ok=True)
+    assert wrong(site) == [("input", "inbox/a.txt")]
+
+
+def test_work_that_was_cut_short_is_found_and_gone_after_the_next_run(site, heavy):
+    site.drop("slow.webp", heavy)
+    daemon = site.start()
+    site.await_work()
+    running = site.audit()
+    assert (running["running"], running["wrong"]) == (True, [])
+    daemon.kill()
+    assert ("unfinished", "inbox/slow.webp") in wrong(site)
+    site.run_until_empty()
+    site.audit()
+
+
+def test_without_a_ledger_there_is_nothing_to_hold_against(site):
+    done = site.command("audit")
+    assert done.returncode == 1
+    assert b"no ledger" in done.stderr
+    assert not site.state.exists()
+
+
+def test_an_inbox_that_is_missing_is_said(done):
+    done.inbox.rename(done.base / "elsewhere")
+    audit = done.command("audit")
+    assert audit.returncode == 1
+    assert b"the inbox" in audit.stderr
+    assert b"is missing" in audit.stderr

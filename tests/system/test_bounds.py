@@ -1,0 +1,69 @@
+"""Memory, descriptors and threads are bounded, whatever the backlog."""
+
+import os
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+SOAK = bool(os.environ.get("SOAK"))
+FEW, MANY = 1_000, 1_000_000 if SOAK else 50_000
+
+#: Bytes by which a backlog may make the daemon grow.
+GROWTH = 40 << 20
+
+
+def resident(daemon):
+    """Return the bytes of memory that the daemon's own process holds."""
+    status = Path(f"/proc/{daemon.pid}/status").read_text("ascii")
+    return int(status.partition("VmRSS:")[2].split()[0]) << 10
+
+
+def held(daemon):
+    """Return how many descriptors and threads it has."""
+    return len(os.listdir(f"/proc/{daemon.pid}/fd")), len(os.listdir(f"/proc/{daemon.pid}/task"))
+
+
+def fill(site, count):
+    """Drop so many small texts, a thousand to a folder."""
+    for number in range(count):
+        if number % 1000 == 0:
+            folder = site.inbox / f"{number // 1000:04}"
+            folder.mkdir()
+        (folder / f"{number:07}.txt").write_bytes(b"a few words\n")
+
+
+def most_while_draining(site, count):
+    """Run over a backlog; return the most memory, descriptors and threads, and seconds to the first result."""
+    fill(site, count)
+    daemon = site.daemon().start()
+    ready = time.monotonic()
+    site.wait_for(lambda: any(site.outbox.rglob("*.json")), "the first result")
+    first = time.monotonic() - ready
+    memory, descriptors, threads = 0, 0, 0
+    for name in sorted(os.listdir(site.inbox)):
+        folder = site.inbox / name
+        while folder.name[0] != "." and os.listdir(folder):
+            memory = max(memory, resident(daemon))
+            now = held(daemon)
+            descriptors, threads = max(descriptors, now[0]), max(threads, now[1])
+            with suppress(subprocess.TimeoutExpired):  # between two samples
+                daemon.process.wait(0.05)
+    assert daemon.stop(seconds=60) == 0
+    return memory, descriptors, threads, first
+
+
+@pytest.mark.timeout(3 * 3600 if SOAK else 300)
+def test_a_large_backlog_takes_no_more_than_a_small_one(site):
+    little = most_while_draining(site, FEW)
+    for root in (site.inbox, site.outbox, site.archive):
+        root.rename(site.base / f"before-{root.name}")
+        root.mkdir()
+    large = most_while_draining(site, MANY)
+    assert large[0] < little[0] + GROWTH
+    assert large[1] <= little[1] + 8
+    assert large[2] <= little[2]
+    assert large[3] < 3
+    assert len(site.rows("id", "state = 'published'")) == FEW + MANY

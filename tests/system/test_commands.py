@@ -1,0 +1,127 @@
+"""The commands beside `run`, and a running daemon's reload."""
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+
+
+def test_drain_processes_what_is_there_and_says_what_it_did(site, picture):
+    site.texts(30)
+    site.drop("a.png", picture())
+    told = site.command("drain", "--json")
+    assert told.returncode == 0, told.stderr
+    facts = json.loads(told.stdout)
+    assert facts["published"] == {"text": 30, "image": 1}
+    assert facts["quarantined"] == facts["waiting"] == []
+    assert not site.left()
+
+
+def test_drain_of_a_bad_file_exits_with_3_and_names_it(site):
+    site.drop("good.txt")
+    site.drop("bad.txt", bytes(300))
+    told = site.command("drain", "--json")
+    assert told.returncode == 3
+    (bad,) = json.loads(told.stdout)["quarantined"]
+    assert (bad["path"], bad["class"]) == ("bad.txt", "not-text")
+    assert site.words("good.txt") == 3
+
+
+def test_drain_leaves_what_is_being_written_and_says_so(site):
+    site.drop("whole.txt")
+    with (site.inbox / "half.txt").open("wb", buffering=0) as half:
+        half.write(b"one ")
+        told = site.command("drain", "--json")
+    assert told.returncode == 0
+    (waiting,) = json.loads(told.stdout)["waiting"]
+    assert (waiting["path"], waiting["reason"]) == ("half.txt", "being written")
+    assert site.left() == ["half.txt"]
+
+
+def test_drain_does_not_wait_for_a_retry_of_what_will_fail_again_but_for_its_end(site, heavy):
+    site.configure(image={"timeout": "500ms"}, retry={"attempts": 2, "backoff": "100ms"})
+    site.drop("slow.webp", heavy)
+    told = site.command("drain", "--json")
+    assert told.returncode == 3
+    assert json.loads(told.stdout)["quarantined"][0]["class"] == "timeout"
+
+
+def test_drain_beside_a_running_daemon_is_refused(site):
+    site.start()
+    told = site.command("drain")
+    assert told.returncode == 1
+    assert b"in use" in told.stderr
+
+
+def test_failures_lists_what_is_set_aside_by_class(site):
+    site.drop("sub/bad.txt", bytes(300))
+    site.drop("bad.png", b"no picture")
+    site.run_until_empty()
+    rows = json.loads(site.command("failures", "--json").stdout)
+    assert [(row["class"], row["path"]) for row in rows] == [("not-image", "bad.png"), ("not-text", "sub/bad.txt")]
+    assert json.loads(site.command("failures", "--class", "not-text", "--json").stdout)[0]["path"] == "sub/bad.txt"
+
+
+def test_retry_puts_a_file_back_where_a_running_daemon_takes_it_anew(site):
+    daemon = site.start()
+    site.drop("sub/bad.txt", bytes(300))
+    site.await_failure("sub/bad.txt")
+    told = site.command("retry", "sub/bad.txt")
+    assert told.returncode == 0
+    site.wait_for(lambda: len(daemon.events("file.quarantined")) == 2, "another try")
+    site.await_empty_inbox()
+    assert len(json.loads(site.command("failures", "--json").stdout)) == 1
+
+
+def test_retry_is_refused_where_the_name_is_taken(site):
+    site.drop("bad.txt", bytes(300))
+    site.run_until_empty()
+    site.drop("bad.txt", b"newer")
+    told = site.command("retry", "--all")
+    assert told.returncode == 1
+    assert b"is there again" in told.stdout
+    assert (site.inbox / "bad.txt").read_bytes() == b"newer"
+    assert (site.failed / "bad.txt").stat().st_size == 300
+
+
+def test_retry_of_a_name_that_is_not_set_aside_is_refused(site):
+    site.start().stop()
+    told = site.command("retry", "nothing.txt")
+    assert told.returncode == 1
+    assert b"is not quarantined" in told.stderr
+
+
+def test_the_command_that_a_reason_names_does_retry(site):
+    site.drop("it's bad.txt", bytes(300))
+    site.run_until_empty()
+    command, *arguments = shlex.split(site.failure("it's bad.txt")["retry"])
+    assert command == "watcherd"
+    assert subprocess.run([sys.executable, "-m", "watcherd", *arguments], check=False).returncode == 0
+    assert site.left() == ["it's bad.txt"]
+
+
+def test_a_reload_takes_over_what_can_change_live(site):
+    daemon = site.start()
+    site.drop("a.log")
+    site.await_words("a.log")
+    site.configure(text={"extensions": [".txt"]}, inbox={"exclude": ["b*"]}, queue={"capacity": 7})
+    daemon.send(signal.SIGHUP)
+    told = daemon.wait("daemon.reloaded")
+    assert {"inbox.scans.exclude", "text.extensions"} <= set(told["changed"])
+    assert told["needs_restart"] == ["queue.capacity"]
+    daemon.wait("inbox.rescanned", reason="update")
+    for name in ("c.log", "b.txt", "c.txt"):
+        site.drop(name)
+    site.wait_for(lambda: site.left() == ["b.txt", "c.log"], "the end of the only one that is wanted")
+
+
+def test_a_reload_of_a_bad_configuration_changes_nothing_and_says_every_problem(site):
+    daemon = site.start()
+    site.configure(text={"extensions": [".md"], "timeout": "soon"}, inbox={"settel": "1s"})
+    daemon.send(signal.SIGHUP)
+    problems = daemon.wait("daemon.reload_failed")["problems"]
+    assert len(problems) == 2
+    site.drop("a.txt")
+    site.await_words("a.txt")
+    assert daemon.stop() == 0

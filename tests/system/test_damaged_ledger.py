@@ -1,0 +1,145 @@
+"""A damaged ledger is set aside, and a new one made of what the folders prove."""
+
+import os
+import sqlite3
+from contextlib import closing
+
+import pytest
+
+
+def overwritten(ledger):
+    with ledger.open("r+b") as file:
+        file.seek(4096)
+        file.write(b"\xa5" * (ledger.stat().st_size - 4096))
+
+
+def truncated(ledger):
+    os.truncate(ledger, ledger.stat().st_size - 5000)
+
+
+def emptied(ledger):
+    os.truncate(ledger, 0)
+
+
+def no_database(ledger):
+    ledger.write_bytes(b"these are notes, and no database\n" * 300)
+
+
+DAMAGES = [overwritten, truncated, emptied, no_database]
+
+
+def damage(site, how):
+    """Damage the ledger of a daemon that has ended; what was in its log of changes is in the file first."""
+    path = site.state / "ledger.db"
+    with closing(sqlite3.connect(path)) as ledger:
+        ledger.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        ledger.execute("PRAGMA journal_mode = DELETE")
+    how(path)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_it_is_set_aside_with_a_warning_and_work_goes_on(site, how):
+    site.drop("before.txt")
+    site.run_until_empty()
+    damage(site, how)
+    damaged = (site.state / "ledger.db").read_bytes()
+    site.drop("after.txt")
+    daemon = site.run_until_empty()
+    aside = daemon.wait("ledger.damaged")["moved_to"]
+    with open(aside, "rb") as file:
+        assert file.read() == damaged
+    assert daemon.events("ledger.rebuilt", inbox="scans")
+    assert site.words("after.txt") == 3
+    site.audit()
+
+
+def test_kept_files_whose_results_match_are_not_processed_again(site, picture):
+    site.configure(inbox={"after": "keep"})
+    site.drop("sub/a.txt")
+    site.drop("b.png", picture())
+    site.drop("bad.txt", bytes(3000))
+    daemon = site.start()
+    site.await_words("sub/a.txt")
+    for name in ("outbox/grayscale_b.png", "failed/bad.txt.error.json"):
+        site.wait_for((site.base / name).exists, name)
+    assert daemon.stop() == 0
+    damage(site, overwritten)
+    daemon = site.start()
+    assert daemon.events("ledger.rebuilt", kept=2, quarantined=1)
+    site.drop("new.txt")
+    daemon.wait("file.published", path="new.txt")
+    assert [event["path"] for event in daemon.events("file.published")] == ["new.txt"]
+    assert not daemon.events("file.quarantined")
+    assert daemon.stop() == 0
+    site.audit()
+
+
+def test_a_kept_text_that_changed_meanwhile_is_not_taken_for_done(site):
+    site.configure(inbox={"after": "keep"})
+    site.drop("a.txt")
+    daemon = site.start()
+    site.await_words("a.txt")
+    assert daemon.stop() == 0
+    damage(site, overwritten)
+    path = site.drop("a.txt", b"not the same words")
+    os.utime(path, (1, 1))
+    daemon = site.start()
+    # Nothing proves the result ours now: it is left, as somebody's own would be.
+    assert daemon.wait("file.quarantined")["class"] == "result-occupied"
+
+
+def test_what_was_set_aside_can_still_be_retried(site):
+    site.drop("sub/bad.txt", bytes(3000))
+    site.run_until_empty()
+    damage(site, no_database)
+    assert site.start().stop() == 0
+    assert site.command("retry", "sub/bad.txt").returncode == 0
+    assert site.has("sub/bad.txt")
+
+
+def test_a_reason_that_is_not_ours_is_nothing_to_it(site):
+    site.drop("bad.txt", bytes(3000))
+    site.run_until_empty()
+    damage(site, emptied)
+    for name, content in {"x": b"[1]", "y": b'{"path": "../../etc/passwd", "inbox": "scans"}', "z": b"{"}.items():
+        site.write(f"{name}.error.json", content, root=site.failed)
+    daemon = site.start()
+    assert daemon.events("ledger.rebuilt", quarantined=1)
+    assert daemon.stop() == 0
+
+
+def test_drafts_that_nobody_remembers_are_removed(site, heavy):
+    site.drop("slow.webp", heavy)
+    daemon = site.start()
+    site.await_work()
+    daemon.kill()
+    damage(site, emptied)
+    assert site.drafts()
+    site.run_until_empty()
+    assert not site.drafts()
+    site.audit()
+
+
+def test_damage_that_is_met_while_running_ends_the_daemon_and_the_next_start_mends_it(site):
+    site.drop("before.txt")
+    daemon = site.start()
+    site.await_empty_inbox()
+    overwritten(site.state / "ledger.db")
+    emptied(site.state / "ledger.db-wal")
+    site.texts(300)
+    assert daemon.process.wait(30) == 1
+    assert daemon.events("room.died")
+    daemon = site.run_until_empty()
+    assert daemon.events("ledger.damaged")
+    site.audit()
+
+
+def test_one_of_a_newer_version_is_refused_and_left_alone(site):
+    assert site.start().stop() == 0
+    with closing(sqlite3.connect(site.state / "ledger.db")) as ledger:
+        ledger.execute("PRAGMA user_version = 99")
+    before = sorted(os.listdir(site.state))
+    done = site.command("run")
+    assert done.returncode == 1
+    assert b"newer watcherd" in done.stderr
+    assert sorted(os.listdir(site.state)) == before

@@ -1,0 +1,139 @@
+"""One kind never starves another, nor one inbox another, whatever the backlog, nor a large file a small one."""
+
+import io
+import os
+import time
+from threading import Thread
+
+import pytest
+from PIL import Image
+
+SOAK = bool(os.environ.get("SOAK"))
+
+#: Seconds that a single file may take beside whatever waits, more than what is in work already.
+PROMPT = 1.0
+
+
+@pytest.fixture(scope="session")
+def slow():
+    """Return the bytes of a small file that takes the better part of a second to make grey."""
+    written = io.BytesIO()
+    Image.new("RGB", (3000, 3000), (10, 200, 30)).save(written, "AVIF", speed=10)
+    return written.getvalue()
+
+
+@pytest.fixture
+def other(site):
+    """Give the folders of a second inbox."""
+    other = site.base / "other"
+    for name in ("in", "out"):
+        (other / name).mkdir(parents=True)
+    site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "out"}})
+    return other
+
+
+def fill(site, count, suffix, content):
+    """Let so many files wait in one folder."""
+    for number in range(count):
+        (site.inbox / f"{number}{suffix}").write_bytes(content)
+
+
+def waiting(site, suffix):
+    """Return how many of these still wait."""
+    return sum(name.endswith(suffix) for name in os.listdir(site.inbox))
+
+
+def longest(daemon, kind):
+    """Return the seconds that the longest job of a kind took so far, once there was one."""
+    daemon.wait("file.published", kind=kind)
+    return max(event["seconds"] for event in daemon.events("file.published", kind=kind))
+
+
+def usual(seconds_of, tries=5):
+    """Return the middle of what several tries took: a busy machine may hold up one of them."""
+    return sorted(seconds_of(number) for number in range(tries))[tries // 2]
+
+
+def seconds_until(site, there):
+    """Wait until the path `there` exists, and return the seconds that it took."""
+    begin = time.monotonic()
+    site.wait_for(there.exists, f"{there}")
+    return time.monotonic() - begin
+
+
+def test_a_text_is_published_at_once_while_6000_large_images_wait_in_the_same_folder(site, slow):
+    fill(site, 6000, ".avif", slow)
+    daemon = site.daemon().start()
+    daemon.wait("file.published", kind="image")
+
+    def text(number):
+        site.drop(f"{number}.txt")
+        return seconds_until(site, site.outbox / f"{number}.txt.words.json")
+
+    assert usual(text) < PROMPT
+    assert waiting(site, ".avif") > 5000
+
+
+def test_an_image_is_published_at_once_while_20000_texts_wait_in_the_same_folder(site, picture):
+    fill(site, 20_000, ".txt", b"word")
+    daemon = site.daemon().start()
+    daemon.wait("file.published", kind="text")
+
+    def image(number):
+        site.drop(f"{number}.png", picture())
+        return seconds_until(site, site.outbox / f"grayscale_{number}.png")
+
+    assert usual(image) < PROMPT
+    assert waiting(site, ".txt") > 2000
+
+
+@pytest.mark.timeout(600 if SOAK else 180)
+def test_a_backlog_of_both_kinds_in_one_inbox_does_not_delay_a_file_in_another(site, other, slow):
+    fill(site, 100_000 if SOAK else 15_000, ".txt", b"word")
+    fill(site, 1000, ".avif", slow)
+    daemon = site.daemon().start()
+    running = longest(daemon, "image")
+
+    def text(number):
+        site.drop(f"{number}.txt", root=other / "in")
+        return seconds_until(site, other / f"out/{number}.txt.words.json")
+
+    def image(number):
+        site.drop(f"{number}.avif", slow, root=other / "in")
+        return seconds_until(site, other / f"out/grayscale_{number}.avif")
+
+    assert usual(text) < PROMPT
+    assert usual(image, 3) < PROMPT + running + longest(daemon, "image")  # one that runs, and its own
+    assert waiting(site, ".txt") > 1000
+    assert waiting(site, ".avif") > 900
+
+
+@pytest.mark.timeout(600 if SOAK else 180)
+def test_a_large_file_that_is_copied_in_and_archived_elsewhere_delays_no_small_one(site, served):
+    served(site.archive, "--write-rate=100M" if SOAK else "--write-rate=30M")
+    daemon = site.start()
+    copying = Thread(target=copy_in, args=(site.inbox / "large.txt", (2 << 30) if SOAK else (128 << 20)))
+    copying.start()
+    small = latencies(site, lambda: (site.archive / "large.txt").exists() or daemon.process.poll() is not None)
+    copying.join()
+    assert max(small) < PROMPT + longest(daemon, "text")
+
+
+def copy_in(path, size):
+    """Write a text of some size, as a copying program does: in blocks, as fast as the disk takes them."""
+    block = b"some words of a long text\n" * 40_330
+    with path.open("wb", buffering=0) as file:
+        for _ in range(size // len(block)):
+            file.write(block)
+
+
+def latencies(site, done):
+    """Drop one small text after the other until all is `done`; return the seconds that each took."""
+    seconds = []
+    while not done():
+        name = f"{len(seconds)}.txt"
+        begin = time.monotonic()
+        site.drop(name)
+        site.await_words(name)
+        seconds.append(time.monotonic() - begin)
+    return seconds

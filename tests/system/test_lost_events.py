@@ -1,0 +1,284 @@
+"""Events are hints: whatever is lost of them, every file comes to its end."""
+
+import os
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOAK = bool(os.environ.get("SOAK"))
+QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
+
+
+def make_files(folder, count):
+    """Write so many files there, each of which makes two events."""
+    folder.mkdir(exist_ok=True)
+    descriptor = os.open(folder, os.O_DIRECTORY)
+    for number in range(count):
+        file = os.open(f"{number}.txt", os.O_WRONLY | os.O_CREAT, 0o644, dir_fd=descriptor)
+        os.write(file, b"word")
+        os.close(file)
+    os.close(descriptor)
+
+
+@pytest.mark.timeout(1200 if SOAK else 180)
+def test_more_events_than_the_kernel_s_queue_holds_lose_no_file_of_60_folders(site):
+    count = 60_000 if SOAK else int(QUEUE.read_text("ascii")) // 2 + 600
+    if count > 60_000:
+        pytest.skip(f"the kernel's queue is so long that it would take {count} files to overflow")
+    armed = [site.inbox / f"armed-{number}" for number in range(30)]
+    for folder in armed:
+        folder.mkdir()
+    daemon = site.start()
+    daemon.send(signal.SIGSTOP)
+    for folder in (*armed, *(site.inbox / f"new-{number}" for number in range(30))):
+        make_files(folder, count // 30 if folder in armed else 20)
+    daemon.send(signal.SIGCONT)
+    daemon.wait("inbox.overflowed")
+    for folder in sorted(site.inbox.glob("[an]*")):
+        site.wait_for(lambda folder=folder: not os.listdir(folder), f"an empty {folder.name}", 600)
+    assert sum(1 for _ in site.outbox.rglob("*.json")) == count // 30 * 30 + 600
+    site.drop("new-0/afterwards.txt")
+    site.await_words("new-0/afterwards.txt", 5)
+
+
+@pytest.fixture
+def failing(site, strace):
+    """Return a function that makes system calls on a descriptor of some name fail."""
+    return lambda name, fault: strace("-o", site.base / "trace", "-P", name, "-e", f"inject={fault}")
+
+
+def test_events_that_cannot_be_read_are_made_good_by_a_scan(site, failing):
+    site.configure(inbox={"settle": "100ms"})
+    daemon = site.start(prefix=failing("anon_inode:inotify", "read:error=EIO"))
+    for number in range(6):
+        site.drop(f"{number}/a.txt")
+        site.await_words(f"{number}/a.txt")
+    assert "Input/output error" in daemon.wait("inbox.blind")["error"]
+    site.await_empty_inbox()
+
+
+def test_a_watching_thread_that_dies_ends_the_daemon_with_1_and_the_next_start_misses_nothing(site, failing):
+    names = site.texts(20)
+    daemon = site.daemon(prefix=failing("anon_inode:[eventfd]", "poll:error=ENOMEM:when=2")).spawn()
+    assert daemon.process.wait(30) == 1
+    assert daemon.events("room.died", room="intake of scans")
+    site.drop("meanwhile.txt")
+    site.run_until_empty()
+    assert [site.words(name) for name in names] == list(range(1, 21))
+    assert site.words("meanwhile.txt") == 3
+    site.audit()
+
+
+class Limits:
+    """Limits of inotify in a user namespace of one's own, so that nobody else meets them."""
+
+    def __init__(self, **limits):
+        lines = " && ".join(f"echo {limit} > /proc/sys/user/{name}" for name, limit in limits.items())
+        self.prefix = ["unshare", "-Ur", "sh", "-c", f'{lines} && exec "$@"', "sh"]
+        if subprocess.run([*self.prefix, "true"], check=False, capture_output=True).returncode:
+            pytest.skip("may not make a user namespace")
+
+    def raise_for(self, daemon):
+        """Do what the log says: raise the limits."""
+        raising = "for it in watches instances; do echo 1000 > /proc/sys/user/max_inotify_$it; done"
+        within = ["nsenter", "-U", "--preserve-credentials", "-t", str(daemon.pid), "sh", "-c", raising]
+        subprocess.run(within, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize(("name", "limit"), [("watches", 1), ("instances", 0)])
+def test_where_inotify_runs_out_it_is_said_with_its_mend_and_the_inbox_is_scanned_meanwhile(site, name, limit):
+    limits = Limits(**{f"max_inotify_{name}": limit})
+    other = site.base / "other"
+    for folder in (other / "in", other / "out", *(site.inbox / f"{number}" for number in range(3))):
+        folder.mkdir(parents=True)
+    site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "out"}})
+    daemon = site.daemon(prefix=limits.prefix).start()
+    assert f"max_user_{name}" in daemon.wait("inbox.blind", inbox="scans")["mend"]
+    for inbox in ("scans", "other"):
+        daemon.wait("inbox.rescanned", inbox=inbox)
+    for folder in ("0", "1", "2"):
+        site.drop(f"{folder}/a.txt")
+    site.drop("a.txt", root=other / "in")
+    for folder in ("0", "1", "2"):
+        site.await_words(f"{folder}/a.txt")
+    daemon.wait("file.published", inbox="other")
+    assert len(daemon.events("inbox.blind", inbox="scans")) == 1
+    limits.raise_for(daemon)
+    daemon.wait("inbox.sighted", inbox="scans")
+    site.drop("2/b.txt")
+    site.await_words("2/b.txt", 5)
+
+
+def test_a_deleted_inbox_is_lost_and_recovered_once_it_is_made_again(site):
+    daemon = site.start()
+    shutil.rmtree(site.inbox)
+    daemon.wait("inbox.lost")
+    site.inbox.mkdir()
+    site.write("early.txt")
+    daemon.wait("inbox.recovered")
+    site.await_words("early.txt")
+    site.drop("late.txt")
+    site.await_words("late.txt", 5)
+    assert len(daemon.events("inbox.lost")) == 1
+
+
+def test_an_inbox_that_is_moved_away_and_back_is_recovered(site):
+    daemon = site.start()
+    away = site.base / "away"
+    site.inbox.rename(away)
+    daemon.wait("inbox.lost")
+    site.write("meanwhile.txt", root=away)
+    away.rename(site.inbox)
+    daemon.wait("inbox.recovered")
+    site.await_words("meanwhile.txt")
+    site.drop("sub/late.txt")
+    site.await_words("sub/late.txt", 5)
+
+
+def test_an_inbox_that_is_missing_at_the_start_is_waited_for(site):
+    site.inbox.rmdir()
+    daemon = site.daemon().start()
+    daemon.wait("inbox.lost")
+    site.inbox.mkdir()
+    site.write("a.txt")
+    site.await_words("a.txt")
+    assert daemon.events("inbox.recovered")
+
+
+@pytest.mark.parametrize("begins", ["open", "closed"])
+def test_an_inbox_whose_permission_is_taken_is_lost_and_recovered_once_it_is_given_back(site, as_nobody, begins):
+    site.configure(inbox={"settle": "100ms"})
+    daemon = site.daemon(prefix=as_nobody)
+    if begins == "open":
+        daemon.start().wait("inbox.rescanned")
+        site.inbox.chmod(0)
+    else:
+        site.inbox.chmod(0)
+        daemon.start()
+    assert daemon.wait("inbox.lost")["error"] == "Permission denied"
+    site.write("sub/meanwhile.txt")
+    site.inbox.chmod(0o755)
+    daemon.wait("inbox.recovered")
+    site.await_words("sub/meanwhile.txt")
+    assert len(daemon.events("inbox.lost")) == 1
+
+
+def test_a_folder_whose_permission_is_taken_holds_up_no_other_and_is_taken_once_it_is_given_back(site, as_nobody):
+    site.configure(inbox={"settle": "100ms"})
+    daemon = site.start(prefix=as_nobody)
+    site.write("secret/early.txt").parent.chmod(0)
+    site.write("beside.txt")
+    site.await_words("beside.txt")
+    (site.inbox / "secret").chmod(0o755)
+    os.chown(site.inbox / "secret", 65534, 65534)
+    site.await_words("secret/early.txt")
+    assert not daemon.events("inbox.lost")
+
+
+def test_an_inbox_that_may_not_be_written_to_keeps_its_inputs_until_it_may(site, as_nobody):
+    site.configure(inbox={"settle": "100ms"})
+    daemon = site.start(prefix=as_nobody)
+    site.inbox.chmod(0o555)
+    site.write("a.txt")
+    site.await_words("a.txt")
+    assert "Permission denied" in daemon.wait("file.unretired", path="a.txt")["reason"]
+    site.inbox.chmod(0o755)
+    site.await_empty_inbox()
+    assert (site.archive / "a.txt").exists()
+    assert len(daemon.events("file.unretired")) == 1
+
+
+def test_one_lost_inbox_stops_no_other(site):
+    other = site.base / "other"
+    for name in ("in", "out"):
+        (other / name).mkdir(parents=True)
+    site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "out"}})
+    daemon = site.daemon().start()
+    daemon.wait("inbox.rescanned", inbox="scans")
+    shutil.rmtree(site.inbox)
+    daemon.wait("inbox.lost", inbox="scans")
+    site.drop("a.txt", root=other / "in")
+    daemon.wait("file.published", inbox="other")
+    assert not daemon.events("inbox.lost", inbox="other")
+
+
+def test_an_idle_inbox_can_be_unmounted_and_is_recovered_once_it_is_mounted_again(site, mounts):
+    mounts.mount(site.inbox)
+    daemon = site.start()
+    site.drop("before.txt")
+    site.await_words("before.txt")
+    site.wait_for(lambda: unmounts(mounts, site.inbox), "a moment to unmount in", 5)
+    daemon.wait("inbox.lost")
+    site.write("beneath.txt")
+    site.never(lambda: site.words("beneath.txt") is not None, "a result of what lies on the bare mount point", 2)
+    mounts.mount(site.inbox)
+    site.write("after.txt")
+    daemon.wait("inbox.recovered")
+    site.await_words("after.txt")
+
+
+def unmounts(mounts, path):
+    try:
+        mounts.unmount(path)
+    except subprocess.CalledProcessError:
+        return False
+    return True
+
+
+def test_a_folder_that_is_moved_in_is_processed_whole(site):
+    tree = site.base / "tree"
+    names = [f"tree/{'/'.join('abcdef'[:depth])}/{depth}.txt".replace("//", "/") for depth in range(6)]
+    for name in names:
+        site.write(name, root=site.base)
+    site.start()
+    tree.rename(site.inbox / "tree")
+    for name in names:
+        site.await_words(name)
+
+
+def test_folders_that_are_made_while_files_appear_in_them_miss_none(site):
+    site.start()
+    names = [f"{number % 10}/{number}/deep/er/{number}.txt" for number in range(300)]
+    for name in names:
+        site.write(name)
+    site.await_empty_inbox()
+    assert sum(1 for _ in site.outbox.rglob("*.json")) == len(names)
+
+
+def test_renames_inside_an_inbox_lose_nothing(site):
+    site.start()
+    held = [(site.inbox / f"held-{number}.txt").open("wb", buffering=0) for number in range(10)]
+    (site.inbox / "sub").mkdir()
+    for number, file in enumerate(held):
+        file.write(b"word")
+        (site.inbox / f"held-{number}.txt").rename(site.inbox / f"sub/moved-{number}.txt")
+    (site.inbox / "sub").rename(site.inbox / "other")
+    for file in held:
+        file.close()
+    for number in range(10):
+        site.await_words(f"other/moved-{number}.txt")
+    site.drop("other/new.txt")
+    site.await_words("other/new.txt", 5)
+    site.await_empty_inbox()
+    assert sum(1 for _ in site.outbox.rglob("*.json")) == 11
+
+
+def test_a_name_without_an_extension_of_ours_is_processed_once_it_has_one(site):
+    site.start()
+    path = site.write("upload.part")
+    site.drop("beside.txt")
+    site.await_words("beside.txt")
+    path.rename(site.inbox / "upload.txt")
+    site.await_words("upload.txt", 5)
+
+
+def test_a_file_that_comes_back_from_the_archive_is_processed_again(site):
+    site.start()
+    site.drop("a.txt")
+    site.await_words("a.txt")
+    site.wait_for((site.archive / "a.txt").exists, "the archive")
+    (site.archive / "a.txt").rename(site.inbox / "a.txt")
+    assert site.await_words("a.1.txt") == 3

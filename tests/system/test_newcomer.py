@@ -1,0 +1,191 @@
+"""What somebody meets who runs watcherd for the first time, and who stops it."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "service", "completion"]
+
+
+def run(*arguments, **how):
+    return subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=False, **how)
+
+
+def test_a_text_and_an_image_become_results_and_are_archived(site, picture):
+    daemon = site.start()
+    site.write("note.txt", b"seven words are what this one has\n")
+    site.write("sub/photo.jpg", picture((64, 48), "JPEG"))
+    site.await_empty_inbox()
+    assert json.loads((site.outbox / "note.txt.words.json").read_bytes()) == {
+        "source": "note.txt", "words": 7, "lines": 1, "characters": 34, "bytes": 34, "encoding": "utf-8",
+    }  # fmt: skip
+    assert (site.outbox / "sub/grayscale_photo.jpg").exists()
+    assert (site.archive / "note.txt").read_bytes() == b"seven words are what this one has\n"
+    assert (site.archive / "sub/photo.jpg").exists()
+    assert daemon.stop() == 0
+
+
+def test_flags_alone_are_enough_and_make_the_folders(site):
+    base = site.base / "fresh"
+    base.mkdir()
+    folders = ("--inbox", base / "in", "--outbox", base / "out", "--state", base / "state", "--make-folders")
+    daemon = site.daemon("run", *folders).start()
+    site.drop("a.txt", root=base / "in")
+    daemon.wait("file.published", path="a.txt")
+    assert (base / "out/a.txt.words.json").exists()
+    assert (base / "archive/a.txt").exists()
+
+
+def test_what_was_there_before_the_start_is_processed(site):
+    names = site.texts(20)
+    site.run_until_empty()
+    assert [site.words(name) for name in names] == list(range(1, 21))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_command_explains_itself_on_one_screen(command):
+    told = run(sys.executable, "-m", "watcherd", command, "--help")
+    assert told.returncode == 0
+    assert told.stdout.startswith("Usage: watcherd")
+    assert len(told.stdout.splitlines()) <= 40
+
+
+def test_the_script_is_installed_and_knows_its_version():
+    told = run(Path(sys.executable).parent / "watcherd", "--version")
+    assert told.returncode == 0
+    assert told.stdout.startswith("watcherd 0.")
+
+
+@pytest.mark.parametrize("arguments", [("--colour",), ("run", "--inbx", "x"), ("paint",), ("retry",)])
+def test_wrong_usage_is_one_line_and_status_2(arguments):
+    told = run(sys.executable, "-m", "watcherd", *arguments)
+    assert told.returncode == 2
+    assert len(told.stderr.splitlines()) == 1
+    assert told.stderr.startswith("watcherd: ")
+
+
+def test_every_problem_of_a_configuration_is_told_at_once(site):
+    site.configure(
+        inbox={"outbox": site.inbox / "out", "settel": "1s"}, text={"timeout": "soon"}, image={"memory": "-1"}
+    )
+    told = site.command("run")
+    assert told.returncode == 2
+    lines = told.stderr.decode()
+    for word in ("settel", "did you mean inbox.scans.settle", "text.timeout", "image.memory"):
+        assert word in lines
+    site.configure(inbox={"outbox": site.inbox / "out"})
+    assert b"lies in" in site.command("run").stderr
+
+
+def test_init_writes_a_configuration_that_runs(site):
+    base = site.base / "begun"
+    assert run(sys.executable, "-m", "watcherd", "init", base).returncode == 0
+    written = (base / "watcherd.toml").read_text("utf-8")
+    site.config = base / "watcherd.toml"
+    assert run(sys.executable, "-m", "watcherd", "init", base).returncode == 0
+    assert (base / "watcherd.toml").read_text("utf-8") == written
+    assert site.command("config", "--json").returncode == 0
+
+
+def test_check_finds_nothing_wrong_with_a_good_site(site):
+    told = site.command("check", "--json")
+    assert told.returncode == 0, told.stdout
+    assert not [finding for finding in json.loads(told.stdout) if finding["problem"]]
+
+
+# One daemon for a state directory and for an inbox -----------------------------------------------------------------
+
+
+def test_a_second_daemon_with_the_same_state_is_refused_and_told_who_has_it(site):
+    first = site.start()
+    second = site.command("run")
+    assert second.returncode == 1
+    assert f"process {first.pid}".encode() in second.stderr
+    assert str(site.state).encode() in second.stderr
+
+
+def test_a_second_daemon_on_the_same_inbox_is_refused_and_told_who_has_it(site):
+    first = site.start()
+    outbox = site.base / "other"
+    outbox.mkdir()
+    site.configure(inbox={"outbox": outbox}, state=site.base / "state-2")
+    second = site.command("run")
+    assert second.returncode == 1
+    assert str(site.inbox).encode() in second.stderr
+    assert f"process {first.pid}".encode() in second.stderr
+
+
+def test_a_second_daemon_on_the_same_outbox_is_refused(site):
+    site.start()
+    inbox = site.base / "inbox-2"
+    inbox.mkdir()
+    site.configure(inbox={"path": inbox}, state=site.base / "state-2")
+    second = site.command("run")
+    assert second.returncode == 1
+    assert str(site.outbox).encode() in second.stderr
+
+
+def test_a_crashed_daemon_holds_nobody_up(site):
+    site.start().kill()
+    site.configure(state=site.base / "state-2")
+    site.texts(1)
+    site.run_until_empty()
+
+
+# The end ----------------------------------------------------------------------------------------------------------
+
+
+def test_sigterm_under_load_finishes_what_is_in_work_and_leaves_the_rest_to_the_next_start(site, picture, heavy):
+    names = [f"{number:03}.jpg" for number in range(60)]
+    for name in names:  # the name only admits: the first ones keep each worker busy for seconds
+        site.drop(name, heavy if name < "002" else picture((2000, 2000), "JPEG"))
+    daemon = site.daemon().start()
+    site.await_work()
+    workers = daemon.workers()
+    assert daemon.stop() == 0
+    left = site.left()
+    assert left
+    assert not site.drafts()
+    site.wait_for(lambda: not [pid for pid in workers if Path(f"/proc/{pid}").exists()], "the workers' end", 1)
+    done = {path.name.removeprefix("grayscale_") for path in site.outbox.glob("*.jpg")}
+    assert done
+    assert done | set(left) == set(names)
+    assert not done & set(left)
+    site.run_until_empty(120)
+    assert sorted(path.name for path in site.outbox.glob("*.jpg")) == [f"grayscale_{name}" for name in names]
+    assert not site.rows("path", "attempts > 0 OR kills > 0 OR alone > 0")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_ends_an_idle_daemon_with_0(site, number):
+    daemon = site.start()
+    assert daemon.stop(number) == 0
+    assert daemon.events("daemon.stopped", status=0)
+
+
+def test_a_second_signal_ends_it_at_once_with_128_and_its_number(site, heavy):
+    site.drop("large.webp", heavy)
+    daemon = site.daemon().start()
+    site.await_work()
+    daemon.send(signal.SIGTERM)
+    daemon.wait("daemon.stopping")
+    # Later than what counts as an echo of the first.
+    site.wait_for(lambda: daemon.process.poll() is not None or daemon.send(signal.SIGINT), "its end", 5)
+    assert daemon.process.wait() == 128 + signal.SIGINT
+    site.run_until_empty(60)
+    assert (site.outbox / "grayscale_large.webp").exists()
+
+
+def test_what_is_still_working_after_stop_timeout_is_killed_and_not_charged(site, heavy):
+    site.configure(stop_timeout="100ms")
+    site.drop("large.webp", heavy)
+    daemon = site.daemon().start()
+    site.await_work()
+    assert daemon.stop() == 0
+    assert site.has("large.webp")
+    assert not site.rows("path", "attempts > 0 OR kills > 0")
+    assert not site.drafts()

@@ -1,0 +1,136 @@
+"""One bad file harms no other: what it ends is its worker, or at worst the daemon, and only it is charged."""
+
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def innocents(site, picture):
+    """Drop fifty files with which nothing is wrong; return a function that requires that nothing befell them."""
+    texts = site.texts(30)
+    images = [f"image-{number:02}.png" for number in range(20)]
+    for number, name in enumerate(images):
+        site.drop(name, picture((40, 40), seed=number))
+
+    def require():
+        for number, name in enumerate(texts):
+            assert site.await_words(name) == number + 1
+        for name in images:
+            site.wait_for((site.outbox / f"grayscale_{name}").exists, f"the result of {name}")
+        guiltless = "CAST(path AS TEXT) LIKE 'text-%' OR CAST(path AS TEXT) LIKE 'image-%'"
+        site.wait_for(lambda: {state for (state,) in site.rows("state", guiltless)} == {"published"}, "their end")
+        assert not site.rows("path", f"({guiltless}) AND (attempts > 0 OR kills > 0)")
+
+    return require
+
+
+def test_an_image_that_needs_too_much_memory_is_quarantined_as_such(site, innocents, picture):
+    site.configure(image={"memory": "192MiB"})
+    site.drop("vast.png", picture((9000, 9000)))
+    site.start()
+    assert site.await_failure("vast.png")["class"] in {"memory", "too-large"}
+    innocents()
+
+
+def test_an_image_that_takes_too_long_is_tried_again_and_then_quarantined(site, innocents, heavy):
+    site.configure(image={"timeout": "700ms"}, retry={"attempts": 2, "backoff": "100ms"})
+    site.drop("slow.webp", heavy)
+    daemon = site.start()
+    reason = site.await_failure("slow.webp")
+    assert (reason["class"], reason["attempts"]) == ("timeout", 2)
+    assert len(daemon.events("worker.timed_out", path="slow.webp")) == 2
+    innocents()
+
+
+def test_a_worker_that_is_killed_while_working_costs_nobody_anything(site, innocents, heavy):
+    site.drop("slow.webp", heavy)
+    daemon = site.start()
+    os.kill(site.wait_for(lambda: worker_at(daemon, site.inbox / "slow.webp"), "its worker"), signal.SIGKILL)
+    daemon.wait("worker.died", path="slow.webp", signal="SIGKILL")
+    site.wait_for((site.outbox / "grayscale_slow.webp").exists, "its result")
+    innocents()
+    assert not site.rows("path", "attempts > 0")
+
+
+def test_workers_that_are_killed_while_idle_cost_no_job(site, picture):
+    daemon = site.start()
+    site.drop("first.png", picture())
+    site.wait_for((site.outbox / "grayscale_first.png").exists, "its result")
+    for pid in daemon.workers():
+        os.kill(pid, signal.SIGKILL)
+    for number in range(6):
+        site.drop(f"{number}.png", picture())
+    site.await_empty_inbox()
+    assert not site.rows("path", "attempts > 0 OR kills > 0")
+
+
+def test_a_worker_that_crashes_by_itself_charges_its_file(site, innocents, heavy):
+    site.configure(retry={"attempts": 2, "backoff": "100ms"})
+    site.drop("slow.webp", heavy)
+    daemon = site.start()
+    for _ in range(2):
+        worker = site.wait_for(lambda: worker_at(daemon, site.inbox / "slow.webp"), "its worker")
+        os.kill(worker, signal.SIGSEGV)
+        site.wait_for(lambda worker=worker: worker not in daemon.workers(), "its end")
+    reason = site.await_failure("slow.webp")
+    assert (reason["class"], reason["attempts"]) == ("crashed", 2)
+    innocents()
+
+
+def test_a_worker_that_is_stopped_holds_up_its_own_file_alone(site, innocents, heavy):
+    site.configure(image={"timeout": "10s"}, retry={"backoff": "100ms"})
+    site.drop("slow.webp", heavy)
+    daemon = site.start()
+    worker = site.wait_for(lambda: worker_at(daemon, site.inbox / "slow.webp"), "its worker")
+    os.kill(worker, signal.SIGSTOP)
+    innocents()
+    daemon.wait("worker.timed_out", path="slow.webp")
+    site.wait_for((site.outbox / "grayscale_slow.webp").exists, "its result")
+
+
+def test_no_worker_outlives_a_daemon_that_is_killed(site, heavy):
+    for number in range(4):
+        site.drop(f"{number}.webp", heavy)
+    daemon = site.start()
+    site.wait_for(lambda: worker_at(daemon, site.inbox / "0.webp"), "work")
+    workers = daemon.workers()
+    assert workers
+    daemon.kill()
+    site.wait_for(lambda: not any(is_alive(pid) for pid in workers), "their end", 1)
+
+
+@pytest.mark.timeout(240)
+def test_a_file_that_kills_the_daemon_is_found_among_fifty_and_only_it_is_charged(site, innocents, heavy):
+    poison = site.drop("poison.webp", heavy)
+    deaths = 0
+    while not site.failure("poison.webp"):
+        assert deaths < 8, "it was not found"
+        daemon = site.daemon().start()
+        site.wait_for(lambda daemon=daemon: worker_at(daemon, poison) or site.failure("poison.webp"), "the poison")
+        if not site.failure("poison.webp"):
+            daemon.kill()
+            deaths += 1
+    assert site.failure("poison.webp")["class"] == "crashed"
+    innocents()
+    assert deaths == 4  # once among others, and then alone as often as a file is tried
+
+
+def worker_at(daemon, path):
+    """Return the worker process that has this file open, if there is one."""
+    for pid in daemon.workers():
+        with suppress(OSError):
+            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                with suppress(OSError):
+                    if os.readlink(descriptor) == str(path):
+                        return pid
+    return None
+
+
+def is_alive(pid):
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] != "Z"
+    return False
