@@ -1,0 +1,170 @@
+"""What was measured, beside its budget: a line each, JSON, and the table in the documents."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stage import HERE
+
+if TYPE_CHECKING:
+    from scale import Kept, Point
+    from stage import Run
+
+RESULTS = HERE / "results"
+QUIET = 0.5  # load above which figures are provisional
+DOCUMENTS = (HERE.parent / "README.md", HERE / "README.md")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """One comparison: what both sides took, start-up taken off, and how many times faster ours should be at least."""
+
+    work: str
+    against: str
+    ours: Run
+    theirs: Run
+    least: float | None
+
+    @property
+    def ratio(self) -> float:
+        return self.theirs.wall / self.ours.wall
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        budget = "" if self.least is None else f"{self.least:g}×"
+        return (
+            self.work,
+            self.against,
+            _time(self.ours.wall),
+            _time(self.theirs.wall),
+            f"{self.ratio:.2f}×",
+            f"{self.theirs.cpu / self.ours.cpu:.2f}×",
+            budget,
+        )
+
+    @property
+    def missed(self) -> bool:
+        return self.least is not None and self.ratio < self.least
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A measurement without a rival, and the most that it should be."""
+
+    work: str
+    value: float
+    unit: str
+    most: float
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        return self.work, "", f"{self.value:.3g} {self.unit}", "", "", "", f"≤ {self.most:g} {self.unit}"
+
+    @property
+    def missed(self) -> bool:
+        return self.value > self.most
+
+
+def line(row: Ratio | Figure) -> str:
+    """Return a row for the terminal."""
+    widths = (62, 58, 16, 10, 9, 9, 18)
+    return "".join(cell.ljust(width) for cell, width in zip(row.cells, widths, strict=True)) + _verdict(row)
+
+
+def table(rows: list[Ratio | Figure]) -> str:
+    """Return the rows in Markdown."""
+    head = ("work", "against", "watcherd", "the other", "ratio", "by CPU", "budget", "")
+    lines = [head, ("---",) * len(head), *((*row.cells, _verdict(row)) for row in rows)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+
+
+def write(rows: list[Ratio | Figure], start_up: Run, rounds: int, load: float) -> None:
+    """Write all figures to JSON, and the table between the marks in the documents.
+
+    `load` is the machine's when the session began: figures of a busy one are marked as provisional.
+    """
+    facts = {"start_up_of_drain": asdict(start_up), "rounds": rounds, "load_before": load}
+    save("bench.json", facts | {"rows": [_facts(row) for row in rows]})
+    how = f"medians of {rounds} rounds; start-up ({start_up.wall:.2f} s for watcherd) taken off"
+    caption = f"{machine_line()}; {how}. {doubt(load)}"
+    for document in DOCUMENTS:
+        insert(document, "bench", f"{table(rows)}\n\n{caption}")
+
+
+def scale_table(points: list[Point], kept: list[Kept], load: float) -> str:
+    """Return the points of the scaling study in Markdown."""
+    head = ("study", "kind", "at", "files", "files/s", "MB/s", "ms a file", "memory, MB")
+    lines = [head, ("---",) * len(head), *(_point(point) for point in points)]
+    starts = [
+        f"`keep`, a start over {it.files:,} files already done: caught up in {it.seconds:.1f} s, "
+        f"ledger {it.ledger_bytes_a_file:.0f} bytes a file."
+        for it in kept
+    ]
+    return "\n".join(
+        [*(f"| {' | '.join(cells)} |" for cells in lines), "", *starts, "", f"{machine_line()}. {doubt(load)}"]
+    )
+
+
+def _point(point: Point) -> tuple[str, ...]:
+    rate, speed = point.files / point.seconds, point.bytes / point.seconds / 1e6
+    each = point.seconds / point.files * 1e3
+    return (
+        *(point.study, point.kind, f"{point.at:,g}", f"{point.files:,}"),
+        *(f"{rate:,.0f}", f"{speed:,.1f}", f"{each:,.2f}", f"{point.memory / 1e6:.0f}"),
+    )
+
+
+def save(name: str, facts: dict[str, object]) -> None:
+    """Write facts to JSON in `results`, with those of the machine."""
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / name).write_text(json.dumps({"machine": machine()} | facts, indent=2) + "\n", "utf-8")
+
+
+def insert(document: Path, name: str, text: str) -> None:
+    """Put `text` between the marks called `name` in a document; a document without them stays as it is."""
+    begin, end = f"<!-- {name}: written by make -->", f"<!-- {name}: end -->"
+    pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    old = document.read_text("utf-8")
+    document.write_text(pattern.sub(lambda _: f"{begin}\n{text}\n{end}", old), "utf-8")
+
+
+def machine() -> dict[str, object]:
+    """Return what the figures depend on."""
+    cpus = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text("utf-8"))
+    return {
+        "cores": len(os.sched_getaffinity(0)),
+        "processor": cpus[0] if cpus else platform.machine(),
+        "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+    }
+
+
+def machine_line() -> str:
+    """Return the machine in a few words."""
+    facts = machine()
+    return f"{facts['cores']} cores of {facts['processor']}, Python {facts['python']}, Linux {facts['kernel']}"
+
+
+def _facts(row: Ratio | Figure) -> dict[str, object]:
+    ratio = {"ratio": row.ratio} if isinstance(row, Ratio) else {}
+    return asdict(row) | ratio | {"missed": row.missed}
+
+
+def _time(seconds: float) -> str:
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
+
+
+def doubt(load: float) -> str:
+    """Return what is to be said of figures that began under such a load."""
+    return f"Provisional: the machine was busy, with a load of {load:.1f}." if load > QUIET else ""
+
+
+def _verdict(row: Ratio | Figure) -> str:
+    return "missed" if row.missed else ""

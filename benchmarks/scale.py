@@ -1,0 +1,206 @@
+"""`make bench-scale`: what a file costs as the work grows, and what memory it takes.
+
+Four questions: how many files wait, how large they are, how many work on them, how many may be in flight at once.
+Each point is one drain by the public command over files of its own; start-up is taken off. Memory is the largest sum
+of proportional set sizes that was seen of the command and all below it. Points go to `results/scale.json` as they are
+known, so a long study can be cut short, and plots beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import time
+from dataclasses import asdict, dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+import data
+import plots
+import report
+from stage import AGE, Contestant, daemon, drain, fresh, proportional_memory, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+ROUNDS = 3  # of what takes no minute
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One drain: what was varied, to what, how many files and bytes it did in how many seconds, and its memory."""
+
+    study: str
+    kind: str
+    at: float
+    files: int
+    bytes: int
+    seconds: float
+    memory: int
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A start over files that are all done: seconds until it has caught up, and the ledger's bytes for a file."""
+
+    files: int
+    seconds: float
+    ledger_bytes_a_file: float
+
+
+@dataclass(slots=True)
+class Study:
+    """What is known so far."""
+
+    largest: int
+    start_up: float = 0.0
+    points: list[Point] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+    def note(self, point: Point | Kept) -> None:
+        """Keep a point, on disk too, and print it."""
+        (self.kept if isinstance(point, Kept) else self.points).append(point)
+        print(point, flush=True)
+        facts = {"points": [asdict(it) for it in self.points], "kept": [asdict(it) for it in self.kept]}
+        report.save("scale.json", facts)
+
+
+# One point
+
+
+def measured(fill: Callable[[Path], object], **environment: str) -> tuple[float, int, int, int]:
+    """Drain what `fill` puts into an inbox; return seconds, peak of memory, files and bytes."""
+    home = fresh()
+    fill(home / "inbox")
+    os.sync()
+    sizes = [entry.stat().st_size for entry in os.scandir(home / "inbox")]
+    time.sleep(AGE)
+    command = drain(**environment)
+    begin = time.perf_counter()
+    with subprocess.Popen(
+        command.command, cwd=home, env=os.environ | dict(command.environment), stdout=subprocess.DEVNULL
+    ) as process:
+        memory = max(_watch(process), default=0)
+    if process.returncode:
+        raise SystemExit(f"a drain ended with status {process.returncode}")
+    return time.perf_counter() - begin, memory, len(sizes), sum(sizes)
+
+
+def _watch(process: subprocess.Popen[bytes]) -> Iterator[int]:
+    while process.poll() is None:
+        try:
+            yield proportional_memory(process.pid)
+        except OSError:  # one of them has just gone
+            continue
+        finally:
+            time.sleep(0.1)
+
+
+def points(
+    study: Study, name: str, kind: str, places: Iterable[tuple[float, Callable[[Path], object], dict[str, str]]]
+) -> None:
+    """Measure each place: where it is, what fills the inbox, and what the command is told."""
+    for at, fill, environment in places:
+        runs = [measured(fill, **environment)]
+        while len(runs) < ROUNDS and runs[0][0] < 60:
+            runs.append(measured(fill, **environment))
+        seconds = max(median(run[0] for run in runs) - study.start_up, 1e-3)
+        study.note(Point(name, kind, at, runs[0][2], runs[0][3], seconds, max(run[1] for run in runs)))
+
+
+# The studies
+
+
+def backlog(study: Study) -> None:
+    """How many files wait: small texts, and pictures of 64 by 48 pixels."""
+    counts = [10**power for power in (3, 4, 5, 6) if 10**power <= study.largest]
+    points(study, "backlog", "text", ((n, lambda inbox, n=n: data.small_texts(inbox, n), {}) for n in counts))
+    few = [count for count in counts if count <= 100_000]
+    points(study, "backlog", "image", ((n, lambda inbox, n=n: data.small_pictures(inbox, n), {}) for n in few))
+
+
+def kept(study: Study) -> None:
+    """Start over inboxes whose files are all done and stay: seconds until it has caught up, bytes of the ledger."""
+    for count in (10_000, 100_000, 1_000_000):
+        if count <= study.largest:
+            study.note(_kept(count))
+
+
+def _kept(count: int) -> Kept:
+    home = fresh()
+    data.small_texts(home / "inbox", count)
+    time.sleep(AGE)
+    once = Contestant("keep", (*drain().command, "--after=keep"), drain().environment)
+    subprocess.run(
+        once.command, cwd=home, env=os.environ | dict(once.environment), check=True, stdout=subprocess.DEVNULL
+    )
+    begin = time.perf_counter()
+    with daemon(home, "--after=keep"):
+        until(lambda: b'"inbox.rescanned"' in (home / "log").read_bytes(), pause=0.01)
+        seconds = time.perf_counter() - begin
+    return Kept(count, seconds, (home / "state/ledger.db").stat().st_size / count)
+
+
+def size(study: Study) -> None:
+    """How large a file is: texts of 1 kB to 1 GB, pictures of 0.01 to 90 megapixels; about 100 MB of each."""
+    lengths = [10**power for power in range(3, 10) if 10**power <= study.largest * 1000]
+    points(study, "size", "text", ((n, lambda inbox, n=n: _texts(inbox, n), {}) for n in lengths))
+    areas = (0.01, 0.1, 1, 10, 90)
+    points(study, "size", "image", ((mp, lambda inbox, mp=mp: _pictures(inbox, mp), {}) for mp in areas))
+
+
+def _texts(inbox: Path, length: int, count: int = 0) -> None:
+    data.prose(inbox / "0.txt", length)
+    content = (inbox / "0.txt").read_bytes()
+    for number in range(1, count or min(max(1, 10**8 // length), 20_000)):
+        (inbox / f"{number}.txt").write_bytes(content)
+
+
+def _pictures(inbox: Path, megapixels: float, count: int = 0) -> None:
+    data.photo(megapixels, 0.25).save(inbox / "0.jpg", quality=90)
+    content = (inbox / "0.jpg").read_bytes()
+    for number in range(1, count or max(4, min(1000, int(120 / megapixels)))):
+        (inbox / f"{number}.jpg").write_bytes(content)
+
+
+def workers(study: Study) -> None:
+    """How many work: eight texts of 50 MB, sixteen pictures of 12 megapixels."""
+    for kind, fill in (
+        ("text", lambda inbox: _texts(inbox, 50_000_000, 8)),
+        ("image", lambda inbox: _pictures(inbox, 12, 16)),
+    ):
+        key = f"WATCHERD_{kind.upper()}__WORKERS"
+        points(study, "workers", kind, ((count, fill, {key: str(count)}) for count in (1, 2, 3, 4)))
+
+
+def batch(study: Study) -> None:
+    """How many may be in flight, which bounds what the publisher settles at once: 5,000 texts, 500 pictures."""
+    lengths = (4, 16, 64, 256, 1024, 4096)
+    for kind, fill in (
+        ("text", lambda inbox: data.small_texts(inbox, 5000)),
+        ("image", lambda inbox: data.small_pictures(inbox, 500)),
+    ):
+        points(study, "batch", kind, ((n, fill, {"WATCHERD_QUEUE__CAPACITY": str(n)}) for n in lengths))
+
+
+PARTS = {"workers": workers, "batch": batch, "size": size, "backlog": backlog, "kept": kept}
+
+
+def main() -> None:
+    """Run all studies, or those that are named."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these")
+    parser.add_argument("--largest", type=int, default=1_000_000, help="the largest backlog, in files")
+    asked = parser.parse_args()
+    study, load = Study(asked.largest), os.getloadavg()[0]
+    study.start_up = median(measured(lambda _: None)[0] for _ in range(ROUNDS))
+    for part in asked.parts or PARTS:
+        PARTS[part](study)
+    plots.scale(study.points)
+    report.insert(report.DOCUMENTS[1], "scale", report.scale_table(study.points, study.kept, load))
+
+
+if __name__ == "__main__":
+    main()

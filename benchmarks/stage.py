@@ -1,0 +1,152 @@
+"""Where commands are measured: fresh folders for each run, wall and CPU time, and a daemon that is really running."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+HERE = Path(__file__).parent
+
+#: Data is made once and kept here; runs have their folders here too, on the same disk.
+ROOT = Path(os.environ.get("BENCH_DIR") or HERE.parent / "build/bench").absolute()
+
+WATCHERD = (sys.executable, "-m", "watcherd")
+
+#: Longer than any settle time: what is older counts as a backlog, as it would in real life.
+AGE = 1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What one run of a command took: seconds by the clock, seconds of CPU of it and its children, bytes written."""
+
+    wall: float
+    cpu: float
+    written: int = 0
+
+    def less(self, start_up: Run) -> Run:
+        """Return what it took beyond `start_up`."""
+        return Run(max(self.wall - start_up.wall, 1e-3), max(self.cpu - start_up.cpu, 1e-3), self.written)
+
+    def times(self, count: int) -> Run:
+        """Return what so many of it would take."""
+        return Run(self.wall * count, self.cpu * count, self.written * count)
+
+
+@dataclass(frozen=True, slots=True)
+class Contestant:
+    """A command that works on the folder `inbox` and fills `outbox`, both in the directory that it is run in.
+
+    `rest` is how long files lie before it is run. A run that `publishes` must leave a result for each file.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    environment: tuple[tuple[str, str], ...] = ()
+    rest: float = 0.0
+    publishes: bool = True
+
+
+def made(name: str, make: Callable[[Path], object]) -> Path:
+    """Return the folder of data called `name`, made with `make` unless it is there."""
+    folder = ROOT / "data" / name
+    if not folder.exists():
+        draft = folder.with_name(f"{name}.part")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        make(draft)
+        draft.rename(folder)
+    return folder
+
+
+def fresh(source: Path | None = None, name: str = "home") -> Path:
+    """Return an empty home with inbox and outbox; what is in `source` is in the inbox, by hard links."""
+    home = ROOT / name
+    shutil.rmtree(home, ignore_errors=True)
+    for folder in ("inbox", "outbox", "aside"):
+        (home / folder).mkdir(parents=True)
+    if source:
+        fill(source, home / "inbox")
+    return home
+
+
+def fill(source: Path, folder: Path) -> None:
+    """Link every file of `source` into `folder`."""
+    for entry in os.scandir(source):
+        os.link(entry.path, folder / entry.name)
+
+
+def run(contestant: Contestant, source: Path | None) -> Run:
+    """Run a command over the files in `source`; SystemExit where it fails, or leaves a file without a result."""
+    home = fresh(source)
+    os.sync()
+    time.sleep(contestant.rest)
+    environment = os.environ | dict(contestant.environment)
+    begin, before = time.perf_counter(), os.times()
+    ended = subprocess.run(contestant.command, cwd=home, env=environment, stdout=subprocess.DEVNULL, check=False)
+    wall, after = time.perf_counter() - begin, os.times()
+    results = [entry for entry in os.scandir(home / "outbox") if entry.is_file()]
+    if ended.returncode or (contestant.publishes and source and len(results) != len(os.listdir(source))):
+        raise SystemExit(f"{contestant.name}: status {ended.returncode}, {len(results)} results")
+    cpu = sum(after[2:4]) - sum(before[2:4])  # of children, and theirs
+    return Run(wall, cpu, sum(entry.stat().st_size for entry in results))
+
+
+def drain(**environment: str) -> Contestant:
+    """Return the command that this is about, with `environment` in place of a configuration file."""
+    folders = ("--inbox=inbox", "--outbox=outbox", "--state=state")
+    quiet = {"WATCHERD_LOG__LEVEL": "warning"} | environment
+    return Contestant("watcherd", (*WATCHERD, "drain", *folders), tuple(quiet.items()), rest=AGE)
+
+
+# A daemon that runs
+
+
+@contextmanager
+def daemon(home: Path, *flags: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run `watcherd run` on the folders of `home`, and hand it over once it is ready."""
+    folders = [f"--{name}={home / name}" for name in ("inbox", "outbox", "state")]
+    with (
+        open(home / "log", "wb") as log,
+        subprocess.Popen([*WATCHERD, "run", *folders, *flags], stderr=log, env=os.environ | environment) as process,
+    ):
+        try:
+            until(lambda: process.poll() is not None or b'"daemon.ready"' in (home / "log").read_bytes())
+            yield process
+        finally:
+            process.send_signal(signal.SIGTERM)
+
+
+def until(condition: Callable[[], bool], pause: float = 0.0002) -> None:
+    """Wait for a condition, looking often."""
+    while not condition():
+        time.sleep(pause)
+
+
+def tree(pid: int) -> list[int]:
+    """Return the ids of a process and all below it."""
+    below = [Path(task, "children").read_text().split() for task in Path(f"/proc/{pid}/task").iterdir()]
+    return [pid, *(each for children in below for child in children for each in tree(int(child)))]
+
+
+def proportional_memory(pid: int) -> int:
+    """Return the bytes of memory of a process and all below it, shared pages divided by those who share them."""
+    rollups = (Path(f"/proc/{each}/smaps_rollup").read_text() for each in tree(pid))
+    return sum(int(rollup.partition("\nPss:")[2].split()[0]) for rollup in rollups) * 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the seconds that the threads of a process and all below it ran, to the nanosecond."""
+    tasks = (task for each in tree(pid) for task in Path(f"/proc/{each}/task").iterdir())
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
