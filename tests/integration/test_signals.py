@@ -85,6 +85,20 @@ def test_a_signal_is_told_while_the_main_thread_is_busy_elsewhere():
     assert told.get() == signal.SIGTERM
 
 
+def test_a_signal_that_comes_the_instant_it_is_handled_is_told(monkeypatch):
+    install, told = signal.signal, SimpleQueue()
+
+    def install_and_signal(number, handler):
+        before = install(number, handler)
+        if number == signal.SIGTERM and before == signal.SIG_DFL:
+            signal.raise_signal(number)
+        return before
+
+    monkeypatch.setattr(signals.signal, "signal", install_and_signal)
+    with signals.delivered(told.put):
+        assert told.get(timeout=10) == signal.SIGTERM
+
+
 def test_any_number_of_reloads_stop_nothing():
     with process() as it:
         for _ in range(3):

@@ -40,15 +40,16 @@ def delivered(put: Callable[[int], None]) -> Iterator[None]:
     os.set_blocking(said, False)
     listener = Thread(target=_listen, args=(heard, put), name="signals", daemon=True)
     listener.start()
+    # The pipe is set before the first handler and taken back after the last: no signal falls between the two.
+    woken = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
     before = {number: signal.signal(number, lambda *_: None) for number in (*STOP, RELOAD)}
     before[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    woken = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
     try:
         yield
     finally:
-        signal.set_wakeup_fd(woken)
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(woken)
         os.write(said, _END)
         listener.join()
         os.close(heard)
