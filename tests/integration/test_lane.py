@@ -20,7 +20,7 @@ from watcherd.lanes import order as order_module
 from watcherd.lanes.alone import Alone
 from watcherd.lanes.lane import Bench, Lane
 from watcherd.lanes.order import Order
-from watcherd.lanes.slot import DraftError, WorkerKilled
+from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.lanes.threads import Threads
 from watcherd.model import (
     Done,
@@ -67,13 +67,18 @@ class Work:
 
 
 class Raising:
-    """A pool whose slots raise what they are told."""
+    """A pool whose slots raise what they are told, when they work or already when they get ready."""
 
-    def __init__(self, error):
+    def __init__(self, error, unready=None):
         self.error = error
+        self.unready = unready
 
     def slot(self, _):
         return self
+
+    def prepare(self):
+        if self.unready:
+            raise self.unready
 
     def run(self, *_):
         raise self.error
@@ -200,6 +205,15 @@ def test_the_attempt_is_on_record_before_the_work_begins(floor):
     lane.work.deeds["look"] = lambda _: lane.recorded.append("worked on")
     lane.do("a.txt", "look")
     assert lane.recorded == [["a.txt"], "worked on"]
+
+
+@pytest.mark.parametrize(
+    ("unready", "outcome"), [(SystemFault("no worker starts", root=""), Stalled), (Cut("the daemon stops"), Returned)]
+)
+def test_what_a_slot_needs_to_get_ready_is_no_attempt(floor, unready, outcome):
+    lane = floor(pool=Raising(LookupError("it does not get so far"), unready))
+    assert isinstance(lane.do("a.txt"), outcome)
+    assert lane.recorded == []
 
 
 def test_a_file_that_changed_meanwhile_goes_back_as_changed(floor):

@@ -154,6 +154,13 @@ def test_a_worker_is_replaced_after_so_many_jobs(do):
     assert ours == [{"event": "worker.recycled", "log_level": "debug", "pid": first, "jobs": 2}]
 
 
+def test_a_slot_gets_ready_with_the_worker_that_then_works(slot, do):
+    slot.prepare()
+    wait_until(lambda: len(children()) == 2)  # and the spare
+    assert do.pid(slot) in children()
+    assert len(children()) == 2
+
+
 def test_a_thousand_jobs_leave_no_descriptor_behind(slot, do):
     do(slot, "good")
     wait_until(lambda: len(children()) == 2)

@@ -1,7 +1,7 @@
 """A lane: the workers of one kind, from the order in which jobs wait to the outcome of each.
 
-A worker is a thread with a slot. It takes a hand full of jobs, puts the attempts on record, and for each opens the
-input, makes the draft, lets the slot work, and delivers what came of it. Where the work runs, in this thread or in a
+A worker is a thread with a slot. It takes a hand full of jobs, has its slot ready, puts the attempts on record, and for
+each opens the input, makes the draft, lets the slot work, and delivers what came of it. Where the work runs, in this thread or in a
 process of its own, only the slot knows.
 
 A thread cannot be killed. Of one that is stuck, in a mount that hangs, nothing is heard for seconds: then another
@@ -174,7 +174,7 @@ class Lane:
 
     def _work_through(self, hand: _Hand, slot: Slot) -> None:
         alone = hand.waiting[0].alone
-        if self._put_on_record(list(hand.waiting)):
+        if self._begun(slot, list(hand.waiting)):
             with beneath.Nearby() as nearby:
                 if not self._work_each(hand, slot, nearby):
                     return
@@ -198,14 +198,19 @@ class Lane:
         self._order.unstuck(job.file.inbox)
         log.info("worker.came_back", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
 
-    def _put_on_record(self, jobs: list[Job]) -> bool:
+    def _begun(self, slot: Slot, jobs: list[Job]) -> bool:
+        """Put attempts on record once the slot is ready for them; give them back where that cannot be."""
         try:
+            slot.prepare()
             self._record(jobs)
         except SystemFault as fault:
             for job in jobs:
                 self._deliver(Stalled(job, fault))
-            return False
-        return True
+        except Cut:
+            self._let_go(jobs)
+        else:
+            return True
+        return False
 
     def _work(self, slot: Slot, job: Job, nearby: beneath.Nearby) -> Outcome:
         bench = self._benches[job.file.inbox]

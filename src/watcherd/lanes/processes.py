@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from math import inf
 from threading import Lock, Semaphore, Thread
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import structlog
 
@@ -25,11 +25,13 @@ from watcherd.lanes.slot import Cut, WorkerKilled, overdue, unheard
 from watcherd.model import Failure, FileFault, SystemFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from watcherd.lanes.slot import Sign, Slot
     from watcherd.model import Job, Limits, Result
     from watcherd.processors import Processor
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -161,13 +163,22 @@ class _Isolated:
         self._sign = sign
         self._worker: Worker | None = None
 
+    def prepare(self) -> None:
+        """Have a worker that is ready. See `Slot.prepare`."""
+        self._insist(self._employ)
+
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """See `Slot.run`."""
+        order = wire.order(job, limits)
+        return self._insist(lambda by: self._try(job, order, (source, draft), limits, by))
+
+    def _insist(self, attempt: Callable[[float], T]) -> T:
+        """Let `attempt` have its worker, and others if need be, by the time that it is told."""
         self._sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
-        order, by = wire.order(job, limits), time.monotonic() + START
+        by = time.monotonic() + START
         for _ in range(TRIES):
             try:
-                return self._try(job, order, (source, draft), limits, by)
+                return attempt(by)
             except NotTaken as error:
                 reason = error
         raise SystemFault(f"cannot start a worker, three times in a row: {reason}", root="")
@@ -177,13 +188,23 @@ class _Isolated:
         if self._worker:
             self._end(self._worker)
 
+    def _employ(self, by: float) -> None:
+        with self._at_work(by):
+            pass
+
     def _try(self, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits, by: float) -> Result:
+        with self._at_work(by) as worker:
+            answer = self._ask(worker, job, order, descriptors, limits)
+            return self._understand(worker, job, answer)
+
+    @contextmanager
+    def _at_work(self, by: float) -> Iterator[Worker]:
+        """Hold a worker that is ready, this slot's own if it has one. Raises NotTaken, and Cut where we stop."""
         self._recycle()
         self._worker = worker = self._worker or self._pool.hire(by)
         with self._pool.at_work(worker):
             self._require_ready(worker, by)
-            answer = self._ask(worker, job, order, descriptors, limits)
-            return self._understand(worker, job, answer)
+            yield worker
 
     def _recycle(self) -> None:
         if self._worker and self._worker.jobs >= self._pool.recycle_after:

@@ -51,6 +51,13 @@ def unheard(patience: float | None = None) -> None:
 class Slot(Protocol):
     """Works on one job at a time, for the one thread that owns it."""
 
+    def prepare(self) -> None:
+        """Get ready for a job, which may take seconds: no part of an attempt, so it comes before that is on record.
+
+        Raises SystemFault, and Cut where the daemon stops.
+        """
+        ...
+
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """Process the descriptor `source` into the descriptor `draft`, both at their start; the caller closes them.
 

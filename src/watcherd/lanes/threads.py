@@ -49,6 +49,9 @@ class _InThread:
         self._threads = threads
         self._sign = sign
 
+    def prepare(self) -> None:
+        """Do nothing: a thread is ready."""
+
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """See `Slot.run`."""
         ends = time.monotonic() + limits.timeout
