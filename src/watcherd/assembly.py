@@ -112,15 +112,17 @@ def build(  # noqa: PLR0913 (what everything hangs on)
         for kind in Kind
     }
     for name, place in places.items():
-        publisher, claims = _publisher(place, settings, ledger, ears)
+        publisher, claims = _publisher(place, settings, ledger, ears, lines)
         desk = _desk(name, ledger, orders, publisher, notes[name], ears)
         intake = Intake(inbox_of(name, settings, once=once), claims, desk)
         claims.wake = intake.wake
-        lines[name] = Line(name, place, intake, publisher, Pruning(place, ledger, intake.is_there))
+        lines[name] = Line(name, place, intake, publisher, Pruning(place, ledger, intake.is_away))
     return lanes, list(lines.values())
 
 
-def _publisher(place: Place, settings: Settings, ledger: Ledger, ears: Ears) -> tuple[Publisher, Claims]:
+def _publisher(
+    place: Place, settings: Settings, ledger: Ledger, ears: Ears, lines: Mapping[str, Line]
+) -> tuple[Publisher, Claims]:
     claims = Claims(CLAIMS * settings.queue.capacity)
     publisher = Publisher(
         place,
@@ -130,6 +132,7 @@ def _publisher(place: Place, settings: Settings, ledger: Ledger, ears: Ears) -> 
         least_free=settings.min_free.of,
         retry_command=_retry_command(settings, place.inbox),
         durable=settings.durability == "full",
+        is_away=lambda: lines[place.inbox].intake.is_away(),  # noqa: PLW0108 (there will be one)
         on_pause=lambda: claims.wake(),  # noqa: PLW0108 (it is set when there is an intake to wake)
         on_end=ears.on_end,
         on_death=ears.of(f"publisher of {place.inbox}"),

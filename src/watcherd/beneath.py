@@ -50,11 +50,23 @@ def open_folder(root: str, path: str = "", *, make: bool = False) -> int:
     """Open the folder at `path` beneath `root`; the caller closes the descriptor. See `folder`."""
     # The root itself is the operator's word, and may be a symbolic link.
     descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    for component in filter(None, path.split("/")):
+    if not path:
+        return descriptor
+    try:
+        return open_within(descriptor, path, make=make)
+    finally:
+        os.close(descriptor)
+
+
+def open_within(root: int, path: str, *, make: bool = False) -> int:
+    """Open the folder at `path`, not empty, beneath the open folder `root`, which stays open. See `folder`."""
+    descriptor = root
+    for component in path.split("/"):
         try:
             inner = _enter(descriptor, component, make=make)
         finally:
-            os.close(descriptor)
+            if descriptor != root:
+                os.close(descriptor)
         descriptor = inner
     return descriptor
 

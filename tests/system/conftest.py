@@ -52,8 +52,8 @@ def served(site):
         pytest.skip("only root can mount FUSE for all, with bindfs")
     servers = []
 
-    def serve(path, *options):
-        servers.append(Server(site.base / f"served-{len(servers)}", path, options))
+    def serve(path, *options, source=None):
+        servers.append(Server(source or site.base / f"served-{len(servers)}", path, options))
         site.wait_for(servers[-1].is_up, f"bindfs at {path}")
         return servers[-1]
 

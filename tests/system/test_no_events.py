@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.conftest import files
 
 SOAK = bool(os.environ.get("SOAK"))
 
@@ -67,19 +68,27 @@ def test_whatever_happens_behind_such_a_mount_each_file_comes_to_its_one_end(sit
     site.audit()
 
 
-def test_a_mount_whose_server_dies_is_lost_and_recovered_once_another_serves_it(site, served):
-    site.configure(inbox={"settle": "500ms", "rescan": "500ms"})
+@pytest.mark.parametrize("after", ["archive", "delete"])
+def test_a_mount_whose_server_dies_is_lost_and_recovered_once_another_serves_it(site, served, after):
+    site.configure(inbox={"after": after, "settle": "500ms", "rescan": "500ms"})
     server = served(site.inbox)
     daemon = site.start()
-    site.drop("before.txt", root=server.source)
-    site.await_words("before.txt")
-    server.end()
-    daemon.wait("inbox.lost")
-    site.drop("meanwhile.txt", root=server.source)
-    again = served(site.inbox)
-    site.drop("after.txt", root=again.source)
-    daemon.wait("inbox.recovered")
-    site.await_words("after.txt")
+    for death in range(1, 6):
+        site.drop(f"{death}-before.txt", root=server.source)
+        site.await_words(f"{death}-before.txt")  # and now it is being retired
+        server.end()
+        site.wait_for(lambda death=death: len(daemon.events("inbox.lost")) == death, "its loss")
+        assert os.listdir(site.inbox) == []  # nothing lands on the mount point
+        site.drop(f"{death}-meanwhile.txt", root=server.source)
+        server = served(site.inbox, source=server.source)
+        site.wait_for(lambda death=death: len(daemon.events("inbox.recovered")) == death, "its recovery")
+        site.await_empty_inbox()
+    assert daemon.stop() == 0
+    names = sorted(f"{death}-{when}.txt" for death in range(1, 6) for when in ("before", "meanwhile"))
+    assert files(site.outbox) == [f"{name}.words.json" for name in names]
+    assert files(site.archive) == (names if after == "archive" else [])
+    assert not site.drafts()
+    site.audit()
 
 
 #: Seconds over which the cost of doing nothing is measured, from the end of a scan: each is paid for before the next.

@@ -73,6 +73,14 @@ class Eyes:
             return str(error.strerror)
         return "" if found == self._root else "another folder took its place"
 
+    def away(self) -> bool:
+        """Whether the folder that was opened last is gone, or another one; also once it is closed. For any thread."""
+        before = self._before
+        try:
+            return before is not None and look(self._path) != before
+        except OSError:
+            return True
+
     def open(self) -> Mount:
         """Begin to see what is at the path now. Raises OSError where that cannot be the inbox."""
         found = look(self._path)

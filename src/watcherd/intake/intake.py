@@ -89,9 +89,9 @@ class Intake:
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
-    def is_there(self) -> bool:
-        """Look whether the inbox is there, and is the folder that is being watched."""
-        return self._terms is not None and not self._eyes.lost()
+    def is_away(self) -> bool:
+        """Look whether the inbox is gone, or another folder is in its place; not known before it was first seen."""
+        return self._eyes.away()
 
     def wake(self) -> None:
         """Look again: a lane or a claim has room, or a pause is over."""

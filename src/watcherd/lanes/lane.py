@@ -1,8 +1,8 @@
 """A lane: the workers of one kind, from the order in which jobs wait to the outcome of each.
 
-A worker is a thread with a slot. It takes a hand full of jobs, has its slot ready, puts the attempts on record, and for
-each opens the input, makes the draft, lets the slot work, and delivers what came of it. Where the work runs, in this thread or in a
-process of its own, only the slot knows.
+A worker is a thread with a slot. It takes a hand full of jobs, has its slot ready, puts the attempts on record, and
+for each opens the input, makes the draft, lets the slot work, and delivers what came of it. Where the work runs, in
+this thread or in a process of its own, only the slot knows.
 
 A thread cannot be killed. Of one that is stuck, in a mount that hangs, nothing is heard for seconds: then another
 takes its place, and the rest of its hand waits again. It may still finish its job, and ends with it. Far beyond its

@@ -13,6 +13,7 @@ the batch alone, and one whose input cannot be taken waits aside.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections import deque
 from contextlib import suppress
@@ -55,13 +56,25 @@ class Ended:
 
 
 class Batch:
-    """What one inbox has on its way out. One thread uses it; `carry` is told of inputs for other file systems."""
+    """What one inbox has on its way out. One thread uses it; `carry` is told of inputs for other file systems.
 
-    def __init__(self, place: Place, ledger: Ledger, *, durable: bool, carry: Callable[[Intent], None]) -> None:
+    `is_away` looks whether the inbox is gone for now, as its mount may be: then no input is missed in it.
+    """
+
+    def __init__(
+        self,
+        place: Place,
+        ledger: Ledger,
+        *,
+        durable: bool,
+        carry: Callable[[Intent], None],
+        is_away: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._place = place
         self._ledger = ledger
         self._durable = durable
         self._carry = carry
+        self._is_away = is_away
         self._folders = Folders()
         self._assigned: set[tuple[str, str]] = set()  # names given to what is not visible yet
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
@@ -276,6 +289,8 @@ class Batch:
     # Stage three: retired ------------------------------------------------------------------------------------------
 
     def _retire(self, folders: Folders) -> None:
+        if self._revealed or self._carried:
+            self._wait_for_inbox(folders)
         for queue, act in (
             (self._collided, self._renumber_next),
             (self._revealed, self._retire_next),
@@ -290,6 +305,16 @@ class Batch:
         while self._taken:
             self._end(self._taken.popleft())
 
+    def _wait_for_inbox(self, folders: Folders) -> None:
+        """Let inputs wait aside while their inbox is away. It is held open first, so that it stays what it is now."""
+        with suppress(OSError):
+            folders.root(self._place.root)
+        if not self._is_away():
+            return
+        for queue in (self._revealed, self._carried):
+            while queue:
+                self._set_aside(queue, queue.popleft(), "its inbox is away")
+
     def _retire_next(self, folders: Folders) -> None:
         intent = self._revealed[0]
         try:
@@ -297,6 +322,8 @@ class Batch:
         except FileExistsError:
             self._revealed[0] = self._renumbered(folders, intent)
             return
+        if taken is Taken.GONE and self._is_away():
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self._place.root)
         if taken is Taken.ELSEWHERE:
             self._carry(intent)
         else:

@@ -1,4 +1,8 @@
-"""The folders that one batch works in: each is opened once, and synced once where something was put into it."""
+"""The folders that one batch works in: each is opened once, and synced once where something was put into it.
+
+A root stays open while its batch lasts, and all else is opened from there: where its file system goes in the middle
+of a batch, nothing lands on the bare mount point.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +22,8 @@ class Folders:
     """
 
     def __init__(self) -> None:
-        self._open: dict[tuple[str, str], int] = {}
+        self._roots: dict[str, int] = {}
+        self._open: dict[tuple[str, str], int] = {}  # what is in them, the youngest last
         self._touched: dict[tuple[str, str], None] = {}
 
     def __enter__(self) -> Self:
@@ -27,6 +32,14 @@ class Folders:
     def __exit__(self, *_: object) -> None:
         while self._open:
             self._close_oldest()
+        while self._roots:
+            os.close(self._roots.popitem()[1])
+
+    def root(self, root: str) -> int:
+        """Return the descriptor of a root. Raises OSError."""
+        if root not in self._roots:
+            self._roots[root] = beneath.open_folder(root)
+        return self._roots[root]
 
     def parent(self, root: str, path: str, *, make: bool = False) -> tuple[int, str]:
         """Return the descriptor of the folder that holds `path` beneath `root`, and the last name of `path`.
@@ -35,7 +48,7 @@ class Folders:
         Raises OSError as `beneath.folder` does.
         """
         folder, name = beneath.split(path)
-        return self._descriptor((root, folder), make=make), name
+        return self._descriptor(root, folder, make=make), name
 
     def status(self, root: str, path: str) -> os.stat_result | None:
         """Return the `lstat` of `path` beneath `root`; None where nothing is. Raises OSError otherwise."""
@@ -54,20 +67,22 @@ class Folders:
         while self._touched:
             key = next(iter(self._touched))
             try:
-                os.fsync(self._descriptor(key, make=False))
+                os.fsync(self._descriptor(*key, make=False))
             except (FileNotFoundError, NotADirectoryError):
                 pass  # removed by its owner meanwhile, with all that was in it
             except OSError as error:
                 raise OSError(error.errno, error.strerror, "/".join(filter(None, key))) from error
             del self._touched[key]
 
-    def _descriptor(self, key: tuple[str, str], *, make: bool) -> int:
-        descriptor = self._open.pop(key, None)
+    def _descriptor(self, root: str, folder: str, *, make: bool) -> int:
+        if not folder:
+            return self.root(root)
+        descriptor = self._open.pop((root, folder), None)
         if descriptor is None:
             if len(self._open) >= _OPEN:
                 self._close_oldest()
-            descriptor = beneath.open_folder(*key, make=make)
-        self._open[key] = descriptor  # again at the end: the youngest
+            descriptor = beneath.open_within(self.root(root), folder, make=make)
+        self._open[root, folder] = descriptor  # again at the end
         return descriptor
 
     def _close_oldest(self) -> None:

@@ -20,12 +20,12 @@ ROWS = 1000
 
 
 class Pruning:
-    """The pruning of one inbox's rows; `is_there` looks whether the inbox is."""
+    """The pruning of one inbox's rows; `is_away` looks whether the inbox is."""
 
-    def __init__(self, place: Place, ledger: Ledger, is_there: Callable[[], bool]) -> None:
+    def __init__(self, place: Place, ledger: Ledger, is_away: Callable[[], bool]) -> None:
         self._place = place
         self._ledger = ledger
-        self._is_there = is_there
+        self._is_away = is_away
         self._looked_at = 0  # the last row's id
 
     def prune(self, before: float) -> bool:
@@ -37,7 +37,7 @@ class Pruning:
         gone = [row.id for row in rows if not self._lasts(row)]
         # Below a root that is away nothing is to be found, and that says nothing about the files.
         self._place.failed.check()
-        if self._is_there():
+        if not self._is_away():
             self._ledger.forget(gone)
         more = len(rows) == ROWS
         self._looked_at = rows[-1].id if more else 0

@@ -46,8 +46,8 @@ class Publisher:
     """Publishes for one inbox, in a thread of its own.
 
     What waits here holds its claim, so there is never more of it than there are claims, and `put` never blocks.
-    `least_free` and `on_pause` are its `Health`'s; `on_end` is called with each file that is published
-    or quarantined, `on_death` with whatever ends the thread.
+    `least_free` and `on_pause` are its `Health`'s, `is_away` is its `Batch`'s; `on_end` is called with each file that
+    is published or quarantined, `on_death` with whatever ends the thread.
     """
 
     def __init__(  # noqa: PLR0913 (what it is wired to)
@@ -60,6 +60,7 @@ class Publisher:
         least_free: Callable[[int], int],
         retry_command: str,
         durable: bool = True,
+        is_away: Callable[[], bool] = lambda: False,
         on_pause: Callable[[], None] = lambda: None,
         on_end: Callable[[Ended, Done | Failed | None], None] = lambda *_: None,
         on_death: Callable[[BaseException], None],
@@ -77,7 +78,7 @@ class Publisher:
         self._on_death = on_death
         self._queue: SimpleQueue[Outcome | Carried | SystemFault | None] = SimpleQueue()
         self._carrier = Carrier(place, self._queue.put)
-        self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take)
+        self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
         self._unsorted: deque[Outcome | Carried | SystemFault] = deque()
         self._unreported: deque[Ended] = deque()
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended

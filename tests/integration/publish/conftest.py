@@ -46,6 +46,7 @@ class Scene:
         self.ended: list[object] = []
         self.deaths: list[BaseException] = []
         self.publishers: list[Publisher] = []
+        self.is_away: Callable[[], bool] = lambda: False
         self.open()
 
     # One life of the daemon -----------------------------------------------------------------------------------------
@@ -64,7 +65,13 @@ class Scene:
             failed=Root(str(self.failed), self.ledger.id),
             affixes={Kind.TEXT: Affixes("", ".words.json"), Kind.IMAGE: Affixes("grayscale_", "")},
         )
-        self.batch = Batch(self.place, self.ledger, durable=True, carry=self.carried.append)
+        self.batch = Batch(
+            self.place,
+            self.ledger,
+            durable=True,
+            carry=self.carried.append,
+            is_away=lambda: self.is_away(),  # noqa: PLW0108 (a test may set another one)
+        )
 
     def crash(self) -> None:
         """End this life as SIGKILL does: what the ledger only knows in memory is lost. Begin the next one."""

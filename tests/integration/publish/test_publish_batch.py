@@ -440,6 +440,49 @@ def test_what_waited_aside_does_not_go_into_an_archive_that_is_another_folder_by
     assert look.tree(scene.inbox) == {"sub/a.txt"}
 
 
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_an_input_is_not_missed_nor_looked_for_while_its_inbox_is_away(scene_of, look, after):
+    scene = scene_of(after)
+    scene.add("a.txt")
+    unmounted = scene.state / "unmounted"
+
+    def unmount():
+        if not unmounted.exists():
+            scene.inbox.rename(unmounted)
+            scene.inbox.mkdir()  # the bare mount point
+        return True
+
+    scene.is_away = unmount
+    assert scene.settle() == [State.PUBLISHING]
+    scene.batch.unstick()
+    assert scene.settle() == []
+    assert os.listdir(scene.inbox) == []
+    scene.inbox.rmdir()
+    unmounted.rename(scene.inbox)
+    scene.is_away = lambda: False
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == set()
+
+
+def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(scene, look):
+    scene.add("a.txt")
+    looks = iter([False, True])
+
+    def is_away():
+        if not (away := next(looks)):
+            (scene.inbox / "a.txt").rename(scene.state / "a.txt")
+        return away
+
+    scene.is_away = is_away
+    assert scene.settle() == [State.PUBLISHING]
+    (scene.state / "a.txt").rename(scene.inbox / "a.txt")
+    scene.is_away = lambda: False
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
 # Quarantine ---------------------------------------------------------------------------------------------------------
 
 

@@ -157,7 +157,7 @@ def test_whichever_call_fails_everything_is_published_exactly_once(  # noqa: PLR
             _settle(scene, ended)
         faults.disarm()
         if not faults.hit:
-            assert n > 100
+            assert n > 90  # calls of one batch, each of which was broken
             break
         _go_on(scene, ended)
         where = (n, faults.hit, [(it.job.file.path, it.state, it.reason) for it in ended])
@@ -190,7 +190,7 @@ def test_wherever_the_process_dies_the_next_start_finishes_it(  # noqa: PLR0913,
             scene.batch.settle()
         faults.disarm()
         if not faults.hit:
-            assert n > 100
+            assert n > 90  # calls of one batch, each of which was broken
             break
         scene.crash()
         scene.recover()

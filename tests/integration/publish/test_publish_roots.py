@@ -208,3 +208,14 @@ def test_a_reason_bears_any_time_that_a_file_may_claim():
     assert told["failed"] == "1970-01-01T00:00:00Z"
     assert told["attempts"] == 3
     assert told["modified"]
+
+
+def test_a_batch_stays_beneath_the_roots_that_it_began_with(tmp_path):
+    (tmp_path / "root").mkdir()
+    with Folders() as folders:
+        folders.parent(str(tmp_path / "root"), "a.txt")
+        (tmp_path / "root").rename(tmp_path / "mounted")
+        (tmp_path / "root").mkdir()  # what shows where a file system was unmounted
+        folders.parent(str(tmp_path / "root"), "sub/b.txt", make=True)
+    assert os.listdir(tmp_path / "root") == []
+    assert os.listdir(tmp_path / "mounted") == ["sub"]
