@@ -1,9 +1,11 @@
 """Mounts of others, where files come and go without an event: found out by itself, and held to the same promises."""
 
+import json
 import os
 import signal
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,21 @@ def test_whatever_happens_behind_such_a_mount_each_file_comes_to_its_one_end(sit
     assert len([*site.archive.glob("*.png")]) == len([*site.outbox.glob("*.png")]) == 5
     assert not site.drafts()
     site.audit()
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("after", ["archive", "delete"])
+def test_a_newer_file_renamed_over_an_input_is_not_lost_where_renames_know_no_flags(site, after):
+    site.configure(inbox={"after": after, "settle": "100ms", "rescan": "300ms"})
+    site.start()
+    for number in range(20):
+        newer = site.write(".newer", b"a newer file")
+        site.drop(f"{number}.txt", b"old")
+        site.await_words(f"{number}.txt")  # and now it is being retired
+        newer.rename(site.inbox / f"{number}.txt")
+    site.await_empty_inbox()
+    results = [json.loads(path.read_bytes())["words"] for path in site.outbox.glob("*.words.json")]
+    assert Counter(results) == {1: 20, 3: 20}
 
 
 @pytest.mark.parametrize("after", ["archive", "delete"])

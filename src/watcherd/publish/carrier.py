@@ -7,7 +7,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.model import SystemFault
-from watcherd.publish.carry import copy
+from watcherd.publish.carry import carry
 from watcherd.publish.retire import ours_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Carrier:
         if way.into is None:
             return None
         try:
-            copy(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id)
+            carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id)
         except (OSError, SystemFault) as error:
             return error
         return None

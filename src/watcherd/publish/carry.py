@@ -1,6 +1,7 @@
-"""Carrying a taken input to another file system: copy, verify, sync, rename; only then is the original removed.
+"""Carrying a taken input to where it belongs, from our own folder of its inbox; only then is it removed there.
 
-This takes as long as the file is large, so it has a thread of its own: a 2 GB archive does not hold the others.
+On the same file system that is a hard link. To another one it is copied, verified, synced and renamed: this takes as
+long as the file is large, so it has a thread of its own, and a 2 GB archive does not hold the others.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.model import SystemFault
-from watcherd.publish.rename import move
+from watcherd.publish.rename import LINKLESS, move
 from watcherd.publish.root import OURS
 
 if TYPE_CHECKING:
@@ -24,15 +25,15 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 
 
-def copy(inbox: str, source: str, root: Root, path: str, number: int) -> None:
-    """Copy `source` beneath `inbox` to `path` beneath `root`, by a draft with `number`.
+def carry(inbox: str, source: str, root: Root, path: str, number: int) -> None:
+    """Have `source` beneath `inbox` at `path` beneath `root` as well, by a link or a draft with `number`.
 
-    Mode, times and extended attributes are kept; the owner where we may. Raises FileExistsError where the name is
+    A copy keeps mode, times and extended attributes; the owner where we may. Raises FileExistsError where the name is
     taken, SystemFault where `root` fails, OSError where the source cannot be read or its copy not be placed.
     """
     root.check()
     with beneath.file(inbox, source) as (original, status):
-        if _is_there(root, path, original, status):
+        if _is_there(root, path, original, status) or _linked(inbox, source, root, path):
             return
         draft, descriptor = root.new_draft(number)
         try:
@@ -53,6 +54,20 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result) -> b
             return same and _equal(original, other)
     except OSError:
         return False  # nothing there, or nothing that could be ours: placing the copy will tell
+
+
+def _linked(inbox: str, source: str, root: Root, path: str) -> bool:
+    """Link it, and return whether that can be done: on one file system that knows links, with a file that we may."""
+    (ours, own_name), (folder, name) = beneath.split(source), beneath.split(path)
+    with beneath.folder(inbox, ours) as taken, beneath.folder(root.path, folder, make=True) as target:
+        try:
+            os.link(own_name, name, src_dir_fd=taken, dst_dir_fd=target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, errno.EMLINK, *LINKLESS}:
+                raise
+            return False
+        os.fsync(target)
+    return True
 
 
 def _fill(original: int, copied: int, root: Root) -> None:

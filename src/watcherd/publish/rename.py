@@ -1,7 +1,8 @@
-"""The three ways in which a name may change hands, each atomic, none of which overwrites anything.
+"""The ways in which a name may change hands, each atomic, none of which overwrites anything.
 
 Python offers only the rename that replaces, so the kernel is asked by `renameat2(2)`. Where a file system does not
-know its flags (NFS, some FUSE ones), a hard link and an unlink do the same.
+know its flags (NFS, some FUSE ones), a hard link and an unlink do the same for a file of ours. They would not for
+somebody else's: a newer one may get its name between the two, and would be unlinked.
 """
 
 from __future__ import annotations
@@ -13,19 +14,26 @@ import os
 _NOREPLACE, _EXCHANGE = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
-#: What a file system answers that does not know the flag, or the call.
-_UNKNOWN = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP}
+#: What a file system answers that does not know the flag, or the call; and one that knows no hard links.
+UNKNOWN = frozenset({errno.EINVAL, errno.ENOSYS, errno.ENOTSUP})
+LINKLESS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP})
+
+
+def take(source: int, name: str, target: int, new_name: str) -> None:
+    """Rename anybody's `name` in the folder `source` to `new_name` in the folder `target`, where nothing may be yet.
+
+    Raises OSError: EEXIST where something is, ENOENT where the source is gone, EXDEV across file systems, and one of
+    `UNKNOWN` where this file system cannot.
+    """
+    _renameat2(source, name, target, new_name, _NOREPLACE)
 
 
 def move(source: int, name: str, target: int, new_name: str) -> None:
-    """Rename `name` in the folder `source` to `new_name` in the folder `target`, where nothing may be yet.
-
-    Raises OSError: EEXIST where something is, ENOENT where the source is gone, EXDEV across file systems.
-    """
+    """Rename as `take` does, also where the file system cannot; `name` is one that nobody else gives to a file."""
     try:
-        _renameat2(source, name, target, new_name, _NOREPLACE)
+        take(source, name, target, new_name)
     except OSError as error:
-        if error.errno not in _UNKNOWN:
+        if error.errno not in UNKNOWN:
             raise
         _link_and_unlink(source, name, target, new_name)
 
@@ -41,7 +49,7 @@ def replace(source: int, name: str, target: int, old_name: str, *, inode: int) -
     try:
         _renameat2(source, name, target, old_name, _EXCHANGE)
     except OSError as error:
-        if error.errno not in _UNKNOWN:
+        if error.errno not in UNKNOWN:
             raise
         os.replace(name, old_name, src_dir_fd=source, dst_dir_fd=target)  # this file system offers no better
         return True
@@ -53,8 +61,24 @@ def replace(source: int, name: str, target: int, old_name: str, *, inode: int) -
 
 
 def _link_and_unlink(source: int, name: str, target: int, new_name: str) -> None:
-    os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
-    os.unlink(name, dir_fd=source)
+    try:
+        os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in LINKLESS:
+            raise
+        _hold_and_rename(source, name, target, new_name)
+    else:
+        os.unlink(name, dir_fd=source)
+
+
+def _hold_and_rename(source: int, name: str, target: int, new_name: str) -> None:
+    """Hold `new_name` with an empty file, and rename over that; a crash between the two leaves it there."""
+    os.close(os.open(new_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, dir_fd=target))
+    try:
+        os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+    except OSError:
+        os.unlink(new_name, dir_fd=target)
+        raise
 
 
 def _renameat2(source: int, name: str, target: int, new_name: str, flags: int) -> None:

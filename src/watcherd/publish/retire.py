@@ -3,6 +3,9 @@
 An owner may rename a newer file into the input's name at any instant, so that no check beforehand is worth
 anything. Therefore an input is *taken* by one atomic rename that overwrites nothing, and looked at afterwards: what
 turns out to be a newer file is put back. Only what was looked at is ever removed.
+
+Where a file system cannot rename without replacing, an input is renamed into our own folder of the inbox, under a
+name that nobody else gives to a file, and goes to where it belongs from there.
 """
 
 from __future__ import annotations
@@ -16,10 +19,12 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.publish.names import derived
-from watcherd.publish.rename import move
+from watcherd.publish.rename import UNKNOWN, move, take
 from watcherd.publish.root import OURS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from watcherd.model import Job
     from watcherd.publish.folders import Folders
 
@@ -31,20 +36,20 @@ class Taken(Enum):
     MOVED = "it is where it belongs"
     GONE = "its owner removed it"
     REPLACED = "a newer file had its name, and has it again"
-    ELSEWHERE = "it belongs on another file system; it lies in our own folder of the inbox"
+    ELSEWHERE = "it lies in our own folder of the inbox, and is to be carried to where it belongs"
 
 
 def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
     """Move a job's input from `inbox` to `path` beneath `root`. Raises OSError: EEXIST where something is there."""
     target, name = folders.parent(root, path, make=True)
     try:
-        taken = _take(folders, inbox, job, target, name)
+        taken = _take(folders, inbox, job, target, name, take)
     except FileExistsError:
         if not _is_input(job, os.stat(name, dir_fd=target, follow_symlinks=False)):
             raise
         return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
     except OSError as error:
-        if error.errno != errno.EXDEV:
+        if error.errno not in {errno.EXDEV, *UNKNOWN}:
             raise
         return _to_ours(folders, inbox, job)
     if taken is Taken.GONE and _is_in_ours(folders, inbox, job):
@@ -71,7 +76,7 @@ def give_back(inbox: str, job: Job, root: str, path: str) -> None:
     with suppress(FileNotFoundError, NotADirectoryError), beneath.folder(root, folder) as target:
         found = os.stat(name, dir_fd=target, follow_symlinks=False)
         taken = stat.S_ISREG(found.st_mode) and found.st_dev == os.stat(inbox).st_dev
-        if taken and not _is_input(job, found):
+        if taken and not _may_be_copy(job, found):
             _put_back(target, name, inbox, job.file.path)
 
 
@@ -97,7 +102,7 @@ def _to_ours(folders: Folders, inbox: str, job: Job) -> Taken:
     ):  # an earlier run, or an earlier attempt, has taken it; its owner may still write into it
         same = os.stat(name, dir_fd=ours, follow_symlinks=False).st_ino == job.file.version.inode
         return Taken.ELSEWHERE if same else _given_back(job, inbox, ours, name)
-    taken = _take(folders, inbox, job, ours, name)
+    taken = _take(folders, inbox, job, ours, name, _rename)
     folders.touch(inbox, ours_of(job))
     return Taken.ELSEWHERE if taken is Taken.MOVED else taken
 
@@ -111,10 +116,16 @@ def _is_in_ours(folders: Folders, inbox: str, job: Job) -> bool:
     return _is_there(ours, name)
 
 
-def _take(folders: Folders, inbox: str, job: Job, target: int, name: str) -> Taken:
+def _rename(source: int, name: str, target: int, new_name: str) -> None:
+    os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
+
+
+def _take(  # noqa: PLR0913, PLR0917 (from where, what, to where, how)
+    folders: Folders, inbox: str, job: Job, target: int, name: str, rename: Callable[[int, str, int, str], None]
+) -> Taken:
     try:
         source, own_name = folders.parent(inbox, job.file.path)
-        move(source, own_name, target, name)
+        rename(source, own_name, target, name)
     except (FileNotFoundError, NotADirectoryError):
         if not _is_gone(inbox, job.file.path):
             raise  # a folder was removed or replaced under us
@@ -136,6 +147,12 @@ def _is_gone(inbox: str, path: str) -> bool:
 
 def _is_input(job: Job, found: os.stat_result) -> bool:
     return beneath.version_of(found).same_content(job.file.version)
+
+
+def _may_be_copy(job: Job, found: os.stat_result) -> bool:
+    """Whether it is the input, or what was carried of it where there are no links."""
+    version = job.file.version
+    return (found.st_size, found.st_mtime_ns) == (version.size, version.mtime_ns)
 
 
 def _put_back(target: int, name: str, inbox: str, path: str) -> None:

@@ -103,7 +103,7 @@ def _move(place: Place, way: Way, row: SetAside) -> None:
             if error.errno != errno.EXDEV:
                 raise
             inbox = Root(place.root, f"back-{row.record.id}")
-            carry.copy(way.root.path, way.retired, inbox, row.path, row.record.id)
+            carry.carry(way.root.path, way.retired, inbox, row.path, row.record.id)
             inbox.rest()
             os.unlink(name, dir_fd=source)
 

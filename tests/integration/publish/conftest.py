@@ -18,6 +18,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Done, File, Job, Kind, State, Words
 from watcherd.publish import recovery
 from watcherd.publish.batch import Batch
+from watcherd.publish.carrier import Carrier
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.root import OURS, Root
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcherd.ledger.ledger import Intent
+    from watcherd.publish.carrier import Carried
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
 
@@ -155,6 +157,18 @@ class Scene:
         """Settle the batch; return how its jobs ended."""
         self.batch.settle()
         return [ended.state for ended in self.batch.ended()]
+
+    def carry(self) -> list[State]:
+        """Carry what waits for it, and settle again; return how jobs ended."""
+        reports: list[Carried] = []
+        carrier = Carrier(self.place, reports.append)
+        for intent in self.carried:
+            carrier.take(intent)
+        carrier.stop(10)
+        self.carried.clear()
+        for report in reports:
+            self.batch.carried(report.intent, report.error)
+        return self.settle()
 
 
 def tree(folder: Path) -> set[str]:

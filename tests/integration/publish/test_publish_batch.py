@@ -90,8 +90,8 @@ def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, m
     monkeypatch.setattr(
         os, "fsync", lambda fd: (steps.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))), real(fd))
     )
-    move = batch_module.retire.move
-    monkeypatch.setattr(batch_module.retire, "move", lambda *names: (steps.append(("take", names[1])), move(*names)))
+    take = batch_module.retire.take
+    monkeypatch.setattr(batch_module.retire, "take", lambda *names: (steps.append(("take", names[1])), take(*names)))
     scene.add("a.txt")
     scene.settle()
     taken = steps.index(("take", "a.txt"))
@@ -303,7 +303,8 @@ def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypa
             if content:
                 scene.drop("a.txt", content)
 
-    monkeypatch.setattr(batch_module.retire, "move", move)
+    for name in ("take", "move"):
+        monkeypatch.setattr(batch_module.retire, name, move)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"still newer"
@@ -331,7 +332,8 @@ def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, 
             case _:
                 real(*names)
 
-    monkeypatch.setattr(batch_module.retire, "move", move)
+    for name in ("take", "move"):
+        monkeypatch.setattr(batch_module.retire, name, move)
     scene.add("sub/a.txt")
     assert scene.settle() == [State.PUBLISHED]
     back = sub / "a.txt" if happens == "removed" else scene.inbox / "a.txt"
@@ -350,9 +352,9 @@ def test_an_input_that_is_removed_after_its_result_is_visible_is_published(scene
 def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monkeypatch):
     real = batch_module.retire._take
 
-    def take(folders, inbox, job, target, name):
+    def take(*what):
         os.rmdir(scene.archive / "sub")
-        return real(folders, inbox, job, target, name)
+        return real(*what)
 
     monkeypatch.setattr(batch_module.retire, "_take", take)
     scene.add("sub/a.txt")

@@ -13,7 +13,6 @@ import pytest
 
 from watcherd.model import After, State, SystemFault
 from watcherd.publish import carry, retire
-from watcherd.publish.carrier import Carrier
 
 
 @pytest.fixture
@@ -30,24 +29,11 @@ def far(scene_of, elsewhere):
     return scene_of(archive=elsewhere / "archive", failed=elsewhere / "failed")
 
 
-def carried(scene):
-    """Carry what waits for it, and settle again."""
-    reports = []
-    carrier = Carrier(scene.place, reports.append)
-    for intent in scene.carried:
-        carrier.take(intent)
-    carrier.stop(10)
-    scene.carried.clear()
-    for report in reports:
-        scene.batch.carried(report.intent, report.error)
-    return scene.settle()
-
-
 def test_an_input_is_carried_and_the_original_removed(far, look):
     far.add("sub/a.txt")
     assert far.settle() == []
     assert look.tree(far.inbox) == look.tree(far.archive) == set()
-    assert carried(far) == [State.PUBLISHED]
+    assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"sub/a.txt"}
     assert (far.archive / "sub/a.txt").read_bytes() == b"one two\n"
     assert look.drafts(far.inbox, far.archive, far.outbox) == set()
@@ -56,7 +42,7 @@ def test_an_input_is_carried_and_the_original_removed(far, look):
 def test_a_quarantined_input_is_carried_too(far, look):
     far.add("a.txt", state=State.QUARANTINING)
     assert far.settle() == []
-    assert carried(far) == [State.QUARANTINED]
+    assert far.carry() == [State.QUARANTINED]
     assert look.tree(far.failed) == {"a.txt", "a.txt.error.json"}
 
 
@@ -69,7 +55,7 @@ def test_a_copy_keeps_content_mode_times_and_attributes(far, size):
     os.utime(source, ns=(1_000_000_001, 2_000_000_002))
     far.add("a.txt", content=None)
     far.settle()
-    carried(far)
+    far.carry()
     copied = far.archive / "a.txt"
     assert copied.read_bytes() == content
     status = os.stat(copied)
@@ -81,9 +67,9 @@ def test_a_name_that_was_taken_meanwhile_renumbers_both(far, look):
     far.add("a.txt")
     far.settle()
     (far.archive / "a.txt").write_text("a user's")
-    assert carried(far) == []
+    assert far.carry() == []
     assert look.tree(far.outbox) == {"a.1.txt.words.json"}
-    assert carried(far) == [State.PUBLISHED]
+    assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt", "a.1.txt"}
     assert (far.archive / "a.txt").read_text() == "a user's"
 
@@ -95,8 +81,8 @@ def test_a_taken_name_of_the_same_size_and_time_is_not_taken_for_the_copy(far):
     far.settle()
     (far.archive / "a.txt").write_bytes(b"x" * ((2 << 20) - 1) + b"y")
     os.utime(far.archive / "a.txt", ns=(times.st_atime_ns, times.st_mtime_ns))
-    carried(far)
-    assert carried(far) == [State.PUBLISHED]
+    far.carry()
+    assert far.carry() == [State.PUBLISHED]
     assert (far.archive / "a.1.txt").read_bytes() == b"x" * (2 << 20)
 
 
@@ -107,7 +93,7 @@ def test_a_crash_after_the_take_is_finished_by_the_next_start(far, look):
     far.crash()
     far.recover()
     far.settle()
-    assert carried(far) == [State.PUBLISHED]
+    assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
 
 
@@ -115,11 +101,11 @@ def test_a_crash_after_the_copy_leaves_one_archive(far, look):
     (job,) = far.add("a.txt")
     far.settle()
     far.carried.clear()
-    carry.copy(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+    carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
     far.crash()
     far.recover()
     far.settle()
-    assert carried(far) == [State.PUBLISHED]
+    assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
     assert look.drafts(far.inbox) == set()
 
@@ -127,7 +113,7 @@ def test_a_crash_after_the_copy_leaves_one_archive(far, look):
 def test_a_crash_after_the_original_was_removed_needs_nothing_more(far, look):
     far.add("a.txt")
     far.settle()
-    carried(far)
+    far.carry()
     far.crash()
     far.recover()
     assert far.settle() == [State.PUBLISHED]
@@ -148,13 +134,13 @@ def test_a_crash_within_the_copy_leaves_no_draft(far, look, monkeypatch):
     monkeypatch.setattr(carry, "_finish", dies)
     monkeypatch.setattr(type(far.place.archive), "discard", lambda *_: None)
     with pytest.raises(Cut):
-        carry.copy(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+        carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
     monkeypatch.undo()
     assert look.drafts(far.archive)
     far.crash()
     far.recover()
     far.settle()
-    assert carried(far) == [State.PUBLISHED]
+    assert far.carry() == [State.PUBLISHED]
     assert look.drafts(far.archive, far.outbox) == set()
 
 
@@ -164,12 +150,12 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
     far.settle()
     real = carry._fill
     monkeypatch.setattr(carry, "_fill", lambda *what: (real(*what), writer.write(b"more")))
-    assert carried(far) == [State.PUBLISHING]
+    assert far.carry() == [State.PUBLISHING]
     monkeypatch.undo()
     writer.close()
     far.batch.unstick()
     far.settle()
-    assert carried(far) == [State.PUBLISHED]
+    assert far.carry() == [State.PUBLISHED]
     assert (far.archive / "a.txt").read_bytes() == b"one two\nmore"
 
 
@@ -182,7 +168,7 @@ def test_a_full_archive_is_the_systems_fault_and_the_original_stays(far, look, m
     (intent,) = far.carried
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(SystemFault, match="No space left"):
-        carry.copy(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
     monkeypatch.undo()
     assert look.drafts(far.archive) == set()
     assert len(look.drafts(far.inbox)) == 1
@@ -195,7 +181,7 @@ def test_a_copy_that_differs_is_not_believed(far, look, monkeypatch):
     monkeypatch.setattr(os, "write", lambda fd, block: real(fd, bytes(block).upper()))
     (intent,) = far.carried
     with pytest.raises(SystemFault, match="differs"):
-        carry.copy(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
     assert look.tree(far.archive) == set()
 
 
@@ -207,7 +193,7 @@ def test_what_a_file_system_refuses_to_hold_is_left_out(far, monkeypatch):
     far.settle()
     monkeypatch.setattr(os, "listxattr", refuses)
     monkeypatch.setattr(os, "fchown", refuses)
-    assert carried(far) == [State.PUBLISHED]
+    assert far.carry() == [State.PUBLISHED]
 
 
 def test_to_delete_an_input_needs_no_carrying(scene_of, elsewhere, look):

@@ -11,21 +11,23 @@ import os
 import pytest
 
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, State, SystemFault, Version
-from watcherd.publish import rename
+from watcherd.publish import rename, retire
 from watcherd.publish.folders import Folders
 from watcherd.publish.reason import reason
 from watcherd.publish.root import OURS, Root
 
 
-@pytest.fixture(params=[True, False], ids=["renameat2", "without"])
+def unknown(*_, **__):
+    raise OSError(errno.ENOSYS, "unknown call")
+
+
+@pytest.fixture(params=["renameat2", "links", "neither"])
 def folder(tmp_path, request, monkeypatch):
-    """Open a folder with and without a file system that knows the flags."""
-
-    def unknown(*_):
-        raise OSError(errno.EINVAL, "unknown flag")
-
-    if not request.param:
+    """Open a folder of a file system that knows the flags, or only hard links, or not even these."""
+    if request.param != "renameat2":
         monkeypatch.setattr(rename, "_renameat2", unknown)
+    if request.param == "neither":
+        monkeypatch.setattr(os, "link", unknown)
     descriptor = os.open(tmp_path, os.O_RDONLY)
     yield tmp_path, descriptor
     os.close(descriptor)
@@ -98,18 +100,64 @@ def test_a_sync_of_what_is_no_descriptor_says_so():
         rename.syncfs(-1)
 
 
-@pytest.mark.parametrize("after", After)
-def test_a_whole_batch_works_where_the_flags_are_unknown(scene_of, look, monkeypatch, after):
-    def unknown(*_):
-        raise OSError(errno.ENOSYS, "unknown call")
+@pytest.fixture(params=["links", "neither"])
+def less(request):
+    """Let file systems know no flags of a rename, and no hard links either."""
+    with pytest.MonkeyPatch.context() as kernel:
+        kernel.setattr(rename, "_renameat2", unknown)
+        if request.param == "neither":
+            kernel.setattr(os, "link", unknown)
+        yield
 
-    monkeypatch.setattr(rename, "_renameat2", unknown)
+
+@pytest.mark.usefixtures("less")
+@pytest.mark.parametrize("after", After)
+def test_a_whole_batch_works_where_the_flags_are_unknown(scene_of, look, after):
     scene = scene_of(after)
     for content in (b"first", b"second"):
         scene.add("a.txt", content=content)
-        assert scene.settle() == [State.PUBLISHED]
+        assert [*scene.settle(), *scene.carry()] == [State.PUBLISHED]
         scene.claims.release("a.txt")
     assert len(look.tree(scene.outbox)) == (1 if after is After.KEEP else 2)
+    archived = {"a.txt": "first", "a.1.txt": "second"} if after is After.ARCHIVE else {}
+    assert {name: (scene.archive / name).read_text() for name in look.tree(scene.archive)} == archived
+    assert look.drafts(scene.inbox, scene.outbox, scene.archive) == set()
+
+
+@pytest.mark.usefixtures("less")
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_newer_file_is_given_back_where_the_flags_are_unknown(scene_of, look, monkeypatch, after):
+    scene, rename_it = scene_of(after), retire._rename
+
+    def replaced(*names):
+        scene.drop("newer", b"newer")
+        os.rename(scene.inbox / "newer", scene.inbox / "a.txt")
+        rename_it(*names)
+
+    monkeypatch.setattr(retire, "_rename", replaced)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_text() == "newer"
+    assert look.tree(scene.archive) == set()
+
+
+@pytest.mark.usefixtures("less")
+@pytest.mark.parametrize("carried", [False, True])
+def test_a_crash_between_two_names_leaves_one_where_the_flags_are_unknown(scene, look, monkeypatch, carried):
+    scene.add("a.txt")
+    scene.settle()
+    if carried:
+        monkeypatch.setattr(retire, "discard", lambda *_: 1 // 0)
+        with pytest.raises(ZeroDivisionError):
+            scene.carry()
+        monkeypatch.undo()
+    scene.carried.clear()
+    scene.crash()
+    scene.recover()
+    assert [*scene.settle(), *scene.carry()] == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    assert look.drafts(scene.inbox, scene.outbox, scene.archive) == set()
 
 
 # Roots --------------------------------------------------------------------------------------------------------------
