@@ -19,7 +19,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
@@ -39,13 +39,17 @@ if TYPE_CHECKING:
 #: The most that is settled at once: a crash in the middle leaves no more than this to finish.
 BATCH = 256
 
+#: Inputs that wait aside, as they cannot be taken: more are a fault of the system. So many are tried again at a time.
+MOST_STUCK, UNSTICK = 4096, 1024
+
 
 @dataclass(frozen=True, slots=True)
 class Ended:
     """A job that left the batch: PUBLISHED or QUARANTINED with its `visible` path, else given up for `reason`.
 
     WAITING: its input is another version now. VANISHED: its input is gone. RETRYING: it cannot be placed, which is
-    to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for now.
+    to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for now. What is on record by
+    then needs its claim no more: `unclaimed`, also in the end.
     """
 
     job: Job
@@ -53,6 +57,15 @@ class Ended:
     visible: str = ""
     reason: str = ""
     failure: Failure | None = None
+    unclaimed: bool = False
+
+
+class _Stuck(NamedTuple):
+    """What waits aside: an intent, the stage that it waits for, and why."""
+
+    queue: deque[Intent]
+    intent: Intent
+    reason: str
 
 
 class Batch:
@@ -86,8 +99,8 @@ class Batch:
             deque()
         )  # a copy is where the input belongs, and the original in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
-        self._stuck: list[tuple[deque[Intent], Intent]] = []  # what waits aside, and for which stage
-        self._told: set[int] = set()  # the jobs of which was said that they are stuck
+        self._stuck: deque[_Stuck] = deque()
+        self._told: dict[int, bool] = {}  # the jobs of which was said that they are stuck, and which are unclaimed
         self._unwanted: deque[tuple[Root, str]] = deque()  # drafts that are nothing to anybody
         self._ended: list[Ended] = []
         self._ways: dict[tuple[int, State, int], Way] = {}  # of what is being settled
@@ -112,11 +125,6 @@ class Batch:
         queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
         return any(queues) or bool(self._taken or self._unwanted or self._ended)
 
-    @property
-    def stuck(self) -> int:
-        """How many files wait until what is in their way is gone."""
-        return len(self._stuck)
-
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
         self._probed = False
@@ -128,11 +136,20 @@ class Batch:
         self._ways.clear()
         self.clear_away()
 
-    def unstick(self) -> None:
-        """Let what waits aside be tried again."""
-        for queue, intent in self._stuck:
-            queue.append(intent)
-        self._stuck.clear()
+    @property
+    def held(self) -> int:
+        """How many of those that wait aside still hold their claim, when nothing else is in hand."""
+        return sum(not unclaimed for unclaimed in self._told.values())
+
+    def aside(self) -> list[tuple[str, str]]:
+        """Return the paths of inputs that cannot be taken for now, each with the reason. For any thread."""
+        return [(it.intent.job.file.path, it.reason) for it in self._stuck.copy()]
+
+    def unstick(self, most: int = UNSTICK) -> None:
+        """Let what waits aside be tried again, the longest first."""
+        for _ in range(min(most, len(self._stuck))):
+            it = self._stuck.popleft()
+            it.queue.append(it.intent)
 
     def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
         """Go on with an input that was carried to another file system, or was not."""
@@ -145,7 +162,7 @@ class Batch:
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
-        self.unstick()
+        self.unstick(MOST_STUCK)
         given_up = [*self._checked, *self._ready]
         self._checked.clear()
         self._ready.clear()
@@ -313,7 +330,8 @@ class Batch:
             return
         for queue in (self._revealed, self._carried):
             while queue:
-                self._set_aside(queue, queue.popleft(), "its inbox is away")
+                self._set_aside(queue, queue[0], "its inbox is away")
+                queue.popleft()
 
     def _retire_next(self, folders: Folders) -> None:
         intent = self._revealed[0]
@@ -363,9 +381,9 @@ class Batch:
 
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
-        self._told.discard(intent.job.id)
         self._ledger.finish([intent.job.id], end)
-        self._ended.append(Ended(intent.job, end, self._way(intent).visible))
+        unclaimed = self._told.pop(intent.job.id, False)
+        self._ended.append(Ended(intent.job, end, self._way(intent).visible, unclaimed=unclaimed))
 
     def _fail(self, queue: deque[Intent], error: OSError) -> None:
         """Let the first of `queue` leave the batch or wait aside, where `error` is its alone. Raises SystemFault."""
@@ -381,10 +399,16 @@ class Batch:
         queue.popleft()
 
     def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
-        self._stuck.append((queue, intent))
+        """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
+        if len(self._stuck) >= MOST_STUCK:
+            message = (
+                f"{MOST_STUCK:,} inputs cannot be taken out of {self._place.root}, the last because of: {reason}"
+            )
+            raise SystemFault(message, root=self._place.root)
+        self._stuck.append(_Stuck(queue, intent, reason))
         if intent.job.id not in self._told:
-            self._told.add(intent.job.id)
-            self._ended.append(Ended(intent.job, State.PUBLISHING, reason=reason))
+            self._told[intent.job.id] = on_record = queue is not self._ready
+            self._ended.append(Ended(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
         self._discard(intent)

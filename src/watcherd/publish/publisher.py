@@ -97,6 +97,10 @@ class Publisher:
         """How many files of this inbox are anywhere between admission and their end."""
         return len(self._claims)
 
+    def aside(self) -> list[tuple[str, str]]:
+        """Return the paths of inputs whose result is out and that cannot be taken for now, each with the reason."""
+        return self._batch.aside()
+
     def start(self) -> None:
         """Take up what an earlier run left, then publish."""
         self._thread.start()
@@ -178,7 +182,7 @@ class Publisher:
     def _rest(self) -> None:
         """Say what is still only known in memory, and let go of the folders, so that they could be unmounted."""
         self._ledger.flush()
-        if len(self._claims) <= self._batch.stuck:  # a sync only tells the errors since its descriptor was opened
+        if len(self._claims) <= self._batch.held:  # a sync only tells the errors since its descriptor was opened
             for root in self._place.roots:
                 root.rest()
         self._idle = True
@@ -277,12 +281,14 @@ class Publisher:
         match ended.state:
             case State.PUBLISHED | State.QUARANTINED:
                 self._tell(ended, self._told.pop(job.id, None))
-                self._claims.release(job.file.path)
+                self._claims.release(job.file.path, again=ended.unclaimed)
             case State.RETRYING:
                 self._told.pop(job.id, None)
                 self._judge(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
             case State.PUBLISHING:
                 self._say("warning", "file.unretired", job, reason=ended.reason)
+                if ended.unclaimed:
+                    self._claims.release(job.file.path)
             case _:
                 self._told.pop(job.id, None)
                 self._return(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))

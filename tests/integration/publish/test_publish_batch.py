@@ -404,7 +404,7 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
     scene.add("sub/a.txt", "b.txt")
     assert sorted(scene.settle()) == [State.PUBLISHED, State.PUBLISHING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
-    assert scene.batch.stuck == 1
+    assert [path for path, _ in scene.batch.aside()] == ["sub/a.txt"]
     scene.batch.unstick()
     assert scene.settle() == []
     os.unlink(scene.archive / "sub")
@@ -412,6 +412,18 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
     assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
+
+
+def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_go_in_the_end(scene, monkeypatch):
+    monkeypatch.setattr(batch_module, "MOST_STUCK", 2)
+    (scene.archive / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", "sub/b.txt", "sub/c.txt")
+    with pytest.raises(SystemFault, match="2 inputs cannot be taken out of"):
+        scene.batch.settle()
+    os.unlink(scene.archive / "sub")
+    scene.batch.ended()
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED] * 3
 
 
 def test_a_root_that_is_another_folder_than_at_the_start_gets_nothing(scene, look):

@@ -252,8 +252,21 @@ def test_a_quarantine_that_cannot_be_placed_spins_nothing(going, look):
     look.eventually(lambda: ended(going)[State.PUBLISHED] == 1)
     assert look.tree(going.inbox) == {"sub/a.txt"}
     os.unlink(going.failed / "sub")
-    look.eventually(lambda: free(going))
+    look.eventually(lambda: ended(going)[State.QUARANTINED] == 1)
     assert look.tree(going.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
+
+
+def test_inputs_that_cannot_be_taken_give_their_claims_back_and_what_came_over_them_is_looked_at(going, look):
+    (going.archive / "sub").write_text("a user's file")
+    for name in ("sub/a.txt", "sub/b.txt"):
+        going.publishing.put(going.done(going.job(name)))
+    look.eventually(lambda: free(going))
+    assert sorted(path for path, _ in going.publishing.aside()) == ["sub/a.txt", "sub/b.txt"]
+    os.replace(going.drop("newer"), going.inbox / "sub/a.txt")
+    os.unlink(going.archive / "sub")
+    look.eventually(lambda: ended(going)[State.PUBLISHED] == 2)
+    look.eventually(lambda: going.claims.returned().keys() >= {"sub/a.txt"})
+    assert (look.tree(going.inbox), look.tree(going.archive)) == ({"sub/a.txt"}, {"sub/b.txt"})
 
 
 # Pausing ------------------------------------------------------------------------------------------------------------
@@ -453,7 +466,7 @@ def test_a_carried_input_whose_archive_fails_pauses_and_goes_on(scene_of, look, 
         publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
         publishing.start()
         publishing.put(scene.done(scene.job("a.txt")))
-        look.eventually(lambda: free(scene))
+        look.eventually(lambda: ended(scene)[State.PUBLISHED] == 1)
         assert "the archive is full" in pauses
         assert look.tree(scene.archive) == {"a.txt"}
 
