@@ -124,6 +124,11 @@ class Rounds:
         """Return the seconds between scans: fewer than usual where something cannot be watched, or was not opened."""
         return min(usual, BLIND_RESCAN) if self._eyes.blind or self._short else usual
 
+    def _hasten(self) -> None:
+        """Scan soon where a folder could not be watched, or not be opened, outside of a scan of the whole."""
+        if self._round is None and (self._eyes.blind or self._short):
+            self.next = min(self.next, time.monotonic() + BLIND_RESCAN)
+
     def suspend(self) -> None:
         """Close what is open; what was under way begins again when something is taken."""
         for cursor in self._cursors.values():
@@ -154,11 +159,13 @@ class Rounds:
         """Watch a folder that is about to be listed."""
         self.unlisted.pop(folder, None)
         self._eyes.arm(descriptor, folder)
+        self._hasten()
 
     def refused(self, folder: str, error: OSError) -> None:
         """Remember a folder that cannot be listed; its turn comes again with the next scan or its next event."""
         self.unlisted[folder] = str(error.strerror)
         self._short = self._short or error.errno in beneath.SHORTAGE
+        self._hasten()
 
     def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
         """Say what is neither a folder nor a regular file."""

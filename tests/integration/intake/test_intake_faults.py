@@ -232,14 +232,18 @@ harness = runpy.run_path(sys.argv[1])
 rounds.BLIND_RESCAN = 0.1
 with capture_logs() as events, harness["Watching"](sys.argv[2], settle=0.05).scanned() as inbox:
     for number in range(5):
+        (inbox.root / f"{number}").mkdir(exist_ok=True)
+    inbox.until(lambda: inbox.intake._eyes.blind)
+    for number in range(5):
         inbox.renamed_in(f"{number}/a.txt")
         inbox.job(f"{number}/a.txt")
 print(json.dumps([event for event in events if event["event"] == "inbox.blind"]))
 """
 
 
-def test_folders_beyond_the_limit_of_watches_are_polled_and_the_log_says_how_to_mend_it(root):
-    for number in range(5):
+@pytest.mark.parametrize("before", [5, 0])
+def test_folders_beyond_the_limit_of_watches_are_polled_and_the_log_says_how_to_mend_it(root, before):
+    for number in range(before):
         (root / f"{number}").mkdir()
     limit = 'echo 3 > /proc/sys/user/max_inotify_watches && exec "$@"'
     command = ["unshare", "-Ur", "sh", "-c", limit, "sh", sys.executable, "-c", LIMITED]
