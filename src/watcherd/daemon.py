@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that the intakes together have at a stop to end, and each publisher to settle what is finished.
+#: Seconds that the intakes together have at a stop to end, and the publishers to settle what is finished: these as
+#: long as work has, but no longer than that.
 LEAVE = 2.0
 FLUSH = 10.0
 
@@ -168,16 +169,18 @@ class Daemon:
         for lane in self.lanes.values():
             lane.stop(max(0.0, ends - time.monotonic()))
         if self._started:
-            self._stop_publishers()
+            self._stop_publishers(time.monotonic() + min(FLUSH, max(LEAVE, self.settings.stop_timeout)))
 
     def _await_intakes(self, ends: float) -> None:
         for line in self.lines:
             if not line.intake.join(max(0.0, ends - time.monotonic())):
                 log.error("room.stuck", room=f"intake of {line.name}")
 
-    def _stop_publishers(self) -> None:
+    def _stop_publishers(self, ends: float) -> None:
         for line in self.lines:
-            if not line.publisher.stop(FLUSH):
+            line.publisher.close()
+        for line in self.lines:
+            if not line.publisher.stop(max(0.0, ends - time.monotonic())):
                 log.error("room.stuck", room=f"publisher of {line.name}")
 
     def reload(self, load: Callable[[], Settings]) -> None:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 #: few that a file just behind waits no more than some milliseconds.
 HAND_BYTES = 256 << 10
 HAND_FILES = 32
-#: With so many workers stuck in one inbox it gets no more of them: a file that hangs when it is read holds up no
+#: With so many workers stuck in one inbox it gets no more of them: one file that hangs when it is read holds up no
 #: other, and a mount that hangs does not take one worker after the other.
-MOST_STUCK = 4
+MOST_STUCK = 2
 
 
 class Order:

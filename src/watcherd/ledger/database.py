@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+#: Seconds that are waited for whoever holds the database locked: a command of ours holds it for milliseconds.
+PATIENCE = 2.0
+
 
 class Damaged(Refused):
     """The ledger is no sound database."""
@@ -38,7 +41,7 @@ def _damaged(path: Path, why: object) -> Damaged:
 def connect(path: Path) -> sqlite3.Connection:
     """Open the database, or make one. Raises SystemFault and Damaged."""
     with told_plainly(path):
-        return sqlite3.connect(path, timeout=5.0, isolation_level=None, check_same_thread=False)
+        return sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
 
 
 def prepare(connection: sqlite3.Connection, path: Path) -> str:

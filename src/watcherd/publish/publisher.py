@@ -83,7 +83,7 @@ class Publisher:
         self._unreported: deque[Ended] = deque()
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
-        self._recovered = False
+        self._recovered = self._closing = False
         self._idle = False
         self._thread = Thread(target=self._run, name=f"publisher-{place.inbox}", daemon=True)
 
@@ -109,9 +109,15 @@ class Publisher:
         """Take what came of a job, or a fault that another room met: it pauses this inbox until all is well."""
         self._queue.put(outcome)
 
+    def close(self) -> None:
+        """Let the thread end once it has settled what was put so far."""
+        if not self._closing:
+            self._closing = True
+            self._queue.put(None)
+
     def stop(self, timeout: float) -> bool:
         """Settle what was put so far; return whether that was done within `timeout` seconds."""
-        self._queue.put(None)
+        self.close()
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
