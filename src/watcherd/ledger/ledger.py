@@ -159,7 +159,7 @@ class Ledger:
         return self._select(inbox, where, after, before, limit, by="NOT INDEXED")
 
     def quarantined(self, inbox: str) -> list[Record]:
-        """Return the records of what is set aside in this inbox, oldest first."""
+        """Return the records of what is set aside in this inbox, oldest first; with `due` what is on its way back."""
         return self._select(inbox, "state = 'quarantined' ORDER BY id")
 
     def result(self, inbox: str, path: str) -> Record | None:
@@ -240,6 +240,11 @@ class Ledger:
                    message = ?, at = ? WHERE id = ?""",
                 (attempts, kills, alone, due, failure, message, int(time.time()), job.id),
             )
+
+    def send_back(self, row: int, due: float | None) -> None:
+        """Put on record that a quarantined file is on its way back since `due`, Unix seconds; or not, with None."""
+        with self._transaction(full=True) as cursor:
+            cursor.execute("UPDATE file SET due = ? WHERE id = ? AND state = 'quarantined'", (due, row))
 
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Take attempts back that were not the files' to answer for; earlier charges stay."""

@@ -26,7 +26,7 @@ CREATE TABLE file (
     attempts INTEGER NOT NULL DEFAULT 0,
     kills    INTEGER NOT NULL DEFAULT 0,
     alone    INTEGER NOT NULL DEFAULT 0,
-    due      REAL,                -- retrying: not before
+    due      REAL,                -- retrying: not before; quarantined: on its way back since
     failure  TEXT,
     message  TEXT,
     number   INTEGER NOT NULL DEFAULT 0, -- shared by result and archive where the plain name was taken

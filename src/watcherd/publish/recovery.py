@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Job, State, SystemFault
-from watcherd.publish import retire
+from watcherd.publish import retire, wayback
 from watcherd.publish.folders import Folders
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
     ledger.forget([intent.job.id for intent in outdated])
     _give_back(place, visible)
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
+    wayback.finish(place, ledger)
     batch.resume(intended, visible)
 
 

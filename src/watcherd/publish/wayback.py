@@ -1,18 +1,20 @@
 """The way back out of quarantine: what is set aside, and putting it where it came from.
 
-A running daemon need not be asked: a file that comes back is a new arrival to it.
+A running daemon need not be asked: a file that comes back is a new arrival to it. That a file is on its way back is
+on record before anything moves, so that the next start can finish what was cut short.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.model import After, Failure, Job, State
+from watcherd.model import After, Failure, Job, State, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.rename import move
 from watcherd.publish.root import Root
@@ -70,22 +72,53 @@ def _where(place: Place, way: Way, record: Record) -> tuple[str, str]:
 
 def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
-    way = _way(place, row.record)
+    ledger.send_back(row.record.id, time.time())
     try:
-        if place.after is After.KEEP:
-            # Forgotten before it is touched: a running daemon that looks at it then still finds nothing against it.
-            ledger.forget([row.record.id])
-            _remove_reason(way, row.record)
-            _touch(place.root, row.path)
-        else:
-            _move(place, way, row)
-            _remove_reason(way, row.record)
-            ledger.forget([row.record.id])
-    except FileExistsError:
-        return PutBack(row, f"{place.root}/{row.path} is there again: move it, or this one, by hand")
-    except OSError as error:
-        return PutBack(row, f"{error.strerror}: {error.filename or row.where}")
+        _put_back(place, ledger, row.record)
+    except (OSError, SystemFault) as error:
+        ledger.send_back(row.record.id, None)
+        return PutBack(row, _refusal(place, row, error))
     return PutBack(row)
+
+
+def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
+    match error:
+        case FileExistsError():
+            return f"{place.root}/{row.path} is there again: move it, or this one, by hand"
+        case OSError():
+            return f"{error.strerror}: {error.filename or row.where}"
+    return str(error)
+
+
+def finish(place: Place, ledger: Ledger) -> None:
+    """Take up what was on its way back when its command was killed. Raises SystemFault."""
+    for record in ledger.quarantined(place.inbox):
+        if record.due:
+            _finish(place, ledger, record)
+
+
+def _finish(place: Place, ledger: Ledger, record: Record) -> None:
+    try:
+        if is_set_aside(place, record):
+            _put_back(place, ledger, record)
+        else:
+            _forget(place, ledger, record)
+    except (OSError, SystemFault):
+        ledger.send_back(record.id, None)  # its name is taken, or a folder fails: it can be asked for again
+
+
+def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
+    if place.after is not After.KEEP:
+        _move(place, _way(place, record), record)
+    # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
+    _forget(place, ledger, record)
+    if place.after is After.KEEP:
+        _touch(place.root, record.file.path)
+
+
+def _forget(place: Place, ledger: Ledger, record: Record) -> None:
+    _remove_reason(_way(place, record), record)
+    ledger.forget([record.id])
 
 
 def _way(place: Place, record: Record) -> Way:
@@ -93,19 +126,25 @@ def _way(place: Place, record: Record) -> Way:
     return place.way(job, State.QUARANTINING, record.number)
 
 
-def _move(place: Place, way: Way, row: SetAside) -> None:
+def _move(place: Place, way: Way, record: Record) -> None:
     inside, name = beneath.split(way.retired)
-    target, new_name = beneath.split(row.path)
+    target, new_name = beneath.split(record.file.path)
     with beneath.folder(way.root.path, inside) as source, beneath.folder(place.root, target, make=True) as folder:
         try:
             move(source, name, folder, new_name)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            inbox = Root(place.root, f"back-{row.record.id}")
-            carry.carry(way.root.path, way.retired, inbox, row.path, row.record.id)
-            inbox.rest()
+            _carry(place, way, record)
             os.unlink(name, dir_fd=source)
+
+
+def _carry(place: Place, way: Way, record: Record) -> None:
+    inbox = Root(place.root, f"back-{record.id}")  # its draft is another than those of the daemon
+    try:
+        carry.carry(way.root.path, way.retired, inbox, record.file.path, record.id)
+    finally:
+        inbox.rest()
 
 
 def _touch(root: str, path: str) -> None:

@@ -1,0 +1,96 @@
+"""The way back out of quarantine, cut short at each of its steps: the next start finishes it, or it has not begun."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+
+from watcherd.model import After, State
+from watcherd.publish import wayback
+
+
+class Cut(BaseException):
+    """The process is killed here."""
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Make a folder on another file system."""
+    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:  # noqa: S108 (asked for by name)
+        pytest.skip("there is no second file system")
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture(params=["archive", "archive elsewhere", "keep"])
+def aside(request, scene_of):
+    """Make a scene in which a file is set aside."""
+    far = {"failed": request.getfixturevalue("elsewhere") / "failed"} if "elsewhere" in request.param else {}
+    scene = scene_of(After(request.param.split()[0]), **far)
+    set_aside(scene, "sub/a.txt")
+    return scene
+
+
+def set_aside(scene, name):
+    scene.add(name, state=State.QUARANTINING)
+    assert [*scene.settle(), *scene.carry()] == [State.QUARANTINED]
+    scene.ledger.flush()
+
+
+def put_back(scene):
+    (row,) = wayback.set_aside(scene.place, scene.ledger)
+    return wayback.put_back(scene.place, scene.ledger, row)
+
+
+def is_back(scene, look, name="sub/a.txt"):
+    """Whether the file is where it came from, and nothing speaks against it any more."""
+    assert look.tree(scene.inbox) == {name}
+    assert look.tree(scene.failed) == set()
+    assert scene.ledger.quarantined("scans") == []
+    return look.drafts(scene.inbox, scene.failed) == set()
+
+
+def test_a_file_is_put_back_and_its_reason_is_gone(aside, look):
+    assert not put_back(aside).refused
+    assert is_back(aside, look)
+
+
+@pytest.mark.parametrize("acts_first", [False, True])
+@pytest.mark.parametrize("step", ["_move", "_carry", "_remove_reason", "_touch"])
+def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
+    real = getattr(wayback, step)
+
+    def cut(*what):
+        if acts_first:
+            real(*what)
+        raise Cut
+
+    monkeypatch.setattr(wayback, step, cut)
+    try:
+        put_back(aside)
+    except Cut:
+        aside.crash()
+    monkeypatch.undo()
+    aside.recover()
+    assert is_back(aside, look)
+
+
+def test_a_name_that_is_taken_meanwhile_leaves_it_where_it_is_to_be_asked_for_again(scene, look, monkeypatch):
+    def cut(*_):
+        raise Cut
+
+    set_aside(scene, "a.txt")
+    monkeypatch.setattr(wayback, "_move", cut)
+    with pytest.raises(Cut):
+        put_back(scene)
+    monkeypatch.undo()
+    scene.drop("a.txt", b"a user's")
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+    os.unlink(scene.inbox / "a.txt")
+    assert not put_back(scene).refused
+    assert is_back(scene, look, "a.txt")
