@@ -72,7 +72,7 @@ bench-profiles: $(VENV)/.bench ## where the time goes in the three main cases; b
 
 # What is measured against, and what draws.
 $(VENV)/.bench: $(VENV)/.dev locks/bench.txt
-	@command -v wc jpegtran vips gm inotifywait xargs >/dev/null || { apt-get update -qq && apt-get install -y -qq \
+	@(for tool in wc jpegtran vips gm inotifywait xargs; do command -v $$tool || exit 1; done) >/dev/null || { apt-get update -qq && apt-get install -y -qq \
 	  --no-install-recommends coreutils findutils libjpeg-turbo-progs libturbojpeg0 libvips-tools graphicsmagick inotify-tools >/dev/null; }
 	@$(PIP) install --require-hashes -r locks/bench.txt
 	@touch $@
