@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import processors
 from watcherd.decide import RetryPolicy
+from watcherd.intake.gate import BLOCK
 from watcherd.intake.intake import Intake
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Desk, Inbox
@@ -42,7 +43,8 @@ if TYPE_CHECKING:
 
     Ending = Callable[[Ended, Done | Failed | None], None]
 
-#: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out.
+#: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
+#: kind parks as many as it leads through at once, however short its queue is, and must leave room for the other.
 CLAIMS = 6
 
 #: Seconds that a folder has to answer at a stop.
@@ -123,7 +125,7 @@ def build(  # noqa: PLR0913 (what everything hangs on)
 def _publisher(
     place: Place, settings: Settings, ledger: Ledger, ears: Ears, lines: Mapping[str, Line]
 ) -> tuple[Publisher, Claims]:
-    claims = Claims(CLAIMS * settings.queue.capacity)
+    claims = Claims(CLAIMS * max(settings.queue.capacity, BLOCK))
     publisher = Publisher(
         place,
         ledger,
@@ -149,7 +151,7 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
 
     return Desk(
         lookup=lambda paths: ledger.lookup(name, paths),
-        offer=lambda job: orders[job.kind].offer(job),
+        offer=lambda jobs: orders[jobs[0].kind].offer(*jobs),
         condemn=condemn,
         drop=lambda path: ledger.drop(name, path),
         next_id=ledger.next_id,

@@ -80,12 +80,32 @@ def test_claims_are_idle_once_nothing_is_held_and_nothing_waits_to_come_back():
     assert claims.idle
 
 
-def test_every_release_wakes_and_may_claim_from_there():
+def test_a_path_that_comes_back_wakes_and_may_be_claimed_from_there():
     woken = []
     claims = Claims(1, wake=lambda: woken.append(claims.claim("next")))
     claims.claim("a")
-    claims.release("a")
+    claims.release("a", again=True)
     assert woken == [True]
+
+
+def test_room_after_there_was_none_wakes_once_there_is_room_for_many():
+    woken = []
+    claims = Claims(8, wake=lambda: woken.append(len(claims)))
+    for path in "abcdefgh":
+        claims.claim(path)
+    assert claims.room() == 0
+    for path in "abcdefgh":
+        claims.release(path)
+    assert woken == [6]
+
+
+def test_whoever_found_room_is_not_woken():
+    woken = []
+    claims = Claims(2, wake=lambda: woken.append("woken"))
+    claims.claim("a")
+    assert claims.room() == 1
+    claims.release("a")
+    assert woken == []
 
 
 def test_threads_that_claim_the_same_paths_get_each_of_them_once():

@@ -128,15 +128,14 @@ class Gate:
 
     def flush(self) -> bool:
         """Hand over what is parked; False where the lane is still full."""
-        while self._parked:
-            if not self._desk.offer(self._parked[0]):
-                return False
-            self._queued(self._parked.popleft())
-        return True
+        if self._parked:
+            for _ in range(self._desk.offer(self._parked)):
+                self._queued(self._parked.popleft())
+        return not self._parked
 
     def room(self) -> int:
         """Return how many files may be led through now."""
-        return min(BLOCK, self._claims.limit - len(self._claims))
+        return min(BLOCK, self._claims.room())
 
     def take(self, now: float, most: int) -> dict[str, How]:
         """Take up to `most` of the paths to look at: those hinted at, then those whose time has come."""
@@ -159,6 +158,7 @@ class Gate:
             records = self._desk.lookup([seen.path for seen in settled])
             for seen in settled:
                 self._decide(looks, seen, records.get(seen.path), terms)
+        self.flush()
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
         if self._claims.holds(path):
@@ -211,12 +211,8 @@ class Gate:
 
     def _admit(self, job: Job) -> None:
         self._waiting.pop(job.file.path, None)
-        if not self._claims.claim(job.file.path):
-            return  # somebody else's since we looked: it comes back when it is free
-        if self._parked or not self._desk.offer(job):
-            self._parked.append(job)
-        else:
-            self._queued(job)
+        if self._claims.claim(job.file.path):  # or it is somebody else's since we looked, and comes back when free
+            self._parked.append(job)  # handed over with what is admitted beside it: a worker takes several at a time
 
     def _queued(self, job: Job) -> None:
         self._log.debug("file.queued", inbox=job.file.inbox, path=job.file.path, attempts=job.attempts)

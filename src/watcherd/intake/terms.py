@@ -54,7 +54,7 @@ class Desk:
     earliest_due: Callable[[], float | None]  # when the next retry is due, Unix seconds
     due: Callable[[float, float], Sequence[str]]  # the retries due at a time or after another, Unix seconds
     drop: Callable[[str], None]  # the file of a retry or a suspect is gone, or is not wanted any more
-    offer: Callable[[Job], bool]  # to the lane of the job's kind; False where it is full
+    offer: Callable[[Sequence[Job]], int]  # to the lane of their kind; how many it has room for, the first ones
     condemn: Callable[[Failed], None]  # to be set aside without work
     next_id: Callable[[], int]
     paused: Callable[[], bool]  # while true nothing is admitted

@@ -57,16 +57,20 @@ class Order:
         """Return how many jobs wait."""
         return sum(map(len, self._waiting.values()))
 
-    def offer(self, job: Job) -> bool:
-        """Let `job` wait for a worker; False where its inbox's share is full, or nothing is taken any more."""
+    def offer(self, *jobs: Job) -> int:
+        """Let `jobs`, all of one inbox, wait for a worker; return how many of them could, the first ones.
+
+        Others find its share full, or come when nothing is taken any more.
+        """
+        inbox = jobs[0].file.inbox
         with self._changed:
-            jobs = self._waiting[job.file.inbox]
-            if self._closed or len(jobs) >= self._share:
-                self._refused.add(job.file.inbox)
-                return False
-            self._append(job)
-            self._changed.notify()
-            return True
+            room = 0 if self._closed else max(0, self._share - len(self._waiting[inbox]))
+            if room < len(jobs):
+                self._refused.add(inbox)
+            for job in jobs[:room]:
+                self._append(job)
+            self._changed.notify(min(room, len(jobs)))
+        return min(room, len(jobs))
 
     def take_back(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Let jobs that a worker could not begin wait again; the share may be exceeded by as many.

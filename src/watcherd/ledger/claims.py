@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 class Claims:
     """The paths of one inbox that are in flight; at most `limit` of them.
 
-    `wake` is called, outside the lock, whenever a path comes free.
+    `wake` is called, outside the lock, when a path comes back to be looked at again, and when there is room after
+    there was none: not for each, as whoever looks takes many at a time.
     """
 
     def __init__(self, limit: int, wake: Callable[[], None] = lambda: None) -> None:
@@ -24,10 +25,17 @@ class Claims:
         self._lock = Lock()
         self._held: dict[str, bool] = {}  # path → whether somebody asked for it meanwhile
         self._returned: dict[str, bool] = {}  # path → whether it changed under us
+        self._full = False  # whether somebody found no room, and was not told of any since
 
     def __len__(self) -> int:
         """Return how many files are in flight."""
         return len(self._held)
+
+    def room(self) -> int:
+        """Return how many more may be claimed; where that is none, `wake` tells when there is room for many."""
+        with self._lock:
+            self._full = self._full or len(self._held) >= self.limit
+            return self.limit - len(self._held)
 
     @property
     def idle(self) -> bool:
@@ -58,9 +66,12 @@ class Claims:
         """Let `path` go. With `again` it is to be looked at once more; `changed` says that it changed under us."""
         with self._lock:
             asked = self._held.pop(path, False)
-            if again or changed or asked:
+            if back := again or changed or asked:
                 self._returned[path] = changed
-        self.wake()
+            roomy = self._full and len(self._held) <= self.limit * 3 // 4
+            self._full = self._full and not roomy
+        if back or roomy:
+            self.wake()
 
     def returned(self) -> dict[str, bool]:
         """Take the paths to look at again, each with whether it changed under us."""

@@ -250,7 +250,7 @@ class Publisher:
             failure=failed.failure,
             message=failed.message,
         )
-        self._claims.release(job.file.path)
+        self._claims.release(job.file.path, again=True)  # the intake is to ask when it is due
         self._say("warning", "file.retrying", job, **_why(failed), attempts=verdict.attempts, seconds=verdict.delay)
         if job.alone and not failed.charged:
             self.health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))

@@ -67,7 +67,10 @@ class Watching:
         self.dues.pop(path, None)
         self.dropped.append(path)
 
-    def _offer(self, job):
+    def _offer(self, jobs):
+        return next((taken for taken, job in enumerate(jobs) if not self._takes(job)), len(jobs))
+
+    def _takes(self, job):
         self.before_offer(job)
         if sum(other.kind is job.kind for other in self.jobs) >= self.capacity[job.kind]:
             return False

@@ -316,7 +316,7 @@ def test_a_retry_that_was_put_on_record_meanwhile_is_noticed_by_its_release(watc
         inbox.renamed_in("a.txt")
         inbox.job("a.txt")
         inbox.record("a.txt", State.RETRYING, attempts=1, due=time.time())
-        inbox.claims.release("a.txt")
+        inbox.claims.release("a.txt", again=True)
         inbox.until(lambda: inbox.paths == ["a.txt", "a.txt"] or inbox.intake.waiting())
         assert (root / "a.txt").exists()
 
