@@ -88,9 +88,9 @@ def file(root: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
     """
     inside, name = split(path)
     with folder(root, inside) as parent:
-        descriptor = open_file(parent, name)
+        descriptor, status = open_file(parent, name)
     try:
-        yield descriptor, os.fstat(descriptor)
+        yield descriptor, status
     finally:
         os.close(descriptor)
 
@@ -133,21 +133,21 @@ class Nearby:
             self._descriptor = -1
 
 
-def open_file(parent: int, name: str) -> int:
-    """Open the regular file `name` in the folder `parent` for reading; the caller closes it."""
-    _require_regular(os.stat(name, dir_fd=parent, follow_symlinks=False), name)
+def open_file(parent: int, name: str) -> tuple[int, os.stat_result]:
+    """Open the regular file `name` in the folder `parent` for reading; return it, to be closed, with its `fstat`."""
+    _regular(os.stat(name, dir_fd=parent, follow_symlinks=False), name)
     descriptor = os.open(name, _FILE, dir_fd=parent)
     try:
-        _require_regular(os.fstat(descriptor), name)
+        return descriptor, _regular(os.fstat(descriptor), name)
     except OSError:
         os.close(descriptor)
         raise
-    return descriptor
 
 
-def _require_regular(status: os.stat_result, name: str) -> None:
+def _regular(status: os.stat_result, name: str) -> os.stat_result:
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file", name)
+    return status
 
 
 def status(root: str, path: str) -> os.stat_result | None:

@@ -198,7 +198,7 @@ def test_nearby_leads_where_the_plain_way_does_from_folder_to_folder_and_root_to
 
 def read_nearby(nearby, root, path):
     try:
-        descriptor = beneath.open_file(*nearby.parent(str(root), path))
+        descriptor, _ = beneath.open_file(*nearby.parent(str(root), path))
     except OSError as error:
         return error.errno
     with os.fdopen(descriptor, "rb") as file:

@@ -118,21 +118,15 @@ class Looks:
         folder, name = self._nearby.parent(self._root, path)
         return os.stat(name, dir_fd=folder, follow_symlinks=False)
 
-    def open(self, path: str) -> int:
-        """Open the regular file at `path` for reading; the caller closes it. Raises OSError, EINVAL if it is none."""
-        return beneath.open_file(*self._nearby.parent(self._root, path))
-
     def fresh(self, path: str) -> os.stat_result:
         """Return the status of the regular file at `path` by opening it, past a network's cache. Raises OSError."""
-        descriptor = self.open(path)
-        try:
-            return os.fstat(descriptor)
-        finally:
-            os.close(descriptor)
+        descriptor, status = beneath.open_file(*self._nearby.parent(self._root, path))
+        os.close(descriptor)
+        return status
 
     def writer(self, path: str) -> tuple[os.stat_result, Writer]:
         """Return what is there now, and whether it is being written. Raises OSError."""
-        descriptor = self.open(path)
+        descriptor, _ = beneath.open_file(*self._nearby.parent(self._root, path))
         try:
             answer = writer(descriptor)
             return os.fstat(descriptor), answer  # in this order: what was written before the answer shows

@@ -215,9 +215,9 @@ class Lane:
     def _work(self, slot: Slot, job: Job, nearby: beneath.Nearby) -> Outcome:
         bench = self._benches[job.file.inbox]
         try:
-            source = beneath.open_file(*nearby.parent(bench.root, job.file.path))
+            source, status = beneath.open_file(*nearby.parent(bench.root, job.file.path))
             try:
-                if beneath.version_of(os.fstat(source)) != job.file.version:
+                if beneath.version_of(status) != job.file.version:
                     return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
                 return self._process(slot, job, bench, source)
             finally:

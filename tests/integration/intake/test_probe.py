@@ -121,5 +121,5 @@ def test_looks_open_a_folder_once_and_leave_nothing_open(tmp_path):
         with pytest.raises(FileNotFoundError):
             looks.status("gone/d")
         with pytest.raises(OSError, match="not a regular file"):
-            looks.open("sub")
+            looks.fresh("sub")
     assert os.listdir("/proc/self/fd") == before
