@@ -77,14 +77,16 @@ $(VENV)/.bench: $(VENV)/.dev locks/bench.txt
 	@$(PIP) install --require-hashes -r locks/bench.txt
 	@touch $@
 
-# What the faults are made with. Without root, the tests that need it say so and are skipped.
+# What the faults are made with. Where they cannot be installed, as without root, the tests that need them are skipped;
+# with REQUIRE_ALL, as in CI, that is a failure. A subshell: `exit` in braces would leave the recipe before apt-get.
 $(VENV)/.system:
-	@{ for tool in strace setpriv chattr bindfs faketime systemctl journalctl useradd pgrep; do \
-	    command -v $$tool || exit 1; done && \
-	  ldconfig -p | grep libturbojpeg.so.0 && /usr/bin/python3 -c 'import ensurepip'; } >/dev/null 2>&1 || \
+	@( for tool in strace setpriv taskset chattr bindfs faketime systemctl journalctl useradd pgrep; do \
+	    command -v $$tool || exit 1; done; \
+	  ldconfig -p | grep libturbojpeg.so.0 && /usr/bin/python3 -c 'import ensurepip' ) >/dev/null 2>&1 || \
 	  { apt-get update -qq && apt-get install -y -qq strace util-linux e2fsprogs mount bindfs faketime libturbojpeg0 \
-	    systemd passwd procps python3-venv >/dev/null; } || true
-	@touch $@
+	    systemd passwd procps python3-venv >/dev/null; } || \
+	  { echo "some tools are missing: tests that need them are skipped"; test -z "$$REQUIRE_ALL"; exit; }; \
+	  touch $@
 
 test-all: ## the suite on every supported Python that is present, by its own name or in pyenv
 	@set -e; for v in 3.11 3.12 3.13; do \

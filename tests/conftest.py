@@ -279,6 +279,12 @@ class Daemon:
             wait_for(lambda pid=event["pid"]: not _runs_us(pid), "its end")
 
 
+@pytest.fixture(scope="session")
+def lacking():
+    """Return what ends a test for want of root or of a tool: a skip, or a failure where `REQUIRE_ALL` says so, as in CI."""
+    return pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip
+
+
 @pytest.fixture
 def site(tmp_path):
     """Give folders and a configuration; end every daemon that the test leaves behind."""

@@ -9,10 +9,10 @@ import pytest
 
 
 @pytest.fixture
-def mounts(tmp_path):
+def mounts(tmp_path, lacking):
     """Give file systems in memory; all are unmounted in the end."""
     if os.geteuid() != 0:
-        pytest.skip("only root may mount")
+        lacking("only root may mount")
     mounts = Mounts()
     try:
         mounts.mount(tmp_path / "trial", "64K")
@@ -46,10 +46,12 @@ class Mounts:
 
 
 @pytest.fixture
-def served(site):
+def served(site, lacking):
     """Give folders that a process serves, as a network's do: what is changed at their source makes no event here."""
-    if os.geteuid() != 0 or shutil.which("bindfs") is None or not os.path.exists("/dev/fuse"):
-        pytest.skip("only root can mount FUSE for all, with bindfs")
+    if os.geteuid() != 0 or shutil.which("bindfs") is None:
+        lacking("only root can mount FUSE for all, with bindfs")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no FUSE here")
     servers = []
 
     def serve(path, *options, source=None):
@@ -96,18 +98,18 @@ def _run(command, *arguments):
 
 
 @pytest.fixture
-def strace():
+def strace(lacking):
     """Return a function that makes the prefix of a command whose system calls are watched, or cut short."""
     if shutil.which("strace") is None:
-        pytest.skip("strace is not installed")
+        lacking("strace is not installed")
     return lambda *options: ["strace", "-f", "--seccomp-bpf", "-q", *map(str, options)]
 
 
 @pytest.fixture
-def as_nobody(site):
+def as_nobody(site, lacking):
     """Return the prefix of a command that runs as nobody, who owns the site."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
-        pytest.skip("only root can run a daemon as somebody else, with setpriv")
+        lacking("only root can run a daemon as somebody else, with setpriv")
     for folder in (site.base, *site.base.parents[:-2]):
         folder.chmod(folder.stat().st_mode | 0o055)
     for path in (site.base, *site.base.rglob("*")):

@@ -52,9 +52,9 @@ def limited(request):
         group.rmdir()
 
 
-def test_workers_are_as_many_as_the_cores_we_may_run_on(chosen):
+def test_workers_are_as_many_as_the_cores_we_may_run_on(chosen, lacking):
     if shutil.which("taskset") is None:
-        pytest.skip("taskset is not installed")
+        lacking("taskset is not installed")
     core = min(os.sched_getaffinity(0))
     one = chosen("taskset", "--cpu-list", str(core))
     assert (one["text.workers"], one["image.workers"]) == (1, 1)

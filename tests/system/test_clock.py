@@ -8,14 +8,14 @@ DAY = 86_400
 
 
 @pytest.fixture
-def clock(site):
+def clock(site, lacking):
     """Give a daemon's environment in which the time of day follows a file, and a function that sets it so far back.
 
     What counts seconds since the machine's start is left alone, as it is when somebody sets the clock.
     """
     libraries = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
     if not libraries:
-        pytest.skip("faketime is not installed")
+        lacking("faketime is not installed")
     offset = site.base / "offset"
 
     def set_back(seconds):

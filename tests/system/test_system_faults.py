@@ -248,9 +248,9 @@ def test_the_fault_of_one_inbox_pauses_no_other(site, mounts):
     site.await_words("a.txt", 10)
 
 
-def test_a_file_that_cannot_be_moved_waits_aside_and_holds_up_nobody(site):
+def test_a_file_that_cannot_be_moved_waits_aside_and_holds_up_nobody(site, lacking):
     if os.geteuid() != 0 or not os.path.exists("/usr/bin/chattr"):
-        pytest.skip("only root can make a file immutable, with chattr")
+        lacking("only root can make a file immutable, with chattr")
     fixed = site.drop("fixed.txt")
     if subprocess.run(["/usr/bin/chattr", "+i", fixed], check=False, capture_output=True).returncode:
         pytest.skip("no file can be made immutable here")

@@ -45,11 +45,11 @@ def off(one, other):
 
 
 @pytest.fixture(autouse=True, params=["stored", "decoded"])
-def way(request, monkeypatch):
+def way(request, monkeypatch, lacking):
     """Have every test pass with TurboJPEG, and without it."""
     take(request.param, monkeypatch)
     if request.param == "stored" and lossless.library() is None:
-        pytest.skip("libturbojpeg is not installed")
+        lacking("libturbojpeg is not installed")
     yield request.param
     lossless.library.cache_clear()
 
