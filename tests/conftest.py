@@ -281,7 +281,7 @@ class Daemon:
 
 @pytest.fixture(scope="session")
 def lacking():
-    """Return what ends a test for want of root or of a tool: a skip, or a failure where `REQUIRE_ALL` says so, as in CI."""
+    """Return what ends a test for want of root or of a tool: a skip, but with `REQUIRE_ALL`, as in CI, a failure."""
     return pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip
 
 

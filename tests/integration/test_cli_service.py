@@ -27,6 +27,8 @@ def home(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("PATH", f"{home}/bin:{os.environ['PATH']}")
     monkeypatch.setattr(service, "_BOOTED", str(tmp_path))
+    (tmp_path / "run/systemd").mkdir(parents=True)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.chdir(home)
     unit, configuration = home / ".config/systemd/user/watcherd.service", home / ".config/watcherd/watcherd.toml"
     return SimpleNamespace(path=home, unit=unit, configuration=configuration, told=tmp_path / "told", base=tmp_path)
@@ -52,7 +54,8 @@ def files(home):
 def test_a_user_s_service_is_written_and_started(home, watcherd):
     status, out, err = watcherd("install", "--user")
     assert (status, err) == (0, "")
-    assert [line.split()[0] for line in out.splitlines()] == [*["write"] * 2, *["make"] * 4, *["run"] * 3, "note"]
+    steps = ["write", *["make"] * 4, "write", *["run"] * 3, "note"]
+    assert [line.split()[0] for line in out.splitlines()] == steps
     assert f"ExecStart={Path(sys.prefix)}/bin/watcherd --config" in home.unit.read_text("utf-8")
     assert (home.path / "watcherd/inbox").is_dir()
     assert home.told.read_text().splitlines() == [
@@ -143,7 +146,67 @@ def test_a_name_that_cannot_be_is_wrong_usage(watcherd, arguments):
     assert watcherd("install", *arguments)[0] == 2
 
 
-def test_a_folder_that_is_closed_to_others_is_found(home):
-    assert service._closed("/usr/bin/env") is None  # noqa: SLF001 (what refuses is tried in a machine of its own)
-    home.path.chmod(0o750)
-    assert service._closed(f"{home.path}/bin/x") in {str(home.path), *map(str, home.path.parents)}  # noqa: SLF001
+# What the service could not reach ----------------------------------------------------------------------------------
+
+
+def stands(path, mode):
+    """Return whether the service may read the file, or enter the folder, that has this mode."""
+    path.chmod(mode)
+    return service._look(str(path)).is_open  # noqa: SLF001 (what refuses is tried in a machine of its own)
+
+
+def test_what_others_may_enter_or_read_is_open(home):
+    assert stands(home.path, 0o701)
+    assert not stands(home.path, 0o750)
+    (home.path / "file").touch()
+    assert stands(home.path / "file", 0o604)
+    assert not stands(home.path / "file", 0o640)
+    assert service._look(str(home.path / "none")) is None  # noqa: SLF001 (the same)
+
+
+def test_what_the_service_s_own_user_or_group_may_read_is_open_to_it(home, monkeypatch):
+    us = home.path.stat()
+    monkeypatch.setattr(service.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=us.st_uid + 1))
+    monkeypatch.setattr(service.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=us.st_gid))
+    assert stands(home.path, 0o710)
+    monkeypatch.setattr(service.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=us.st_uid))
+    assert stands(home.path, 0o700)
+    assert not stands(home.path, 0o017)
+
+
+def test_without_a_manager_of_this_user_s_services_nothing_is_written(home, watcherd, monkeypatch):
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(home.base / "none"))
+    before = files(home)
+    status, _, err = watcherd("install", "--user")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "log in as that user" in err
+    assert files(home) == before
+
+
+def test_without_a_home_a_user_s_service_is_wrong_usage(watcherd, monkeypatch):
+    monkeypatch.delenv("HOME")
+    status, _, err = watcherd("install", "--user")
+    assert status == 2
+    assert "$HOME" in err
+
+
+def test_an_environment_without_the_command_is_refused(home, watcherd, monkeypatch):
+    monkeypatch.setattr(service, "_command", lambda: f"{home.path}/bin/none")
+    status, _, err = watcherd("install", "--user")
+    assert status == 1
+    assert f"there is no {home.path}/bin/none" in err
+    assert not home.unit.exists()
+
+
+def test_somebody_s_own_file_in_any_encoding_is_kept(home, watcherd):
+    home.unit.parent.mkdir(parents=True)
+    home.unit.write_bytes(b"# \xff theirs\n")
+    assert watcherd("install", "--user")[0] == 0
+    assert home.unit.read_bytes() == b"# \xff theirs\n"
+
+
+def test_folders_behind_a_link_are_written_as_what_they_are(home, watcherd):
+    (home.path / "real").mkdir()
+    (home.path / "link").symlink_to("real")
+    assert watcherd("install", "--user", "--inbox", home.path / "link/in", "--outbox", home.path / "out")[0] == 0
+    assert f'path = "{home.path}/real/in"' in home.configuration.read_text("utf-8")

@@ -1,16 +1,17 @@
-"""`watcherd service`: the systemd service, installed and taken away; each step is told."""
+"""`watcherd service`: the systemd service, installed and taken away: what is asked for, and what is there."""
 # ruff: noqa: PLC0415
 # (settings bring pydantic, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import re
-import shutil
 import stat
-import subprocess
 import sys
 import sysconfig
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,10 @@ from watcherd.cli import options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from watcherd.service.installation import Folders, Host, Step
+    from watcherd.service.installation import Facts
+    from watcherd.service.places import Folders, Host
+    from watcherd.service.reach import Standing
+    from watcherd.settings import Settings
 
 _EPILOG = """\b
 Examples:
@@ -76,15 +80,19 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
     Come again to bring it up to date. A configuration that is there is
     kept, and the folders that it names are opened to the service.
     """
+    from watcherd.cli import steps
     from watcherd.service import installation
 
     host = _host(name, is_user=is_user)
-    inboxes = _inboxes(context, host, {name: path for name, path in flags.items() if path})
+    settings = _settings(context, host, {name: path for name, path in flags.items() if path})
+    inboxes = _inboxes(settings)
+    _require_command()
     if not is_user:
-        _require_reachable(inboxes)
+        _require_reachable(host, settings, inboxes)
+        os.umask(0o022)  # sudo may give one under which the service could not read what is written for it
     if not dry_run:
-        _require_systemd()
-    _go(installation.install(host, _command(), inboxes, _found(host)), dry_run=dry_run)
+        _require_systemd(host)
+    steps.go(installation.install(host, _command(), inboxes, _facts(host)), dry_run=dry_run)
     if is_user:
         print("note    it runs while you are logged in; `loginctl enable-linger` lets it run always")
 
@@ -98,143 +106,124 @@ def uninstall(*, is_user: bool, name: str, dry_run: bool) -> None:
 
     Configuration, ledger, user and all folders of files stay.
     """
+    from watcherd.cli import steps
     from watcherd.service import installation
 
     host = _host(name, is_user=is_user)
-    steps = installation.uninstall(host, _found(host))
-    if not steps:
+    found = installation.uninstall(host, _facts(host))
+    if not found:
         print("note    there is no service of `watcherd service install` to remove")
-    _go(steps, dry_run=dry_run)
+    if found and not dry_run:
+        _require_systemd(host)
+    steps.go(found, dry_run=dry_run)
 
 
 # What is there
 
 
 def _host(name: str, *, is_user: bool) -> Host:
-    from watcherd.service import installation
+    from watcherd.service import places
 
     if is_user and name:
         raise click.UsageError("--name goes without --user: a user has one service.")
-    return installation.of_user(os.environ) if is_user else installation.of_system(name)
+    if is_user and not os.environ.get("HOME"):
+        raise click.UsageError("--user needs $HOME, in which a user's service is kept.")
+    return places.of_user(os.environ["HOME"], os.environ) if is_user else places.of_system(name)
 
 
-def _inboxes(context: click.Context, host: Host, flags: Mapping[str, Path]) -> list[Folders]:
-    """Return the folders of each inbox: of the configuration that is there, else of the one to be written."""
-    from watcherd.service.installation import Folders
-
+def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> Settings:
+    """Return what the configuration says that is there, else the one that is to be written."""
     usual = {"inbox": Path(host.folders.inbox), "outbox": Path(host.folders.outbox)}
     there = os.path.exists(host.configuration)
     settings = options.load_from(context, {} if there else flags or usual, host.configuration if there else None)
-    inboxes = [Folders(*map(str, (it.path, it.outbox, it.archive, it.failed))) for it in settings.inbox.values()]
-    wanted = {os.path.abspath(path) for path in flags.values()}
-    if not any(wanted <= set(folders.all()) for folders in inboxes):
+    wanted = {os.path.realpath(path) for path in flags.values()}
+    if not any(wanted <= set(folders.all()) for folders in _inboxes(settings)):
         mend = "name the folders in it, and come again without --inbox and --outbox"
         raise click.ClickException(f"{host.configuration} is there already: {mend}")
-    return inboxes
+    return settings
 
 
-def _found(host: Host) -> dict[str, str | None]:
-    from watcherd.service import installation
+def _inboxes(settings: Settings) -> list[Folders]:
+    """Return the folders of each inbox where they really are: a link is neither opened nor given to anybody."""
+    from watcherd.service.places import Folders
 
-    return {path: _content(path) for path in installation.files(host)}
+    named = ((it.path, it.outbox, it.archive, it.failed) for it in settings.inbox.values())
+    return [Folders(*map(os.path.realpath, paths)) for paths in named]
+
+
+def _facts(host: Host) -> Facts:
+    from watcherd.service.installation import Facts
+
+    enabled = {link.stem for link in Path(host.units).glob("*.wants/watcherd*.service")}
+    return Facts({path: _content(path) for path in host.files}, enabled, os.path.exists)
 
 
 def _content(path: str) -> str | None:
     try:
-        return Path(path).read_text("utf-8")
+        return Path(path).read_text("utf-8", errors="replace")  # somebody's own may be in any encoding
     except FileNotFoundError:
         return None
     except OSError as error:
         raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
 
 
+# What is refused
+
+
 def _command() -> str:
     return os.path.join(sysconfig.get_path("scripts"), "watcherd")
 
 
-def _require_reachable(inboxes: Sequence[Folders]) -> None:
-    from watcherd.service import installation
+def _require_command() -> None:
+    if not os.access(_command(), os.X_OK):
+        raise click.ClickException(f"there is no {_command()} for the service to run: install it there with pip")
+
+
+def _require_systemd(host: Host) -> None:
+    if not os.path.isdir(_BOOTED):
+        raise click.ClickException("this machine does not run systemd: start `watcherd run` by what it runs instead")
+    if host.is_user and not os.path.isdir(f"{os.environ.get('XDG_RUNTIME_DIR')}/systemd"):
+        mend = "log in as that user, and not by su or sudo"
+        raise click.ClickException(f"$XDG_RUNTIME_DIR leads to no service manager of this user: {mend}")
+
+
+def _require_reachable(host: Host, settings: Settings, inboxes: Sequence[Folders]) -> None:
+    from watcherd.service import reach
 
     program = (_command(), sys.executable, sys.base_prefix, watcherd.__file__)
     paths = dict.fromkeys(it for path in program for it in (path, os.path.realpath(path)))
-    folders = [os.path.realpath(path) for inbox in inboxes for path in inbox.all()]
-    installation.require_reachable(paths, folders, _closed)
+    reach.require_program(paths, sys.prefix, _look)
+    reach.require_folders([path for folders in inboxes for path in folders.all()], _look)
+    reach.require_configuration(host, _state(host, settings), _look)
 
 
-def _require_systemd() -> None:
-    if not os.path.isdir(_BOOTED):
-        raise click.ClickException("this machine does not run systemd: start `watcherd run` by what it runs instead")
+def _state(host: Host, settings: Settings) -> str | None:
+    """Return where the configuration says that the ledger is kept; None where it is silent."""
+    if not os.path.exists(host.configuration):
+        return host.state
+    is_said = settings.layers.place("state").startswith(host.configuration)
+    return os.path.abspath(settings.state) if is_said else None
 
 
-def _closed(path: str) -> str | None:
-    """Return the outermost folder on the way to `path` that not everybody may enter, or None."""
-    around = reversed([str(folder) for folder in Path(path).parents])
-    return next((it for it in around if os.path.isdir(it) and not os.stat(it).st_mode & stat.S_IXOTH), None)
-
-
-# What is done
-
-
-def _go(steps: Sequence[Step], *, dry_run: bool) -> None:
-    for step in steps:
-        print(f"{'would ' if dry_run else ''}{_told(step)}", flush=True)
-        if not dry_run:
-            _do(step)
-
-
-def _told(step: Step) -> str:
-    from watcherd.service.installation import Keep, Make, Remove, Run, Write
-
-    match step:
-        case Write(path):
-            return f"write   {path}"
-        case Make(path):
-            return f"make    {path}"
-        case Remove(path):
-            return f"remove  {path}"
-        case Keep(path):
-            return f"keep    {path}"
-        case Run(command):
-            return f"run     {' '.join(command)}"
-
-
-def _do(step: Step) -> None:
-    from watcherd.service.installation import Make, Remove, Run, Write
+def _look(path: str) -> Standing | None:
+    from watcherd.service.reach import Standing
 
     try:
-        match step:
-            case Write(path, content):
-                _write(Path(path), content)
-            case Make(path):
-                os.makedirs(path, exist_ok=True)
-            case Remove(path):
-                _remove(Path(path))
-            case Run(command):
-                _run(command)
-    except OSError as error:
-        mend = (
-            "run it with sudo, or with --user" if isinstance(error, PermissionError) else "mend that, and come again"
-        )
-        raise click.ClickException(f"{error.filename}: {error.strerror}; {mend}") from error
+        status = os.stat(path)
+        has_list = "system.posix_acl_access" in os.listxattr(
+            path
+        )  # which may say more than the mode: left to systemd
+    except OSError:
+        return None
+    return Standing(status.st_uid, is_open=has_list or _is_open(status))
 
 
-def _write(path: Path, content: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, "utf-8")
-    path.chmod(0o644)
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    if path.parent.name.endswith(".service.d") and not list(path.parent.iterdir()):
-        path.parent.rmdir()
-
-
-def _run(command: Sequence[str]) -> None:
-    done = subprocess.run([shutil.which(command[0]) or command[0], *command[1:]], check=False)
-    if done.returncode:
-        raise click.ClickException(f"{' '.join(command)} failed with status {done.returncode}: `{_hint(command)}`")
-
-
-def _hint(command: Sequence[str]) -> str:
-    return f"journalctl {'--user ' if '--user' in command else ''}-u 'watcherd*' -n 20"
+def _is_open(status: os.stat_result) -> bool:
+    """Whether the service's user, if there is one by now, may read this file, or enter this folder."""
+    right = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
+    with suppress(KeyError):
+        if status.st_uid == pwd.getpwnam("watcherd").pw_uid:
+            right <<= 6
+        elif status.st_gid == grp.getgrnam("watcherd").gr_gid:
+            right <<= 3
+    return bool(status.st_mode & right)

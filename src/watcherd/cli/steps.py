@@ -1,0 +1,86 @@
+"""The steps of an installation, as they are told and done."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from watcherd.service.installation import Keep, Make, Remove, Run, Step, Write
+from watcherd.service.unit_files import effective
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def go(steps: Sequence[Step], *, dry_run: bool) -> None:
+    """Tell each step, and do it. Raises ClickException at the first that fails."""
+    for step in steps:
+        print(f"{'would ' if dry_run else ''}{_told(step)}", flush=True)
+        for line in _details(step):
+            print(f"          {line}")
+        if not dry_run:
+            _do(step)
+
+
+def _told(step: Step) -> str:
+    match step:
+        case Write(path):
+            return f"write   {path}"
+        case Make(path):
+            return f"make    {path}"
+        case Remove(path):
+            return f"remove  {path}"
+        case Keep(path):
+            return f"keep    {path}"
+        case Run(command):
+            return f"run     {' '.join(command)}"
+
+
+def _details(step: Step) -> list[str]:
+    """Return what a file says about this machine: its users, its folders, who may do what in them."""
+    return effective(step.content) if isinstance(step, Write) and step.path.endswith(".conf") else []
+
+
+def _do(step: Step) -> None:
+    try:
+        match step:
+            case Write(path, content):
+                _write(Path(path), content)
+            case Make(path):
+                os.makedirs(path, exist_ok=True)
+            case Remove(path):
+                _remove(Path(path))
+            case Run(command, borne):
+                _run(command, borne)
+    except OSError as error:
+        mend = (
+            "run it with sudo, or with --user" if isinstance(error, PermissionError) else "mend that, and come again"
+        )
+        raise click.ClickException(f"{error.filename}: {error.strerror}; {mend}") from error
+
+
+def _write(path: Path, content: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(content, "utf-8")
+    path.chmod(0o644)
+
+
+def _remove(path: Path) -> None:
+    path.unlink(missing_ok=True)
+    if path.parent.name.endswith(".service.d") and not list(path.parent.iterdir()):
+        path.parent.rmdir()
+
+
+def _run(command: Sequence[str], borne: int) -> None:
+    done = subprocess.run([shutil.which(command[0]) or command[0], *command[1:]], check=False)
+    if done.returncode not in {0, borne}:
+        raise click.ClickException(f"{' '.join(command)} failed with status {done.returncode}: `{_hint(command)}`")
+
+
+def _hint(command: Sequence[str]) -> str:
+    return f"journalctl {'--user ' if '--user' in command else ''}-u 'watcherd*' -n 20"

@@ -1,0 +1,128 @@
+"""Where a machine, or one of its users, keeps what belongs to a service (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """The folders of one inbox."""
+
+    inbox: str
+    outbox: str
+    archive: str
+    failed: str
+
+    def all(self) -> tuple[str, str, str, str]:
+        """Return each of them."""
+        return self.inbox, self.outbox, self.archive, self.failed
+
+    @classmethod
+    def under(cls, folder: str) -> Folders:
+        """Return those of the usual names."""
+        return cls(*(f"{folder}/{name}" for name in ("inbox", "outbox", "archive", "failed")))
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """Where this machine, or this user, keeps what belongs to a service.
+
+    `unit` is its name: watcherd, or watcherd@NAME for a further one; `folders` are those that it has if none are
+    chosen; `systemctl` is how its manager is spoken to.
+    """
+
+    unit: str
+    units: str
+    configuration: str
+    state: str
+    folders: Folders
+    systemctl: tuple[str, ...] = ("systemctl",)
+    is_user: bool = False
+
+    @property
+    def unit_files(self) -> tuple[str, ...]:
+        """The units, which all services of a machine have in common."""
+        names = ("watcherd.service",) if self.is_user else ("watcherd.service", "watcherd@.service")
+        return tuple(f"{self.units}/{name}" for name in names)
+
+    @property
+    def drop_in(self) -> str:
+        """Where it is said which folders outside of the usual ones may be written to."""
+        return f"{self.units}/{self.unit}.service.d/folders.conf"
+
+    @property
+    def sysusers(self) -> str:
+        """Where the account is described that all services of a machine have in common."""
+        return "/etc/sysusers.d/watcherd.conf"
+
+    @property
+    def tmpfiles(self) -> str:
+        """Where its folders are described."""
+        return f"/etc/tmpfiles.d/{self.unit}.conf"
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """What its account and its folders are made by."""
+        return () if self.is_user else (self.sysusers, self.tmpfiles)
+
+    @property
+    def loaded(self) -> tuple[str, ...]:
+        """What the service manager reads."""
+        return self.unit_files if self.is_user else (*self.unit_files, self.drop_in)
+
+    @property
+    def common(self) -> tuple[str, ...]:
+        """Every file that services have in common."""
+        return self.unit_files if self.is_user else (*self.unit_files, self.sysusers)
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Every file of this service alone, but for its configuration."""
+        return () if self.is_user else (self.drop_in, self.tmpfiles)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that an installation may write."""
+        return (*self.common, *self.own, self.configuration)
+
+
+def of_system(name: str = "") -> Host:
+    """Return where the machine keeps what belongs to its service, or to one of several."""
+    within = f"/{name}" if name else ""
+    return Host(
+        unit=f"watcherd@{name}" if name else "watcherd",
+        units="/etc/systemd/system",
+        configuration=f"/etc/watcherd/{name or 'watcherd'}.toml",
+        state=f"/var/lib/watcherd{within}",
+        folders=Folders.under(f"/srv/watcherd{within}"),
+    )
+
+
+def of_user(home: str, environ: Mapping[str, str]) -> Host:
+    """Return where a user keeps things, as the XDG base directory specification has it."""
+    config = _absolute(environ.get("XDG_CONFIG_HOME")) or f"{home}/.config"
+    state = _absolute(environ.get("XDG_STATE_HOME")) or f"{home}/.local/state"
+    return Host(
+        unit="watcherd",
+        units=f"{config}/systemd/user",
+        configuration=f"{config}/watcherd/watcherd.toml",
+        state=f"{state}/watcherd",
+        folders=Folders.under(f"{home}/watcherd"),
+        systemctl=("systemctl", "--user"),
+        is_user=True,
+    )
+
+
+def _absolute(path: str | None) -> str | None:
+    return path if path and PurePosixPath(path).is_absolute() else None
+
+
+def lies_in(path: str, folder: str) -> bool:
+    """Whether a path is that folder, or lies in it."""
+    return PurePosixPath(path).is_relative_to(folder)
