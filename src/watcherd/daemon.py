@@ -56,6 +56,7 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
     mailbox: SimpleQueue[int | Died] = SimpleQueue()
     manager = systemd.Manager(os.environ)
+    manager.status("starting: takes up what an earlier run left")
     with signals.delivered(mailbox.put), assembled(settings, Ears(on_death=mailbox.put)) as daemon:
         daemon.start()
         log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])

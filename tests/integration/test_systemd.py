@@ -4,6 +4,8 @@ import json
 import os
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 from math import inf
 from pathlib import Path
@@ -45,6 +47,16 @@ def test_each_message_is_one_datagram(listener):
     assert manager.patience == 3
 
 
+def test_a_status_that_nobody_heard_is_said_again(tmp_path):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        manager = Manager({"NOTIFY_SOCKET": f"{tmp_path}/s"})
+        manager.status("two done")
+        heard.bind(f"{tmp_path}/s")
+        heard.settimeout(30)
+        manager.status("two done")
+        assert heard.recv(4096) == b"STATUS=two done"
+
+
 @pytest.mark.parametrize("watched", [{}, {"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "x"}])
 def test_who_is_not_watched_sends_no_sign_of_life(listener, watched):
     heard, name = listener
@@ -72,7 +84,7 @@ def test_a_daemon_says_ready_its_status_and_its_end(site, listener):
         return text in said
 
     site.wait_for(lambda: hears("STATUS=1 published, 0 quarantined, 0 in hand"))
-    assert said[0] == "READY=1"
+    assert said[:2] == ["STATUS=starting: takes up what an earlier run left", "READY=1"]
     assert "WATCHDOG=1" in said
     daemon.send(signal.SIGHUP)
     site.wait_for(lambda: hears("READY=1"))
@@ -243,6 +255,22 @@ def test_only_the_journal_s_own_stream_is_the_journal(tmp_path):
         assert journal.is_read_from(stream.fileno(), f"{status.st_dev}:{status.st_ino}")
         assert not journal.is_read_from(stream.fileno(), f"{status.st_dev}:{status.st_ino + 1}")
         assert not journal.is_read_from(stream.fileno(), None)
+
+
+@pytest.mark.parametrize("wrong", ["[imgae]", "a = 1\nb = 2"])
+def test_what_a_command_complains_of_is_an_error_for_the_journal_and_unmarked_elsewhere(site, wrong):
+    site.config.write_text(wrong, "utf-8")
+    with (site.base / "log").open("w+b") as stream:
+        status = os.fstat(stream.fileno())
+        command = [sys.executable, "-m", "watcherd", "--config", site.config, "run"]
+        for journal_stream in (f"{status.st_dev}:{status.st_ino}", "1:1"):
+            stream.truncate(0)
+            stream.seek(0)
+            environment = {**os.environ, "JOURNAL_STREAM": journal_stream}
+            assert subprocess.run(command, stderr=stream, env=environment, check=False).returncode == 2
+            stream.seek(0)
+            marked = {line.startswith(b"<3>watcherd: ") for line in stream.read().splitlines()}
+            assert marked == {journal_stream != "1:1"}
 
 
 def test_where_the_journal_s_socket_is_out_of_reach_events_go_by_the_stream(tmp_path, monkeypatch):

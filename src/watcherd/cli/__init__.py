@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from watcherd import __version__
-from watcherd.cli import audit, check, completion, config, drain, failures, init, run, service
+from watcherd.cli import audit, check, completion, config, drain, failures, init, run, service, show
 from watcherd.model import WatcherdError
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _status(arguments: Sequence[str] | None) -> int:
 def _complain(message: str, error: click.ClickException | None = None) -> None:
     context = getattr(error, "ctx", None)
     hint = f" Try `{context.command_path} --help`." if context else ""
-    print(f"watcherd: {' '.join(message.splitlines())}{hint}", file=sys.stderr)
+    show.complain(f"{' '.join(message.splitlines())}{hint}")
 
 
 def _flushed(status: int) -> int:

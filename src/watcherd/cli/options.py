@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from watcherd.cli import show
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
@@ -60,7 +62,7 @@ def _problems_told(context: click.Context) -> Iterator[None]:
         yield
     except ConfigurationError as error:
         for problem in error.problems:
-            print(f"watcherd: {problem}", file=sys.stderr)
+            show.complain(str(problem))
         context.exit(2)
 
 

@@ -1,6 +1,6 @@
 """How facts are printed: tables on a terminal, plain lines elsewhere, JSON where it is asked for."""
 # ruff: noqa: PLC0415
-# (rich is imported once there is a table to draw)
+# (rich is imported once there is a table to draw, and sockets once there is something to complain about)
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 def on_terminal() -> bool:
     """Whether results go to a person."""
     return sys.stdout.isatty()
+
+
+def complain(line: str) -> None:
+    """Say on standard error what went wrong. Where the journal reads there, it is told that this is an error: <3>.
+
+    See sd-daemon(3).
+    """
+    from watcherd.service import journal
+
+    mark = "<3>" if journal.is_read_from(2, os.environ.get("JOURNAL_STREAM")) else ""
+    print(f"{mark}watcherd: {line}", file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:

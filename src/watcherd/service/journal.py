@@ -79,17 +79,16 @@ class Journal:
         self._notice = notice
         self._address = address
         self._lock = Lock()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        try:
-            self._connect()
-        except OSError:
-            self.close()
-            raise
+        self._socket = self._connected()
 
-    def _connect(self) -> None:
-        self._socket.close()
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        self._socket.connect(self._address)
+    def _connected(self) -> socket.socket:
+        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+        try:
+            made.connect(self._address)
+        except OSError:
+            made.close()
+            raise
+        return made
 
     def write(self, message: bytes) -> None:
         """Send one event. Never raises, and never waits longer than `PATIENCE`."""
@@ -122,7 +121,9 @@ class Journal:
             if error.errno in _TOO_LARGE:
                 self._send_file(message)
             elif error.errno in _ANEW:
-                self._connect()
+                again = self._connected()
+                self._socket.close()
+                self._socket = again
                 self._socket.send(message)
             else:
                 raise

@@ -55,15 +55,17 @@ class Manager:
 
     def status(self, text: str) -> None:
         """Say what is going on, in a line that `systemctl status` shows."""
-        if text != self._status:
+        if text != self._status and self._notify(f"STATUS={text}"):
             self._status = text
-            self._notify(f"STATUS={text}")
 
-    def _notify(self, *lines: str) -> None:
+    def _notify(self, *lines: str) -> bool:
+        """Send lines in one message; return whether it was taken."""
         if not self._address:
-            return
+            return False
         # A name in the abstract is written with an @, which stands for a zero byte.
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender:
             sender.settimeout(1.0)
             sender.sendto("\n".join(lines).encode(errors="replace"), address)
+            return True
+        return False
