@@ -61,6 +61,7 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
         daemon.start()
         log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
         manager.ready()
+        manager.status(vitals.status(daemon.lines))
         with _pruning(daemon, mailbox.put):
             status = _attend(daemon, mailbox, manager, reload)
         log.info("daemon.stopping")

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd import settings
+from watcherd import daemon, settings
 from watcherd.service import places, unit_files
 from watcherd.service.places import Folders
+from watcherd.settings.units import duration
 
 ROOT = Path(__file__).parents[2]
 COMMAND = "/opt/words and pictures/bin/watcherd"
@@ -139,3 +140,24 @@ def test_tmpfiles_are_given_our_folders_whatever_they_are_called(folders):
     for line in unit_files.effective(unit_files.wanted(SYSTEM, COMMAND, [folders])[SYSTEM.tmpfiles]):
         if line.startswith("d "):
             assert shlex.split(line.replace("%%", "%"))[1] in folders.all()
+
+
+# What the units say ------------------------------------------------------------------------------------------------
+
+
+def said(name):
+    """Return the lines of a unit that say something, each with its key."""
+    lines = [line for line in unit_files.effective(unit_files.packed(name)) if "=" in line]
+    return [tuple(line.split("=", 1)) for line in lines]
+
+
+@pytest.mark.parametrize("name", ["watcherd.service", "watcherd@.service", "user/watcherd.service"])
+def test_a_stop_may_take_longer_than_what_is_waited_for_in_it(name):
+    (allowed,) = [value for key, value in said(name) if key == "TimeoutStopSec"]
+    waited = settings.Settings.model_fields["stop_timeout"].default + daemon.LEAVE + daemon.FLUSH
+    assert duration(allowed) > waited
+
+
+def test_a_user_s_unit_says_what_the_system_s_says_as_far_as_it_says_anything():
+    different = [line for line in said("user/watcherd.service") if line not in said("watcherd.service")]
+    assert {key for key, _ in different} == {"ExecStart", "ExecReload", "WantedBy"}

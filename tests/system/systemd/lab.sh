@@ -67,8 +67,10 @@ boot() {
   devices
   mount -t tmpfs -o mode=1777 tmp tmp
   mount -t tmpfs -o mode=755 run run
-  mount -t tmpfs -o mode=755 srv srv  # where the kernel can be asked for writers, which it cannot below an overlay
-  mkdir -p usr/src/watcherd
+  mkdir -p data usr/src/watcherd
+  for place in srv data; do  # where the kernel can be asked for writers, which it cannot below an overlay
+    mount -t tmpfs -o mode=755 $place $place
+  done
   mount --bind "$2" usr/src/watcherd
   mount -o remount,bind,ro usr/src/watcherd
   cgroup_file_systems
@@ -124,6 +126,7 @@ without_what_is_not_here() {
 
 down() {
   local outside
+  [ -e "$1/pid" ] || return 0
   outside=$(<"$1/pid")
   kill -RTMIN+4 "$(init_of "$1")" || true  # power off
   for _ in $(seq 100); do
