@@ -2,6 +2,7 @@
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pytest
 
 from watcherd import cli
 from watcherd.cli import service
+from watcherd.service import places
 
 
 @pytest.fixture
@@ -210,3 +212,19 @@ def test_folders_behind_a_link_are_written_as_what_they_are(home, watcherd):
     (home.path / "link").symlink_to("real")
     assert watcherd("install", "--user", "--inbox", home.path / "link/in", "--outbox", home.path / "out")[0] == 0
     assert f'path = "{home.path}/real/in"' in home.configuration.read_text("utf-8")
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(home, watcherd):
+    status, _, err = watcherd("install", "--user", "--inbox", home.path / "a\udcff", "--outbox", home.path / "out")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "cannot be named in a configuration" in err
+    assert not home.unit.exists()
+
+
+def test_what_only_begins_like_one_of_ours_is_none_of_our_services(home):
+    units = home.path / "units"
+    (units / "multi-user.target.wants").mkdir(parents=True)
+    for name in ("watcherd", "watcherd@photos", "watcherd-exporter"):
+        (units / f"multi-user.target.wants/{name}.service").touch()
+    host = replace(places.of_user(str(home.path), {}), units=str(units))
+    assert service._facts(host).enabled == {"watcherd", "watcherd@photos"}  # noqa: SLF001 (what is done with it is tried in a machine of its own)

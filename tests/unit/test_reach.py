@@ -70,7 +70,7 @@ def test_a_folder_of_whom_the_one_around_it_belongs_to_is_not_refused():
 @pytest.mark.parametrize("name", ["a\nb", "a\x7fb", "a\udcffb"])
 def test_a_folder_that_a_configuration_cannot_name_is_refused(name):
     with pytest.raises(Refused, match="cannot be named"):
-        reach.require_folders([f"/data/{name}"], look())
+        reach.require_names([f"/data/{name}"])
 
 
 def test_a_configuration_that_the_service_could_not_read_is_refused():
@@ -86,5 +86,6 @@ def test_a_ledger_that_the_service_would_not_keep_where_it_is_looked_for_is_refu
 
 def test_what_can_be_reached_is_not_refused():
     reach.require_program(["/opt/watcherd/bin/watcherd", "/homeless"], "/opt/watcherd", look())
-    reach.require_folders(["/srv/watcherd/inbox", "/data/[2024] ünïcode 😀"], lambda _: None)
+    reach.require_folders(["/srv/watcherd/inbox", "/data/in"], lambda _: None)
+    reach.require_names(["/data/[2024] ünïcode 😀"])
     reach.require_configuration(HOST, f"{HOST.state}/within", look())

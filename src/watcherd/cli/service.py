@@ -81,12 +81,13 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
     kept, and the folders that it names are opened to the service.
     """
     from watcherd.cli import steps
-    from watcherd.service import installation
+    from watcherd.service import installation, reach
 
     host = _host(name, is_user=is_user)
     settings = _settings(context, host, {name: path for name, path in flags.items() if path})
     inboxes = _inboxes(settings)
     _require_command()
+    reach.require_names(path for folders in inboxes for path in folders.all())
     if not is_user:
         _require_reachable(host, settings, inboxes)
         os.umask(0o022)  # sudo may give one under which the service could not read what is written for it
@@ -154,7 +155,8 @@ def _inboxes(settings: Settings) -> list[Folders]:
 def _facts(host: Host) -> Facts:
     from watcherd.service.installation import Facts
 
-    enabled = {link.stem for link in Path(host.units).glob("*.wants/watcherd*.service")}
+    links = (link.stem for link in Path(host.units).glob("*.wants/watcherd*.service"))
+    enabled = {unit for unit in links if unit.partition("@")[0] == "watcherd"}
     return Facts({path: _content(path) for path in host.files}, enabled, os.path.exists)
 
 
@@ -210,12 +212,16 @@ def _look(path: str) -> Standing | None:
 
     try:
         status = os.stat(path)
-        has_list = "system.posix_acl_access" in os.listxattr(
-            path
-        )  # which may say more than the mode: left to systemd
     except OSError:
         return None
-    return Standing(status.st_uid, is_open=has_list or _is_open(status))
+    return Standing(status.st_uid, is_open=_is_open(status) or _has_list(path))
+
+
+def _has_list(path: str) -> bool:
+    """Whether an access list says more than the mode: then it is left to the kernel."""
+    with suppress(OSError):  # a file system that has none
+        return "system.posix_acl_access" in os.listxattr(path)
+    return False
 
 
 def _is_open(status: os.stat_result) -> bool:

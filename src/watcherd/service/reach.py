@@ -1,4 +1,4 @@
-"""What the system's service could not reach, or may not be given: refused before anything is written (pure)."""
+"""What a service could not reach, or may not be given: refused before anything is written (pure)."""
 
 from __future__ import annotations
 
@@ -48,11 +48,16 @@ def require_program(paths: Iterable[str], prefix: str, look: Look) -> None:
             raise Refused(f"the service cannot reach {path}: {closed} is closed to other users; {mend}")
 
 
-def require_folders(paths: Iterable[str], look: Look) -> None:
-    """Raise Refused where the service could not reach a folder of its inboxes, or nobody may make it safely."""
+def require_names(paths: Iterable[str]) -> None:
+    """Raise Refused where a path cannot be written in a configuration, which is text."""
     for path in paths:
         if re.search("[\x00-\x1f\x7f\ud800-\udfff]", path):
             raise Refused(f"{path!a} cannot be named in a configuration: choose a folder whose name is plain text")
+
+
+def require_folders(paths: Iterable[str], look: Look) -> None:
+    """Raise Refused where the service could not reach a folder of its inboxes, or nobody may make it safely."""
+    for path in paths:
         if _is_hidden(path):
             raise Refused(f"the service cannot reach {path}: {_UNSEEN}; choose another folder, or --user")
         if closed := _closed(str(PurePosixPath(path).parent), look):

@@ -281,7 +281,8 @@ def ana(bare, login):
     assert len(versions) == 2  # to install, and to upgrade to
     for version in versions:
         bare.shell(f"""
-            rm -rf /tmp/source; cp -r /usr/src/watcherd /tmp/source 2> /dev/null || true; cd /tmp/source
+            rm -rf /tmp/source; mkdir /tmp/source; cd /usr/src/watcherd
+            cp -r src config systemd pyproject.toml README.md LICENSE /tmp/source; cd /tmp/source
             sed -i 's/^__version__ = .*/__version__ = "{version}"/' src/watcherd/__init__.py
             pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /tmp/dist .
         """)
