@@ -69,7 +69,7 @@ def admission(  # noqa: PLR0911 (a table with one line for each state)
         return Admit()
     if record.state in {State.PUBLISHING, State.QUARANTINING}:
         return Leave(f"is {record.state} already")
-    if after is After.KEEP and _is_done(record, version):
+    if is_done(record, version, after):
         return Leave(f"is {record.state} already")
     if record.file.version != version:
         return Admit()
@@ -80,7 +80,10 @@ def admission(  # noqa: PLR0911 (a table with one line for each state)
     return Admit()
 
 
-def _is_done(record: Record, version: Version) -> bool:
+def is_done(record: Record | None, version: Version, after: After) -> bool:
+    """Whether a file that is in its inbox has come to its end there: only a kept one does."""
+    if record is None or after is not After.KEEP:
+        return False
     # Inodes and ctimes change when a file system is restored or mounted anew; a kept file stays done.
     known = record.file.version
     same = (known.size, known.mtime_ns) == (version.size, version.mtime_ns)

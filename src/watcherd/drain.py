@@ -5,32 +5,36 @@ The inboxes are scanned once and not watched, so that this ends also where new f
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from math import inf
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from watcherd.assembly import Died, Ears
 from watcherd.daemon import assembled
-from watcherd.intake.rules import Ignored
-from watcherd.model import Done, Failed, State, SystemFault
+from watcherd.intake.census import undone
+from watcherd.model import Failed, State
+from watcherd.publish.health import STARTING
 from watcherd.service import signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from watcherd.assembly import Line
-    from watcherd.intake.terms import Inbox
-    from watcherd.model import Kind
+    from watcherd.daemon import Daemon
+    from watcherd.model import Done, Kind
     from watcherd.publish.batch import Ended
     from watcherd.settings import Settings
 
 #: Seconds between looks at how far it is.
 _LOOK = 0.1
+
+#: Seconds without the end of any file after which a pause is one that does not pass by itself.
+PATIENCE = 10.0
 
 #: The class and message of what an earlier run had decided to set aside.
 _EARLIER = ("", "decided by an earlier run: see `watcherd failures`")
@@ -40,8 +44,9 @@ _EARLIER = ("", "decided by an earlier run: see `watcherd failures`")
 class DrainReport:
     """What became of the files: paths are relative to their inbox, `seconds` is the time that all of it took.
 
-    `quarantined` has inbox, path, class and message, `waiting` inbox, path and reason; `interrupted` is the signal
-    that cut it short, 0 for none.
+    `quarantined` has inbox, path, class and message, `waiting` inbox, path and reason; `left` is how many files of
+    those that were there have not come to their end. `troubles` say what held an inbox up, and what to do about it;
+    `interrupted` is the signal that cut it short, 0 for none.
     """
 
     published: Mapping[Kind, int]
@@ -49,6 +54,8 @@ class DrainReport:
     waiting: tuple[tuple[str, str, str], ...]
     bytes: int
     seconds: float
+    left: int = 0
+    troubles: tuple[str, ...] = ()
     interrupted: int = 0
 
 
@@ -76,29 +83,58 @@ class _Tally:
         return self.published.total() + len(self.quarantined)
 
 
+class Patience:
+    """Tells a pause that somebody has to end from one that passes (pure). Times are monotonic seconds."""
+
+    def __init__(self) -> None:
+        self._files = 0
+        self._since = inf  # when the first pause was seen since a file came to its end
+
+    def is_over(self, files: int, now: float, *, paused: bool) -> bool:
+        """Whether no file more than `files` has come to its end for too long, now that something is `paused`."""
+        if files != self._files:
+            self._files, self._since = files, inf
+        if paused:
+            self._since = min(self._since, now)
+        return paused and now - self._since > PATIENCE
+
+
 def drain(settings: Settings, progress: Callable[[int, int, int, int], None] = lambda *_: None) -> DrainReport:
     """Process what is in the inboxes, and its retries, and report; files still being written are left.
 
-    `progress` is called with files done, files in all, bytes done and bytes in all. Raises as `daemon.run` does,
-    SystemFault where an inbox is missing once all others are drained, and whatever ended a room that died.
+    `progress` is called with files done, files in all, bytes done and bytes in all. Raises as `daemon.run` does, and
+    whatever ended a room that died.
     """
     began = time.monotonic()
     tally = _Tally()
     mailbox: SimpleQueue[int | Died] = SimpleQueue()
     ears = Ears(on_death=mailbox.put, on_end=tally.count)
     with signals.delivered(mailbox.put), assembled(settings, ears, once=True) as daemon:
-        files, size = _census(daemon.lines)
+        files, size = _census(daemon)
         daemon.start()
-        interrupted = _until_drained(daemon.lines, mailbox, lambda: progress(tally.files, files, tally.bytes, size))
-        waiting = tuple((line.name, *entry) for line in daemon.lines for entry in line.intake.waiting())
-        _require_there(daemon.lines)
-    seconds = time.monotonic() - began
-    return DrainReport(tally.published, tuple(tally.quarantined), waiting, tally.bytes, seconds, interrupted)
+        show = partial(_show, progress, tally, files, size)
+        interrupted = _until_over(daemon.lines, mailbox, tally, show)
+        troubles = tuple(trouble for line in daemon.lines if (trouble := _trouble(line)))
+    return DrainReport(
+        published=tally.published,
+        quarantined=tuple(tally.quarantined),
+        waiting=tuple((line.name, *entry) for line in daemon.lines for entry in _waiting(line)),
+        bytes=tally.bytes,
+        seconds=time.monotonic() - began,
+        left=max(0, files - tally.files),
+        troubles=troubles,
+        interrupted=interrupted,
+    )
 
 
-def _until_drained(lines: list[Line], mailbox: SimpleQueue[int | Died], show: Callable[[], None]) -> int:
-    """Wait until all inboxes are drained, or for a signal to stop, which is returned."""
-    while not all(line.intake.drained() or line.intake.lost for line in lines):
+def _show(progress: Callable[[int, int, int, int], None], tally: _Tally, files: int, size: int) -> None:
+    progress(tally.files, files, tally.bytes, size)
+
+
+def _until_over(lines: list[Line], mailbox: SimpleQueue[int | Died], tally: _Tally, show: Callable[[], None]) -> int:
+    """Wait until nothing is left that could be done, or for a signal to stop, which is returned."""
+    patience = Patience()
+    while not _is_over(lines, patience, tally.files):
         show()
         try:
             message = mailbox.get(timeout=_LOOK)
@@ -112,33 +148,38 @@ def _until_drained(lines: list[Line], mailbox: SimpleQueue[int | Died], show: Ca
     return 0
 
 
-def _require_there(lines: list[Line]) -> None:
-    for line in lines:
-        if line.intake.lost:
-            root = line.place.root
-            raise SystemFault(f"the inbox {root} is missing: bring it back, or mount it, and drain again", root=root)
+def _is_over(lines: list[Line], patience: Patience, files: int) -> bool:
+    given_up = patience.is_over(files, time.monotonic(), paused=any(map(_pause, lines)))
+    return all(_is_drained(line) or (given_up and _pause(line)) for line in lines)
 
 
-def _census(lines: list[Line]) -> tuple[int, int]:
-    """Return how many files, and bytes, the inboxes hold that their rules admit: what a progress bar is drawn by."""
+def _is_drained(line: Line) -> bool:
+    """Whether only what waits for somebody is left of an inbox."""
+    return line.intake.lost or line.intake.drained(besides=line.publisher.unretired)
+
+
+def _pause(line: Line) -> str:
+    """Return why nothing is taken from an inbox for now; empty where all is well, or is about to be."""
+    return "" if line.publisher.paused == STARTING else line.publisher.paused
+
+
+def _trouble(line: Line) -> str:
+    """Say what holds an inbox up, if something does."""
+    if line.intake.lost:
+        return f"the inbox {line.place.root} is missing: bring it back, or mount it, and drain again"
+    pause = _pause(line)
+    return pause and f"the inbox {line.place.root} is paused: {pause}; mend that, and drain again"
+
+
+def _waiting(line: Line) -> list[tuple[str, str]]:
+    """Return what was left for now, with the reason: what is not complete, and inputs whose result is visible."""
+    return sorted([*line.intake.waiting(), *line.publisher.unretired.items()])
+
+
+def _census(daemon: Daemon) -> tuple[int, int]:
+    """Return how many files are to be done, and their bytes: what a progress bar is drawn by."""
     files = size = 0
-    for line in lines:
-        for its in _sizes(line.intake.inbox):
+    for line in daemon.lines:
+        for its in undone(line.intake.inbox, partial(daemon.ledger.lookup, line.name)):
             files, size = files + 1, size + its
     return files, size
-
-
-def _sizes(inbox: Inbox) -> Iterator[int]:
-    """Yield the size of each file; what cannot be looked at, or goes meanwhile, is left to the intake."""
-    folders = [""]
-    while folders:
-        folder = folders.pop()
-        with suppress(OSError), os.scandir(os.path.join(inbox.root, folder)) as entries:
-            for entry in entries:
-                path = f"{folder}/{entry.name}" if folder else entry.name
-                if entry.is_dir(follow_symlinks=False):
-                    if inbox.recursive and inbox.rules.enters(path):
-                        folders.append(path)
-                elif entry.is_file(follow_symlinks=False) and not isinstance(inbox.rules.kind(path), Ignored):
-                    with suppress(FileNotFoundError):
-                        yield entry.stat(follow_symlinks=False).st_size

@@ -27,7 +27,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import Failure, File, Job, Kind, Refused, SystemFault
 from watcherd.publish import wayback
 from watcherd.publish.publisher import Publisher
-from watcherd.settings import ConfigurationError, Problem
+from watcherd.settings import ConfigurationError, MinFree, Problem
 
 QUICK = {"settle": "50ms"}
 FEW = {"text": {"workers": 2}, "image": {"workers": 1}, "retry": {"backoff": "50ms"}}
@@ -631,16 +631,59 @@ def test_a_drain_that_is_interrupted_says_by_what_and_leaves_no_draft(site):
     report = draining.drain(settings, interrupt)
     assert report.interrupted == signal.SIGINT
     assert report.published.get(Kind.TEXT, 0) + len(site.left()) == 500
+    assert report.left == len(site.left())
     assert site.drafts() == []
 
 
-def test_a_drain_of_a_missing_inbox_is_an_error_after_the_others_are_done(site):
+def test_a_drain_of_a_missing_inbox_does_the_others_and_says_what_is_missing(site):
     other = {name: site.base / f"other-{name}" for name in ("path", "outbox", "archive", "failed")}
     other["outbox"].mkdir()
     site.drop("a.txt")
-    with pytest.raises(SystemFault, match="missing"):
-        draining.drain(quick(site, **{"inbox.other": other}))
+    (trouble,) = draining.drain(quick(site, **{"inbox.other": other})).troubles
+    assert f"the inbox {other['path']} is missing" in trouble
     assert site.words("a.txt") == 3
+
+
+@pytest.mark.parametrize("files", [1, 20])
+def test_a_drain_ends_where_inputs_cannot_be_taken_and_lists_them(site, files):
+    settings = quick(site, queue={"capacity": 1})  # few may be in flight
+    site.write("sub", root=site.archive)  # where a folder belongs
+    site.texts(files, "sub")
+    site.drop("a.txt")
+    report = draining.drain(settings)
+    assert report.published == {Kind.TEXT: 1}
+    assert report.left == len(site.left()) == files
+    assert report.waiting
+    assert {reason.partition(":")[0] for _, _, reason in report.waiting} == {"Not a directory"}
+
+
+def test_a_drain_ends_where_a_pause_does_not_pass_and_says_why(site, monkeypatch):
+    monkeypatch.setattr(draining, "PATIENCE", 0.3)
+    site.texts(3)
+    report = draining.drain(quick(site, min_free="99.9%"))
+    assert report.left == len(site.left()) == 3
+    (trouble,) = report.troubles
+    assert f"the inbox {site.inbox} is paused: " in trouble
+    assert "min_free" in trouble
+
+
+def test_a_drain_goes_on_after_a_pause_that_passes(site, monkeypatch):
+    settings, lack = quick(site), itertools.chain([1 << 62], itertools.repeat(0))
+    monkeypatch.setattr(MinFree, "of", lambda *_: next(lack))
+    site.texts(3)
+    report = draining.drain(settings)
+    assert report.published == {Kind.TEXT: 3}
+    assert report.troubles == ()
+
+
+def test_what_an_earlier_drain_kept_is_not_counted_again(site):
+    settings, seen = quick(site, {"after": "keep"}), []
+    site.texts(3)
+    assert draining.drain(settings).published == {Kind.TEXT: 3}
+    site.drop("late.txt")
+    report = draining.drain(settings, lambda *numbers: seen.append(numbers[:2]))
+    assert seen[-1] == (1, 1)
+    assert report.left == 0
 
 
 def test_a_drain_in_which_a_room_dies_raises_what_it_died_of(site, monkeypatch):
@@ -657,7 +700,7 @@ def test_what_a_drain_counts_is_what_the_intake_would_take(site):
     os.mkfifo(site.inbox / "pipe.txt")
     (site.inbox / "link.txt").symlink_to("a.txt")
     with assembled(quick(site, {"exclude": ["no/"]}), Ears(on_death=pytest.fail)) as rooms:
-        assert draining._census(rooms.lines) == (3, 3 * len(b"bytes"))
+        assert draining._census(rooms) == (3, 3 * len(b"bytes"))
 
 
 # The way back ---------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ REPORT = DrainReport(
     published={Kind.TEXT: 1200, Kind.IMAGE: 3},
     quarantined=(("scans", "sub/a\n.txt", "not-text", "binary content"),),
     waiting=(("scans", os.fsdecode(b"b\xff.txt"), "still being written"),),
+    left=1,
     bytes=5_000_000,
     seconds=2.0,
 )
@@ -36,6 +37,24 @@ def test_a_summary_has_counts_rate_and_the_reason_of_each_that_gave_no_result(ca
         ["scans", "sub/a\\n.txt", "not-text", "binary content"],
         ["scans", "b\\udcff.txt", "still being written"],
     ]
+
+
+def test_a_summary_of_an_interrupted_drain_says_by_what_and_how_many_are_left(capsys):
+    drain.summary(dataclasses.replace(REPORT, interrupted=15, left=1500))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[4:6] == ["left in the inboxes\t1,500", "interrupted by\tSIGTERM"]
+
+
+def test_the_facts_of_an_interrupted_drain_say_by_what_and_how_many_are_left():
+    facts = drain.facts(dataclasses.replace(REPORT, interrupted=15, left=1500))
+    assert (facts["interrupted"], facts["left"]) == ("SIGTERM", 1500)
+    assert drain.facts(REPORT)["interrupted"] is None
+
+
+def test_a_rate_counts_what_was_quarantined_as_well(capsys):
+    quarantined = (("scans", "a.txt", "not-text", "binary content"),) * 4
+    drain.summary(dataclasses.replace(REPORT, published={}, quarantined=quarantined))
+    assert "rate\t2 files/s, 2.5 MB/s" in capsys.readouterr().out
 
 
 def test_a_summary_of_nothing_divides_by_nothing(capsys):
@@ -170,7 +189,8 @@ def test_retry_puts_back_what_was_asked_for(watcherd):
     [
         (REPORT, 3),
         (dataclasses.replace(REPORT, quarantined=()), 0),
-        (dataclasses.replace(REPORT, interrupted=15), 143),
+        (dataclasses.replace(REPORT, troubles=("the inbox is paused",)), 1),
+        (dataclasses.replace(REPORT, troubles=("the inbox is paused",), interrupted=15), 143),
     ],
 )
 def test_the_status_of_a_drain_says_whether_all_went_well(watcherd, monkeypatch, report, status):

@@ -71,13 +71,28 @@ def test_what_is_to_be_looked_at_again_comes_back_once():
 
 def test_claims_are_idle_once_nothing_is_held_and_nothing_waits_to_come_back():
     claims = Claims(10)
-    assert claims.idle
+    assert claims.idle()
     claims.claim("a")
-    assert not claims.idle
+    assert not claims.idle()
     claims.release("a", again=True)
-    assert not claims.idle
+    assert not claims.idle()
     claims.returned()
-    assert claims.idle
+    assert claims.idle()
+
+
+def test_claims_are_idle_besides_what_only_waits():
+    claims = Claims(2)
+    claims.claim("a")
+    assert claims.idle(besides={"a"})
+    claims.claim("b")
+    assert not claims.idle(besides={"a"})
+
+
+def test_claims_are_full_at_their_limit():
+    claims = Claims(1)
+    assert not claims.full
+    claims.claim("a")
+    assert claims.full
 
 
 def test_a_path_that_comes_back_wakes_and_may_be_claimed_from_there():

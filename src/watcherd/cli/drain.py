@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from signal import Signals
 from typing import TYPE_CHECKING
 
 import click
@@ -45,7 +46,18 @@ def drain(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
         show.as_json(facts(report))
     else:
         summary(report)
-    context.exit(128 + report.interrupted if report.interrupted else _SOME_QUARANTINED if report.quarantined else 0)
+    for trouble in report.troubles:
+        print(f"watcherd: {trouble}", file=sys.stderr)
+    context.exit(status(report))
+
+
+def status(report: DrainReport) -> int:
+    """Return the exit status that says how a drain went."""
+    if report.interrupted:
+        return 128 + report.interrupted
+    if report.troubles:
+        return 1
+    return _SOME_QUARANTINED if report.quarantined else 0
 
 
 @contextmanager
@@ -83,7 +95,7 @@ def progress_bar() -> Iterator[Advance]:
 
 def summary(report: DrainReport) -> None:
     """Print how many files went which way, at what rate, and why those did that gave no result."""
-    done = sum(report.published.values())
+    done = sum(report.published.values()) + len(report.quarantined)
     rate = (
         f"{done / report.seconds:,.0f} files/s, {show.amount(report.bytes / report.seconds)}/s"
         if report.seconds
@@ -91,6 +103,10 @@ def summary(report: DrainReport) -> None:
     )
     rows = [(f"published, {kind}", f"{count:,}") for kind, count in report.published.items()]
     rows += [("quarantined", f"{len(report.quarantined):,}"), ("waiting", f"{len(report.waiting):,}")]
+    if report.left > len(report.waiting):
+        rows.append(("left in the inboxes", f"{report.left:,}"))
+    if report.interrupted:
+        rows.append(("interrupted by", Signals(report.interrupted).name))
     rows += [("read", show.amount(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
     show.table(("", ""), rows)
     if report.quarantined:
@@ -110,6 +126,9 @@ def facts(report: DrainReport) -> dict[str, object]:
         "waiting": [
             {"inbox": inbox, **show.path("path", path), "reason": reason} for inbox, path, reason in report.waiting
         ],
+        "left": report.left,
+        "interrupted": Signals(report.interrupted).name if report.interrupted else None,
+        "troubles": list(report.troubles),
         "bytes": report.bytes,
         "seconds": report.seconds,
     }

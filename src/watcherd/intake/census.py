@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from watcherd import beneath, decide
+from watcherd.intake.probe import Looks
 from watcherd.intake.scan import walk
+from watcherd.model import Kind
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from watcherd.intake.terms import Inbox
-    from watcherd.model import Kind
+    from watcherd.model import Record
 
 
 def admitted(
@@ -22,6 +26,22 @@ def admitted(
     `on_refused` is told of a folder that cannot be listed.
     """
     return walk(inbox.root, kind, _Guide(inbox, on_refused))
+
+
+def undone(inbox: Inbox, lookup: Callable[[Sequence[str]], Mapping[str, Record]]) -> Iterator[int]:
+    """Yield the size of each admitted file that something is to be done about, as its record has it.
+
+    What cannot be looked at, or goes meanwhile, is left to the intake.
+    """
+    with Looks(inbox.root) as looks:
+        for kind in Kind:
+            for paths in admitted(inbox, kind):
+                records = lookup(paths)
+                for path in paths:
+                    with suppress(OSError):
+                        version = beneath.version_of(looks.status(path))
+                        if not decide.is_done(records.get(path), version, inbox.after):
+                            yield version.size
 
 
 class _Guide:

@@ -26,6 +26,8 @@ from watcherd.intake.terms import Desk, Inbox, Terms
 from watcherd.model import Kind, SystemFault
 
 if TYPE_CHECKING:
+    from collections.abc import Container
+
     from watcherd.intake.probe import Mount
     from watcherd.ledger.claims import Claims
 
@@ -107,13 +109,14 @@ class Intake:
         self._updated = inbox
         self.wake()
 
-    def drained(self) -> bool:
+    def drained(self, besides: Container[str] = ()) -> bool:
         """Whether everything that was there has been led through, and nothing is in flight or due to be tried again.
 
-        What is being written, keeps changing or cannot be read does not count; `waiting` lists it.
+        What is being written, keeps changing or cannot be read does not count; `waiting` lists it. Nor do the paths
+        in flight that are among `besides`; where they leave no room for another, no more can be led through.
         """
-        idle = self._claims.idle  # asked first: the thread is no longer quiet when it takes what came back
-        return idle and self._quiet and not self._bell.rung
+        idle = self._claims.idle(besides)  # asked first: the thread is no longer quiet when it takes what came back
+        return idle and (self._quiet or self._claims.full) and not self._bell.rung
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""

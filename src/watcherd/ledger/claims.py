@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
 
 
 class Claims:
@@ -38,10 +38,14 @@ class Claims:
             return self.limit - len(self._held)
 
     @property
-    def idle(self) -> bool:
-        """Whether nothing is in flight, and nothing that was waits to be looked at again."""
+    def full(self) -> bool:
+        """Whether no other path can be claimed now."""
+        return len(self._held) >= self.limit
+
+    def idle(self, besides: Container[str] = ()) -> bool:
+        """Whether nothing is in flight `besides` these paths, and nothing that was waits to be looked at again."""
         with self._lock:
-            return not self._held and not self._returned
+            return not self._returned and all(path in besides for path in self._held)
 
     def claim(self, path: str) -> bool:
         """Claim `path`; False where it is in flight already (it comes back through `returned`) or all is full."""

@@ -70,6 +70,7 @@ class Publisher:
         self.health = Health(place, ledger, least_free, on_pause)
         self.turned = inf  # when its thread last came round, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
+        self.unretired: dict[str, str] = {}  # path → why its input cannot be taken for now
         self._place = place
         self._ledger = ledger
         self._claims = claims
@@ -284,6 +285,7 @@ class Publisher:
 
     def _report(self, ended: Ended) -> None:
         job = ended.job
+        self.unretired.pop(job.file.path, None)
         match ended.state:
             case State.PUBLISHED | State.QUARANTINED:
                 self._tell(ended, self._told.pop(job.id, None))
@@ -292,6 +294,7 @@ class Publisher:
                 self._told.pop(job.id, None)
                 self._judge(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
             case State.PUBLISHING:
+                self.unretired[job.file.path] = ended.reason
                 self._say("warning", "file.unretired", job, reason=ended.reason)
                 if ended.unclaimed:
                     self._claims.release(job.file.path)
