@@ -22,9 +22,9 @@ import structlog
 from watcherd import __version__, rebuild, vitals
 from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, told_plainly
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import SystemFault
+from watcherd.model import SystemFault, WatcherdError
 from watcherd.service import locks, logs, signals, systemd
-from watcherd.settings import ConfigurationError, live
+from watcherd.settings import live
 from watcherd.vitals import Pulse
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ PRUNE_MORE = 1.0
 def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     """Run until a signal to stop; return the exit status: 0, or 1 where a room died.
 
-    `reload` reads the configuration again, and raises ConfigurationError where it is wrong. Raises Refused where
+    `reload` reads the configuration again, and raises WatcherdError or OSError where it cannot. Raises Refused where
     another daemon has a folder, and SystemFault where one cannot be used.
     """
     log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
@@ -189,8 +189,8 @@ class Daemon:
         """Take over what can be changed live, and say what needs a restart. A bad configuration changes nothing."""
         try:
             settings = load()
-        except ConfigurationError as error:
-            log.error("daemon.reload_failed", problems=[str(it) for it in error.problems])  # noqa: TRY400 (no bug of ours)
+        except (WatcherdError, OSError) as error:
+            log.error("daemon.reload_failed", problems=str(error).splitlines())  # noqa: TRY400 (no bug of ours)
             return
         before, now = self.settings, live.effective(self.settings, settings)
         self._adopt(now)
@@ -198,7 +198,7 @@ class Daemon:
 
     def _adopt(self, settings: Settings) -> None:
         self.settings = settings
-        logs.configure(settings.log.level, settings.log.format)
+        logs.set_level(settings.log.level)
         for kind, lane in self.lanes.items():
             lane.limits = limits_of(kind, settings)
         for line in self.lines:

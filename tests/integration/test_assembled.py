@@ -64,7 +64,7 @@ def named(events, name):
 
 def reload_to(rooms, settings, monkeypatch):
     """Reload, and leave the logs to the test."""
-    monkeypatch.setattr(daemon.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(daemon.logs, "set_level", lambda _: None)
     rooms.reload(lambda: settings)
 
 
@@ -282,7 +282,7 @@ def test_a_signal_to_stop_ends_the_run_with_0(site, events):
 
 def test_a_hangup_reloads_and_goes_on(site, events, monkeypatch):
     settings, seen = quick(site), []
-    monkeypatch.setattr(daemon.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(daemon.logs, "set_level", lambda _: None)
 
     def load_again():
         seen.append("loaded")
@@ -405,9 +405,16 @@ def test_an_inbox_that_is_added_or_removed_needs_a_restart(site, events, monkeyp
     assert {key.split(".")[1] for key in reloaded["needs_restart"]} == {"other", "scans"}
 
 
-def test_a_bad_configuration_changes_nothing_and_is_logged(site, events):
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConfigurationError([Problem("watcherd.toml", "stat", "is no key", "write state")]),
+        OSError(errno.EIO, "is no key, nor anything else"),
+    ],
+)
+def test_a_configuration_that_cannot_be_read_changes_nothing_and_is_logged(site, events, error):
     def bad():
-        raise ConfigurationError([Problem("watcherd.toml", "stat", "is no key", "write state")])
+        raise error
 
     with running(quick(site)) as rooms:
         before = rooms.settings

@@ -203,6 +203,18 @@ def test_a_file_that_is_left_aside_is_said(watcherd, here):
     assert "belongs to user 12345" in watcherd("config")[2]
 
 
+def test_a_working_directory_that_is_gone_is_said_in_one_line(watcherd, here, monkeypatch):
+    gone = here / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    try:
+        told = watcherd("--config", here / "watcherd.toml", "config")
+    finally:
+        monkeypatch.chdir(here)
+    assert told == (2, "", "watcherd: working directory: it was removed; go to another one\n")
+
+
 # completion
 
 

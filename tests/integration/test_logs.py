@@ -99,6 +99,17 @@ def test_a_new_level_holds_for_loggers_made_before(pipe):
     assert [event["event"] for event in logged(pipe)] == ["file.queued", "library.logged"]
 
 
+def test_a_new_level_holds_for_loggers_that_were_bound_before(pipe):
+    logs.configure("info", "json", pipe[1])
+    log = structlog.get_logger().bind(inbox="scans")
+    log.debug("file.queued")
+    logs.set_level("debug")
+    log.debug("file.ignored")
+    logs.set_level("error")
+    log.warning("file.retrying")
+    assert [event["event"] for event in logged(pipe)] == ["file.ignored"]
+
+
 def test_a_path_that_is_no_text_is_replaced_and_kept_exactly_beside(pipe):
     logs.configure("info", "json", pipe[1])
     structlog.get_logger().info("file.published", path=UNDECODABLE, folder=Path(UNDECODABLE))

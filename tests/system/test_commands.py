@@ -116,6 +116,31 @@ def test_a_reload_takes_over_what_can_change_live(site):
     site.wait_for(lambda: site.left() == ["b.txt", "c.log"], "the end of the only one that is wanted")
 
 
+def test_a_reload_of_the_level_holds_for_all_that_is_said_of_files(site):
+    daemon = site.start()
+    site.configure(log={"level": "debug"})
+    daemon.send(signal.SIGHUP)
+    daemon.wait("daemon.reloaded", changed=["log.level"])
+    site.drop("a.txt")
+    site.drop("b.xyz")
+    daemon.wait("file.queued", path="a.txt")
+    daemon.wait("file.ignored", path="b.xyz")
+
+
+def test_a_reload_where_the_working_directory_is_gone_goes_on(site):
+    gone = site.base / "gone"
+    gone.mkdir()
+    daemon = site.daemon(prefix=["env", f"--chdir={gone}"]).start()
+    gone.rmdir()
+    site.configure(stop_timeout="7s")
+    daemon.send(signal.SIGHUP)
+    daemon.wait("daemon.reloaded", changed=["stop_timeout"])
+    site.configure(log={"level": "loud"})
+    daemon.send(signal.SIGHUP)
+    daemon.wait("daemon.reload_failed")
+    assert daemon.stop() == 0
+
+
 def test_a_reload_of_a_bad_configuration_changes_nothing_and_says_every_problem(site):
     daemon = site.start()
     site.configure(text={"extensions": [".md"], "timeout": "soon"}, inbox={"settel": "1s"})

@@ -32,6 +32,8 @@ _FOLDERS = (
     click.option("--after", type=click.Choice(["archive", "delete", "keep"]), help="What becomes of a done input."),
 )
 
+_STARTED_IN = "watcherd.started_in"
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -51,7 +53,7 @@ def load_from(context: click.Context, flags: Mapping[str, object], config: str |
     from watcherd import settings
 
     with _problems_told(context):
-        return settings.load(flags, {}, Path.cwd(), Path(config) if config else None)
+        return settings.load(flags, {}, _working_directory(context), Path(config) if config else None)
 
 
 @contextmanager
@@ -70,10 +72,24 @@ def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
     """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
     from watcherd import settings
 
-    loaded = settings.load(flags, os.environ, Path.cwd(), context.find_root().obj)
+    loaded = settings.load(flags, os.environ, _working_directory(context), context.find_root().obj)
     for note in settings.notes(loaded):
         print(f"watcherd: {note}", file=sys.stderr)
     return loaded
+
+
+def _working_directory(context: click.Context) -> Path:
+    """Return where the command was started: it may be gone by the time of a reload."""
+    from watcherd.settings import ConfigurationError, Problem
+
+    known = context.find_root().meta
+    if _STARTED_IN not in known:
+        try:
+            known[_STARTED_IN] = Path.cwd()
+        except OSError as error:
+            problem = Problem("working directory", "", "it was removed", "go to another one")
+            raise ConfigurationError([problem]) from error
+    return Path(known[_STARTED_IN])
 
 
 @contextmanager

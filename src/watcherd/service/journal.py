@@ -97,8 +97,6 @@ class Journal:
                 return
             self.dropped += 1
 
-    debug = info = warning = warn = error = critical = exception = fatal = msg = log = write
-
     def close(self) -> None:
         """Let go of the socket."""
         self._socket.close()

@@ -19,6 +19,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cache, lru_cache
 from threading import Lock
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
@@ -34,7 +35,9 @@ if TYPE_CHECKING:
 #: Seconds that a reader may take to make room before lines are dropped.
 PATIENCE = 1.0
 
-_LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+#: The one class of all loggers. What it lets through is its base's doing: a new level holds for every logger at once.
+_Logger = type("Logger", (structlog.make_filtering_bound_logger("notset"),), {})
+
 _COLOURS = {
     "debug": "\x1b[2m",
     "info": "\x1b[32m",
@@ -57,17 +60,23 @@ def configure(
     `level` is the least important that is said: debug, info, warning or error; `format` is auto, console, journal or
     json; auto is console on a terminal, and journal where systemd reads `stream` for the journal.
     `above_bar`: a progress bar is drawn on the terminal's last line, and each line takes its place; it is drawn anew.
-    May be called again: the newest call holds, also for loggers made before, but not for those bound before.
+    May be called again: the newest call holds, but those bound before go on to write where they did.
     """
     stream = stream or sys.stderr
     render, sink = _end(_chosen(stream) if format == "auto" else format, stream, above_bar=above_bar)
     structlog.configure(
         processors=[lambda _logger, level, event: render({"level": level, **event})],
-        wrapper_class=structlog.make_filtering_bound_logger(_LEVELS[level]),
-        logger_factory=lambda *_: sink,
-        cache_logger_on_first_use=False,  # a reload may change the level; it costs 4 µs an event
+        wrapper_class=_Logger,
+        logger_factory=lambda *_: SimpleNamespace(**dict.fromkeys(_COLOURS, sink.write)),  # called by their levels
     )
-    _adopt_libraries(_LEVELS[level], render, sink)
+    _adopt_libraries(render, sink)
+    set_level(level)
+
+
+def set_level(level: str) -> None:
+    """Say from now on what is as important as `level`, whoever says it."""
+    _Logger.__bases__ = (structlog.make_filtering_bound_logger(level),)
+    logging.getLogger().setLevel(level.upper())
 
 
 def _chosen(stream: TextIO) -> str:
@@ -219,8 +228,6 @@ class Sink:
             else:
                 self.dropped += 1
 
-    debug = info = warning = warn = error = critical = exception = fatal = msg = log = write
-
     def _owed(self) -> bytes:
         """Return what is to be said first: the end of a line that was cut short, and how many were dropped."""
         notice = self._render(_dropped(self.dropped)) if self.dropped else b""
@@ -262,12 +269,11 @@ def _descriptor(stream: TextIO) -> int | None:
 # Libraries
 
 
-def _adopt_libraries(level: int, render: Render, sink: Sink | Journal) -> None:
+def _adopt_libraries(render: Render, sink: Sink | Journal) -> None:
     root = logging.getLogger()
     for old in [handler for handler in root.handlers if isinstance(handler, _FromLibraries)]:
         root.removeHandler(old)
     root.addHandler(_FromLibraries(render, sink))
-    root.setLevel(level)
     logging.captureWarnings(capture=True)
 
 
