@@ -33,6 +33,31 @@ def test_all_problems_are_listed_at_once_each_with_its_place(problems):
     ]
 
 
+def test_what_contradicts_itself_is_listed_beside_what_is_wrong_by_itself(problems):
+    text = '[inbox.A]\npath = "in"\noutbox = "out"\n[retry]\nattempts = 0\nbackoff = "1h"\n[log]\nlevel = "loud"\n'
+    found = problems(text + '[text]\nworkers = 0\nextensions = [".jpg"]\n')
+    assert [line.partition(": ")[2].partition(";")[0] for line in found] == [
+        "inbox.A: 'A' is no name for an inbox",
+        "retry.attempts: must be at least 1",
+        "retry.backoff: is longer than max_backoff, 5m",
+        "log.level: 'loud' is not known here",
+        "text.workers: must be at least 1",
+        "text.extensions: text and image both claim .jpg",
+    ]
+
+
+def test_problems_of_a_file_are_in_the_order_of_its_lines_behind_all_others(problems):
+    lines = "".join(f"[{table}]\nnone = 1\n" for table in ("log", "retry", "queue", "text", "image"))
+    found = problems(INBOX + lines, WATCHERD_LOG__LEVEL="loud")
+    numbers = [line.partition(": ")[0].removeprefix("watcherd.toml:") for line in found]
+    assert numbers == ["WATCHERD_LOG__LEVEL", "5", "7", "9", "11", "13"]
+
+
+def test_an_inbox_that_is_no_table_is_not_also_a_missing_one(problems):
+    (line,) = problems("inbox = 3")
+    assert "3 is no table" in line
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -42,6 +67,8 @@ def test_all_problems_are_listed_at_once_each_with_its_place(problems):
         ("[log]\nleven = 1", "log.leven; did you mean log.level?"),
         ("[inbox.a]\nsetle = 1", "inbox.a.setle; did you mean inbox.a.settle?"),
         ("[log]\nsettle = 1", "log.settle; did you mean inbox.NAME.settle?"),
+        ('[inbox.a]\nstate = "s"', "inbox.a.state; did you mean state, above all tables?"),
+        ('[image]\nmax_bytes = "1G"', "image.max_bytes; did you mean text.max_bytes?"),
         ("zzz = 1", "zzz; remove it; `watcherd config --schema` lists all keys"),
     ],
 )
@@ -54,6 +81,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(problems, text, sa
     [
         ('stop_timeout = "-1s"', "'-1s' is no duration"),
         ("stop_timeout = 30", 'write a number with its unit in quotes, as in "30s"'),
+        ("stop_timeout = -1", '-1 is no duration; write a number with its unit in quotes, as in "5s"'),
+        ("stop_timeout = true", 'True is no duration; write a number with its unit in quotes, as in "5s"'),
         ('durability = "some"', "'some' is not known here; write 'full' or 'none'"),
         ('min_free = "100%"', "leaves nothing to write in"),
         ("[queue]\ncapacity = 0", "must be at least 1"),
@@ -78,6 +107,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(problems, text, sa
         ('[inbox]\npath = "in"', "each inbox is a table with a name of your choice, as in [inbox.scans]"),
         ('[inbox.A]\npath = "x"\noutbox = "y"', "'A' is no name for an inbox"),
         ("[inbox.a]\npath = 3", "3 is no path of a folder"),
+        ('[inbox.a]\npath = "$HOME/in"', "'$HOME/in' begins with a variable, which is not expanded; write it out"),
+        ('state = "${STATE}"', "'${STATE}' begins with a variable"),
         ('[inbox.a]\npath = ""', "'' is no path of a folder"),
         ('[inbox.a]\npath = "a\\u0000b"', "is no path of a folder"),
         ('[inbox.a]\ninclude = "*.txt"', "'*.txt' is no list of texts"),
@@ -113,7 +144,9 @@ def test_without_any_inbox_it_is_said_how_to_give_one(problems):
 
 @pytest.mark.parametrize("flag", ["outbox", "archive", "failed", "after"])
 def test_a_flag_that_needs_an_inbox_flag_is_refused_without_it(problems, flag):
-    assert any(f"--{flag}: stands in place" in line for line in problems(INBOX, {flag: "keep"}))
+    for text in (INBOX, ""):
+        (line,) = problems(text, {flag: "keep"})
+        assert f"--{flag}: stands in place" in line
 
 
 def test_an_inbox_flag_without_an_outbox_asks_for_the_flag(problems):

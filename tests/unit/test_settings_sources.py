@@ -41,6 +41,17 @@ def test_flags_beat_the_environment_that_beats_the_file_that_beats_the_defaults(
     assert settings.log.format == "auto"
 
 
+def test_inboxes_of_other_sources_are_left_aside_beside_inbox_flags_and_that_is_said(write, environ, tmp_path):
+    config = write(MINIMAL)
+    environ["WATCHERD_INBOX__PHOTOS__PATH"] = "p"
+    settings = load({"inbox": "3", "outbox": "3o"}, environ, tmp_path, config)
+    assert list(settings.inbox) == ["inbox"]
+    assert notes(settings) == (
+        "inbox.photos of WATCHERD_INBOX__PHOTOS__PATH is left aside: --inbox stands in its place",
+        f"inbox.scans of {config}:1 is left aside: --inbox stands in its place",
+    )
+
+
 def test_every_value_says_where_it_came_from(write, environ, tmp_path):
     config = write(MINIMAL + '[text]\n# a comment\ntimeout = "1m"\nextensions = [\n  ".a",\n]\nworkers = 3\n')
     found = origins(load({"state": "s"}, environ | {"WATCHERD_LOG__LEVEL": "debug"}, tmp_path, config))

@@ -100,6 +100,10 @@ def test_a_size_is_written_in_binary_units_where_it_is_whole_in_them():
     assert [size_text(count) for count in (1 << 30, 10**9, 1500, 0)] == ["1GiB", "1GB", "1500B", "0B"]
 
 
+def test_a_size_is_written_with_the_largest_unit_in_which_it_is_whole():
+    assert [size_text(count) for count in (10**10, 512_000, 500 << 10)] == ["10GB", "500KiB", "500KiB"]
+
+
 def test_a_share_is_of_the_file_system_and_a_size_is_not():
     assert min_free("1%").of(1000) == 10
     assert min_free("2KiB").of(1000) == 2048

@@ -23,14 +23,14 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--schema", is_flag=True, help="Print the JSON Schema of the configuration file.")
+@click.option("--schema", "wants_schema", is_flag=True, help="Print the JSON Schema of the configuration file.")
 @options.json_option
 @options.folder_options
 @click.pass_context
-def config(context: click.Context, /, *, schema: bool, as_json: bool, **flags: object) -> None:
+def config(context: click.Context, /, *, wants_schema: bool, as_json: bool, **flags: object) -> None:
     """Show what is in force and where it came from."""
-    if schema:
-        show.as_json(_schema())
+    if wants_schema:
+        show.as_json(schema())
         return
     from watcherd.settings import origins
 
@@ -41,10 +41,11 @@ def config(context: click.Context, /, *, schema: bool, as_json: bool, **flags: o
         show.table(("key", "value", "from"), [(key, _written(origin), origin.place) for key, origin in found.items()])
 
 
-def _schema() -> dict[str, object]:
+def schema() -> dict[str, object]:
+    """Return the JSON Schema of the configuration file."""
     from watcherd.settings import Settings
 
-    return Settings.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
 
 
 def _facts(origin: Origin) -> dict[str, object]:

@@ -26,7 +26,7 @@ from watcherd.model import Kind
 from watcherd.settings import folders
 from watcherd.settings.layers import Layer, Layers, from_environment, from_file, from_flags
 from watcherd.settings.machine import chunk, workers
-from watcherd.settings.problems import ConfigurationError, Problem, explained
+from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
 from watcherd.settings.rules import contradictions
 from watcherd.settings.shape import Image, Inbox, LedgerSettings, Log, Queue, Retry, Settings, Text
 from watcherd.settings.units import MinFree, size_text
@@ -65,34 +65,47 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config
     file is read but `config`.
     """
     layers = _layers(flags, environ, cwd, config)
-    problems = [*_misused(flags), *_missing_inbox(layers), *folders.problems(layers)]
+    problems = [*(_misused(flags) or _missing_inbox(layers)), *folders.problems(layers), *contradictions(layers)]
     try:
         settings = Settings.of(layers)
     except ValidationError as error:
-        problems += explained(error, layers, Settings)
-    else:
-        problems += contradictions(settings, layers)
+        raise ConfigurationError(in_order([*problems, *explained(error, layers, Settings)])) from error
     if problems:
-        raise ConfigurationError(dict.fromkeys(problems))
+        raise ConfigurationError(in_order(problems))
     return settings
 
 
 def _layers(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config: Path | None) -> Layers:
     by_flags = flags.get("inbox") is not None
-    path, skipped = (config and cwd / config, ()) if by_flags else _find_file(environ, cwd, config)
-    said = [from_flags(flags, cwd), from_environment(environ, cwd), *([_read(path)] if path else [])]
+    path, notes = (config and cwd / config, ()) if by_flags else _find_file(environ, cwd, config)
+    said = [
+        from_flags(flags if by_flags else {"state": flags.get("state")}, cwd),
+        from_environment(environ, cwd),
+        *([_read(path)] if path else []),
+    ]
     if by_flags:
+        notes = tuple(note for layer in said for note in _left_aside(layer))
         said = [_only_by_flags(layer) for layer in said]
     derived = folders.derived(Layers(tuple(said)), environ, by_flags=by_flags)
-    return Layers((*said, derived), skipped)
+    return Layers((*said, derived), notes)
 
 
 def _only_by_flags(layer: Layer) -> Layer:
     """Leave aside the inboxes of other sources: the flags' inbox stands in their place."""
-    inboxes = layer.find(("inbox",))
-    kept = {"inbox": inboxes["inbox"]} if isinstance(inboxes, dict) and "inbox" in inboxes else {}
+    kept = {name: inbox for name, inbox in _inboxes(layer).items() if name == "inbox"}
     others = {key: value for key, value in layer.values.items() if key != "inbox"}
     return Layer(layer.name, others | ({"inbox": kept} if kept else {}), layer.places)
+
+
+def _left_aside(layer: Layer) -> Iterator[str]:
+    for name in _inboxes(layer):
+        if name != "inbox":
+            yield f"inbox.{name} of {layer.place(('inbox', name))} is left aside: --inbox stands in its place"
+
+
+def _inboxes(layer: Layer) -> Mapping[str, object]:
+    inboxes = layer.find(("inbox",))
+    return inboxes if isinstance(inboxes, dict) else {}
 
 
 def _find_file(environ: Mapping[str, str], cwd: Path, config: Path | None) -> tuple[Path | None, tuple[str, ...]]:
@@ -140,16 +153,14 @@ def _read(path: Path) -> Layer:
     raise ConfigurationError([problem])
 
 
-def _misused(flags: Mapping[str, Any]) -> Iterator[Problem]:
-    if flags.get("inbox") is not None:
-        return
-    for flag in _OF_INBOX_FLAGS:
-        if flags.get(flag) is not None:
-            yield Problem(f"--{flag}", "", "stands in place of a configuration file, with --inbox", "add --inbox DIR")
+def _misused(flags: Mapping[str, Any]) -> list[Problem]:
+    given = [flag for flag in _OF_INBOX_FLAGS if flags.get(flag) is not None and flags.get("inbox") is None]
+    message = "stands in place of a configuration file, with --inbox"
+    return [Problem(f"--{flag}", "", message, "add --inbox DIR") for flag in given]
 
 
 def _missing_inbox(layers: Layers) -> Iterator[Problem]:
-    if not layers.inboxes():
+    if layers.find("inbox") in (None, {}):
         passed = f" ({layers.notes[0]})" if layers.notes else ""
         yield Problem("configuration", "inbox", f"there is no inbox{passed}", _NO_INBOX)
 

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PREFIX = "WATCHERD_"
 ROLES = ("path", "outbox", "archive", "failed")
+#: What begins a path that a shell would have expanded, and we do not.
+VARIABLE = re.compile(r"\$(\w+|\{\w+\})(?=/|$)")
+
 _LISTS = frozenset({"include", "exclude", "extensions"})
 
 #: The names of settings on their way down the tables: ("inbox", "scans", "path").
@@ -174,6 +177,8 @@ def _anchored_inbox(inbox: object, base: Path) -> object:
 def _absolute(value: object, base: Path) -> object:
     if not isinstance(value, (str, os.PathLike)) or not os.fspath(value) or "\0" in os.fspath(value):
         return value
+    if VARIABLE.match(os.fspath(value)):
+        return os.fspath(value)
     path = base.absolute() / _at_home(Path(value))
     # "a/../b" is not "b" where a is a symbolic link: only the kernel's way up is right.
     return Path(os.path.realpath(path)) if ".." in path.parts else path

@@ -37,6 +37,16 @@ class Problem:
         return f"{self.place}: {self.text}; {self.mend}"
 
 
+def in_order(problems: Iterable[Problem]) -> list[Problem]:
+    """Return the problems once each: those of a file by its lines, behind all others."""
+    return sorted(dict.fromkeys(problems), key=_line)
+
+
+def _line(problem: Problem) -> int:
+    line = problem.place.rpartition(":")[2]
+    return int(line) if line.isdecimal() else 0
+
+
 class ConfigurationError(WatcherdError):
     """The configuration cannot be used. Its text has a line for each of its `problems`."""
 
@@ -97,12 +107,14 @@ def _nearest(keys: Keys, shape: type[BaseModel]) -> str:
     table, _, key = _dotted(keys).rpartition(".")
     inside = f"{table}." if table else ""
     beside = [name.removeprefix(inside).partition(".")[0] for name in known if name.startswith(inside)]
+    elsewhere = [candidate for candidate in known if candidate.rpartition(".")[2] == key]
+    if elsewhere:
+        return (
+            f"did you mean {elsewhere[0].replace('*', 'NAME')}{'' if '.' in elsewhere[0] else ', above all tables'}?"
+        )
     near = get_close_matches(key, beside, n=1)
     if near:
         return f"did you mean {'.'.join((*keys[:-1], near[0]))}?"
-    elsewhere = [candidate for candidate in known if candidate.rpartition(".")[2] == key]
-    if elsewhere:
-        return f"did you mean {elsewhere[0].replace('*', 'NAME')}?"
     return "remove it; `watcherd config --schema` lists all keys"
 
 

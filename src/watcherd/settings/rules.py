@@ -1,38 +1,44 @@
-"""What settings that are each sound may not be together."""
+"""What settings that are each sound may not be together.
+
+Each rule looks at its own keys alone, so that it holds also where others are wrong.
+"""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
+
+from pydantic import BaseModel, ValidationError
 
 from watcherd.settings.problems import Problem
+from watcherd.settings.shape import INBOX_NAME, Image, Retry, Text
 from watcherd.settings.units import duration_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from watcherd.settings.layers import Layers
-    from watcherd.settings.shape import Settings
 
-_NAME = re.compile(r"[a-z0-9_]+")
+Table = TypeVar("Table", bound=BaseModel)
 
 
-def contradictions(settings: Settings, layers: Layers) -> Iterator[Problem]:
+def contradictions(layers: Layers) -> Iterator[Problem]:
     """Find names that cannot be, extensions that two kinds claim, and limits that contradict each other."""
-    yield from _names(settings, layers)
-    yield from _extensions(settings, layers)
-    yield from _retries(settings, layers)
+    yield from _names(layers)
+    yield from _extensions(layers)
+    yield from _retries(layers)
 
 
-def _names(settings: Settings, layers: Layers) -> Iterator[Problem]:
-    for name in settings.inbox:
-        if not _NAME.fullmatch(name):
+def _names(layers: Layers) -> Iterator[Problem]:
+    for name in layers.inboxes():
+        if not re.fullmatch(INBOX_NAME, name):
             mend = "name it with a-z, 0-9 and _ alone"
             yield Problem(layers.place("inbox", name), f"inbox.{name}", f"{name!r} is no name for an inbox", mend)
 
 
-def _extensions(settings: Settings, layers: Layers) -> Iterator[Problem]:
-    both = sorted(set(settings.text.extensions) & set(settings.image.extensions))
+def _extensions(layers: Layers) -> Iterator[Problem]:
+    text, image = _said(layers, "text", Text, "extensions"), _said(layers, "image", Image, "extensions")
+    both = sorted(set(text.extensions) & set(image.extensions)) if text and image else []
     if both:
         written = next((keys for keys in _CLAIMS if layers.find(*keys) is not None), _CLAIMS[0])
         message = f"text and image both claim {', '.join(both)}"
@@ -42,9 +48,18 @@ def _extensions(settings: Settings, layers: Layers) -> Iterator[Problem]:
 _CLAIMS = (("image", "extensions"), ("text", "extensions"))
 
 
-def _retries(settings: Settings, layers: Layers) -> Iterator[Problem]:
-    retry = settings.retry
-    if retry.backoff > retry.max_backoff:
+def _retries(layers: Layers) -> Iterator[Problem]:
+    retry = _said(layers, "retry", Retry, "backoff", "max_backoff")
+    if retry and retry.backoff > retry.max_backoff:
         message = f"is longer than max_backoff, {duration_text(retry.max_backoff)}"
         mend = "make backoff shorter or max_backoff longer"
         yield Problem(layers.place("retry", "backoff"), "retry.backoff", message, mend)
+
+
+def _said(layers: Layers, table: str, shape: type[Table], *keys: str) -> Table | None:
+    """Return a table with what is said of these keys, and else its defaults; None where that is wrong by itself."""
+    said = {key: value for key in keys if (value := layers.find(table, key)) is not None}
+    try:
+        return shape.model_validate(said)
+    except ValidationError:
+        return None

@@ -26,7 +26,8 @@ from pydantic import (
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from watcherd.model import After
-from watcherd.settings.layers import Layers
+from watcherd.settings import units
+from watcherd.settings.layers import VARIABLE, Layers
 from watcherd.settings.units import (
     MinFree,
     Unreadable,
@@ -41,6 +42,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _Value = TypeVar("_Value")
+
+#: What the name of an inbox is made of.
+INBOX_NAME = "[a-z0-9_]+"
+
+_ASKED_FOR = frozenset({"path", "outbox"})
 
 #: Bytes of a text that are looked at together: fewer cost more calls than work, more do not fit into any cache.
 LEAST_CHUNK, MOST_CHUNK = 64 << 10, 64 << 20
@@ -82,6 +88,8 @@ def _chunk(value: int | None) -> int | None:
 def _folder(value: object) -> Path:
     if isinstance(value, Path) and value.is_absolute():  # `layers` made every readable path absolute
         return value
+    if isinstance(value, str) and VARIABLE.match(value):
+        raise Unreadable(f"{value!r} begins with a variable, which is not expanded", 'write it out, or with "~/"')
     raise Unreadable(f"{value!r} is no path of a folder", 'write it as in "/srv/watcherd/inbox"')
 
 
@@ -130,27 +138,40 @@ def _encoding(value: str) -> str:
     return codecs.lookup(value).name
 
 
-_DURATION = WithJsonSchema({"type": "string", "examples": ["250ms", "5s", "2m", "1.5h", "90d"]})
-_SIZE = WithJsonSchema({"type": ["string", "integer"], "examples": ["64MiB", "2GB"]})
-_COUNT_OR_AUTO = WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "integer", "minimum": 1}]})
-_TEXTS = WithJsonSchema({"type": "array", "items": {"type": "string"}})
+def _one_of(*forms: dict[str, Any]) -> WithJsonSchema:
+    return WithJsonSchema({"anyOf": list(forms)})
 
-Seconds = Annotated[float, BeforeValidator(duration), _written(duration_text), _DURATION]
+
+# What a configuration file may hold, for `watcherd config --schema`; a pattern says nothing of a number.
+_AUTO = {"const": "auto"}
+_DURATION = {"type": "string", "pattern": units.DURATION, "examples": ["250ms", "5s", "2m", "1.5h", "90d"]}
+_SIZE = {"type": ["string", "integer"], "minimum": 0, "pattern": units.SIZE, "examples": ["64MiB", "2GB"]}
+_SHARE = {"type": "string", "pattern": units.SHARE, "examples": ["1%"]}
+_COUNT = {"type": "integer", "minimum": 1}
+_TEXTS = {"type": "array", "items": {"type": "string"}}
+
+Seconds = Annotated[float, BeforeValidator(duration), _written(duration_text), WithJsonSchema(_DURATION)]
 PositiveSeconds = Annotated[Seconds, AfterValidator(_positive)]
-SecondsOrAuto = Annotated[float | None, BeforeValidator(_auto(duration)), _written(duration_text), _DURATION]
+SecondsOrAuto = Annotated[
+    float | None, BeforeValidator(_auto(duration)), _written(duration_text), _one_of(_AUTO, _DURATION)
+]
 PositiveSecondsOrAuto = Annotated[SecondsOrAuto, AfterValidator(_positive)]
-Bytes = Annotated[int, BeforeValidator(size), AfterValidator(_positive), _written(size_text), _SIZE]
-ChunkOrAuto = Annotated[int | None, BeforeValidator(_auto(size)), AfterValidator(_chunk), _written(size_text), _SIZE]
-Share = Annotated[MinFree, BeforeValidator(min_free), _written(str), WithJsonSchema({"type": "string"})]
-Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
-CountOrAuto = Annotated[int | None, BeforeValidator(_auto(_count)), _written(str), _COUNT_OR_AUTO]
+Bytes = Annotated[int, BeforeValidator(size), AfterValidator(_positive), _written(size_text), WithJsonSchema(_SIZE)]
+ChunkOrAuto = Annotated[
+    int | None, BeforeValidator(_auto(size)), AfterValidator(_chunk), _written(size_text), _one_of(_AUTO, _SIZE)
+]
+Share = Annotated[MinFree, BeforeValidator(min_free), _written(str), _one_of(_SHARE, _SIZE)]
+Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT)]
+CountOrAuto = Annotated[int | None, BeforeValidator(_auto(_count)), _written(str), _one_of(_AUTO, _COUNT)]
 Folder = Annotated[Path, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
-Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), _TEXTS]
-Extensions = Annotated[tuple[str, ...], BeforeValidator(_extensions), _TEXTS]
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_TEXTS)]
+Extensions = Annotated[tuple[str, ...], BeforeValidator(_extensions), WithJsonSchema(_TEXTS)]
 Encoding = Annotated[str, AfterValidator(lambda value: value if value == "auto" else _encoding(value))]
 
 
-def _defaults_as_written(schema: dict[str, Any], shape: type[BaseModel]) -> None:
+def _as_in_a_file(schema: dict[str, Any], shape: type[BaseModel]) -> None:
+    """Let a schema show defaults as people write them, and ask for nothing that may be said elsewhere or follows."""
+    schema["required"] = [key for key in schema.get("required", ()) if key in _ASKED_FOR]
     defaults = shape.model_construct().model_dump(mode="json")
     for key, described in schema["properties"].items():
         if "default" in described:
@@ -158,9 +179,7 @@ def _defaults_as_written(schema: dict[str, Any], shape: type[BaseModel]) -> None
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", validate_default=False, json_schema_extra=_defaults_as_written
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, json_schema_extra=_as_in_a_file)
 
 
 class Inbox(_Table):
@@ -265,7 +284,7 @@ class Settings(BaseSettings):
         case_sensitive=True,
         validate_default=False,
         title="watcherd.toml",
-        json_schema_extra=_defaults_as_written,
+        json_schema_extra=_as_in_a_file,
     )
 
     state: Folder = Field(
@@ -278,7 +297,10 @@ class Settings(BaseSettings):
     min_free: Share = Field(
         MinFree(share=0.01), description="of a file system that we write to; below it intake pauses"
     )
-    inbox: Inboxes = Field(description="a table for each inbox; the name is [a-z0-9_]+")
+    inbox: Inboxes = Field(
+        description=f"a table for each inbox; the name is {INBOX_NAME}",
+        json_schema_extra={"propertyNames": {"pattern": f"^{INBOX_NAME}$"}},
+    )
     queue: Queue = Queue()
     text: Text = Text()
     image: Image = Image()

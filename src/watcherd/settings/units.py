@@ -11,11 +11,17 @@ _DURATION_PART = re.compile(_NUMBER + r"\s*(ms|s|sec|m|min|h|d|w)(?![a-z])\s*")
 _SIZE = re.compile(_NUMBER + r"\s*(?:([kmgtp])(i?b?)|b)?", re.IGNORECASE)
 _SHARE = re.compile(_NUMBER + r"\s*%")
 
+#: The same for a JSON Schema, whose patterns know no flags.
+DURATION = r"^\s*(\d+(\.\d+)?\s*([mM]?[sS]|[sS][eE][cC]|[mM]|[mM][iI][nN]|[hHdDwW])\s*)+$"
+SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtTpP]([iI]?[bB]?)|[bB])?\s*$"
+SHARE = r"^\s*\d{1,2}(\.\d+)?\s*%\s*$"
+
 _SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "sec": 1.0, "s": 1.0, "ms": 0.001}
 _WRITTEN_SECONDS = ("d", "h", "m", "s", "ms")
 _POWERS = {"k": 1, "m": 2, "g": 3, "t": 4, "p": 5}
-_BINARY = tuple((1024**power, f"{letter.upper()}iB") for letter, power in reversed(_POWERS.items()))
-_DECIMAL = tuple((1000**power, f"{letter.upper()}B") for letter, power in reversed(_POWERS.items()))
+_BINARY = tuple((1024**power, f"{letter.upper()}iB") for letter, power in _POWERS.items())
+_DECIMAL = tuple((1000**power, f"{letter.upper()}B") for letter, power in _POWERS.items())
+_WRITTEN_SIZES = sorted((*_BINARY, *_DECIMAL), reverse=True)
 
 #: Further away than any of this is a slip of the pen, and would overflow a kernel's field.
 LONGEST = 100 * 365 * _SECONDS["d"]
@@ -36,7 +42,8 @@ class Unreadable(ValueError):
 def duration(value: object) -> float:
     """Return the seconds of ``"250ms"``, ``"5s"``, ``"1.5h"``, ``"1h30m"`` or ``"90d"``; Unreadable for others."""
     if not isinstance(value, str):
-        raise Unreadable(f"{value!r} is no duration", f'write a number with its unit in quotes, as in "{value}s"')
+        example = value if isinstance(value, (int, float)) and value > 0 and value is not True else 5
+        raise Unreadable(f"{value!r} is no duration", f'write a number with its unit in quotes, as in "{example}s"')
     text = value.strip().lower()
     parts = _DURATION_PART.findall(text)
     if not parts or _DURATION_PART.sub("", text):
@@ -75,7 +82,7 @@ def duration_text(seconds: float) -> str:
 
 def size_text(count: int) -> str:
     """Write bytes with the largest unit that needs no fraction: 1 << 30 is ``"1GiB"``, 10**9 is ``"1GB"``."""
-    for factor, unit in (*_BINARY, *_DECIMAL):
+    for factor, unit in _WRITTEN_SIZES:
         if count and count % factor == 0:
             return f"{count // factor}{unit}"
     return f"{count}B"
