@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import shlex
 import subprocess
 import sys
 from contextlib import suppress
@@ -114,6 +115,14 @@ def test_wrong_configuration_is_a_line_for_each_problem_with_status_2(watcherd, 
     status, out, err = watcherd("run")
     assert (status, out) == (2, "")
     assert [line.partition(": ")[0] for line in err.splitlines()] == ["watcherd"] * 3
+
+
+@pytest.mark.parametrize("arguments", [[], ["service"]])
+def test_without_a_command_it_says_all_that_there_are_with_status_2(watcherd, arguments):
+    status, out, err = watcherd(*arguments)
+    assert (status, out) == (2, "")
+    assert err.startswith("Usage: watcherd")
+    assert "Commands:\n  " in err
 
 
 # init
@@ -270,13 +279,23 @@ def test_a_reader_that_has_gone_is_no_fault_to_complain_of(here):
     assert (process.communicate(timeout=30)[1], process.returncode) == (b"", 1)
 
 
-def test_a_full_disk_behind_the_output_is_said(here):
+FACTS = ("config", "--inbox", "a", "--outbox", "b")
+
+
+@pytest.mark.parametrize("arguments", [FACTS, ["--help"], ["--version"], ["completion", "bash"], ["init"]])
+def test_a_full_disk_behind_the_output_is_said(here, arguments):
     with Path("/dev/full").open("w") as full:
-        arguments = ("config", "--inbox", "a", "--outbox", "b")
         process = installed(*arguments, cwd=here, stdout=full, stderr=subprocess.PIPE)
         err = process.communicate(timeout=30)[1]
     assert err == b"watcherd: cannot write to standard output: No space left on device\n"
     assert process.returncode == 1
+
+
+@pytest.mark.parametrize("arguments", [FACTS, ["--version"], ["completion", "fish"]])
+def test_a_closed_output_is_no_fault(here, arguments):
+    command = shlex.join([sys.executable, "-m", "watcherd", *arguments])
+    process = subprocess.run(["sh", "-c", f"{command} >&-"], cwd=here, capture_output=True, check=False)  # noqa: S607
+    assert (process.returncode, process.stderr) == (0, b"")
 
 
 def on_terminal(*arguments, cwd):

@@ -6,6 +6,10 @@ import signal
 import subprocess
 import sys
 
+import pytest
+
+COMMAND = [sys.executable, "-m", "watcherd"]
+
 
 def test_drain_processes_what_is_there_and_says_what_it_did(site, picture):
     site.texts(30)
@@ -16,6 +20,20 @@ def test_drain_processes_what_is_there_and_says_what_it_did(site, picture):
     assert facts["published"] == {"text": 30, "image": 1}
     assert facts["quarantined"] == facts["waiting"] == []
     assert not site.left()
+
+
+@pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
+def test_drain_does_its_work_also_where_nobody_listens(site, closed):
+    site.texts(3)
+    site.drop("bad.txt", bytes(300))
+    told = subprocess.run(
+        ["sh", "-c", f'exec "$@" {closed}', "sh", *COMMAND, "--config", site.config, "drain"],  # noqa: S607
+        capture_output=True,
+        check=False,
+    )
+    assert told.returncode == 3
+    assert b"Traceback" not in told.stderr
+    assert site.words("text-0002.txt") == 3
 
 
 def test_drain_of_a_bad_file_exits_with_3_and_names_it(site):

@@ -6,6 +6,7 @@ that `--help` and completion answer at once.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -19,6 +20,9 @@ from watcherd.model import WatcherdError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+#: What a stream says that leads to a disk which takes no more.
+_UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 _EPILOG = """\b
 Begin with:
@@ -50,6 +54,7 @@ for _command in (
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and leave with the contract's exit status."""
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         # What a terminal's encoding cannot show is escaped; it is no reason to fail.
         if hasattr(stream, "reconfigure"):
@@ -58,9 +63,19 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(_flushed(status))
 
 
+def _open_what_is_closed() -> None:
+    """Let closed standard streams lead nowhere: else the next file that is opened has their number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
+
+
 def _status(arguments: Sequence[str] | None) -> int:
     try:
         return commands.main(arguments, prog_name="watcherd", standalone_mode=False) or 0
+    except click.exceptions.NoArgsIsHelpError as error:
+        print(error.format_message(), file=sys.stderr)
+        return error.exit_code
     except click.ClickException as error:
         _complain(error.format_message(), error)
         return error.exit_code
@@ -68,6 +83,11 @@ def _status(arguments: Sequence[str] | None) -> int:
         return 130
     except WatcherdError as error:
         _complain(str(error))
+        return 1
+    except OSError as error:
+        if error.filename is not None or error.errno not in _UNWRITABLE:
+            raise
+        _complain(f"cannot write to standard output: {error.strerror}")
         return 1
 
 

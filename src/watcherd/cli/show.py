@@ -8,13 +8,11 @@ import base64
 import json
 import os
 import sys
-from contextlib import contextmanager
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
 
 def on_terminal() -> bool:
@@ -30,17 +28,17 @@ def complain(line: str) -> None:
     from watcherd.service import journal
 
     mark = "<3>" if journal.is_read_from(2, os.environ.get("JOURNAL_STREAM")) else ""
-    print(f"{mark}watcherd: {line}", file=sys.stderr)
+    with suppress(OSError):  # a full disk: there is nobody to tell
+        print(f"{mark}watcherd: {line}", file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
     """Print rows under their headings; elsewhere than on a terminal a line for each, with tabs between."""
-    with _written():
-        if on_terminal():
-            _draw(columns, rows, title)
-        else:
-            for row in rows:
-                print("\t".join(safe(cell) for cell in row))
+    if on_terminal():
+        _draw(columns, rows, title)
+    else:
+        for row in rows:
+            print("\t".join(safe(cell) for cell in row))
 
 
 def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> None:
@@ -56,18 +54,7 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) 
 
 def as_json(facts: object) -> None:
     """Print facts as JSON. A path that is no text comes through `path`."""
-    with _written():
-        print(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
-
-
-@contextmanager
-def _written() -> Iterator[None]:
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise click.ClickException(f"cannot write to standard output: {error.strerror}") from error
+    print(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
 
 
 def path(name: str, value: str | os.PathLike[str]) -> dict[str, str]:
