@@ -247,6 +247,31 @@ def test_run_makes_missing_folders_where_it_is_told_to(watcherd, here, monkeypat
     assert settings == again
 
 
+@pytest.mark.parametrize("command", ["run", "drain"])
+def test_a_missing_outbox_is_said_with_its_mend_before_anything_is_made(watcherd, here, command):
+    (here / "in").mkdir()
+    status, out, err = watcherd(command, "--inbox", "in", "--outbox", "deep/out put")
+    assert (status, out) == (1, "")
+    assert err == f"watcherd: {here}/deep/out put is missing: mkdir -p '{here}/deep/out put', or --make-folders\n"
+    assert [path.name for path in here.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("command", ["run", "drain"])
+@pytest.mark.parametrize("file", ["in", "out"])
+def test_a_file_in_place_of_a_folder_is_said_before_anything_is_made(watcherd, here, command, file):
+    (here / {"in": "out", "out": "in"}[file]).mkdir()
+    (here / file).touch()
+    status, _, err = watcherd(command, "--inbox", "in", "--outbox", "out")
+    assert (status, err) == (1, f"watcherd: {here}/{file} is no folder: move it away, or name another\n")
+    assert sorted(path.name for path in here.iterdir()) == ["in", "out"]
+
+
+def test_drain_makes_missing_folders_where_it_is_told_to(watcherd, here):
+    assert watcherd("drain", "--inbox", "in", "--outbox", "deep/out", "--make-folders", "--json")[0] == 0
+    assert (here / "in").is_dir()
+    assert (here / "deep/out").is_dir()
+
+
 def test_run_says_which_folder_it_cannot_make(watcherd, here):
     (here / "file").touch()
     status, _, err = watcherd("run", "--inbox", "file/in", "--outbox", "out", "--make-folders")
@@ -256,7 +281,7 @@ def test_run_says_which_folder_it_cannot_make(watcherd, here):
 
 def test_the_status_of_the_daemon_is_ours(watcherd, monkeypatch):
     monkeypatch.setattr("watcherd.daemon.run", lambda settings, reload: 7)  # noqa: ARG005 (the daemon's)
-    assert watcherd("run", "--inbox", "in", "--outbox", "out")[0] == 7
+    assert watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")[0] == 7
 
 
 # What may happen to any command
@@ -349,7 +374,7 @@ def test_an_error_of_ours_is_one_line_with_status_1(watcherd, monkeypatch):
         raise Refused("another daemon holds\nthis inbox")
 
     monkeypatch.setattr("watcherd.daemon.run", refused)
-    status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out")
+    status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")
     assert (status, err) == (1, "watcherd: another daemon holds this inbox\n")
 
 
@@ -364,10 +389,12 @@ def test_a_sound_machine_is_told_so_on_a_terminal(here):
 
 @pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 def test_run_on_a_terminal_says_what_to_do_next_and_ctrl_c_stops_it(here):
+    for folder in ("in", "out"):
+        (here / folder).mkdir()
     child, terminal = pty.fork()
     if not child:
         os.chdir(here)
-        arguments = ["run", "--inbox", "in", "--outbox", "out", "--make-folders"]
+        arguments = ["run", "--inbox", "in", "--outbox", "out"]
         os.execv(sys.executable, [sys.executable, "-m", "watcherd", *arguments])  # noqa: S606 (none is wanted)
     shown = b""
     with suppress(OSError):  # EIO: the other side has gone

@@ -50,9 +50,15 @@ def test_a_missing_folder_is_a_problem_with_its_command(settings, tmp_path, fold
     assert f"mkdir -p {tmp_path / folder}" in found(settings())[subject, True].mend
 
 
-def test_a_file_in_place_of_a_folder_is_a_problem(settings, tmp_path):
-    (tmp_path / "failed").touch()
-    assert "is no folder" in found(settings())["inbox.inbox.failed", True].message
+def test_a_file_in_place_of_a_folder_is_a_problem_that_no_mkdir_mends(settings, tmp_path):
+    loaded = settings()
+    (tmp_path / "in").rmdir()
+    for name in ("failed", "in"):
+        (tmp_path / name).touch()
+    problems = found(loaded)
+    for subject in ("inbox.inbox.failed", "inbox.inbox.path"):
+        assert "is no folder" in problems[subject, True].message
+        assert "move it away" in problems[subject, True].mend
 
 
 @pytest.fixture

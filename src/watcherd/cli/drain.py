@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watcherd.cli import options, show
+from watcherd.cli import folders, options, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,12 +30,14 @@ Exit status 3 says that some files were quarantined.
 
 
 @click.command(epilog=_EPILOG)
+@folders.make_option
 @options.json_option
 @options.folder_options
 @click.pass_context
-def drain(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
+def drain(context: click.Context, /, *, make_folders: bool, as_json: bool, **flags: object) -> None:
     """Process what is in the inboxes now, then exit."""
     settings = options.load(context, flags)
+    folders.require(settings, make=make_folders)
     with options.without_rich():
         from watcherd import drain as drained
 

@@ -61,13 +61,18 @@ def _state(settings: Settings) -> Iterator[Finding]:
 def _inbox(name: str, inbox: Inbox) -> Iterator[Finding]:
     subject = f"{name}.path"
     if not os.path.isdir(inbox.path):
-        mend = f"mkdir -p {inbox.path}; a run waits until it is there"
-        yield Finding(subject, f"{inbox.path} is no folder", mend)
+        yield _no_folder(subject, inbox.path, "; a run waits until it is there")
         return
     yield from _readable(subject, inbox.path)
     if inbox.after is not After.KEEP:
         yield from _writable(subject, inbox.path, made_when_missing=False)
     yield from _mount(subject, inbox.path)
+
+
+def _no_folder(subject: str, path: Path, more: str = "") -> Finding:
+    if os.path.lexists(path):
+        return Finding(subject, f"{path} is no folder", "move it away, or name another")
+    return Finding(subject, f"{path} is missing", f"mkdir -p {path}{more}")
 
 
 def _readable(subject: str, path: Path) -> Iterator[Finding]:
@@ -109,7 +114,7 @@ def _existing(path: Path) -> Path:
 
 def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[Finding]:
     if not os.path.isdir(path) and (os.path.lexists(path) or not made_when_missing):
-        yield Finding(subject, f"{path} is no folder", f"mkdir -p {path}")
+        yield _no_folder(subject, path)
         return
     try:
         _try_to_write(_existing(path))

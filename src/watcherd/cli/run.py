@@ -4,17 +4,14 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from watcherd.cli import options
+from watcherd.cli import folders, options
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from watcherd.settings import Settings
 
 _EPILOG = """\b
@@ -25,31 +22,20 @@ Examples:
 
 
 @click.command(epilog=_EPILOG)
-@click.option("--make-folders", is_flag=True, help="Make a missing inbox and outbox first.")
+@folders.make_option
 @options.folder_options
 @click.pass_context
 def run(context: click.Context, /, *, make_folders: bool, **flags: object) -> None:
     """Watch the inboxes until SIGTERM or SIGINT (Ctrl-C)."""
     settings = options.load(context, flags)
-    if make_folders and _make(settings) and sys.stderr.isatty():
+    folders.require(settings, make=make_folders)
+    if sys.stderr.isatty():
         _welcome(settings)
     with options.without_rich():
         from watcherd import daemon
 
     options.configure_logs(settings)
     context.exit(daemon.run(settings, reload=lambda: options.load_or_raise(context, flags)))
-
-
-def _make(settings: Settings) -> list[Path]:
-    """Make the inboxes and outboxes that are missing, and return them."""
-    wanted = [path for inbox in settings.inbox.values() for path in (inbox.path, inbox.outbox)]
-    missing = [path for path in wanted if not os.path.isdir(path)]
-    for path in missing:
-        try:
-            path.mkdir(parents=True)
-        except OSError as error:
-            raise click.ClickException(f"{path} cannot be made: {error.strerror}; make it or name another") from error
-    return missing
 
 
 def _welcome(settings: Settings) -> None:

@@ -268,7 +268,7 @@ class Intake:
             gate.forget()
         if not self.lost:
             self.lost = True
-            mend = "bring the folder back, or mount it; it is looked for every second"
+            mend = "make the folder, bring it back, or mount it; it is looked for every second"
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
 
     def _find(self, mount: Mount) -> None:
