@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
+import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Thread
@@ -303,10 +305,22 @@ def _bench(place: Place) -> Bench:
 
 def _retry_command(settings: Settings, name: str) -> str:
     """Return the command that retries a file of this inbox, but for the file's path."""
-    place = settings.layers.place("inbox", name, "path")
+    place, program = settings.layers.place("inbox", name, "path"), _program()
     if not place.startswith("--"):
         file, _, line = place.rpartition(":")
-        return f"watcherd --config {shlex.quote(file)} retry" if line.isdecimal() else "watcherd retry"
+        return f"{program} --config {shlex.quote(file)} retry" if line.isdecimal() else f"{program} retry"
     inbox = settings.inbox[name]
     flags = {"inbox": inbox.path, "outbox": inbox.outbox, "failed": inbox.failed, "state": settings.state}
-    return "watcherd retry " + " ".join(f"--{flag} {shlex.quote(str(path))}" for flag, path in flags.items())
+    return f"{program} retry " + " ".join(f"--{flag} {shlex.quote(str(path))}" for flag, path in flags.items())
+
+
+def _program() -> str:
+    """Return what a shell is to call us by: our name where it finds us by that, else where we are."""
+    if shutil.which("watcherd"):
+        return "watcherd"
+    script = os.path.abspath(sys.argv[0])
+    return (
+        shlex.quote(script)
+        if os.path.basename(script) == "watcherd"
+        else f"{shlex.quote(sys.executable)} -m watcherd"
+    )

@@ -8,6 +8,7 @@ import os
 import queue
 import shlex
 import signal
+import sys
 import threading
 from contextlib import contextmanager
 from dataclasses import replace
@@ -172,13 +173,25 @@ def test_a_suspect_that_was_changed_meanwhile_is_a_new_file(site):
     assert site.rows("state, attempts, alone") == [("published", 0, 0)]
 
 
-def test_a_reason_names_the_command_that_retries_the_file_also_where_all_was_said_by_flags(site):
+@pytest.mark.parametrize(
+    ("found", "script", "program"),
+    [
+        ("/usr/bin/watcherd", "watcherd", ["watcherd"]),
+        (None, "/opt/my own/watcherd", ["/opt/my own/watcherd"]),
+        (None, "/lib/watcherd/__main__.py", [sys.executable, "-m", "watcherd"]),
+    ],
+)
+def test_a_reason_names_the_command_that_retries_the_file_as_a_shell_finds_it_also_where_all_was_said_by_flags(
+    site, monkeypatch, found, script, program
+):
+    monkeypatch.setattr("shutil.which", lambda _: found)
+    monkeypatch.setattr(sys, "argv", [script])
     flags = {name: getattr(site, name) for name in ("inbox", "outbox", "state")}
     settings = configuration.load(flags, {}, site.base)
     site.drop("a b.txt", b"\x00\x01\x02" * 100)
     draining.drain(settings)
     command = shlex.split(site.failure("a b.txt")["retry"])
-    assert command[:4] == ["watcherd", "retry", "--inbox", str(site.inbox)]
+    assert command[: len(program) + 3] == [*program, "retry", "--inbox", str(site.inbox)]
     assert command[-1].endswith("a b.txt")
 
 
