@@ -85,7 +85,7 @@ class Failure(StrEnum):
     NOT_IMAGE = "not-image"  # no allowed format recognises the content
     TRUNCATED = "truncated"  # the content ends too early
     CORRUPT = "corrupt"  # recognised, and damaged
-    UNSUPPORTED = "unsupported"  # a sound file of a variety that cannot be written back
+    UNSUPPORTED = "unsupported"  # undamaged, and of a variety that cannot be written back
     MEMORY = "memory"  # needs more memory than one worker may have
     TIMEOUT = "timeout"  # took longer than one job may take
     CRASHED = "crashed"  # ended its worker, or met a bug of ours

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from watcherd.cli import options, show
+
 _FOLDERS = ("inbox", "outbox", "archive", "failed")
 _EPILOG = """\b
 Example:
@@ -16,18 +18,19 @@ Example:
 
 @click.command(epilog=_EPILOG)
 @click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
-def init(directory: Path) -> None:
+@options.json_option
+def init(directory: Path, *, as_json: bool) -> None:
     """Write a commented configuration and its folders.
 
     Under DIR, or here. Nothing that exists is overwritten.
     """
-    for folder in _FOLDERS:
-        _say(directory / folder, made=_make_folder(directory / folder))
-    _say(directory / "watcherd.toml", made=_write_configuration(directory / "watcherd.toml"))
-
-
-def _say(path: Path, *, made: bool) -> None:
-    print(f"{'made  ' if made else 'exists'} {path}")
+    made = {directory / folder: _make_folder(directory / folder) for folder in _FOLDERS}
+    made[directory / "watcherd.toml"] = _write_configuration(directory / "watcherd.toml")
+    if as_json:
+        show.as_json([{**show.path("path", path), "made": is_new} for path, is_new in made.items()])
+    else:
+        for path, is_new in made.items():
+            print(f"{'made  ' if is_new else 'exists'} {path}")
 
 
 def _make_folder(path: Path) -> bool:
