@@ -4,6 +4,7 @@ import json
 import os
 import pty
 import shlex
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
@@ -148,6 +149,13 @@ def test_init_overwrites_nothing_and_says_so(watcherd, here):
     assert status == 0
     assert {"exists watcherd.toml", "exists inbox", "made   outbox"} <= set(out.splitlines())
     assert (here / "watcherd.toml").read_text() == "mine"
+
+
+def test_init_as_json_has_the_same_facts(watcherd, here):
+    (here / "inbox").mkdir()
+    facts = json.loads(watcherd("init", "--json")[1])
+    assert facts[0] == {"path": "inbox", "made": False}
+    assert facts[-1] == {"path": "watcherd.toml", "made": True}
 
 
 def test_init_says_what_stands_in_its_way(watcherd, here):
@@ -363,6 +371,15 @@ def test_times_are_written_for_people(seconds, written):
 def test_a_path_that_is_no_text_is_exact_in_json():
     assert show.path("path", "a\n") == {"path": "a\n"}
     assert show.path("path", os.fsdecode(b"\xff")) == {"path": "\ufffd", "path_b64": "/w=="}
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="it is bash that is asked")
+@pytest.mark.parametrize("name", [b"br\xff\nk.jpg", b"it's\t\\\x01f", "größe\n".encode(), b"a b"])
+def test_a_path_that_is_no_plain_text_can_be_pasted_into_bash(name):
+    typed = show.typed(os.fsdecode(name))
+    assert typed.isprintable()
+    typed = typed if typed.startswith("$") else shlex.quote(typed)
+    assert subprocess.check_output(["bash", "-c", f"printf %s {typed}"]) == name  # noqa: S607
 
 
 def test_a_cell_stays_on_its_line():

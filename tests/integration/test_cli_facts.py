@@ -34,8 +34,8 @@ def test_a_summary_has_counts_rate_and_the_reason_of_each_that_gave_no_result(ca
         ["read", "5.0 MB"],
         ["took", "2.0 s"],
         ["rate", "602 files/s, 2.5 MB/s"],
-        ["scans", "sub/a\\n.txt", "not-text", "binary content"],
-        ["scans", "b\\udcff.txt", "still being written"],
+        ["scans", r"$'sub/a\x0a.txt'", "not-text", "binary content"],
+        ["scans", r"$'b\xff.txt'", "still being written"],
     ]
 
 

@@ -156,7 +156,13 @@ def test_colour_is_left_out_where_it_is_not_wanted(monkeypatch, variable, value)
     assert "\x1b" not in stream.getvalue()
 
 
-@pytest.mark.parametrize("name", ["a\nb.txt", "a\x1b[2Jb", "a b.txt", "", UNDECODABLE, "a=b"])
+def test_people_see_a_name_that_is_no_text_as_machines_do():
+    stream = on_terminal("console")
+    structlog.get_logger().info("file.published", path=UNDECODABLE)
+    assert stream.getvalue().endswith("path=caf\ufffd.txt path_b64='Y2Fm6S50eHQ='\n")
+
+
+@pytest.mark.parametrize("name", ["a\nb.txt", "a\x1b[2Jb", "a b.txt", "", "a=b"])
 def test_no_name_breaks_a_line_or_a_terminal(name):
     stream = on_terminal("console")
     structlog.get_logger().info("file.published", path=name)

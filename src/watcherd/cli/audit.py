@@ -37,7 +37,7 @@ def audit(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
         show.as_json(facts(found))
     else:
         if found.wrong:
-            rows = [(it.inbox, it.what, it.where, it.message) for it in found.wrong]
+            rows = [(it.inbox, it.what, show.typed(it.where), it.message) for it in found.wrong]
             show.table(("inbox", "what", "path", "why"), rows)
         print(summary(found), file=sys.stderr)
     context.exit(1 if found.wrong else 0)

@@ -112,9 +112,11 @@ def summary(report: DrainReport) -> None:
     rows += [("read", show.amount(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
     show.table(("", ""), rows)
     if report.quarantined:
-        show.table(("inbox", "quarantined", "class", "why"), report.quarantined)
+        quarantined = ((inbox, show.typed(path), *why) for inbox, path, *why in report.quarantined)
+        show.table(("inbox", "quarantined", "class", "why"), quarantined)
     if report.waiting:
-        show.table(("inbox", "still waiting", "why"), report.waiting)
+        waiting = ((inbox, show.typed(path), why) for inbox, path, why in report.waiting)
+        show.table(("inbox", "still waiting", "why"), waiting)
 
 
 def facts(report: DrainReport) -> dict[str, object]:

@@ -95,13 +95,16 @@ def retry_status(paths: Sequence[str], rows: Sequence[SetAside], outcomes: Seque
     known = {name for row in rows for name in (row.path, row.where, f"{row.record.file.inbox}/{row.path}")}
     unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
     for path in unknown:
-        print(f"watcherd: {show.safe(path)} is not quarantined; `watcherd failures` lists what is", file=sys.stderr)
+        print(f"watcherd: {show.typed(path)} is not quarantined; `watcherd failures` lists what is", file=sys.stderr)
     return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
 
 
 def failure_table(rows: Sequence[SetAside]) -> None:
     """Print a line for each quarantined file."""
-    cells = ((row.failure, row.record.file.inbox, row.path, row.record.attempts, row.record.message) for row in rows)
+    cells = (
+        (row.failure, row.record.file.inbox, show.typed(row.path), row.record.attempts, row.record.message)
+        for row in rows
+    )
     show.table(("class", "inbox", "path", "attempts", "why"), cells)
 
 
@@ -118,7 +121,10 @@ def failure_facts(row: SetAside) -> dict[str, object]:
 
 def retry_table(outcomes: Sequence[PutBack]) -> None:
     """Print a line for each retry, with the reason of those that were refused."""
-    cells = ((outcome.row.record.file.inbox, outcome.row.path, outcome.refused or "put back") for outcome in outcomes)
+    cells = (
+        (outcome.row.record.file.inbox, show.typed(outcome.row.path), outcome.refused or "put back")
+        for outcome in outcomes
+    )
     show.table(("inbox", "path", "outcome"), cells)
 
 

@@ -72,6 +72,19 @@ def safe(cell: object) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
+def typed(path: str) -> str:
+    """Write a path on one line as a person may type it: one that is no plain text as bash and zsh take it."""
+    if path.isprintable():
+        return path
+    return "$'" + "".join(map(_typed, path)) + "'"
+
+
+def _typed(character: str) -> str:
+    if character.isprintable() and character not in "'\\":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
+
+
 def amount(count: float) -> str:
     """Write a number of bytes for people, in decimal units as disks are sold: 1,234,567 is ``1.2 MB``."""
     for unit in ("B", "kB", "MB", "GB"):

@@ -191,7 +191,7 @@ def as_journal(event: Mapping[str, Any]) -> bytes:
 
 
 def _sentence(event: Mapping[str, Any]) -> str:
-    fields = {key: value for key, value in event.items() if key not in {"event", "level", *_BLOCKS}}
+    fields = {key: value for key, value in _decodable(event).items() if key not in {"event", "level", *_BLOCKS}}
     pairs = "".join(f" {key}={shown(value)}" for key, value in fields.items())
     below = "".join(f"{event[block].rstrip()}\n" for block in _BLOCKS if event.get(block))
     return f"{shown(event.get('event'))}{pairs}\n{below}"
