@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd.model import After, Kind
-from watcherd.processors.grayscale import lossless
+from watcherd.processors.grayscale import bounds, lossless
 from watcherd.settings import machine, workers
 from watcherd.settings.mounts import mount_of, mounts
 from watcherd.settings.units import size_text
@@ -48,6 +48,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _free_space(settings)
     yield from _watches(settings)
     yield from _memory(settings)
+    yield from _hungry(settings)
     yield from _turbojpeg()
 
 
@@ -220,6 +221,18 @@ def _memory(settings: Settings) -> Iterator[Finding]:
     if count * needed > available:
         message = f"{count} workers at max_pixels need {_about(count * needed)}, and there are {_about(available)}"
         yield Finding("image.workers", message, _fewer(available // needed))
+
+
+def _hungry(settings: Settings) -> Iterator[Finding]:
+    """Tell which formats are refused below max_pixels: their libraries hold more beside the picture."""
+    image = settings.image
+    rates = {name: bounds.at_worst(name) for name in bounds.BESIDE}
+    most = {name: max(0, image.memory - bounds.BASE) // rate for name, rate in rates.items()}
+    fewer = [f"{name} {pixels // 10**6} MP" for name, pixels in most.items() if pixels < image.max_pixels]
+    if fewer:
+        message = f"{size_text(image.memory)} may hold fewer than max_pixels of some formats: {', '.join(fewer)}"
+        needed = (bounds.BASE + image.max_pixels * max(rates.values()) >> 20) + 1
+        yield Finding("image.memory", message, f'memory = "{needed}MiB" holds them all (optional)', is_problem=False)
 
 
 def _fewer(fitting: int) -> str:

@@ -20,7 +20,6 @@ class Mount:
     root: Path
     point: Path
     kind: str
-    read_only: bool
 
     @property
     def over_network(self) -> bool:
@@ -40,8 +39,8 @@ def mounts(table: str | None = None) -> list[Mount]:
 
 def _mount(line: str) -> Mount:
     before, _, after = line.partition(" - ")
-    device, root, point, options = before.split(" ")[2:6]
-    return Mount(device, _path(root), _path(point), after.split(" ")[0], "ro" in options.split(","))
+    device, root, point = before.split(" ")[2:5]
+    return Mount(device, _path(root), _path(point), after.split(" ")[0])
 
 
 def _path(field: str) -> Path:

@@ -55,5 +55,10 @@ def per_pixel(image: ImageFile.ImageFile) -> int:
     return decoded + grey + BESIDE.get(image.format or "", 0)
 
 
+def at_worst(name: str) -> int:
+    """Return the bytes for a pixel of a still picture of that format with colours and transparency."""
+    return 4 + GREY_WITH_ALPHA + BESIDE.get(name, 0)
+
+
 def _read_whole(image: ImageFile.ImageFile, reader: Reader) -> int:
     return reader.size * 5 // 4 if image.format in {"WEBP", "AVIF", "TIFF"} else 0
