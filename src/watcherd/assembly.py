@@ -11,6 +11,7 @@ import shutil
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
 
@@ -226,9 +227,11 @@ def _prepared(name: str, settings: Settings, stack: ExitStack) -> Note:
 
 
 def make(path: str, mode: int = 0o777) -> None:
-    """Make a folder where it is missing. Raises SystemFault."""
+    """Make a folder where it is missing, and those around it with the same mode. Raises SystemFault."""
     with told_plainly(path):
-        os.makedirs(path, mode, exist_ok=True)
+        for folder in (*reversed(Path(path).parents), Path(path)):
+            if not folder.is_dir():
+                folder.mkdir(mode, exist_ok=True)
 
 
 @contextmanager

@@ -108,6 +108,13 @@ def test_an_inbox_whose_outbox_is_gone_pauses_and_the_other_goes_on(site, events
     assert site.rows("attempts", "path = CAST('late.txt' AS BLOB)") == [(0,)]
 
 
+def test_a_state_folder_is_closed_to_others_and_so_are_those_that_are_made_around_it(site):
+    site.state = site.base / "var/lib/state"
+    with assembled(quick(site), Ears(on_death=pytest.fail)):
+        made = [site.state, *site.state.parents[:2]]
+        assert {path.stat().st_mode & 0o777 for path in made} == {0o700}
+
+
 def test_a_missing_inbox_is_waited_for(site, events):
     site.inbox.rmdir()
     with running(quick(site)):

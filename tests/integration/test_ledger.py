@@ -72,6 +72,17 @@ def test_a_ledger_of_a_newer_version_is_refused_and_left_as_it_is(path):
         Ledger(path)
 
 
+def test_a_ledger_is_for_the_eyes_of_its_owner_alone_whatever_the_umask(path):
+    before = os.umask(0)
+    try:
+        with Ledger(path) as opened:
+            opened.register("scans", "/srv/scans")
+            modes = {file.name: file.stat().st_mode & 0o777 for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys((path.name, f"{path.name}-wal", f"{path.name}-shm"), 0o600)
+
+
 def test_a_file_that_is_no_database_is_refused(path):
     path.write_bytes(b"these are my notes, and no database at all\n" * 100)
     with pytest.raises(Refused, match="damaged"):

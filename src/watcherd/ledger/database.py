@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -39,7 +40,9 @@ def _damaged(path: Path, why: object) -> Damaged:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """Open the database, or make one. Raises SystemFault and Damaged."""
+    """Open the database, or make one for our eyes alone. Raises SystemFault and Damaged."""
+    with suppress(OSError):  # it is there, or SQLite will say why it cannot be; its other files have the same mode
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
     with told_plainly(path):
         return sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
 
