@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.assembly import inbox_of, place_of
 from watcherd.intake.census import admitted
+from watcherd.intake.probe import Looks
+from watcherd.intake.settle import Writer
 from watcherd.ledger.ledger import BLOCK, Ledger
 from watcherd.model import After, Job, Kind, Refused, State, SystemFault
 from watcherd.publish.retire import ours_of
@@ -101,7 +103,9 @@ def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
     state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
     way = place.way(Job(row.id, row.file, row.kind), state, row.number)
     result = beneath.status(way.root.path, way.visible)
-    if result is None or _is_a_later_one(ledger, row, result.st_ino):
+    if result is not None and _is_a_later_one(ledger, row, result.st_ino):
+        found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
+    elif result is None:
         found.collected += 1
     elif message := _flaw(row, result):
         found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", message))
@@ -167,8 +171,19 @@ def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
             for path in paths:
                 version = _version(inbox.root, path)
                 if version is not None and not _is_accounted_for(records.get(path), version, inbox.after):
-                    message = "is in the inbox, and nothing accounts for it: start watcherd, or drain"
-                    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", "unaccounted", message))
+                    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *_unaccounted_for(inbox, path)))
+
+
+def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str]:
+    """Return in one word why nothing accounts for a file, and what to do."""
+    try:
+        with Looks(inbox.root) as looks:
+            _, writer = looks.writer(path)
+    except OSError as error:
+        return "unreadable", f"cannot be read: {error.strerror}; mend that, then start watcherd, or drain"
+    if writer is Writer.WRITTEN:
+        return "written", "is being written: wait for its end, then start watcherd, or drain"
+    return "unaccounted", "is in the inbox, and nothing accounts for it: start watcherd, or drain"
 
 
 def _is_accounted_for(record: Record | None, version: Version, after: After) -> bool:

@@ -1,5 +1,6 @@
 """`watcherd audit` holds ledger and folders against each other, and says what is wrong."""
 
+import json
 import os
 import shutil
 
@@ -83,6 +84,35 @@ def test_a_file_that_nothing_accounts_for_is_found_and_what_no_rule_admits_is_no
     done.drop("new.bin")
     done.drop(".hidden.txt")
     assert wrong(done) == [("unaccounted", "inbox/new.txt")]
+
+
+def test_a_file_that_is_being_written_is_told_as_such(done):
+    if not done.start().wait("inbox.watching")["lease"]:
+        pytest.skip("the file system cannot tell who writes")
+    done.daemons[-1].stop()
+    with (done.inbox / "new.txt").open("w"):
+        assert wrong(done) == [("written", "inbox/new.txt")]
+
+
+def test_a_file_that_cannot_be_read_is_told_as_such(site, as_nobody):
+    site.texts(1)
+    assert site.command("drain", prefix=as_nobody).returncode == 0
+    site.write("closed.txt").chmod(0o600)
+    told = site.command("audit", "--json", prefix=as_nobody)
+    assert told.returncode == 1
+    (it,) = json.loads(told.stdout)["wrong"]
+    assert (it["what"], os.path.basename(it["path"])) == ("unreadable", "closed.txt")
+    assert "Permission denied" in it["message"]
+
+
+def test_a_kept_result_that_followed_its_source_was_collected_by_nobody(site):
+    site.configure(inbox={"after": "keep"})
+    for words in (b"one", b"one two"):
+        site.drop("a.txt", words)
+        assert site.command("drain").returncode == 0
+    assert site.words("a.txt") == 2
+    found = site.audit()
+    assert (found["finished"], found["collected"]) == (2, 0)
 
 
 def test_a_kept_file_that_changed_since_is_not_accounted_for(site):
