@@ -186,6 +186,7 @@ def test_what_is_still_working_after_stop_timeout_is_killed_and_not_charged(site
     daemon = site.daemon().start()
     site.await_work()
     assert daemon.stop() == 0
+    assert daemon.events("file.cut_short", path="large.webp", level="info")
     assert site.has("large.webp")
     assert not site.rows("path", "attempts > 0 OR kills > 0")
     assert not site.drafts()

@@ -237,6 +237,8 @@ class Lane:
             bench.discard(draft.name)
             if isinstance(error, DraftError):
                 raise bench.fault(error) from error
+            if isinstance(error, Cut):
+                log.info("file.cut_short", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
             return _failed(job, error)
         finally:
             os.close(descriptor)
