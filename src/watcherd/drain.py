@@ -155,7 +155,7 @@ def _is_over(lines: list[Line], patience: Patience, files: int) -> bool:
 
 def _is_drained(line: Line) -> bool:
     """Whether only what waits for somebody is left of an inbox."""
-    return line.intake.lost or line.intake.drained(besides=line.publisher.unretired)
+    return line.intake.lost or line.intake.drained(besides=line.publisher.aside())
 
 
 def _pause(line: Line) -> str:
@@ -173,7 +173,7 @@ def _trouble(line: Line) -> str:
 
 def _waiting(line: Line) -> list[tuple[str, str]]:
     """Return what was left for now, with the reason: what is not complete, and inputs whose result is visible."""
-    return sorted([*line.intake.waiting(), *line.publisher.unretired.items()])
+    return sorted([*line.intake.waiting(), *line.publisher.aside().items()])
 
 
 def _census(daemon: Daemon) -> tuple[int, int]:

@@ -671,14 +671,15 @@ def test_a_drain_of_a_missing_inbox_does_the_others_and_says_what_is_missing(sit
     assert site.words("a.txt") == 3
 
 
+@pytest.mark.parametrize(("root", "content"), [("archive", b"words"), ("failed", b"\x00\x01\x02" * 100)])
 @pytest.mark.parametrize("files", [1, 20])
-def test_a_drain_ends_where_inputs_cannot_be_taken_and_lists_them(site, files):
+def test_a_drain_ends_where_inputs_cannot_be_taken_and_lists_them(site, root, content, files):
     settings = quick(site, queue={"capacity": 1})  # few may be in flight
-    site.write("sub", root=site.archive)  # where a folder belongs
-    site.texts(files, "sub")
-    site.drop("a.txt")
+    site.write("sub", root=getattr(site, root))  # where a folder belongs
+    for number in range(files):
+        site.drop(f"sub/{number}.txt", content)
     report = draining.drain(settings)
-    assert report.published == {Kind.TEXT: 1}
+    assert report.published == {}
     assert report.left == len(site.left()) == files
     assert report.waiting
     assert {reason.partition(":")[0] for _, _, reason in report.waiting} == {"Not a directory"}

@@ -19,7 +19,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
@@ -60,14 +60,6 @@ class Ended:
     unclaimed: bool = False
 
 
-class _Stuck(NamedTuple):
-    """What waits aside: an intent, the stage that it waits for, and why."""
-
-    queue: deque[Intent]
-    intent: Intent
-    reason: str
-
-
 class Batch:
     """What one inbox has on its way out. One thread uses it; `carry` is told of inputs for other file systems.
 
@@ -99,7 +91,7 @@ class Batch:
             deque()
         )  # a copy is where the input belongs, and the original in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
-        self._stuck: deque[_Stuck] = deque()
+        self._stuck: deque[tuple[deque[Intent], Intent]] = deque()  # what waits aside, and for which stage
         self._told: dict[int, bool] = {}  # the jobs of which was said that they are stuck, and which are unclaimed
         self._unwanted: deque[tuple[Root, str]] = deque()  # drafts that are nothing to anybody
         self._ended: list[Ended] = []
@@ -141,15 +133,11 @@ class Batch:
         """How many of those that wait aside still hold their claim, when nothing else is in hand."""
         return sum(not unclaimed for unclaimed in self._told.values())
 
-    def aside(self) -> list[tuple[str, str]]:
-        """Return the paths of inputs that cannot be taken for now, each with the reason. For any thread."""
-        return [(it.intent.job.file.path, it.reason) for it in self._stuck.copy()]
-
     def unstick(self, most: int = UNSTICK) -> None:
         """Let what waits aside be tried again, the longest first."""
         for _ in range(min(most, len(self._stuck))):
-            it = self._stuck.popleft()
-            it.queue.append(it.intent)
+            queue, intent = self._stuck.popleft()
+            queue.append(intent)
 
     def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
         """Go on with an input that was carried to another file system, or was not."""
@@ -405,7 +393,7 @@ class Batch:
                 f"{MOST_STUCK:,} inputs cannot be taken out of {self._place.root}, the last because of: {reason}"
             )
             raise SystemFault(message, root=self._place.root)
-        self._stuck.append(_Stuck(queue, intent, reason))
+        self._stuck.append((queue, intent))
         if intent.job.id not in self._told:
             self._told[intent.job.id] = on_record = queue is not self._ready
             self._ended.append(Ended(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))

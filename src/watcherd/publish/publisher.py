@@ -70,7 +70,6 @@ class Publisher:
         self.health = Health(place, ledger, least_free, on_pause)
         self.turned = inf  # when its thread last came round, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
-        self.unretired: dict[str, str] = {}  # path → why its input cannot be taken for now
         self._place = place
         self._ledger = ledger
         self._claims = claims
@@ -82,6 +81,7 @@ class Publisher:
         self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
         self._unsorted: deque[Outcome | Carried | SystemFault] = deque()
         self._unreported: deque[Ended] = deque()
+        self._aside: dict[str, str] = {}  # path → why its input cannot be taken for now
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
         self._recovered = self._closing = False
@@ -98,9 +98,12 @@ class Publisher:
         """How many files of this inbox are anywhere between admission and their end."""
         return len(self._claims)
 
-    def aside(self) -> list[tuple[str, str]]:
-        """Return the paths of inputs whose result is out and that cannot be taken for now, each with the reason."""
-        return self._batch.aside()
+    def aside(self) -> dict[str, str]:
+        """Return the paths of inputs whose result is out and that cannot be taken for now, each with the reason.
+
+        Also while that is tried again. For any thread.
+        """
+        return self._aside.copy()
 
     def start(self) -> None:
         """Take up what an earlier run left, then publish."""
@@ -285,7 +288,7 @@ class Publisher:
 
     def _report(self, ended: Ended) -> None:
         job = ended.job
-        self.unretired.pop(job.file.path, None)
+        self._aside.pop(job.file.path, None)
         match ended.state:
             case State.PUBLISHED | State.QUARANTINED:
                 self._tell(ended, self._told.pop(job.id, None))
@@ -294,7 +297,7 @@ class Publisher:
                 self._told.pop(job.id, None)
                 self._judge(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
             case State.PUBLISHING:
-                self.unretired[job.file.path] = ended.reason
+                self._aside[job.file.path] = ended.reason
                 self._say("warning", "file.unretired", job, reason=ended.reason)
                 if ended.unclaimed:
                     self._claims.release(job.file.path)

@@ -261,7 +261,7 @@ def test_inputs_that_cannot_be_taken_give_their_claims_back_and_what_came_over_t
     for name in ("sub/a.txt", "sub/b.txt"):
         going.publishing.put(going.done(going.job(name)))
     look.eventually(lambda: free(going))
-    assert sorted(path for path, _ in going.publishing.aside()) == ["sub/a.txt", "sub/b.txt"]
+    assert sorted(going.publishing.aside()) == ["sub/a.txt", "sub/b.txt"]
     os.replace(going.drop("newer"), going.inbox / "sub/a.txt")
     os.unlink(going.archive / "sub")
     look.eventually(lambda: ended(going)[State.PUBLISHED] == 2)
