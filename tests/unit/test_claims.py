@@ -88,13 +88,6 @@ def test_claims_are_idle_besides_what_only_waits():
     assert not claims.idle(besides={"a"})
 
 
-def test_claims_are_full_at_their_limit():
-    claims = Claims(1)
-    assert not claims.full
-    claims.claim("a")
-    assert claims.full
-
-
 def test_a_path_that_comes_back_wakes_and_may_be_claimed_from_there():
     woken = []
     claims = Claims(1, wake=lambda: woken.append(claims.claim("next")))

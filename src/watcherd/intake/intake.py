@@ -113,10 +113,10 @@ class Intake:
         """Whether everything that was there has been led through, and nothing is in flight or due to be tried again.
 
         What is being written, keeps changing or cannot be read does not count; `waiting` lists it. Nor do the paths
-        in flight that are among `besides`; where they leave no room for another, no more can be led through.
+        in flight that are among `besides`.
         """
         idle = self._claims.idle(besides)  # asked first: the thread is no longer quiet when it takes what came back
-        return idle and (self._quiet or self._claims.full) and not self._bell.rung
+        return idle and self._quiet and not self._bell.rung
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""

@@ -37,11 +37,6 @@ class Claims:
             self._full = self._full or len(self._held) >= self.limit
             return self.limit - len(self._held)
 
-    @property
-    def full(self) -> bool:
-        """Whether no other path can be claimed now."""
-        return len(self._held) >= self.limit
-
     def idle(self, besides: Container[str] = ()) -> bool:
         """Whether nothing is in flight `besides` these paths, and nothing that was waits to be looked at again."""
         with self._lock:

@@ -201,6 +201,14 @@ def test_what_is_being_written_is_listed_and_does_not_hold_up_a_drain(watching, 
             assert inbox.jobs == []
 
 
+def test_a_file_in_flight_holds_up_a_drain_unless_it_only_waits_aside(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    with watching(settle=0.0) as inbox:
+        inbox.job("a.txt")
+        inbox.until(lambda: inbox.intake.drained(besides={"a.txt"}))
+        assert not inbox.intake.drained(besides={"b.txt"})
+
+
 def test_a_file_that_settles_holds_up_a_drain(watching, root):
     (root / "a.txt").write_bytes(b"x")
     with watching(settle=60.0).scanned() as inbox:
