@@ -73,8 +73,6 @@ TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
     }
 )
 
-TERMINAL = frozenset(state for state, following in TRANSITIONS.items() if not following)
-
 
 @unique
 class Failure(StrEnum):

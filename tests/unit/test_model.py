@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd.model import (
-    TERMINAL,
     TRANSITIONS,
     Failure,
     FileFault,
@@ -17,6 +16,8 @@ from watcherd.model import (
     Version,
     WatcherdError,
 )
+
+TERMINAL = {state for state, following in TRANSITIONS.items() if not following}
 
 
 def _reachable(start: State) -> set[State]:
