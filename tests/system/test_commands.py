@@ -57,6 +57,17 @@ def test_drain_leaves_what_is_being_written_and_says_so(site):
     assert site.left() == ["half.txt"]
 
 
+def test_drain_of_an_inbox_that_may_not_be_written_to_ends_and_lists_what_stays(site, as_nobody):
+    names = site.texts(3)
+    site.inbox.chmod(0o555)
+    told = site.command("drain", "--json", prefix=as_nobody)
+    assert told.returncode == 0, told.stderr
+    facts = json.loads(told.stdout)
+    assert [it["path"] for it in facts["waiting"]] == site.left() == names
+    assert facts["left"] == 3
+    assert [site.words(name) for name in names] == [1, 2, 3]
+
+
 def test_drain_does_not_wait_for_a_retry_of_what_will_fail_again_but_for_its_end(site, heavy):
     site.configure(image={"timeout": "500ms"}, retry={"attempts": 2, "backoff": "100ms"})
     site.drop("slow.webp", heavy)
