@@ -155,7 +155,7 @@ def _is_over(lines: list[Line], patience: Patience, files: int) -> bool:
 
 def _is_drained(line: Line) -> bool:
     """Whether only what waits for somebody is left of an inbox."""
-    return line.intake.lost or line.intake.drained(besides=line.publisher.aside())
+    return bool(line.intake.lost) or line.intake.drained(besides=line.publisher.aside())
 
 
 def _pause(line: Line) -> str:
@@ -165,8 +165,8 @@ def _pause(line: Line) -> str:
 
 def _trouble(line: Line) -> str:
     """Say what holds an inbox up, if something does."""
-    if line.intake.lost:
-        return f"the inbox {line.place.root} is missing: bring it back, or mount it, and drain again"
+    if lost := line.intake.lost:
+        return f"the inbox {line.place.root} is lost: {lost}; bring it back, or mount it, and drain again"
     pause = _pause(line)
     return pause and f"the inbox {line.place.root} is paused: {pause}; mend that, and drain again"
 

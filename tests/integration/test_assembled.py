@@ -667,7 +667,7 @@ def test_a_drain_of_a_missing_inbox_does_the_others_and_says_what_is_missing(sit
     other["outbox"].mkdir()
     site.drop("a.txt")
     (trouble,) = draining.drain(quick(site, **{"inbox.other": other})).troubles
-    assert f"the inbox {other['path']} is missing" in trouble
+    assert f"the inbox {other['path']} is lost: No such file or directory" in trouble
     assert site.words("a.txt") == 3
 
 

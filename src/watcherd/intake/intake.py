@@ -62,7 +62,7 @@ class Intake:
         self._stopping = False
         self._bell = Bell()
         self._thread = Thread(target=self._run, name=f"intake-{inbox.name}", daemon=True)
-        self.lost = False
+        self.lost = ""  # why the inbox is not there; empty where it is
         self.turned = inf  # when its thread last came round, in monotonic seconds
 
     # For the daemon; from any thread -------------------------------------------------------------------------------
@@ -267,7 +267,7 @@ class Intake:
         for gate in self._gates.values():
             gate.forget()
         if not self.lost:
-            self.lost = True
+            self.lost = reason
             mend = "make the folder, bring it back, or mount it; it is looked for every second"
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
 
@@ -275,7 +275,7 @@ class Intake:
         self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
         if self.lost:
             self._desk.on_found()
-            self.lost = False
+            self.lost = ""
             self._log.info("inbox.recovered", path=self.inbox.root)
         self._rounds.ask("start")
         if not self.inbox.once:
