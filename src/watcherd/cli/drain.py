@@ -49,7 +49,7 @@ def drain(context: click.Context, /, *, make_folders: bool, as_json: bool, **fla
     else:
         summary(report)
     for trouble in report.troubles:
-        print(f"watcherd: {trouble}", file=sys.stderr)
+        show.complain(trouble)
     context.exit(status(report))
 
 
