@@ -44,9 +44,9 @@ _EARLIER = ("", "decided by an earlier run: see `watcherd failures`")
 class DrainReport:
     """What became of the files: paths are relative to their inbox, `seconds` is the time that all of it took.
 
-    `quarantined` has inbox, path, class and message, `waiting` inbox, path and reason; `left` is how many files of
-    those that were there have not come to their end. `troubles` say what held an inbox up, and what to do about it;
-    `interrupted` is the signal that cut it short, 0 for none.
+    `quarantined` has inbox, path, class and message, `waiting` inbox, path and reason; `left` is how many files have
+    not come to their end. `troubles` say what held an inbox up, and what to do about it; `interrupted` is the signal
+    that cut it short, 0 for none.
     """
 
     published: Mapping[Kind, int]
@@ -99,29 +99,30 @@ class Patience:
         return paused and now - self._since > PATIENCE
 
 
-def drain(settings: Settings, progress: Callable[[int, int, int, int], None] = lambda *_: None) -> DrainReport:
+def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | None = None) -> DrainReport:
     """Process what is in the inboxes, and its retries, and report; files still being written are left.
 
-    `progress` is called with files done, files in all, bytes done and bytes in all. Raises as `daemon.run` does, and
-    whatever ended a room that died.
+    `progress` is called with files done, files in all, bytes done and bytes in all: for its sake all are counted
+    first. Raises as `daemon.run` does, and whatever ended a room that died.
     """
     began = time.monotonic()
     tally = _Tally()
     mailbox: SimpleQueue[int | Died] = SimpleQueue()
     ears = Ears(on_death=mailbox.put, on_end=tally.count)
     with signals.delivered(mailbox.put), assembled(settings, ears, once=True) as daemon:
-        files, size = _census(daemon)
+        show = partial(_show, progress, tally, *_census(daemon)) if progress else lambda: None
         daemon.start()
-        show = partial(_show, progress, tally, files, size)
         interrupted = _until_over(daemon.lines, mailbox, tally, show)
         troubles = tuple(trouble for line in daemon.lines if (trouble := _trouble(line)))
+        undone = tally.files + _census(daemon)[0] if interrupted or troubles else 0  # what is in work may end yet
+    waiting = tuple((line.name, *entry) for line in daemon.lines for entry in _waiting(line))
     return DrainReport(
         published=tally.published,
         quarantined=tuple(tally.quarantined),
-        waiting=tuple((line.name, *entry) for line in daemon.lines for entry in _waiting(line)),
+        waiting=waiting,
         bytes=tally.bytes,
         seconds=time.monotonic() - began,
-        left=max(0, files - tally.files),
+        left=max(len(waiting), undone - tally.files),
         troubles=troubles,
         interrupted=interrupted,
     )

@@ -250,7 +250,7 @@ def test_an_intake_that_hangs_is_left_behind_and_said_so(site, events, monkeypat
 
 
 def test_a_publisher_that_hangs_is_left_behind_and_said_so(site, events, monkeypatch):
-    monkeypatch.setattr(daemon, "FLUSH", 0.05)
+    monkeypatch.setattr(daemon, "FLUSH", 0.5)
     go_on = threading.Event()
     monkeypatch.setattr(Publisher, "_leave", lambda _: go_on.wait(10))
     with running(quick(site)):

@@ -319,6 +319,14 @@ def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were
         assert again.next_id() > second.id
 
 
+def test_whoever_uses_it_once_it_is_closed_meets_the_system_s_fault(path):
+    with Ledger(path) as closed:
+        closed.register("scans", "/srv/scans")
+    for use in (lambda: closed.forget([1]), lambda: record(closed, "a.txt")):
+        with pytest.raises(SystemFault, match="closed"):
+            use()
+
+
 def test_a_close_writes_what_was_only_known_in_memory(path):
     with Ledger(path) as ledger:
         ledger.register("scans", "/srv/scans")

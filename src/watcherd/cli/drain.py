@@ -63,10 +63,10 @@ def status(report: DrainReport) -> int:
 
 
 @contextmanager
-def progress_bar() -> Iterator[Advance]:
+def progress_bar() -> Iterator[Advance | None]:
     """Draw a bar on standard error while the block runs, where that is a terminal."""
     if not sys.stderr.isatty():
-        yield lambda *_: None
+        yield None
         return
     from rich.console import Console
     from rich.progress import (

@@ -72,10 +72,13 @@ def _create(connection: sqlite3.Connection) -> None:
 
 @contextmanager
 def told_plainly(path: Path) -> Iterator[None]:
-    """Turn SQLite's errors into ours: a damaged file is refused, everything else is the system's fault."""
+    """Turn SQLite's errors into ours: a damaged file is refused, everything else is the system's fault.
+
+    That it is closed is one too: a thread that a stop left behind, as it hung in a mount, may come back and use it.
+    """
     try:
         yield
-    except (sqlite3.OperationalError, sqlite3.InternalError) as error:
+    except (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.ProgrammingError) as error:
         raise SystemFault(f"the ledger {path} cannot be used: {error}", root=str(path.parent)) from error
     except sqlite3.IntegrityError:
         raise
