@@ -126,6 +126,17 @@ def test_noise_in_the_middle_is_corrupt(kind):
     assert failure_of(data) in {Failure.CORRUPT, Failure.TRUNCATED}
 
 
+@pytest.mark.parametrize(("kind", "name"), [("png", b"IDAT"), ("palette", b"IDAT"), ("apng", b"fdAT")])
+def test_a_flipped_bit_in_the_pixels_of_a_png_is_corrupt(kind, name):
+    data = SOUND[kind]
+    start = data.rindex(name) + 4
+    (length,) = struct.unpack_from(">I", data, start - 8)
+    for place in range(start, start + length + 4, max(1, length // 60)):
+        damaged = bytearray(data)
+        damaged[place] ^= 1 << place % 8
+        assert failure_of(damaged) is Failure.CORRUPT, place
+
+
 def test_a_jpeg_of_twelve_bits_is_unsupported():
     data = SOUND["jpeg"]
     at = data.index(b"\xff\xc0") + 4

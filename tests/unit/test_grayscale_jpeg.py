@@ -6,7 +6,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageChops, ImageFile, ImageFilter, ImageStat
 
-from watcherd.model import FileFault
+from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import convert, lossless
 
 PRIMARIES = ["red", "lime", "blue", "cyan", "magenta", "yellow", "white", "black"]
@@ -169,12 +169,28 @@ def test_both_ways_judge_damage_alike(monkeypatch):
 
 
 @pytest.mark.parametrize("way", ["stored"], indirect=True)
-def test_both_ways_give_the_same_picture_of_one_that_is_damaged_within(monkeypatch):
-    data = bytearray(jpeg(scene(), quality=90))
+@pytest.mark.parametrize("options", [{}, {"progressive": True}, {"restart_marker_blocks": 8}])
+def test_damage_that_shows_in_the_entropy_code_is_corrupt(monkeypatch, options):
+    data = bytearray(jpeg(scene(), quality=90, **options))
     middle = len(data) // 2
-    data[middle : middle + 6] = b"\xff\xd5\xff\xd2\xff\x01"
-    (stored, _), (decoded, _) = by_both_ways(bytes(data), monkeypatch)
-    assert off(luma(stored), luma(decoded)) == 0
+    data[middle : middle + 6] = b"\xff\xd5\xff\xd2\xff\xd1"
+    assert by_both_ways(bytes(data), monkeypatch)[0] is Failure.CORRUPT
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(lambda data: data + bytes(500), id="zeros behind the end"),
+        pytest.param(lambda data: data + b"\xff\xd8 and a note of the maker's", id="notes behind the end"),
+        pytest.param(lambda data: data[:-2] + bytes(40) + data[-2:], id="zeros before the end"),
+        pytest.param(lambda data: data[:-2] + b"\xff" * 40 + data[-2:], id="fill bytes before the end"),
+        pytest.param(lambda data: data[:20] + bytes(9) + data[20:], id="zeros between headers"),
+        pytest.param(lambda data: data.replace(b"JFIF\0\1", b"JFIF\0\7"), id="an unknown JFIF"),
+    ],
+)
+def test_oddities_of_real_cameras_pass(spoil):
+    data = jpeg(scene(), quality=90)
+    assert off(luma(convert(BytesIO(spoil(data)))[0]), luma(data)) < 0.05
 
 
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", bytes(100)])

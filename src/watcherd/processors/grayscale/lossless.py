@@ -2,18 +2,29 @@
 
 TurboJPEG, the library of libjpeg-turbo, does that where the machine has it: exactly, and faster than decoding. It is
 called by the interface that it has kept since version 1.2 (turbojpeg.h: tjInitTransform, tjTransform, tjFree,
-tjDestroy). What it does not know, is short of memory for, or as much as warns of, it leaves to be decoded plainly.
+tjDestroy, tjGetErrorStr). What it does not know, or is short of memory for, is left to be decoded plainly.
+
+It fails alike for an error and for a warning, and tells the error, or the first warning. One of damage is a fault of
+the file; one of a file that merely is odd, as cameras make them, is none.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
 from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_ulong, c_void_p
 from functools import cache
+
+from watcherd.model import Failure, FileFault
 
 LIBRARY = "libturbojpeg.so.0"
 
 _GRAY, _PROGRESSIVE, _COPYNONE = 8, 32, 64  # TJXOPT_… in turbojpeg.h
+
+#: How libjpeg words its warnings (jerror.h) of entropy codes that do not fit.
+_DAMAGE = re.compile(r"Corrupt JPEG data|Inconsistent progression sequence")
+_EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0x(..)")
+_START_OF_SCAN = b"\xff\xda"
 
 
 class _Transform(Structure):
@@ -44,6 +55,7 @@ def library() -> ctypes.CDLL | None:
             POINTER(_Transform),
             c_int,
         )
+        turbo.tjGetErrorStr.restype = c_char_p
         turbo.tjFree.argtypes = turbo.tjDestroy.argtypes = (c_void_p,)
     except (OSError, AttributeError):
         return None
@@ -53,7 +65,7 @@ def library() -> ctypes.CDLL | None:
 def luma(turbo: ctypes.CDLL, jpeg: bytes, *, progressive: bool) -> bytes | None:
     """Return the luma plane of a YCbCr or grey `jpeg` as a JPEG without any description.
 
-    None where it has none, or `turbo` says anything but success.
+    None where it has none, or `turbo` cannot say that it has. Raise `FileFault` where it finds damage.
     """
     handle = turbo.tjInitTransform()
     if not handle:
@@ -64,7 +76,24 @@ def luma(turbo: ctypes.CDLL, jpeg: bytes, *, progressive: bool) -> bytes | None:
         failed = turbo.tjTransform(
             handle, jpeg, len(jpeg), 1, byref(made), byref(size), _Transform(options=options), 0
         )
+        if failed:
+            _refuse_damage(turbo.tjGetErrorStr().decode("ascii", "replace"), jpeg)
         return None if failed or not made.value else ctypes.string_at(made.value, size.value)
     finally:
         turbo.tjFree(made)
         turbo.tjDestroy(handle)
+
+
+def _refuse_damage(said: str, jpeg: bytes) -> None:
+    if _DAMAGE.match(said) and not _is_padding(said, jpeg):
+        raise FileFault(Failure.CORRUPT, f"is damaged: {said}")
+
+
+def _is_padding(said: str, jpeg: bytes) -> bool:
+    """Whether what is too much is nothing: zeros, as some cameras write behind a scan, or bytes between headers."""
+    extra = _EXTRA.search(said)
+    if extra is None:
+        return False
+    count, marker = int(extra[1]), bytes.fromhex(f"FF{extra[2]}")
+    at = jpeg.find(marker, jpeg.find(_START_OF_SCAN) + 1)
+    return at < 0 or not jpeg[at - count : at].strip(b"\0")

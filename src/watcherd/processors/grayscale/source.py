@@ -32,6 +32,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
 )
 
 from watcherd.model import Failure, FileFault
+from watcherd.processors.grayscale import container
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -50,7 +51,6 @@ MARKS = (
     ("TGA", re.compile(rb".[\0\1][\1\2\3\x09\x0a\x0b]", re.DOTALL)),
 )
 
-CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
 PREFIX = 64  # bytes that hold every mark
 BLOCK = ImageFile.MAXBLOCK  # what decoders read at once, whether or not there is as much
 
@@ -161,33 +161,6 @@ def recognise(reader: Reader) -> str:
     raise FileFault(Failure.NOT_IMAGE, _no_image(reader))
 
 
-def whole(reader: Reader, name: str) -> None:
-    """Raise `FileFault` where a container ends before it says: its library would only say that it cannot read it."""
-    promised = {"WEBP": _riff_end, "AVIF": _boxes_end, "JPEG2000": _boxes_end}.get(name, lambda _: 0)(reader)
-    reader.seek(0)
-    if promised > reader.size:
-        message = f"ends after {reader.size:,} bytes, and says that it has at least {promised:,}"
-        raise FileFault(Failure.TRUNCATED, message)
-
-
-def _riff_end(reader: Reader) -> int:
-    return 8 + int.from_bytes(reader.read(8)[4:], "little")
-
-
-def _boxes_end(reader: Reader) -> int:
-    """Walk the boxes of the top level: ISO/IEC 14496-12, 4.2. A bare JPEG 2000 codestream ends with its marker."""
-    if reader.read(2) == CODESTREAM:
-        reader.seek(-2, io.SEEK_END)
-        return reader.size + (reader.read(2) != END_OF_CODESTREAM)
-    end = 0
-    while end < reader.size:
-        reader.seek(end)
-        length, _, long = struct.unpack(">IIQ", reader.read(16).ljust(16, b"\0"))
-        length = {0: reader.size - end, 1: long}.get(length, length)
-        end += max(length, 8)
-    return end
-
-
 @contextmanager
 def opened(reader: Reader) -> Iterator[ImageFile.ImageFile]:
     """Open the picture with the one decoder that its content asks for; pixels are not decoded yet."""
@@ -195,7 +168,7 @@ def opened(reader: Reader) -> Iterator[ImageFile.ImageFile]:
     if name not in Image.OPEN or name not in Image.SAVE:
         raise FileFault(Failure.UNSUPPORTED, f"{name} cannot be read and written by this build of Pillow")
     with decoding(reader):
-        whole(reader, name)
+        container.require_whole(reader, name)
     with decoding(reader), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         warnings.simplefilter("error", Image.DecompressionBombWarning)

@@ -1,0 +1,76 @@
+"""What containers say of their own content, and decoders do not ask: where it ends, and what its checksums are."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from typing import TYPE_CHECKING
+
+from watcherd.model import Failure, FileFault
+
+if TYPE_CHECKING:
+    from watcherd.processors.grayscale.source import Reader
+
+CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
+PNG_SIGNATURE = 8
+PIXELS = frozenset({b"IDAT", b"fdAT"})
+BLOCK = 1 << 20
+
+
+def require_whole(reader: Reader, name: str) -> None:
+    """Raise `FileFault` where a container ends before it says: its library would only say that it cannot read it."""
+    promised = _ENDS[name](reader) if name in _ENDS else 0
+    reader.seek(0)
+    if promised > reader.size:
+        message = f"ends after {reader.size:,} bytes, and says that it has at least {promised:,}"
+        raise FileFault(Failure.TRUNCATED, message)
+
+
+def _riff_end(reader: Reader) -> int:
+    return 8 + int.from_bytes(reader.read(8)[4:], "little")
+
+
+def _boxes_end(reader: Reader) -> int:
+    """Walk the boxes of the top level: ISO/IEC 14496-12, 4.2. A bare JPEG 2000 codestream ends with its marker."""
+    if reader.read(2) == CODESTREAM:
+        reader.seek(-2, io.SEEK_END)
+        return reader.size + (reader.read(2) != END_OF_CODESTREAM)
+    end = 0
+    while end < reader.size:
+        reader.seek(end)
+        length, _, long = struct.unpack(">IIQ", reader.read(16).ljust(16, b"\0"))
+        length = {0: reader.size - end, 1: long}.get(length, length)
+        end += max(length, 8)
+    return end
+
+
+_ENDS = {"WEBP": _riff_end, "AVIF": _boxes_end, "JPEG2000": _boxes_end}
+
+
+def require_sound_pixels(reader: Reader) -> None:
+    """Raise `FileFault` where a checksum in a PNG says that its pixels are damaged; Pillow verifies all but those.
+
+    Where the file ends before that can be told is for its decoder to say. The reader is left where it was.
+    """
+    before = reader.tell(), reader.starved
+    reader.seek(PNG_SIGNATURE)
+    while len(head := reader.read(8)) == 8:  # noqa: PLR2004 (length and name)
+        length, name = struct.unpack(">I4s", head)
+        if name in PIXELS and not _holds(reader, name, length):
+            raise FileFault(Failure.CORRUPT, f"has a checksum in {name.decode()} that does not fit its pixels")
+        if name == b"IEND":
+            break
+        if name not in PIXELS:
+            reader.seek(length + 4, io.SEEK_CUR)
+    reader.seek(before[0])
+    reader.starved = before[1]
+
+
+def _holds(reader: Reader, name: bytes, length: int) -> bool:
+    checksum = zlib.crc32(name)
+    while length and (block := reader.read(min(length, BLOCK))):
+        checksum = zlib.crc32(block, checksum)
+        length -= len(block)
+    told = reader.read(4)
+    return bool(length) or len(told) < 4 or told == struct.pack(">I", checksum)  # noqa: PLR2004 (a checksum's size)
