@@ -62,11 +62,15 @@ SPARE = {
 }
 
 
-def failure_of(data, **limits):
+def fault_of(data, **limits):
     with pytest.raises(FileFault) as raised:
         convert(BytesIO(data), limits=Limits(**limits))
     assert "\n" not in str(raised.value)
-    return raised.value.failure
+    return raised.value
+
+
+def failure_of(data, **limits):
+    return fault_of(data, **limits).failure
 
 
 @pytest.mark.parametrize("kind", SOUND)
@@ -147,6 +151,25 @@ def test_a_jpeg_of_twelve_bits_is_unsupported():
 def test_more_pixels_than_allowed_are_too_large(kind):
     assert failure_of(SOUND[kind], max_pixels=36 * 28 - 1) is Failure.TOO_LARGE
     assert convert(BytesIO(SOUND[kind]), limits=Limits(max_pixels=36 * 28))
+
+
+@pytest.mark.parametrize("kind", ["jpeg", "moving gif", "avif"])
+@pytest.mark.parametrize("allowed", [900, 400])  # Pillow refuses those beyond twice as much in another way
+def test_what_is_too_large_says_how_large_and_what_to_do(kind, allowed):
+    said = str(fault_of(SOUND[kind], max_pixels=allowed))
+    assert said.endswith(f"1,008 pixels where {allowed} are allowed: raise `max_pixels` under [image]")
+
+
+def test_what_needs_too_much_memory_says_how_much_and_what_to_do():
+    said = str(fault_of(SOUND["png"], memory=64 << 20))
+    assert "needs about 64 MiB" in said
+    assert said.endswith("36 x 28 pixels where 64 are allowed: raise `memory` under [image]")
+
+
+def test_what_a_library_only_numbers_is_explained():
+    data = bytearray(SOUND["lzw tiff"])
+    data[20:60] = b"\xff" * 40
+    assert str(fault_of(data)).endswith("open it elsewhere and save it anew")
 
 
 @pytest.mark.parametrize("kind", SOUND)

@@ -1,5 +1,7 @@
 """What becomes of pixels: for every lossless format and mode exactly what Pillow's `convert` gives."""
 
+import struct
+import zlib
 from io import BytesIO
 
 import pytest
@@ -117,6 +119,26 @@ def test_the_mode_keeps_transparency_and_depth(name, mode, options, grey):
 def test_a_deep_png_keeps_its_transparent_level():
     data = encoded(deep(), "PNG", transparency=25)
     assert decoded(convert(BytesIO(data))[0]).info["transparency"] == 25
+
+
+def test_of_a_png_with_deep_alpha_the_upper_bytes_are_kept():
+    rows = b"\0\x12\x34\xff\xff\xab\xcd\x80\x01"  # no filter; grey and alpha twice, of 16 bits
+    result, said = convert(BytesIO(png((2, 1), 16, 4, rows)))
+    assert (said.mode, decoded(result).tobytes()) == ("LA", b"\x12\xff\xab\x80")
+
+
+def png(size, depth, colours, rows):
+    """Return a PNG made by hand, as Pillow does not write all varieties."""
+    chunks = (
+        (b"IHDR", struct.pack(">IIBBBBB", *size, depth, colours, 0, 0, 0)),
+        (b"IDAT", zlib.compress(rows)),
+        (b"IEND", b""),
+    )
+    whole = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + b"".join(whole)
 
 
 def test_a_bmp_with_alpha_keeps_grey_and_alpha():

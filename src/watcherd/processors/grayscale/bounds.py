@@ -36,11 +36,13 @@ def check(image: ImageFile.ImageFile, reader: Reader, limits: Limits) -> None:
     width, height = image.size
     if width * height > limits.max_pixels:
         what = f"has {width} x {height} = {width * height:,} pixels"
-        raise FileFault(Failure.TOO_LARGE, f"{what}; [image] max_pixels allows {limits.max_pixels:,}")
+        allowed = f"{limits.max_pixels:,} are allowed"
+        raise FileFault(Failure.TOO_LARGE, f"{what} where {allowed}: raise `max_pixels` under [image]")
     needed = BASE + width * height * per_pixel(image) + _read_whole(image, reader)
     if needed > limits.memory:
         what = f"needs about {needed >> 20:,} MiB of memory to decode {width} x {height} pixels"
-        raise FileFault(Failure.MEMORY, f"{what}; [image] memory allows {limits.memory >> 20:,} MiB")
+        allowed = f"{limits.memory >> 20:,} are allowed"
+        raise FileFault(Failure.MEMORY, f"{what} where {allowed}: raise `memory` under [image]")
 
 
 def per_pixel(image: ImageFile.ImageFile) -> int:

@@ -21,8 +21,8 @@ LARGEST = 0xFFFF
 def grey(image: Image.Image) -> Image.Image:
     """Return the grey picture of one decoded frame: mode L, LA where there is transparency, or its own deep mode.
 
-    A deep picture (16 or 32 bits, or floats) has one channel and stays as it is. Pillow reads PNG and JPEG 2000
-    with colour *and* 16 bits as 8 bits; of those the grey picture has 8, too.
+    A deep picture (16 or 32 bits, or floats) has one channel and stays as it is. Pillow reads 16 bits with colour or
+    with transparency as 8 bits, as it has no mode for them; of those the grey picture has 8, too.
     """
     _disarm(image)
     picture = _converted(image)

@@ -78,6 +78,7 @@ _UNSUPPORTED = re.compile(
 )
 _MEMORY = re.compile(r"out of memory|WebPEncodingError: 1\.", re.IGNORECASE)
 _TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
+_NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
 
 
@@ -191,10 +192,10 @@ def decoding(reader: Reader) -> Iterator[None]:
     except MemoryError as error:
         raise _memory() from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise FileFault(Failure.TOO_LARGE, "has more pixels than [image] max_pixels allows") from error
+        raise _too_many(str(error)) from error
     except DAMAGE as error:
         reader.pass_outside()
-        raise FileFault(_class_of(reader, str(error)), f"cannot be decoded: {_line(error)}") from error
+        raise FileFault(_class_of(reader, str(error)), f"cannot be decoded: {_explained(_line(error))}") from error
     reader.pass_outside()  # Pillow may have taken it for the end of the picture
 
 
@@ -225,7 +226,17 @@ def save(reader: Reader, picture: Image.Image, name: str, **options: Any) -> mem
 
 
 def _memory() -> FileFault:
-    return FileFault(Failure.MEMORY, "needs more memory than a worker has; raise [image] memory")
+    return FileFault(Failure.MEMORY, "needs more memory than a worker has: raise `memory` under [image]")
+
+
+def _too_many(said: str) -> FileFault:
+    """Tell how many pixels there are: the first number in what Pillow says."""
+    pixels = re.search(r"\d+", said)
+    claimed = f"{int(pixels[0]):,} pixels" if pixels else "more pixels"
+    allowed = f"{Image.MAX_IMAGE_PIXELS:,}"
+    return FileFault(
+        Failure.TOO_LARGE, f"has {claimed} where {allowed} are allowed: raise `max_pixels` under [image]"
+    )
 
 
 def _unopened(reader: Reader, name: str, reason: str) -> FileFault:
@@ -256,6 +267,15 @@ def _class_of(reader: Reader, reason: str) -> Failure:
 
 def _no_image(reader: Reader) -> str:
     return "is not an image of any supported format" if reader.size else "is empty, and not an image"
+
+
+def _explained(reason: str) -> str:
+    """Say what somebody can do about reasons that are a library's own."""
+    if _TOO_LARGE.search(reason):
+        return f"{reason}: a text or profile in it unpacks beyond measure; save it without"
+    if _NUMBER_ONLY.search(reason):
+        return f"{reason}: its pixels are damaged, or of a rare variety; open it elsewhere and save it anew"
+    return reason
 
 
 def _line(error: BaseException) -> str:
