@@ -1,11 +1,13 @@
 """One bad file harms no other: what it ends is its worker, or at worst the daemon, and only it is charged."""
 
+import io
 import os
 import signal
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 
 @pytest.fixture
@@ -44,6 +46,24 @@ def test_an_image_that_takes_too_long_is_tried_again_and_then_quarantined(site, 
     assert (reason["class"], reason["attempts"]) == ("timeout", 2)
     assert len(daemon.events("worker.timed_out", path="slow.webp")) == 2
     innocents()
+
+
+def test_a_jpeg_of_thousands_of_scans_is_ended_by_its_timeout(site, innocents):
+    site.configure(image={"timeout": "700ms"}, retry={"attempts": 1})
+    site.drop("scans.jpg", of_many_scans(20_000))
+    daemon = site.start()
+    assert site.await_failure("scans.jpg")["class"] == "timeout"
+    assert len(daemon.events("worker.timed_out", path="scans.jpg")) == 1
+    innocents()
+
+
+def of_many_scans(count):
+    """Return half a megabyte that is a picture of 12 megapixels, refined `count` times: 20 ms for each 26 bytes."""
+    written = io.BytesIO()
+    Image.new("RGB", (4000, 3000), "grey").save(written, "JPEG", progressive=True)
+    data = written.getvalue()
+    scan = data[data.rindex(b"\xff\xda") : -2]
+    return data[:-2] + scan * count + data[-2:]
 
 
 def test_a_worker_that_is_killed_while_working_costs_nobody_anything(site, innocents, heavy):

@@ -1,0 +1,228 @@
+"""Small files that would be immense, or lead astray: refused from the header, or worked on in little memory."""
+
+import json
+import struct
+import subprocess
+import sys
+import zlib
+from contextlib import suppress
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from watcherd.model import Failure, FileFault
+from watcherd.processors.grayscale import convert
+
+#: What a picture may take beside the interpreter and its libraries: less than any of these bombs would.
+ROOM = 80 << 20
+
+#: Converts the files that it is told on standard input, one a line, within `ROOM`; tells what became of each.
+CHILD = f"""
+import json, resource, sys
+from watcherd.model import FileFault
+from watcherd.processors.grayscale import convert
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + {ROOM}, size + {ROOM}))
+for line in sys.stdin:
+    with open(line.rstrip(), "rb") as source:
+        try:
+            said = [convert(source)[1].frames, ""]
+        except FileFault as fault:
+            said = [fault.failure, str(fault)]
+    print(json.dumps(said), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def narrow():
+    """Start a process with little room."""
+    command = [sys.executable, "-c", CHILD]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+        yield child
+        child.stdin.close()
+
+
+@pytest.fixture
+def within_little_memory(narrow, tmp_path):
+    """Return a function that has a file converted there: the number of frames, or its class, and the reason."""
+
+    def convert_there(data):
+        (tmp_path / "bomb").write_bytes(data)
+        narrow.stdin.write(f"{tmp_path / 'bomb'}\n")
+        narrow.stdin.flush()
+        return json.loads(narrow.stdout.readline())
+
+    return convert_there
+
+
+def encoded(name, picture=None, **options):
+    file = BytesIO()
+    (picture or Image.linear_gradient("L").resize((64, 48)).convert("RGB")).save(file, name, **options)
+    return file.getvalue()
+
+
+def claiming(data, where, fmt, *sizes):
+    """Return `data` with `sizes` packed behind the bytes `where`, wherever these are."""
+    changed, at = bytearray(data), data.find(where)
+    assert at >= 0
+    while at >= 0:
+        struct.pack_into(fmt, changed, at + len(where), *sizes)
+        at = data.find(where, at + 1)
+    return bytes(changed)
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(*chunks, size=(8, 8), frames=b""):
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", *size, 8, 0, 0, 0, 0))
+    rows = zlib.compress(bytes(9) * 8, 9)
+    return b"\x89PNG\r\n\x1a\n" + head + b"".join(chunks) + chunk(b"IDAT", rows) + frames + chunk(b"IEND", b"")
+
+
+def tiff(**sizes):
+    """Return a sound TIFF of LZW whose tags of size say something else."""
+    tags = {"width": 256, "height": 257, "rows": 278}
+    data = bytearray(encoded("TIFF", compression="tiff_lzw"))
+    page = int.from_bytes(data[4:8], "little")
+    for entry in range(page + 2, page + 2 + 12 * int.from_bytes(data[page : page + 2], "little"), 12):
+        for name, value in sizes.items():
+            if int.from_bytes(data[entry : entry + 2], "little") == tags[name]:
+                struct.pack_into("<HII", data, entry + 2, 4, 1, value)
+    return bytes(data)
+
+
+def claims(side):
+    """Return a file of each kind that says it is `side` pixels wide and high, and holds next to nothing."""
+    across = side - 1 | side - 1 << 14
+    return {
+        "jpeg": claiming(encoded("JPEG"), b"\xff\xc0\0\x11\x08", ">HH", side, side),
+        "progressive jpeg": claiming(encoded("JPEG", progressive=True), b"\xff\xc2\0\x11\x08", ">HH", side, side),
+        "png": png(size=(side, side)),
+        "apng": png(chunk(b"acTL", struct.pack(">II", 1 << 30, 0)), size=(side, side)),
+        "gif": claiming(encoded("GIF"), b"GIF87a", "<HH", side, side),
+        "frame of a gif": claiming(encoded("GIF"), b"\x2c\0\0\0\0", "<HH", side, side),
+        "webp": claiming(encoded("WEBP"), b"\x9d\x01\x2a", "<HH", side, side),
+        "lossless webp": claiming(encoded("WEBP", lossless=True), b"VP8L", "<IBI", 64, 0x2F, across),
+        "tiff": tiff(width=side, height=side, rows=side),
+        "bmp": claiming(encoded("BMP"), b"\x28\0\0\0", "<ii", side, side),
+        "ppm": b"P5 %d %d 255\n" % (side, side) + bytes(100),
+        "pbm": b"P1 %d %d\n" % (side, side) + b"0 1 " * 10,
+        "pfm": b"Pf %d %d -1.0\n" % (side, side) + bytes(100),
+        "tga": claiming(encoded("TGA", compression="tga_rle"), b"\0\0\x0a" + bytes(9), "<HH", side, side),
+        "jp2": claiming(encoded("JPEG2000"), b"ihdr", ">II", side, side),
+        "j2k": claiming(encoded("JPEG2000", no_jp2=True), b"\xff\x51\0\x2f\0\0", ">II", side, side),
+        "avif": claiming(encoded("AVIF"), b"ispe\0\0\0\0", ">II", side, side),
+    }
+
+
+IMMENSE, LARGEST = claims(16_000), claims(9_900)
+
+
+@pytest.mark.parametrize("kind", IMMENSE)
+def test_a_claim_of_immense_size_is_refused_from_the_header(within_little_memory, kind):
+    failure, reason = within_little_memory(IMMENSE[kind])
+    assert failure == Failure.TOO_LARGE, reason
+
+
+@pytest.mark.parametrize("kind", LARGEST)
+def test_a_claim_of_the_largest_size_that_holds_nothing_is_a_fault_in_little_memory(within_little_memory, kind):
+    failure, reason = within_little_memory(LARGEST[kind])
+    assert failure in {Failure.MEMORY, Failure.TRUNCATED, Failure.CORRUPT}, reason
+
+
+ZEROS = zlib.compress(bytes(200 << 20), 9)
+PACKED = {
+    "zTXt": png(chunk(b"zTXt", b"a\0\0" + ZEROS)),
+    "iTXt": png(chunk(b"iTXt", b"a\0\1\0\0\0" + ZEROS)),
+    "iCCP": png(chunk(b"iCCP", b"a\0\0" + ZEROS)),
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+def test_what_unpacks_beyond_measure_beside_the_pixels_is_refused(within_little_memory, kind):
+    failure, reason = within_little_memory(PACKED[kind])
+    assert failure == Failure.TOO_LARGE
+    assert "unpacks beyond measure" in reason
+
+
+def test_texts_that_are_too_many_together_are_refused(within_little_memory):
+    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 20), 9))
+    assert within_little_memory(png(*[text] * 70))[0] == Failure.TOO_LARGE
+
+
+def test_pixels_that_unpack_to_more_than_the_picture_has_are_not_unpacked(within_little_memory):
+    data = png()
+    rows = data.index(b"IDAT") - 4
+    assert within_little_memory(data[:rows] + chunk(b"IDAT", ZEROS) + chunk(b"IEND", b""))[0] == 1
+
+
+MANY, SIDE = 350, 500  # together more than there is room for
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("GIF", {}), ("PNG", {}), ("TIFF", {"compression": "tiff_lzw"}), ("WEBP", {"lossless": True, "method": 0})],
+)
+def test_of_many_frames_one_is_held_at_a_time(within_little_memory, name, options):
+    many = [Image.new("L", (SIDE, SIDE), number % 251) for number in range(MANY)]
+    film = encoded(name, many[0], save_all=True, append_images=many[1:], **options)
+    assert within_little_memory(film)[0] == MANY
+
+
+def test_a_png_that_claims_frames_without_end_is_a_fault(within_little_memory):
+    claim = chunk(b"acTL", struct.pack(">II", 0x7FFFFFFF, 0))
+    failure, _ = within_little_memory(
+        png(claim, chunk(b"fcTL", struct.pack(">IIIIIHHBB", 0, 8, 8, 0, 0, 1, 10, 0, 0)))
+    )
+    assert failure in {Failure.CORRUPT, Failure.TRUNCATED}
+
+
+def test_a_tag_that_claims_more_than_the_file_holds_takes_no_memory(within_little_memory):
+    data = bytearray(encoded("TIFF"))
+    page = int.from_bytes(data[4:8], "little")
+    struct.pack_into("<HHII", data, page + 2, 270, 2, 0xFFFFFFF0, 8)  # a description of 4 GB
+    assert within_little_memory(bytes(data))[0] != Failure.MEMORY
+
+
+# Several marks in one file ------------------------------------------------------------------------------------------
+
+MARKS = {
+    "JPEG": b"\xff\xd8\xff\xe0\0\x10JFIF\0",
+    "PNG": b"\x89PNG\r\n\x1a\n",
+    "GIF": b"GIF89a",
+    "WEBP": b"RIFF\xff\0\0\0WEBPVP8 ",
+    "TIFF": b"II*\0\x08\0\0\0\0\0",
+    "BMP": b"BM" + bytes(12) + b"\x28\0\0\0",
+    "JPEG2000": b"\xff\x4f\xff\x51",
+    "AVIF": b"\0\0\0\x10ftypavif",
+    "PPM": b"P5 8 8 255\n",
+}
+
+
+@pytest.fixture
+def tried(monkeypatch):
+    """Return the list of decoders that Pillow is allowed, one entry for each opening."""
+    tried, before = [], Image.open
+    monkeypatch.setattr(
+        Image, "open", lambda *given, formats: (tried.append(formats), before(*given, formats=formats))[1]
+    )
+    return tried
+
+
+@pytest.mark.parametrize("inner", ["PNG", "GIF", "JPEG", "TIFF", "BMP", "WEBP"])
+@pytest.mark.parametrize("outer", MARKS)
+def test_the_first_mark_decides_and_no_other_decoder_is_tried(tried, outer, inner):
+    with suppress(FileFault):
+        _, said = convert(BytesIO(MARKS[outer] + encoded(inner)))
+        assert said.format == outer
+    assert set(tried) <= {(outer,)}
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "GIF", "BMP", "TIFF"])
+def test_what_follows_a_sound_picture_is_nothing_to_it(tried, name):
+    archive = b"PK\x03\x04" + encoded("PNG") + b"%PDF-1.7\n<?php ?>"
+    assert convert(BytesIO(encoded(name) + archive))[1].format == name
+    assert tried == [(name,)]
