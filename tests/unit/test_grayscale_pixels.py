@@ -3,11 +3,12 @@
 import struct
 import zlib
 from io import BytesIO
+from itertools import product
 
 import pytest
-from PIL import Image, ImageChops, ImageStat
+from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 
-from watcherd.processors.grayscale import convert
+from watcherd.processors.grayscale import convert, source, strips, tiff
 
 SIZE = (61, 43)
 
@@ -192,6 +193,26 @@ def test_a_tiff_keeps_its_predictor():
     result, _ = convert(BytesIO(data))
     assert decoded(result).tag_v2[317] == 2
     assert decoded(result).tobytes() == decoded(data).convert("L").tobytes()
+
+
+@pytest.mark.parametrize("strip", [1 << 12, 1 << 30], ids=["many strips", "one strip"])
+@pytest.mark.parametrize("size", [(1, 1), (61, 43), (2000, 131)])
+@pytest.mark.parametrize("options", [{}, {"big_tiff": True}, {"tiffinfo": {274: 3}}, {"tiffinfo": {274: 6}}])
+def test_plain_rows_become_grey_in_bands_as_they_do_together(monkeypatch, options, size, strip):
+    monkeypatch.setattr(TiffImagePlugin, "STRIP_SIZE", strip)
+    data = encoded(colours().resize(size), "TIFF", **options)
+    bands = [convert(BytesIO(data))[0]]
+    monkeypatch.setattr(tiff, "grey_of_strips", lambda *_: None)
+    assert bands == [convert(BytesIO(data))[0]]
+
+
+def test_only_plain_rows_become_grey_in_bands():
+    taken = {}
+    for mode, compression in product(("RGB", "RGBA", "L", "CMYK"), ("raw", "tiff_lzw")):
+        reader = source.Reader(BytesIO(encoded(picture(mode), "TIFF", compression=compression)), lambda: None)
+        with source.opened(reader) as image:
+            taken[mode, compression] = strips.grey_of_strips(image, reader) is not None
+    assert [way for way, was in taken.items() if was] == [("RGB", "raw")]
 
 
 def test_a_repetitive_png_is_searched_for_repetitions():

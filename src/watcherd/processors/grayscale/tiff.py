@@ -11,6 +11,7 @@ from PIL import Image, TiffImagePlugin
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import grey, grey_profile
 from watcherd.processors.grayscale.source import DAMAGE, decoding, encoding
+from watcherd.processors.grayscale.strips import grey_of_strips
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -32,6 +33,7 @@ KEPT = (254, 269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 70
 DIRECTORIES = (34665, 34853)  # EXIF, GPS
 NESTED = frozenset({40965})  # interoperability
 PREDICTOR = 317
+ORIENTATION = 274
 HORIZONTAL = 2
 PROFILE = 34675
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
@@ -67,8 +69,7 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
                 if count == 0:
                     directories = _directories(image)
                     description.update(dict.fromkeys(directories, 0))
-                image.load()
-                picture = grey(image)
+                picture = _picture(image, tags, reader)
             options = _compression(picture, tags, image.info.get("compression", "raw"), description)
             with encoding(reader, "TIFF", picture):
                 picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
@@ -76,6 +77,15 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
             count, mode = count + 1, picture.mode
     _attach(target, directories)
     return memoryview(target.getvalue()), mode, count
+
+
+def _picture(image: ImageFile.ImageFile, tags: Tags, reader: Reader) -> Image.Image:
+    """Decode the page, in grey. Pillow itself turns it upright."""
+    upright = tags.get(ORIENTATION, 1) == 1
+    if upright and (picture := grey_of_strips(image, reader)):
+        return picture
+    image.load()
+    return grey(image)
 
 
 def _expect(tags: Tags, reader: Reader) -> None:
