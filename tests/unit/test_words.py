@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd.model import Failure, FileFault, Limits, Words
-from watcherd.processors.tally import Scratch, valid
+from watcherd.processors.tally import Scratch, Tally
 from watcherd.processors.words import count, process
 
 SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
@@ -106,7 +106,7 @@ def test_every_lead_byte_takes_exactly_the_second_bytes_that_python_lets_it():
     for lead, second, more in product(range(0x80, 0x100), seconds, range(3)):
         data = bytes([lead, second]) + b"\x80" * more
         kept = data.decode(errors="ignore").encode()
-        assert valid(np.frombuffer(data, np.uint8), scratch) == (kept == data), data.hex()
+        assert Tally(scratch).add(np.frombuffer(data, np.uint8)) == (kept == data), data.hex()
 
 
 def test_a_text_of_many_chunks_is_one_text():

@@ -19,33 +19,40 @@ if TYPE_CHECKING:
 
 #: As signed bytes, continuation bytes (80 to BF) are those below this.
 _LEAST_LEAD = -64
-
-
-def _among(*values: int) -> Mask:
-    table = np.zeros(256, np.bool_)
-    table[list(values)] = True
-    return table
-
-
-#: White space beyond ASCII: the first bytes, and which bytes may end it.
-_WIDE_SPACES = (
-    (b"\xc2", _among(0x85, 0xA0)),
-    (b"\xe1\x9a", _among(0x80)),
-    (b"\xe2\x80", _among(*range(0x80, 0x8B), 0xA8, 0xA9, 0xAF)),
-    (b"\xe2\x81", _among(0x9F)),
-    (b"\xe3\x80", _among(0x80)),
-)
-
+_LAST_OF_ASCII = 0x7F
 _NOWHERE = np.empty(0, np.intp)
 
-#: Second bytes that a lead byte forbids, from and below: overlong forms, surrogates, what is past U+10FFFF.
+#: White space beyond ASCII: the first two bytes, and which third ones may follow; without any, two are all.
+_WIDE_SPACES = (
+    (b"\xc2\x85", ()),
+    (b"\xc2\xa0", ()),
+    (b"\xe1\x9a", (0x80,)),
+    (b"\xe2\x80", (*range(0x80, 0x8B), 0xA8, 0xA9, 0xAF)),
+    (b"\xe2\x81", (0x9F,)),
+    (b"\xe3\x80", (0x80,)),
+)
+_DENSE = (b"\xe1\x9a", b"\xe3\x80")  # with the first byte of these begins nearly all of Georgian, and of Japanese
+
+
+def _tables() -> tuple[Bytes, Mask]:
+    """Return which of `_WIDE_SPACES` two bytes begin, counted from 1, and for each which third bytes end it."""
+    begins, ends = np.zeros(1 << 16, np.uint8), np.zeros((len(_WIDE_SPACES) + 1, 1 << 8), np.bool_)
+    for number, (pair, thirds) in enumerate(_WIDE_SPACES, 1):
+        begins[int.from_bytes(pair)] = number
+        ends[number, list(thirds) if thirds else slice(None)] = True
+    return begins, ends
+
+
+_BEGINS, _ENDS = _tables()
+_LAST_OF_TWO = sum(not thirds for _, thirds in _WIDE_SPACES)  # those of two bytes come first
+
+#: Second bytes that lead bytes (from, to) forbid, from and below: overlong forms, surrogates, what is past U+10FFFF.
 _FORBIDDEN = (
-    (0xC0, 0x80, 0xC0),
-    (0xC1, 0x80, 0xC0),
-    (0xE0, 0x80, 0xA0),
-    (0xED, 0xA0, 0xC0),
-    (0xF0, 0x80, 0x90),
-    (0xF4, 0x90, 0xC0),
+    (0xC0, 0xC1, 0x80, 0xC0),
+    (0xE0, 0xE0, 0x80, 0xA0),
+    (0xED, 0xED, 0xA0, 0xC0),
+    (0xF0, 0xF0, 0x80, 0x90),
+    (0xF4, 0xF4, 0x90, 0xC0),
 )
 _LAST_LEAD = 0xF4
 
@@ -73,24 +80,30 @@ class Tally:
         self.words = self.lines = self.characters = 0
         self._after_space = True
 
-    def add(self, block: Bytes) -> None:
-        """Add a block of valid UTF-8, not empty and no longer than the scratch."""
+    def add(self, block: Bytes) -> bool:
+        """Add a block, not empty and no longer than the scratch, where it is UTF-8 as Python's strict decoder has it.
+
+        Return whether it is; else nothing is counted.
+        """
+        peak = int(block.max())
+        characters = _characters(block, peak, self.scratch)
+        if characters < 0:
+            return False
         shifted, mask, spaces = self.scratch.cut(len(block))
         _ascii_spaces(block, shifted, mask, spaces)
-        self.characters += len(block)
-        if block.max() >= 0x80:  # noqa: PLR2004 (the end of ASCII)
-            self.characters -= int(np.count_nonzero(np.less(block.view(np.int8), _LEAST_LEAD, out=mask)))
-            _wide_spaces(block, shifted, mask, spaces)
+        if peak > _LAST_OF_ASCII:
+            _wide_spaces(block, peak, mask, shifted.view(np.bool_), spaces)
+        self.characters += characters
         self.lines += int(np.count_nonzero(np.equal(block, 0x0A, out=mask)))
         self.words += _word_starts(spaces, mask) + (self._after_space and not spaces[0])
         self._after_space = bool(spaces[-1])
+        return True
 
     def add_text(self, text: str) -> None:
-        """Add a string of any length, lone surrogates included."""
+        """Add a string of any length; a lone surrogate counts as any other character."""
         step = self.scratch.size // 4  # a character has at most four bytes
         for start in range(0, len(text), step):
-            data = text[start : start + step].encode("utf-8", "surrogatepass")
-            self.add(np.frombuffer(data, np.uint8))
+            self.add(np.frombuffer(text[start : start + step].encode("utf-8", "replace"), np.uint8))
 
 
 def _ascii_spaces(block: Bytes, shifted: Bytes, mask: Mask, spaces: Mask) -> None:
@@ -100,24 +113,33 @@ def _ascii_spaces(block: Bytes, shifted: Bytes, mask: Mask, spaces: Mask) -> Non
     np.logical_or(spaces, mask, out=spaces)
 
 
-def _wide_spaces(block: Bytes, other: Bytes, mask: Mask, spaces: Mask) -> None:
-    """Mark every byte of the white space beyond ASCII."""
-    for first, last in _WIDE_SPACES:
-        at = _find(block, first, other.view(np.bool_), mask)
-        at = at[last[block[at + len(first)]]]
-        for offset in range(len(first) + 1):
-            spaces[at + offset] = True
+def _wide_spaces(block: Bytes, peak: int, mask: Mask, other: Mask, spaces: Mask) -> None:
+    """Mark every byte of the white space beyond ASCII: find what begins as one, few in most texts, and look there.
+
+    Of what begins letters of whole scripts, only those with the second byte of a space, too, are looked at.
+    """
+    likely = np.equal(block, 0xC2, out=mask)
+    likely |= np.equal(block, 0xE2, out=other)
+    at = np.flatnonzero(likely)
+    for pair in _DENSE:
+        if pair[0] <= peak:
+            at = np.concatenate((at, _places(block, pair, mask, other)))
+    if not len(at):
+        return
+    number = _BEGINS[block[at].astype(np.uint16) << 8 | block[at + 1]]
+    found = _ENDS[number, block.take(at + 2, mode="clip")]  # of two bytes at the very end there is no third
+    at, number = at[found], number[found]
+    spaces[at] = spaces[at + 1] = True
+    spaces[at[number > _LAST_OF_TWO] + 2] = True
 
 
-def _find(block: Bytes, first: bytes, other: Mask, mask: Mask) -> NDArray[np.intp]:
-    """Return where `first`, one or two bytes, begins in `block` with at least one more byte behind it."""
-    size = max(len(block) - len(first), 0)
-    found = np.equal(block[:size], first[0], out=mask[:size])
-    if not found.any():  # most leads are in few texts
+def _places(block: Bytes, pair: bytes, mask: Mask, other: Mask) -> NDArray[np.intp]:
+    """Return where two bytes are."""
+    found = np.equal(block[:-1], pair[0], out=mask[:-1])
+    if not found.any():
         return _NOWHERE
-    for second in first[1:]:
-        found &= np.equal(block[1 : size + 1], second, out=other[:size])
-    return np.flatnonzero(found)
+    found &= np.equal(block[1:], pair[1], out=other[1:])
+    return np.flatnonzero(found) if found.any() else _NOWHERE
 
 
 def _word_starts(spaces: Mask, mask: Mask) -> int:
@@ -125,18 +147,17 @@ def _word_starts(spaces: Mask, mask: Mask) -> int:
     return int(np.count_nonzero(np.greater(spaces[:-1], spaces[1:], out=mask[1:])))
 
 
-def valid(block: Bytes, scratch: Scratch) -> bool:
-    """Whether a block, not empty, is UTF-8 as Python's strict decoder has it."""
-    peak = int(block.max())
-    if peak < 0x80:  # noqa: PLR2004 (the end of ASCII)
-        return True
+def _characters(block: Bytes, peak: int, scratch: Scratch) -> int:
+    """Return how many characters a block has whose highest byte is `peak`; -1 where it is not UTF-8."""
+    if peak <= _LAST_OF_ASCII:
+        return len(block)
     shifted, mask, other = scratch.cut(len(block))
-    return (
-        peak <= _LAST_LEAD
-        and unfinished(block.data) == 0
-        and _well_formed(block, mask, other)
-        and not any(_forbidden(block, rule, shifted, mask, other) for rule in _FORBIDDEN if rule[0] <= peak)
-    )
+    if peak > _LAST_LEAD or unfinished(block.data):
+        return -1
+    continuing = _continuing(block, peak, mask, other)
+    if continuing < 0 or any(_forbidden(block, rule, shifted, mask, other) for rule in _FORBIDDEN if rule[0] <= peak):
+        return -1
+    return len(block) - continuing
 
 
 def unfinished(block: memoryview) -> int:
@@ -147,22 +168,32 @@ def unfinished(block: memoryview) -> int:
     return 0
 
 
-def _well_formed(block: Bytes, mask: Mask, due: Mask) -> bool:
-    """Whether continuation bytes are exactly where lead bytes ask for them: one after C0, two after E0, three."""
+def _continuing(block: Bytes, peak: int, mask: Mask, due: Mask) -> int:
+    """Return how many continuation bytes there are, where each is where a lead byte asks for it; else -1.
+
+    One after C0, two after E0, three after F0.
+    """
     due[0] = False
     np.greater_equal(block[:-1], 0xC0, out=due[1:])
     for distance, lead in ((2, 0xE0), (3, 0xF0)):
-        asked = np.greater_equal(block[:-distance], lead, out=mask[distance:])
-        np.logical_or(due[distance:], asked, out=due[distance:])
+        if lead <= peak:
+            asked = np.greater_equal(block[:-distance], lead, out=mask[distance:])
+            np.logical_or(due[distance:], asked, out=due[distance:])
     np.less(block.view(np.int8), _LEAST_LEAD, out=mask)
-    return not np.not_equal(mask, due, out=mask).any()
+    return -1 if np.not_equal(mask, due, out=due).any() else int(np.count_nonzero(mask))
 
 
-def _forbidden(block: Bytes, rule: tuple[int, int, int], shifted: Bytes, mask: Mask, other: Mask) -> bool:
+def _forbidden(block: Bytes, rule: tuple[int, int, int, int], shifted: Bytes, mask: Mask, other: Mask) -> bool:
     """Whether a lead byte is followed by a byte that its rule forbids."""
-    lead, start, stop = rule
-    leads = np.equal(block[:-1], lead, out=mask[1:])
+    first, last, start, stop = rule
+    leads = _leads(block[:-1], first, last, shifted[1:], mask[1:])
     if not leads.any():
         return False
     seconds = np.less(np.subtract(block[1:], start, out=shifted[1:]), stop - start, out=other[1:])
     return bool(np.logical_and(leads, seconds, out=leads).any())
+
+
+def _leads(block: Bytes, first: int, last: int, shifted: Bytes, mask: Mask) -> Mask:
+    if first == last:
+        return np.equal(block, first, out=mask)
+    return np.less_equal(np.subtract(block, first, out=shifted), last - first, out=mask)

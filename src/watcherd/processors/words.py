@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from watcherd.model import Words
 from watcherd.processors.encoding import PDF, UTF8_MARK, announced, codec, detect, refuse_binary
 from watcherd.processors.reading import Reader
-from watcherd.processors.tally import Scratch, Tally, valid
+from watcherd.processors.tally import Scratch, Tally
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,11 +127,9 @@ def _count_utf8(reader: Reader, scratch: Scratch, start: int, *, strict: bool) -
     tally = _begin(scratch)
     position = start
     for block in reader.characters(start):
-        if valid(block, scratch):
-            tally.add(block)
-        elif strict:
-            raise _NotUtf8(position + _first_bad(block.tobytes()))
-        else:
+        if not tally.add(block):
+            if strict:
+                raise _NotUtf8(position + _first_bad(block.tobytes()))
             tally.add_text(block.tobytes().decode("utf-8", _COUNTING))
         position += len(block)
     return _summed(tally, "utf-8", reader.total)
