@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 
 from watcherd.model import Failure, FileFault
+from watcherd.processors import codepages
 
 UTF8_MARK, PDF = codecs.BOM_UTF8, b"%PDF-"
 
@@ -65,9 +66,6 @@ def detect(sample: bytes) -> str:
         raise _no_text(f"it is not UTF-8, and {controls} of {len(sample)} bytes there are control characters")
     if _mostly_utf8(sample):
         return "utf-8"
-    # Seldom needed, and a tenth of a second to import.
-    from watcherd.processors import codepages  # noqa: PLC0415
-
     name = codepages.guess(sample)
     odd = _count(sample, _NOT_IN_CP1252)
     if name == codepages.WESTERN and odd > _FEW and odd * 10 >= len(sample):
