@@ -43,8 +43,10 @@ def _strip(tile: ImageFile._Tile, width: int) -> tuple[int, int, int] | None:
 def _fill(picture: Image.Image, top: int, bottom: int, offset: int, reader: Reader) -> None:
     row = picture.width * PIXEL
     step = max(1, BAND // row)
+    band = Image.new("RGB", (picture.width, step))  # memory that is used again is in the cache already
     reader.seek(offset)
     for start in range(top, bottom, step):
-        size = picture.width, min(step, bottom - start)
-        band = Image.frombuffer("RGB", size, reader.read(size[1] * row), "raw", *PLAIN)
+        if bottom - start < band.height:
+            band = Image.new("RGB", (picture.width, bottom - start))
+        band.frombytes(reader.read(band.height * row), "raw", *PLAIN)
         picture.paste(band.convert("L"), (0, start))
