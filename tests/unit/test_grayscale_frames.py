@@ -115,6 +115,15 @@ def test_the_caller_may_end_the_work_at_every_frame(name):
         convert(BytesIO(moving(name, frames(transparent=False))), checkpoint=checkpoint)
 
 
+def test_a_frame_beyond_the_screen_of_a_gif_does_not_enlarge_it():
+    small, large = (moving("GIF", [Image.new("L", (side, side), side)]) for side in (8, 16))
+    second = large[large.index(b"\x2c\0\0\0\0\x10") :]  # from its descriptor to the end
+    result, said = convert(BytesIO(small[:-1] + second))
+    with Image.open(BytesIO(result)) as seen:
+        assert (said.frames, said.width, said.height) == (2, 8, 8)
+        assert [frame.size for frame in ImageSequence.Iterator(seen)] == [(8, 8)] * 2
+
+
 def test_a_gif_of_many_frames_holds_one_at_a_time():
     many = Image.new("L", (2, 2)), *(Image.new("L", (2, 2), index % 256) for index in range(1, 600))
     result, said = convert(BytesIO(moving("GIF", list(many), duration=10)))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import struct
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from watcherd.model import Failure, FileFault
@@ -31,22 +32,29 @@ NOTHING = 256  # no level: no pixel is transparent
 
 
 def write_gif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
-    """Write all frames with their durations, the loop count and the comment; return also mode and frame count."""
+    """Write all frames with their durations, the loop count and the comment; return also mode and frame count.
+
+    The first one's size is the screen's. What a later frame has beyond it, no viewer shows.
+    """
     target = io.BytesIO(bytes(PREAMBLE))
     target.seek(0, io.SEEK_END)
     before: Image.Image | None = None
-    count, mode, size = 0, "L", (0, 0)
-    for frame in frames(image, reader):
+    count, mode, size = 0, "L", image.size
+    for beyond in frames(image, reader):
+        frame = _within(beyond, size)
         if before is None:
             target.write(_loop(image.info.get("loop")) + _comment(image.info.get("comment")))
         target.write(_frame(reader, before, frame))
         before, mode = frame.picture, frame.picture.mode
-        size = max(size[0], before.width), max(size[1], before.height)
         count += 1
     target.write(b";")
     target.seek(0)
     target.write(struct.pack("<6sHHBBB", b"GIF89a", *size, 0xF7, 0, 0) + PALETTE)
     return memoryview(target.getvalue()), mode, count
+
+
+def _within(frame: Frame, size: tuple[int, int]) -> Frame:
+    return frame if frame.picture.size == size else replace(frame, picture=frame.picture.crop((0, 0, *size)))
 
 
 def _frame(reader: Reader, before: Image.Image | None, frame: Frame) -> bytes:
