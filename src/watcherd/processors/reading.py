@@ -36,8 +36,8 @@ class Reader:
     def head(self) -> bytes:
         """Read the first bytes, and see to it that the file is not too large by now."""
         self._source.seek(0)
-        head = bytearray(_HEAD)
-        size = self._fill(memoryview(head))
+        head = self._view[:_HEAD] if len(self._view) >= _HEAD else memoryview(bytearray(_HEAD))
+        size = self._fill(head)
         if size == _HEAD:
             self._refuse_large(self._source.seek(0, os.SEEK_END))
         return bytes(head[:size])
