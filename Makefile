@@ -46,8 +46,8 @@ test: lint ## lint, then unit and integration tests with branch coverage (3 minu
 test-system: $(VENV)/.dev $(VENV)/.system ## the installed command under real faults (15 minutes)
 	@$(BIN)/python -m pytest tests/system tests/unit/test_grayscale_jpeg.py -n auto -q
 
-soak: $(VENV)/.dev $(VENV)/.system ## hundreds of kills, of churns, a million files, idle costs; kept in build/soak.log; by hand
-	@mkdir -p build; set -o pipefail; SOAK=1 $(BIN)/python -m pytest tests/system/test_{crash,churn,bounds,lost_events,no_events,fairness}.py -n auto -v | tee build/soak.log
+soak: $(VENV)/.dev $(VENV)/.system ## a kill before every call, hundreds under load, churns, a million files, idle costs; kept in build/soak.log; by hand
+	@mkdir -p build; set -o pipefail; SOAK=1 $(BIN)/python -m pytest tests/system/kills tests/system/test_{crash,churn,bounds,lost_events,no_events,fairness}.py -n auto -v | tee build/soak.log
 
 fuzz: $(VENV)/.dev ## both processors against mutated files, FUZZ_SECONDS=60 each; findings in build/fuzz; by hand
 	@$(PIP) install --require-hashes -r locks/fuzz.txt

@@ -260,6 +260,11 @@ class Daemon:
             self.send(signal.SIGKILL)
         return self.process.wait(SOON)
 
+    def stop_if_it_lives(self):
+        """Ask it to stop, unless it has been killed by now; return at once."""
+        with suppress(ProcessLookupError):
+            self.send(signal.SIGTERM)
+
     def workers(self):
         """Return the process ids of its worker processes, dead ones left out."""
         return [pid for pid, parent, state in _processes() if parent == self.pid and state != "Z"]

@@ -45,6 +45,14 @@ class Mounts:
         _run("umount", path)
 
 
+@pytest.fixture(params=["archive", "archive elsewhere", "delete", "keep"])
+def after(site, request):
+    """Return what becomes of a done input, each in turn; elsewhere is another file system."""
+    if request.param == "archive elsewhere":
+        request.getfixturevalue("mounts").mount(site.archive)
+    return request.param.split()[0]
+
+
 @pytest.fixture
 def served(site, lacking):
     """Give folders that a process serves, as a network's do: what is changed at their source makes no event here."""
@@ -62,6 +70,17 @@ def served(site, lacking):
     yield serve
     for server in servers:
         server.end()
+
+
+@pytest.fixture
+def remote(site, served):
+    """Put all folders of the site onto one mount of a FUSE server; return the server."""
+    server = served(site.base / "remote")
+    for name in ("inbox", "outbox", "archive", "failed"):
+        setattr(site, name, server.path / name)
+        (server.path / name).mkdir()
+    site.configure()
+    return server
 
 
 class Server:
@@ -102,7 +121,7 @@ def strace(lacking):
     """Return a function that makes the prefix of a command whose system calls are watched, or cut short."""
     if shutil.which("strace") is None:
         lacking("strace is not installed")
-    return lambda *options: ["strace", "-f", "--seccomp-bpf", "-q", *map(str, options)]
+    return lambda *options: ["strace", "-f", "-q", *map(str, options)]
 
 
 @pytest.fixture

@@ -14,17 +14,6 @@ from tests.conftest import files
 SOAK = bool(os.environ.get("SOAK"))
 
 
-@pytest.fixture
-def remote(site, served):
-    """Put all folders of the site onto one mount of a FUSE server; return the server."""
-    server = served(site.base / "remote")
-    for name in ("inbox", "outbox", "archive", "failed"):
-        setattr(site, name, server.path / name)
-        (server.path / name).mkdir()
-    site.configure()
-    return server
-
-
 def test_the_mount_tells_how_it_must_be_looked_at_and_a_file_without_an_event_is_found(site, remote):
     daemon = site.start()
     watching = daemon.wait("inbox.watching")

@@ -1,0 +1,60 @@
+"""SIGKILL before any call that changes the disk, in a start, a recovery, a reload and a pruning: nothing is lost."""
+
+import os
+import shutil
+import signal
+
+import pytest
+from tests.system.account import hold_to_account
+
+SOAK = bool(os.environ.get("SOAK"))
+
+pytestmark = pytest.mark.timeout(7200 if SOAK else 240)
+
+
+@pytest.fixture
+def hold(site, load):
+    """Return what lets another run finish all, and requires that nothing was lost or done twice."""
+
+    def finish_and_hold():
+        load.finish()
+        hold_to_account(site, load.inputs, "archive")
+
+    return finish_and_hold
+
+
+def test_a_kill_before_any_call_of_the_very_first_run_loses_nothing(site, cut, load, hold):
+    def anew():
+        for root in (site.state, site.outbox, site.archive, site.failed, site.inbox / ".watcherd"):
+            shutil.rmtree(root, ignore_errors=True)
+        site.outbox.mkdir()
+        load.inputs.clear()
+        site.daemons.clear()
+        load.add(texts=1)
+
+    cut.everywhere(load.run, prepare=anew, hold=hold)
+
+
+@pytest.mark.parametrize("first", ["renameat2 outbox/.watcherd/#-#", "renameat2 inbox/#/text-#.txt"])
+def test_a_kill_before_any_call_of_a_recovery_loses_nothing_and_does_nothing_twice(site, cut, load, hold, first):
+    load.begin()
+
+    def cut_short():
+        load.add()
+        cut.once(load.run, first, 2)
+        assert site.daemons[-1].was_killed
+
+    cut.everywhere(load.run, prepare=cut_short, hold=hold)
+
+
+def test_a_kill_before_any_call_of_a_run_that_reloads_loses_nothing_and_does_nothing_twice(site, cut, load, hold):
+    load.begin()
+
+    def reload(daemon):
+        load.configure(text={"workers": 1, "timeout": f"{100 + len(site.daemons)}s"})
+        daemon.send(signal.SIGHUP)
+
+    def run(prefix):
+        return load.run_until(lambda: load.is_done() and site.daemons[-1].events("daemon.reloaded"), prefix, reload)
+
+    cut.everywhere(run, prepare=load.add, hold=hold)

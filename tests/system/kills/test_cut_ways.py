@@ -1,0 +1,71 @@
+"""SIGKILL before any call that changes the disk, on each way of a file: one right result, and retired once."""
+
+import os
+from itertools import count
+
+import pytest
+from tests.system.account import hold_to_account, visible
+
+SOAK = bool(os.environ.get("SOAK"))
+
+pytestmark = pytest.mark.timeout(7200 if SOAK else 240)
+
+
+def test_a_kill_before_any_call_on_the_way_of_a_file_loses_nothing_and_does_nothing_twice(site, cut, load, after):
+    load.configure(inbox={"after": after})
+    load.begin()
+
+    def hold():
+        load.finish()
+        hold_to_account(site, load.inputs, after)
+
+    cut.everywhere(load.run, prepare=load.add, hold=hold)
+
+
+def test_a_kill_before_any_call_of_a_batch_that_is_synced_whole_loses_nothing_and_does_nothing_twice(site, cut, load):
+    load.begin()
+
+    def hold():
+        load.finish()
+        hold_to_account(site, load.inputs, "archive")
+
+    cut.everywhere(load.run, prepare=lambda: load.add(texts=40, images=0), hold=hold)
+
+
+def test_a_kill_before_any_call_while_a_kept_file_s_result_is_replaced_leaves_the_newest_one(site, cut, load):
+    load.configure(inbox={"after": "keep"})
+    names, versions, now = [f"{number}.txt" for number in range(3)], count(1), []
+
+    def change():
+        now[:] = [next(versions)]
+        for name in names:
+            site.drop(name, b"word " * now[0])
+
+    def is_done():
+        return all(site.words(name) == now[0] for name in names)
+
+    def hold():
+        load.run_until(is_done).process.wait()
+        assert visible(site.outbox) == [f"{name}.words.json" for name in names]
+        assert site.left() == names
+        assert is_done()
+        assert not site.drafts()
+        assert visible(site.failed) == []
+        site.audit()
+
+    change()
+    hold()
+    cut.everywhere(lambda prefix: load.run_until(is_done, prefix), prepare=change, hold=hold)
+
+
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("after", ["archive", "delete", "keep"])
+def test_a_kill_before_any_call_where_no_rename_spares_what_is_there_does_nothing_twice(site, cut, load, after):
+    load.configure(inbox={"after": after, "rescan": "200ms"})
+    load.begin()
+
+    def hold():
+        load.finish()
+        hold_to_account(site, load.inputs, after)
+
+    cut.everywhere(load.run, prepare=load.add, hold=hold)
