@@ -117,6 +117,63 @@ def _run(command, *arguments):
 
 
 @pytest.fixture
+def fill_up():
+    """Return a function that takes all the room that a small file system has, and returns the file that holds it."""
+
+    def fill(root):
+        filler = root / ".filler"
+        with filler.open("wb", buffering=0) as file:
+            size = 1 << 20
+            while size >= 1:
+                try:
+                    file.write(bytes(size))
+                except OSError:
+                    size //= 2
+        return filler
+
+    return fill
+
+
+@pytest.fixture
+def said_once(site):
+    """Return a function that waits for a pause, requires that it is said once, and returns its reason."""
+
+    def repeated(daemon):
+        reasons = [event["reason"] for event in daemon.events("intake.paused")]
+        return len(reasons) > len(set(reasons)) or daemon.events("intake.resumed")
+
+    def require(daemon, seconds=3):
+        event = daemon.wait("intake.paused")
+        site.never(lambda: repeated(daemon), "a second word of the same pause", seconds)
+        return event["reason"]
+
+    return require
+
+
+@pytest.fixture
+def paused(site, said_once):
+    """Return a function that waits for a pause, and requires that it charges nothing and is said once."""
+
+    def require(daemon, seconds=3):
+        reason = said_once(daemon, seconds)
+        assert not site.rows("id", "attempts > 0")
+        assert not [*site.failed.rglob("*.json")]
+        return reason
+
+    return require
+
+
+@pytest.fixture
+def other(site):
+    """Give the folders of a second inbox."""
+    other = site.base / "other"
+    for name in ("in", "out"):
+        (other / name).mkdir(parents=True)
+    site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "out"}})
+    return other
+
+
+@pytest.fixture
 def strace(lacking):
     """Return a function that makes the prefix of a command whose system calls are watched, or cut short."""
     if shutil.which("strace") is None:

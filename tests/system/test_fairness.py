@@ -22,16 +22,6 @@ def slow():
     return written.getvalue()
 
 
-@pytest.fixture
-def other(site):
-    """Give the folders of a second inbox."""
-    other = site.base / "other"
-    for name in ("in", "out"):
-        (other / name).mkdir(parents=True)
-    site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "out"}})
-    return other
-
-
 def fill(site, count, suffix, content):
     """Let so many files wait in one folder."""
     for number in range(count):

@@ -1,16 +1,18 @@
 """A mount that does not answer, as of a dead server: it holds up its own inbox, no other one, and no stop."""
 
+import time
+
 import pytest
 
 LARGE = b"some words that fill a page\n" * 500_000
 
+#: Seconds after which nothing is waited for any more that hangs, and some for a busy machine.
+PATIENCE = 5.0 + 5.0
+
 
 @pytest.fixture
-def other(site):
-    """Give the folders of a second inbox."""
-    other = site.base / "other"
-    for name in ("in", "out"):
-        (other / name).mkdir(parents=True)
+def quick(site, other):
+    """Let the inboxes settle at once, and a stop be short; return the second one's folders."""
     site.configure(
         stop_timeout="1s",
         inbox={"settle": "100ms", "rescan": "200ms"},
@@ -30,16 +32,54 @@ def hang_while_at_work(site, server):
     return daemon
 
 
-def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, other, picture):
+def drop_into(site, other, picture):
+    """Drop texts and images into the other inbox; return their names."""
+    names = [site.drop(f"{number}.txt", root=other / "in").name for number in range(20)]
+    return names + [site.drop(f"{number}.png", picture(), root=other / "in").name for number in range(20)]
+
+
+def stopped_in(daemon):
+    """Stop the daemon, and return how many seconds that took."""
+    begin = time.monotonic()
+    assert daemon.stop() == 0
+    return time.monotonic() - begin
+
+
+def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, quick, picture):
     server = served(site.inbox)
     daemon = hang_while_at_work(site, server)
-    names = [site.drop(f"{number}.txt", root=other / "in").name for number in range(20)]
-    names += [site.drop(f"{number}.png", picture(), root=other / "in").name for number in range(20)]
-    for name in names:
+    for name in drop_into(site, quick, picture):
         daemon.wait("file.published", inbox="other", path=name)
     daemon.wait("worker.stuck", inbox="scans")
-    assert daemon.stop() == 0
+    assert stopped_in(daemon) < PATIENCE
     server.answer()
     site.run_until_empty()
     assert not site.rows("path", "attempts > 0")
+    site.audit()
+
+
+@pytest.mark.parametrize("root", ["outbox", "archive"])
+def test_a_folder_that_hangs_where_results_or_inputs_go_holds_up_no_other_inbox_and_no_stop(
+    site, served, quick, picture, root
+):
+    server = served(getattr(site, root))
+    daemon = site.daemon().start()
+    for name in ("scans", "other"):
+        daemon.wait("inbox.rescanned", inbox=name)
+    site.drop("first.txt")
+    daemon.wait("file.published", path="first.txt")
+    server.hang()
+    for number in range(20):
+        site.drop(f"{number}.txt")
+        site.drop(f"{number}.png", picture())
+    begin = time.monotonic()
+    for name in drop_into(site, quick, picture):
+        daemon.wait("file.published", inbox="other", path=name)
+    assert time.monotonic() - begin < PATIENCE
+    assert stopped_in(daemon) < PATIENCE
+    server.answer()
+    site.run_until_empty()
+    assert len([*site.outbox.glob("*.*")]) == 41
+    assert not site.rows("path", "attempts > 0")
+    assert not site.drafts()
     site.audit()

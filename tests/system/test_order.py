@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-CALLS = "fsync,fdatasync,syncfs,renameat2,linkat,unlinkat,unlink"
+CALLS = "fsync,fdatasync,syncfs,rename,renameat,renameat2,linkat,unlinkat,unlink"
 
 
 @dataclass(frozen=True)
@@ -18,67 +18,112 @@ class Call:
     done: int
 
 
+@pytest.fixture
+def traced(site, strace):
+    """Return a function that runs the daemon until something was said, and returns the calls that it made."""
+
+    def run(event, count=1):
+        trace = site.base / "trace"
+        daemon = site.daemon(prefix=strace("-y", "-s", "400", "-o", trace, "-e", f"trace={CALLS}")).start()
+        site.wait_for(lambda: len(daemon.events(event)) >= count, event)
+        assert daemon.stop() == 0
+        return read(trace)
+
+    return run
+
+
 @pytest.mark.parametrize("count", [1, 40])
-def test_nothing_is_shown_before_it_is_on_disk_and_on_record_nor_retired_before_it_is_shown(site, strace, count):
-    trace = site.base / "trace"
+def test_nothing_is_shown_before_it_is_on_disk_and_on_record_nor_retired_before_it_is_shown(site, traced, count):
     names = site.texts(count)
-    daemon = site.daemon(prefix=strace("-y", "-s", "400", "-o", trace, "-e", f"trace={CALLS}")).start()
-    site.await_empty_inbox()
-    assert daemon.stop() == 0
-    calls = read(trace)
+    calls = traced("file.published", count)
     for name in names:
-        shown = the(calls, "renameat2", f'"{name}.words.json"')
-        taken = the(calls, "renameat2", f"{site.inbox}>", f'"{name}"')
-        draft = re.search(r'"([^"]+)"', shown.words)[1]
-        on_disk = [call for call in calls if is_sync_of(call, site, draft) and call.done < shown.begun]
-        assert on_disk, f"{name} was shown before its draft was on disk"
-        on_record = [call for call in calls if is_sync(call, "ledger.db-wal") and call.done < shown.begun]
-        assert any(call.begun > on_disk[0].done for call in on_record), f"{name} was shown before it was on record"
-        assert any(
-            shown.done < call.begun and call.done < taken.begun and is_sync(call, f"{site.outbox}>") for call in calls
-        ), f"{name} was taken before the name of its result was on disk"
+        shown_on_disk = shown_in_order(calls, site.outbox, f"{name}.words.json")
+        taken = rename(calls, f"{site.inbox}>", f'"{name}"')
+        assert shown_on_disk.done < taken.begun, f"{name} was taken before the name of its result was on disk"
         for folder in (site.inbox, site.archive):
-            assert any(taken.done < call.begun and is_sync(call, f"{folder}>") for call in calls)
+            assert first_sync(calls, folder, taken), f"{name} was taken, and that is not on disk"
 
 
-@pytest.mark.parametrize("after", ["delete", "archive elsewhere"])
-def test_an_original_is_removed_last_of_all(site, strace, after, request):
-    if after == "archive elsewhere":
+@pytest.mark.parametrize("way", ["delete", "archive elsewhere"])
+def test_an_original_is_removed_last_of_all(site, traced, way, request):
+    if way == "archive elsewhere":
         request.getfixturevalue("mounts").mount(site.archive)
-    site.configure(inbox={"after": after.split()[0]})
-    trace = site.base / "trace"
+    site.configure(inbox={"after": way.split()[0]})
     site.drop("a.txt")
-    daemon = site.daemon(prefix=strace("-y", "-s", "400", "-o", trace, "-e", f"trace={CALLS}")).start()
-    daemon.wait("file.published")
-    assert daemon.stop() == 0
-    calls = read(trace)
-    shown = the(calls, "renameat2", '"a.txt.words.json"')
-    taken = the(calls, "renameat2", f"{site.inbox}>", '"a.txt"')
+    calls = traced("file.published")
+    taken = rename(calls, f"{site.inbox}>", '"a.txt"')
     (gone,) = [call for call in calls if call.name.startswith("unlink") and "taken-" in call.words]
-    assert shown.done < taken.begun < gone.begun
-    assert any(
-        shown.done < call.begun and call.done < taken.begun and is_sync(call, f"{site.outbox}>") for call in calls
-    )
-    if after == "archive elsewhere":
-        placed = the(calls, "renameat2", f"{site.archive}", '"a.txt"')
-        assert any(
-            placed.done < call.begun and call.done < gone.begun and is_sync(call, f"{site.archive}>")
-            for call in calls
-        )
+    assert shown_in_order(calls, site.outbox, "a.txt.words.json").done < taken.begun
+    assert taken.done < gone.begun
+    if way == "archive elsewhere":
+        placed = rename(calls, f"{site.archive}", '"a.txt"')
+        assert first_sync(calls, site.archive, placed).done < gone.begun
 
 
-def is_sync_of(call, site, draft):
-    return is_sync(call, f"{site.outbox}/.watcherd/{draft}>") or (
-        call.name == "syncfs" and str(site.outbox) in call.words
-    )
+def test_with_keep_a_result_is_shown_once_it_is_on_disk_and_on_record_and_the_input_is_not_touched(site, traced):
+    site.configure(inbox={"after": "keep"})
+    site.drop("a.txt")
+    calls = traced("file.published")
+    shown_in_order(calls, site.outbox, "a.txt.words.json")
+    assert not [call for call in calls if f"{site.inbox}>" in call.words and '"a.txt"' in call.words]
+
+
+def test_a_result_is_replaced_once_the_new_one_is_on_disk_and_on_record_and_only_then_is_the_old_one_gone(
+    site, traced
+):
+    site.configure(inbox={"after": "keep"})
+    site.drop("a.txt", b"one")
+    traced("file.published")
+    site.drop("a.txt", b"one two")
+    calls = traced("file.published")
+    exchanged = rename(calls, '"a.txt.words.json"', "RENAME_EXCHANGE")
+    shown_in_order(calls, site.outbox, "a.txt.words.json")
+    (gone,) = [call for call in calls if call.name == "unlinkat" and draft_of(exchanged) in call.words]
+    assert exchanged.done < gone.begun
+
+
+def test_a_bad_file_is_taken_once_its_reason_is_on_disk_and_on_record_and_shown(site, traced):
+    site.drop("bad.txt", bytes(3000))
+    calls = traced("file.quarantined")
+    taken = rename(calls, f"{site.inbox}>", '"bad.txt"')
+    assert shown_in_order(calls, site.failed, "bad.txt.error.json").done < taken.begun
+    for folder in (site.inbox, site.failed):
+        assert first_sync(calls, folder, taken), "it was taken, and that is not on disk"
+
+
+def shown_in_order(calls, root, name):
+    """Require that a draft was on disk, and then on record, before it got its name; return the sync of its folder."""
+    shown = rename(calls, f"{root}/.watcherd>", f'"{name}"')
+    on_disk = [call for call in calls if is_sync_of(call, root, draft_of(shown)) and call.done < shown.begun]
+    assert on_disk, f"{name} was shown before its draft was on disk"
+    on_record = [call for call in calls if is_sync(call, "ledger.db-wal") and call.done < shown.begun]
+    assert any(call.begun > on_disk[0].done for call in on_record), f"{name} was shown before it was on record"
+    synced = first_sync(calls, root, shown)
+    assert synced, f"{name} was shown, and that is not on disk"
+    return synced
+
+
+def first_sync(calls, folder, after):
+    """Return the first sync of a folder that began after a call was done, if there is one."""
+    return next((call for call in calls if after.done < call.begun and is_sync(call, f"{folder}>")), None)
+
+
+def draft_of(shown):
+    """Return the name that a draft had before it got the one that people see."""
+    return re.search(r'"([^"]+)"', shown.words)[1]
+
+
+def is_sync_of(call, root, draft):
+    return is_sync(call, f"{root}/.watcherd/{draft}>") or (call.name == "syncfs" and str(root) in call.words)
 
 
 def is_sync(call, what):
     return call.name in {"fsync", "fdatasync"} and what in call.words
 
 
-def the(calls, name, *words):
-    (call,) = [call for call in calls if call.name == name and all(word in call.words for word in words)]
+def rename(calls, *words):
+    """Return the one rename in which all these words are."""
+    (call,) = [it for it in calls if it.name.startswith("rename") and all(word in it.words for word in words)]
     return call
 
 

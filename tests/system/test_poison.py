@@ -3,6 +3,8 @@
 import io
 import os
 import signal
+import statistics
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -30,7 +32,7 @@ def innocents(site, picture):
     return require
 
 
-def test_an_image_that_needs_too_much_memory_is_quarantined_as_such(site, innocents, picture):
+def test_an_image_that_would_need_too_much_memory_is_quarantined_as_such(site, innocents, picture):
     site.configure(image={"memory": "192MiB"})
     site.drop("vast.png", picture((9000, 9000)))
     site.start()
@@ -137,6 +139,51 @@ def test_a_file_that_kills_the_daemon_is_found_among_fifty_and_only_it_is_charge
     assert site.failure("poison.webp")["class"] == "crashed"
     innocents()
     assert deaths == 4  # once among others, and then alone as often as a file is tried
+
+
+def test_a_text_that_kills_the_daemon_is_found_among_fifty_and_only_it_is_charged(site, innocents, strace):
+    site.drop("poison.txt", b"poison " * 1000)
+    reading = ("-P", site.inbox / "poison.txt", "-e", "inject=read,pread64:signal=SIGKILL")
+    deaths = 0
+    while not site.failure("poison.txt"):
+        assert deaths < 8, "it was not found"
+        process = site.daemon(prefix=strace("-o", "/dev/null", *reading)).spawn().process
+        site.wait_for(lambda ended=process.poll: site.failure("poison.txt") or ended() is not None, "an end", 60)
+        deaths += not site.failure("poison.txt")
+    assert site.failure("poison.txt")["class"] == "crashed"
+    innocents()
+    assert deaths == 4  # once among others, and then alone as often as a file is tried
+
+
+#: Seconds until the pool works again: what is promised, and as much for the job itself on a busy machine.
+AGAIN = 0.2 + 0.2
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
+def test_the_pool_works_again_at_once_after_the_death_of_a_worker(site, heavy, picture, number):
+    site.configure(image={"workers": 1}, retry={"attempts": 9, "backoff": "100ms"})
+    daemon = site.start()
+    seconds = []
+    for round_ in range(5):
+        slow = site.drop(f"{round_}.webp", heavy)
+        worker = site.wait_for(lambda slow=slow: worker_at(daemon, slow), "its worker")
+        waiting = [f"{round_}-{other}.png" for other in range(5)]
+        for name in waiting:
+            site.drop(name, picture())
+        slow.unlink()  # it has had its effect, and is not to be tried again
+        seconds.append(seconds_to_a_result(site, worker, number, waiting))
+        site.await_empty_inbox()
+    assert statistics.median(seconds) < AGAIN
+    assert not site.rows("path", "attempts > 0 AND path LIKE '%png'")
+
+
+def seconds_to_a_result(site, worker, number, names):
+    """Let a worker die, and return the seconds until the first of what waits behind it is there."""
+    results = [site.outbox / f"grayscale_{name}" for name in names]
+    begin = time.monotonic()
+    os.kill(worker, number)
+    site.wait_for(lambda: any(result.exists() for result in results), "a result")
+    return time.monotonic() - begin
 
 
 def worker_at(daemon, path):

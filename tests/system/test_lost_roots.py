@@ -1,0 +1,90 @@
+"""An outbox, archive or failed folder that cannot be used: nothing lands elsewhere, and nobody is charged."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+ROOTS = ["outbox", "archive", "failed"]
+
+
+@pytest.fixture(params=ROOTS)
+def root(site, request):
+    """Return one of the folders that we write to, each in turn."""
+    return getattr(site, request.param)
+
+
+class Work:
+    """Files that are dropped while a folder cannot be used, and what must have come of them in the end."""
+
+    def __init__(self, site):
+        self.site = site
+        self.names = []
+
+    def drop(self):
+        """Drop good ones and a bad one."""
+        self.names = self.site.texts(10)
+        self.site.drop("bad.txt", bytes(3000))
+
+    def is_done(self):
+        """Require that each came to its end, and was charged for what is wrong with itself alone."""
+        self.site.await_empty_inbox()
+        assert [self.site.words(name) for name in self.names] == list(range(1, 11))
+        assert self.site.await_failure("bad.txt")["attempts"] == 1
+        assert not self.site.rows("path", "attempts > 0 AND path != CAST('bad.txt' AS BLOB)")
+        assert not self.site.drafts()
+
+
+@pytest.fixture
+def work(site):
+    """Give files to drop, and the requirement that each came to its end."""
+    return Work(site)
+
+
+def test_nothing_lands_on_the_mount_point_of_an_unmounted_folder(site, mounts, root, work, said_once):
+    mounts.mount(root)
+    daemon = site.start()
+    subprocess.run([shutil.which("umount"), "--lazy", root], check=True)
+    work.drop()
+    assert str(root) in said_once(daemon)
+    assert os.listdir(root) == []
+    mounts.mount(root)
+    daemon.wait("intake.resumed", 10)
+    work.is_done()
+
+
+def test_a_read_only_folder_pauses_intake_until_it_can_be_written_to(site, mounts, root, work, said_once):
+    mounts.mount(root)
+    daemon = site.start()
+    mounts.remount(root, "ro")
+    work.drop()
+    assert str(root) in said_once(daemon)
+    mounts.remount(root, "rw")
+    daemon.wait("intake.resumed", 10)
+    work.is_done()
+
+
+def test_a_folder_without_permission_pauses_intake_until_it_has_it_back(site, as_nobody, root, work, said_once):
+    site.configure(inbox={"settle": "200ms"})
+    daemon = site.start(prefix=as_nobody)
+    for folder in (root, root / ".watcherd"):
+        folder.chmod(0o555)
+    work.drop()
+    assert str(root) in said_once(daemon)
+    for folder in (root / ".watcherd", root):
+        folder.chmod(0o755)
+    daemon.wait("intake.resumed", 10)
+    work.is_done()
+
+
+def test_an_idle_outbox_can_be_unmounted(site, mounts):
+    mounts.mount(site.outbox)
+    site.start()
+    site.drop("a.txt")
+    site.await_words("a.txt")
+
+    def unmounted():
+        return subprocess.run(["/bin/umount", site.outbox], check=False, capture_output=True).returncode == 0
+
+    site.wait_for(unmounted, "a moment to unmount in", 5)

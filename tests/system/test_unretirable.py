@@ -1,0 +1,90 @@
+"""Inputs and places that cannot be moved or used: each waits aside, said once, and holds up nobody."""
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+
+@pytest.fixture
+def immutable(lacking):
+    """Return a function that makes a file immutable, and one that lets all be moved again."""
+    chattr = shutil.which("chattr")
+    if os.geteuid() != 0 or chattr is None:
+        lacking("only root can make a file immutable, with chattr")
+    fixed = []
+
+    def fix(path):
+        if subprocess.run([chattr, "+i", path], check=False, capture_output=True).returncode:
+            pytest.skip("no file can be made immutable here")
+        fixed.append(path)
+
+    def let_go():
+        while fixed:
+            subprocess.run([chattr, "-i", fixed.pop()], check=True)
+
+    yield fix, let_go
+    let_go()
+
+
+@pytest.mark.parametrize("after", ["archive", "delete"])
+def test_a_file_that_cannot_be_moved_waits_aside_and_holds_up_nobody(site, immutable, after):
+    fix, let_go = immutable
+    site.configure(inbox={"after": after})
+    fix(site.drop("fixed.txt"))
+    daemon = site.start()
+    for name in site.texts(20):
+        site.await_words(name)
+    daemon.wait("file.unretired", path="fixed.txt")
+    assert not daemon.events("intake.paused")
+    let_go()
+    site.await_empty_inbox()
+    assert daemon.stop() == 0
+    assert len(daemon.events("file.unretired")) == 1
+    assert [path.name for path in site.outbox.glob("fixed*")] == ["fixed.txt.words.json"]
+    assert (site.archive / "fixed.txt").exists() == (after == "archive")
+    site.audit()
+
+
+def test_a_bad_file_that_cannot_be_moved_is_set_aside_once_it_can_and_holds_up_nobody(site, immutable):
+    fix, let_go = immutable
+    fix(site.drop("bad.txt", bytes(3000)))
+    daemon = site.start()
+    for name in site.texts(20):
+        site.await_words(name)
+    daemon.wait("file.unretired", path="bad.txt")
+    assert not daemon.events("intake.paused")
+    let_go()
+    assert site.await_failure("bad.txt")["attempts"] == 1
+    daemon.wait("file.quarantined", path="bad.txt")
+    assert daemon.stop() == 0
+    assert sorted(path.name for path in site.failed.glob("bad*")) == ["bad.txt", "bad.txt.error.json"]
+    site.audit()
+
+
+def test_2000_inputs_that_cannot_be_archived_hold_up_no_other_file_of_their_inbox(site):
+    site.write("sub", b"somebody's", root=site.archive)
+    for number in range(2000):
+        site.write(f"sub/{number}.txt")
+    daemon = site.daemon().start()
+    daemon.wait("file.unretired")
+    site.wait_for(lambda: len(os.listdir(site.outbox / "sub")) == 2000, "their results", 60)
+    site.drop("beside.txt")
+    assert site.await_words("beside.txt") == 3
+    site.wait_for((site.archive / "beside.txt").exists, "its archive")
+    (site.archive / "sub").unlink()
+    site.await_empty_inbox(90)
+    assert daemon.stop() == 0
+    assert len(os.listdir(site.archive / "sub")) == len(os.listdir(site.outbox / "sub")) == 2000
+    site.audit()
+
+
+def test_a_folder_where_an_archive_belongs_is_left_as_it_is(site):
+    (site.archive / "a.txt").mkdir(parents=True)
+    site.drop("a.txt")
+    site.drop("b.txt")
+    site.run_until_empty()
+    assert site.words("a.1.txt") == site.words("b.txt") == 3
+    assert (site.archive / "a.1.txt").exists()
+    assert os.listdir(site.archive / "a.txt") == []
