@@ -89,27 +89,6 @@ def test_an_image_that_is_replaced_while_it_is_worked_on_gets_the_newer_one_s_re
     assert len([*site.outbox.glob("*.webp")]) == 1
 
 
-def test_an_image_that_is_removed_while_it_is_worked_on_leaves_nothing_behind(site, heavy):
-    path = site.drop("a.webp", heavy)
-    daemon = site.start()
-    site.await_work()
-    path.unlink()
-    site.wait_for(lambda: not site.rows("id"), "its row's end")
-    assert daemon.stop() == 0
-    assert not [*site.outbox.glob("*.webp")]
-    assert not site.drafts()
-
-
-def test_an_image_whose_folder_is_moved_while_it_is_worked_on_is_processed_where_it_is_then(site, heavy):
-    site.drop("old/a.webp", heavy)
-    site.start()
-    site.await_work()
-    (site.inbox / "old").rename(site.inbox / "new")
-    site.wait_for((site.outbox / "new/grayscale_a.webp").exists, "its result")
-    site.wait_for((site.archive / "new/a.webp").exists, "its archive")
-    assert not [*(site.outbox / "old").glob("*.webp")]
-
-
 def test_a_text_that_is_appended_to_while_it_waits_is_counted_whole(site):
     daemon = site.start()
     written = 0
