@@ -42,7 +42,7 @@ log = structlog.get_logger(__name__)
 LEAVE = 2.0
 FLUSH = 10.0
 
-#: Seconds between looks for old rows that can be forgotten, and where there are more of them.
+#: Seconds between looks for old rows that can be forgotten, and until the first and where there are more of them.
 PRUNE_EVERY = 600.0
 PRUNE_MORE = 1.0
 
@@ -105,7 +105,7 @@ def _pruning(daemon: Daemon, on_death: Callable[[Died], None]) -> Iterator[None]
     ending = Event()
 
     def prune() -> None:
-        quiet = PRUNE_EVERY
+        quiet = PRUNE_MORE
         try:
             while not ending.wait(quiet):
                 quiet = daemon.prune()

@@ -344,7 +344,7 @@ def test_a_room_that_dies_while_all_are_stopped_is_heard_of_too(site, events, mo
 
 
 def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
-    monkeypatch.setattr(daemon, "PRUNE_EVERY", 0.02)
+    monkeypatch.setattr(daemon, "PRUNE_MORE", 0.02)
     looks = []
 
     def prune(_):
@@ -359,7 +359,7 @@ def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
 
 
 def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(site, monkeypatch):
-    monkeypatch.setattr(daemon, "PRUNE_EVERY", 0.01)
+    monkeypatch.setattr(daemon, "PRUNE_MORE", 0.01)
     monkeypatch.setattr(daemon, "LEAVE", 0.1)
     hanging, answer = threading.Event(), threading.Event()
 
@@ -375,7 +375,7 @@ def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(si
 
 
 def test_a_bug_in_the_look_for_old_rows_ends_the_run_with_1(site, events, monkeypatch):
-    monkeypatch.setattr(daemon, "PRUNE_EVERY", 0.01)
+    monkeypatch.setattr(daemon, "PRUNE_MORE", 0.01)
     monkeypatch.setattr(daemon.Daemon, "prune", lambda _: 1 // 0)
     assert daemon.run(quick(site), pytest.fail) == 1
     assert [event["room"] for event in named(events, "room.died")] == ["pruning"]
