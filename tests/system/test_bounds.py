@@ -50,7 +50,7 @@ def most_while_draining(site, count):
             now = held(daemon)
             descriptors, threads = max(descriptors, now[0]), max(threads, now[1])
             with suppress(subprocess.TimeoutExpired):  # between two samples
-                daemon.process.wait(0.05)
+                daemon.process.wait(0.005)
     assert daemon.stop(seconds=60) == 0
     return memory, descriptors, threads, first
 

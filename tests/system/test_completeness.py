@@ -24,6 +24,7 @@ def test_a_writer_that_pauses_with_its_file_open_is_never_overtaken(site, begun)
 
 
 def test_a_log_that_gets_a_line_every_300_ms_is_taken_once_it_is_whole(site):
+    site.configure(inbox={"settle": "3s"})
     site.start()
     lines = "for n in 1 2 3 4 5 6 7 8 9 10; do echo word >> grows.txt; sleep 0.3; done"
     subprocess.run(["/bin/sh", "-c", lines], cwd=site.inbox, check=True, timeout=30)
@@ -45,6 +46,7 @@ def test_a_writer_through_a_mapping_is_never_overtaken(site):
 
 
 def test_an_upload_that_is_resumed_within_settle_is_one_file(site):
+    site.configure(inbox={"settle": "5s"})
     site.start()
     (site.inbox / "upload.txt").write_bytes(b"one two ")
     site.never(lambda: not site.has("upload.txt"), "its end", 0.6)

@@ -10,8 +10,11 @@ from PIL import Image
 
 SOAK = bool(os.environ.get("SOAK"))
 
-#: Seconds that a single file may take beside whatever waits, more than what is in work already.
+#: Seconds that each single file may take beside whatever waits, more than a job that is in work already.
 PROMPT = 1.0
+
+#: How many times slower a machine may be for an instant that has other things to do. Who starves waits for minutes.
+BUSY = 3
 
 
 @pytest.fixture(scope="session")
@@ -39,9 +42,11 @@ def longest(daemon, kind):
     return max(event["seconds"] for event in daemon.events("file.published", kind=kind))
 
 
-def usual(seconds_of, tries=5):
-    """Return the middle of what several tries took: a busy machine may hold up one of them."""
-    return sorted(seconds_of(number) for number in range(tries))[tries // 2]
+def require_prompt(seconds_of, running=0.0, tries=5):
+    """Require that the usual one of several files is prompt, beside a job that runs; and each on a busy machine."""
+    seconds = sorted(seconds_of(number) for number in range(tries))
+    assert seconds[tries // 2] < PROMPT + running
+    assert seconds[-1] < BUSY * PROMPT + running
 
 
 def seconds_until(site, there):
@@ -60,7 +65,7 @@ def test_a_text_is_published_at_once_while_6000_large_images_wait_in_the_same_fo
         site.drop(f"{number}.txt")
         return seconds_until(site, site.outbox / f"{number}.txt.words.json")
 
-    assert usual(text) < PROMPT
+    require_prompt(text)
     assert waiting(site, ".avif") > 5000
 
 
@@ -73,7 +78,7 @@ def test_an_image_is_published_at_once_while_20000_texts_wait_in_the_same_folder
         site.drop(f"{number}.png", picture())
         return seconds_until(site, site.outbox / f"grayscale_{number}.png")
 
-    assert usual(image) < PROMPT
+    require_prompt(image)
     assert waiting(site, ".txt") > 2000
 
 
@@ -92,9 +97,9 @@ def test_a_backlog_of_both_kinds_in_one_inbox_does_not_delay_a_file_in_another(s
         site.drop(f"{number}.avif", slow, root=other / "in")
         return seconds_until(site, other / f"out/grayscale_{number}.avif")
 
-    assert usual(text) < PROMPT
+    require_prompt(text)
     assert waiting(site, ".txt") > 1000
-    assert usual(image, 3) < PROMPT + running + longest(daemon, "image")  # one that runs, and its own
+    require_prompt(image, running + longest(daemon, "image"), tries=3)  # one that runs, and its own
     assert waiting(site, ".avif") > 900
 
 

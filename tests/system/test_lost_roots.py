@@ -87,4 +87,4 @@ def test_an_idle_outbox_can_be_unmounted(site, mounts):
     def unmounted():
         return subprocess.run(["/bin/umount", site.outbox], check=False, capture_output=True).returncode == 0
 
-    site.wait_for(unmounted, "a moment to unmount in", 5)
+    site.wait_for(unmounted, "a moment to unmount in")

@@ -174,7 +174,7 @@ def test_a_second_signal_ends_it_at_once_with_128_and_its_number(site, heavy):
     daemon.send(signal.SIGTERM)
     daemon.wait("daemon.stopping")
     # Later than what counts as an echo of the first.
-    site.wait_for(lambda: daemon.process.poll() is not None or daemon.send(signal.SIGINT), "its end", 5)
+    site.wait_for(lambda: daemon.process.poll() is not None or daemon.send(signal.SIGINT), "its end")
     assert daemon.process.wait() == 128 + signal.SIGINT
     site.run_until_empty(60)
     assert (site.outbox / "grayscale_large.webp").exists()

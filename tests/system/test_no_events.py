@@ -97,6 +97,25 @@ def test_a_mount_whose_server_dies_is_lost_and_recovered_once_another_serves_it(
     site.audit()
 
 
+@pytest.mark.usefixtures("remote")
+@pytest.mark.parametrize("after", ["archive", "delete"])
+def test_where_no_rename_spares_what_is_there_a_newer_file_that_is_renamed_over_an_input_is_not_lost(site, after):
+    site.configure(inbox={"after": after, "settle": "100ms", "rescan": "300ms"})
+    site.start()
+    for number in range(20):
+        site.drop(f"{number}.txt", b"one")
+        newer = site.write("newer", b"one two", root=site.base / "remote")
+        ends = time.monotonic() + 30
+        while not os.path.exists(site.outbox / f"{number}.txt.words.json"):  # no pause: the window is narrow
+            assert time.monotonic() < ends
+        newer.rename(site.inbox / f"{number}.txt")
+    site.await_empty_inbox()
+    words = [[site.words(f"{number}.txt"), site.words(f"{number}.1.txt")] for number in range(20)]
+    assert words == [[1, 2]] * 20
+    archived = [path.read_bytes() for path in site.archive.rglob("*.txt")]
+    assert archived.count(b"one two") == (20 if after == "archive" else 0)
+
+
 #: Seconds over which the cost of doing nothing is measured, from the end of a scan: each is paid for before the next.
 IDLE = 600
 

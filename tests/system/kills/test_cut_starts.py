@@ -5,7 +5,7 @@ import shutil
 import signal
 
 import pytest
-from tests.system.account import hold_to_account
+from tests.system.account import hold_to_account, result_of, visible
 
 SOAK = bool(os.environ.get("SOAK"))
 
@@ -58,3 +58,26 @@ def test_a_kill_before_any_call_of_a_run_that_reloads_loses_nothing_and_does_not
         return load.run_until(lambda: load.is_done() and site.daemons[-1].events("daemon.reloaded"), prefix, reload)
 
     cut.everywhere(run, prepare=load.add, hold=hold)
+
+
+def test_a_kill_before_any_call_of_a_pruning_forgets_what_is_gone_and_nothing_else(site, cut, load):
+    site.drop("bad.txt", bytes(3000))
+
+    def have_rows():
+        load.configure()
+        load.add()
+        load.run_until(lambda: not site.left()).process.wait()
+        load.configure(ledger={"history": "100ms"})
+
+    def is_pruned():
+        return [state for (state,) in site.rows("state")] == ["quarantined"]
+
+    def hold():
+        load.run_until(is_pruned).process.wait()
+        assert visible(site.outbox) == sorted(map(result_of, load.inputs))
+        assert visible(site.archive) == sorted(load.inputs)
+        assert visible(site.failed) == ["bad.txt", "bad.txt.error.json"]
+        assert not site.drafts()
+        site.audit()
+
+    cut.everywhere(lambda prefix: load.run_until(is_pruned, prefix), prepare=have_rows, hold=hold)
