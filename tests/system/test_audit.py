@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import time
 
 import pytest
 
@@ -37,6 +38,20 @@ def test_a_result_that_was_collected_and_made_again_is_no_error(done):
     done.drop("sub/a.txt", b"other words")
     done.run_until_empty()
     assert done.audit()["collected"] == 1
+
+
+def test_a_result_that_has_the_inode_of_one_that_it_replaced_long_before_is_no_error(site):
+    site.configure(inbox={"after": "keep", "settle": "50ms"})
+    daemon = site.start()
+    first_had, age, words = {}, 0, 0
+    while age < 3:  # seconds: longer than a clock may be off
+        words += 1
+        site.drop("a.txt", b"word " * words)
+        site.wait_for(lambda words=words: site.words("a.txt") == words, "the new result")
+        now = time.monotonic()
+        age = now - first_had.setdefault((site.outbox / "a.txt.words.json").stat().st_ino, now)
+    assert daemon.stop() == 0
+    site.audit()
 
 
 @pytest.mark.parametrize("root", ["outbox", "archive", "failed"])

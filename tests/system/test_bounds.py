@@ -67,3 +67,33 @@ def test_a_large_backlog_takes_no_more_than_a_small_one(site):
     assert large[2] <= little[2]
     assert large[3] < 3
     assert len(site.rows("id", "state = 'published'")) == FEW + MANY
+
+
+FOLDERS = 60_000 if SOAK else 15_000
+
+
+@pytest.mark.timeout(900 if SOAK else 180)
+def test_many_folders_take_no_more_than_a_few(site):
+    few = most_while_scanning(site, 10)
+    many = most_while_scanning(site, FOLDERS)
+    assert many < few + GROWTH
+    site.start()
+    site.drop(f"{FOLDERS - 1}/a.txt")
+    assert site.await_words(f"{FOLDERS - 1}/a.txt") == 3
+
+
+def most_while_scanning(site, folders):
+    """Run over so many folders, each with a file that is not taken; return the most memory until all were seen."""
+    for number in range(folders):
+        (site.inbox / f"{number}").mkdir(exist_ok=True)
+        (site.inbox / f"{number}/other.bin").touch()
+    daemon, most = site.daemon().start(), 0
+
+    def look():
+        nonlocal most
+        most = max(most, resident(daemon))
+        return daemon.events("inbox.rescanned")
+
+    site.wait_for(look, "the scan", 300)
+    assert daemon.stop() == 0
+    return most
