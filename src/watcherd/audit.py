@@ -103,7 +103,7 @@ def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
     state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
     way = place.way(Job(row.id, row.file, row.kind), state, row.number)
     result = beneath.status(way.root.path, way.visible)
-    if result is not None and _is_a_later_one(ledger, row, result.st_ino):
+    if result is not None and ledger.has_later_result(row, result.st_ino):
         found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
     elif result is None:
         found.collected += 1
@@ -111,11 +111,6 @@ def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
         found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", message))
     elif way.into and beneath.status(way.into.path, way.retired) is None:
         found.collected += 1
-
-
-def _is_a_later_one(ledger: Ledger, row: Record, inode: int) -> bool:
-    """Whether what has a result's name is another result of ours, which found that name free."""
-    return inode != row.inode and ledger.has_result(row.file.inbox, row.file.path, inode)
 
 
 def _flaw(row: Record, result: os.stat_result) -> str:

@@ -254,20 +254,24 @@ class Lane:
     def _watch(self) -> None:
         while not self._stopped.wait(LOOK):
             now = time.monotonic()
-            for number, hand in enumerate(self._hands):
-                if jobs := hand.replace(now):
-                    self._replace(number, hand, *jobs)
+            stuck = {number: jobs for number, hand in enumerate(self._hands) if (jobs := hand.replace(now))}
+            for jobs in stuck.values():  # all of them before anybody takes their place, and the next of that inbox
+                self._leave_stuck(*jobs)
+            for number in stuck:
+                self._replace(number)
             self._stuck = [hand for hand in self._stuck if hand.thread and hand.thread.is_alive()]
             for hand in self._stuck:
                 for job in hand.give_up(now):
                     self._give_up(job)
 
-    def _replace(self, number: int, hand: _Hand, job: Job, *waiting: Job) -> None:
+    def _leave_stuck(self, job: Job, *waiting: Job) -> None:
         log.warning("worker.stuck", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
         self._order.stuck(job.file.inbox)
         self._let_go(self._order.take_back(waiting))
         self._alone.leave(alone=job.alone)  # in the kernel it ends nobody
-        self._stuck.append(hand)
+
+    def _replace(self, number: int) -> None:
+        self._stuck.append(self._hands[number])
         self._hands[number] = _Hand()
         self._begin(number, self._hands[number])
 

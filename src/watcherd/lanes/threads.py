@@ -18,15 +18,18 @@ if TYPE_CHECKING:
 
 
 class Threads:
-    """Slots that run `processor` in the threads that own them."""
+    """Slots that run `processor` in the threads that own them.
+
+    What it needs is imported here and now: later, descriptors may be short.
+    """
 
     def __init__(self, processor: Processor) -> None:
-        self._processor = processor
+        self._process = processor.load()
         self._cut = False
 
     def slot(self, sign: Sign = unheard) -> Slot:
-        """Return a slot for one thread. The first one imports what the work needs, beside the daemon's start."""
-        return _InThread(self._processor.load(), self, sign)
+        """Return a slot for one thread."""
+        return _InThread(self._process, self, sign)
 
     def kill_busy(self) -> None:
         """Let every job that comes to its next checkpoint raise Cut."""

@@ -168,11 +168,15 @@ class Ledger:
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
 
-    def has_result(self, inbox: str, path: str, inode: int) -> bool:
-        """Whether what has this inode is a result of `path`, or of another file whose result may have that name."""
+    def has_later_result(self, record: Record, inode: int) -> bool:
+        """Whether what has this inode is a later result of the same path, or of another that found its name free.
+
+        The inode itself says little: the file system gives it to the next file once it is free.
+        """
+        inbox, path = record.file.inbox, os.fsencode(record.file.path)
         return bool(
-            self._select(inbox, "path = ? AND result = ? LIMIT 1", os.fsencode(path), inode)
-            or self._select(inbox, "result = ? LIMIT 1", inode)
+            self._select(inbox, "path = ? AND id > ? AND result = ? LIMIT 1", path, record.id, inode)
+            or self._select(inbox, "id > ? AND result = ? LIMIT 1", record.id, inode)
         )
 
     # What is told --------------------------------------------------------------------------------------------------

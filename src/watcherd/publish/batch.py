@@ -140,13 +140,16 @@ class Batch:
             queue.append(intent)
 
     def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
-        """Go on with an input that was carried to another file system, or was not."""
+        """Go on with an input that was carried to another file system, or was not. Raises SystemFault."""
         if error is None:
             self._carried.append(intent)
         elif isinstance(error, FileExistsError):
             self._collided.append(intent)
-        else:
+        elif isinstance(error, SystemFault):
             self._set_aside(self._revealed, intent, str(error))
+        else:
+            self._blame(error)
+            self._set_aside(self._revealed, intent, _said(error))
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
