@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import signal
@@ -22,6 +23,9 @@ HERE = Path(__file__).parent
 ROOT = Path(os.environ.get("BENCH_DIR") or HERE.parent / "build/bench").absolute()
 
 WATCHERD = (sys.executable, "-m", "watcherd")
+
+#: Files of a home that is removed before the next run.
+FEW = 1000
 
 #: Longer than any settle time: what is older counts as a backlog, as it would in real life.
 AGE = 1.1
@@ -73,12 +77,21 @@ def made(name: str, make: Callable[[Path], object]) -> Path:
 def fresh(source: Path | None = None, name: str = "home") -> Path:
     """Return an empty home with inbox and outbox; what is in `source` is in the inbox, by hard links."""
     home = ROOT / name
-    shutil.rmtree(home, ignore_errors=True)
+    _clear(home)
     for folder in ("inbox", "outbox", "aside"):
         (home / folder).mkdir(parents=True)
     if source:
         fill(source, home / "inbox")
     return home
+
+
+def _clear(home: Path) -> None:
+    """Remove a home; one of many files only in the end, as ext4 is slow to make files where many just were."""
+    if home.exists() and sum(1 for _ in os.scandir(home / "outbox")) > FEW:
+        used = home.with_name(f"{home.name}-{time.time_ns()}")
+        home.rename(used)
+        atexit.register(shutil.rmtree, used)
+    shutil.rmtree(home, ignore_errors=True)
 
 
 def fill(source: Path, folder: Path) -> None:

@@ -24,6 +24,7 @@ from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
 from watcherd.intake.terms import Desk, Inbox, Terms
 from watcherd.model import Kind, SystemFault
+from watcherd.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -143,7 +144,8 @@ class Intake:
         rung = self._bell.hush()
         if self._is_there():
             try:
-                self._work(rung=rung)
+                with turn():
+                    self._work(rung=rung)
             except SystemFault as fault:
                 self._suffer(fault)
         if self._bell.wait(self._eyes.fileno(), self._until() - time.monotonic()):

@@ -16,7 +16,7 @@ import errno
 import os
 import time
 from collections import deque
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from math import inf
 from threading import Event, Lock, Thread
@@ -27,6 +27,7 @@ import structlog
 from watcherd import beneath
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.model import Done, Failed, Failure, FileFault, Returned, Stalled, State, SystemFault
+from watcherd.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -168,7 +169,9 @@ class Lane:
         try:
             while not hand.replaced and (jobs := self._order.take()) and self._alone.enter(alone=jobs[0].alone):
                 hand.take(jobs)
-                self._work_through(hand, slot)
+                # Several are handed over at once where they are small; one alone may take any time.
+                with turn() if len(jobs) > 1 else nullcontext():
+                    self._work_through(hand, slot)
         finally:
             slot.close()
 

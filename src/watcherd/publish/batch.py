@@ -19,6 +19,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import count
+from math import inf
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
@@ -28,6 +29,7 @@ from watcherd.publish import retire
 from watcherd.publish.folders import Folders
 from watcherd.publish.rename import move, replace
 from watcherd.publish.retire import Taken
+from watcherd.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -181,11 +183,7 @@ class Batch:
         size = min(BATCH, len(self._ready))
         self._sync_drafts([self._ready[n] for n in range(size)])
         self._check_roots()
-        for _ in range(size):
-            try:
-                self._check_next(folders)
-            except OSError as error:
-                self._fail(self._ready, error)
+        self._each(self._ready, self._check_next, folders, size)
 
     def _sync_drafts(self, intents: list[Intent]) -> None:
         drafts: dict[Root, list[Draft]] = {}
@@ -231,11 +229,7 @@ class Batch:
     # Stage two: visible --------------------------------------------------------------------------------------------
 
     def _reveal(self, folders: Folders) -> None:
-        while self._intended:
-            try:
-                self._reveal_next(folders)
-            except OSError as error:
-                self._fail(self._intended, error)
+        self._each(self._intended, self._reveal_next, folders)
         self._assigned.clear()
         self._sync(folders)
 
@@ -304,11 +298,7 @@ class Batch:
             (self._revealed, self._retire_next),
             (self._carried, self._discard_next),
         ):
-            while queue:
-                try:
-                    act(folders)
-                except OSError as error:
-                    self._fail(queue, error)
+            self._each(queue, act, folders)
         self._sync(folders)
         while self._taken:
             self._end(self._taken.popleft())
@@ -369,6 +359,18 @@ class Batch:
         self._taken.append(self._carried.popleft())
 
     # What all stages need ------------------------------------------------------------------------------------------
+
+    def _each(
+        self, queue: deque[Intent], act: Callable[[Folders], None], folders: Folders, most: float = inf
+    ) -> None:
+        """Let `act` do the first of `queue` until it is empty, `most` times; a file that fails does so alone."""
+        with turn():
+            while queue and most > 0:
+                most -= 1
+                try:
+                    act(folders)
+                except OSError as error:
+                    self._fail(queue, error)
 
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED

@@ -23,6 +23,7 @@ from watcherd.publish.batch import BATCH, Batch
 from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.reason import reason
+from watcherd.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,9 +186,10 @@ class Publisher:
             self._rest()
 
     def _each(self, waiting: deque[T], act: Callable[[T], None]) -> None:
-        while waiting:
-            act(waiting[0])
-            waiting.popleft()
+        with turn():
+            while waiting:
+                act(waiting[0])
+                waiting.popleft()
 
     def _rest(self) -> None:
         """Say what is still only known in memory, and let go of the folders, so that they could be unmounted."""

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+from contextlib import suppress
 
 import pytest
 from tests.system.account import hold_to_account, result_of, visible
@@ -52,7 +53,8 @@ def test_a_kill_before_any_call_of_a_run_that_reloads_loses_nothing_and_does_not
 
     def reload(daemon):
         load.configure(text={"workers": 1, "timeout": f"{100 + len(site.daemons)}s"})
-        daemon.send(signal.SIGHUP)
+        with suppress(ProcessLookupError):  # it was killed as early as that
+            daemon.send(signal.SIGHUP)
 
     def run(prefix):
         return load.run_until(lambda: load.is_done() and site.daemons[-1].events("daemon.reloaded"), prefix, reload)
