@@ -68,6 +68,19 @@ def _eat_crumbs(_: str) -> NoReturn:
         held = [held, [held] * 50]
 
 
+def _leave_holes(_: str) -> str:
+    """Fill 40 MB of the heap and let them go, but for what lies above them and keeps the heap from shrinking."""
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+    blocks = [libc.malloc(100_000) for _ in range(400)]
+    for block in blocks:
+        ctypes.memset(block, 1, 100_000)
+    libc.malloc(100_000)
+    for block in blocks:
+        libc.free(block)
+    return f"{os.getpid()} {Path('/proc/self/statm').read_text(encoding='ascii').split()[1]}"
+
+
 def _fault(failure: str) -> NoReturn:
     raise FileFault(Failure(failure), "as it was told")
 
@@ -106,6 +119,7 @@ DEEDS: dict[str, Callable[[str], object]] = {
     "tell": _tell,
     "eat": _eat,
     "eat-crumbs": _eat_crumbs,
+    "leave-holes": _leave_holes,
     "fault": _fault,
     "divide": lambda by: 1 // int(by),
     "say": lambda what: _pipe().send(what.encode()),

@@ -144,6 +144,13 @@ def test_a_worker_serves_many_jobs_and_the_spare_stands_by(slot, do):
     wait_until(lambda: len(children()) == 2)
 
 
+def test_a_worker_that_rests_gives_back_what_its_last_job_left_behind(slot, do):
+    do(slot, "leave-holes")
+    pid, pages = map(int, do.draft.split()[-2:])
+    statm = Path(f"/proc/{pid}/statm")
+    wait_until(lambda: int(statm.read_text(encoding="ascii").split()[1]) < pages - 8000)
+
+
 def test_a_worker_is_replaced_after_so_many_jobs(do):
     with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2) as pool, capture_logs() as logs:
         slot = pool.slot()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import resource
+import select
 import signal
 import socket
 from contextlib import suppress
@@ -22,6 +23,9 @@ from watcherd.processors import Processor
 if TYPE_CHECKING:
     from watcherd.model import Result
     from watcherd.processors import Process
+
+#: Seconds without an order after which a worker rests.
+SOON = 0.5
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
 
@@ -70,8 +74,18 @@ def _load(connection: socket.socket, module: str) -> Process:
         raise
 
 
+def _rest(connection: socket.socket) -> None:
+    """Wait for an order; where none comes soon, give back the memory that the last pictures were in."""
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    if not poll.poll(SOON * 1000):
+        with suppress(AttributeError):  # another C library than glibc has its own ways
+            ctypes.CDLL(None).malloc_trim(0)
+
+
 def _serve(connection: socket.socket, process: Process) -> bool:
     """Work on one order; False where the daemon has closed the pipe."""
+    _rest(connection)
     packet, descriptors, _, _ = socket.recv_fds(connection, wire.LONGEST, 2)
     if not packet:
         return False
