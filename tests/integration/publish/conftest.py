@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import os
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -25,7 +27,6 @@ from watcherd.publish.root import OURS, Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from watcherd.ledger.ledger import Intent
     from watcherd.publish.carrier import Carried
@@ -189,6 +190,15 @@ def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
     while not holds():
         assert time.monotonic() < ends, "it did not come true"
         os.sched_yield()
+
+
+@pytest.fixture
+def elsewhere(tmp_path):
+    """Make a folder on another file system."""
+    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:  # noqa: S108 (asked for by name)
+        pytest.skip("there is no second file system")
+    with TemporaryDirectory(dir="/dev/shm") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -6,22 +6,11 @@ from __future__ import annotations
 
 import errno
 import os
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
 from watcherd.model import After, State, SystemFault
 from watcherd.publish import carry, retire
-
-
-@pytest.fixture
-def elsewhere(tmp_path):
-    """Make a folder on another file system."""
-    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:  # noqa: S108 (asked for by name)
-        pytest.skip("there is no second file system")
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture
