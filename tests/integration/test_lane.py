@@ -15,9 +15,11 @@ import pytest
 from structlog.testing import capture_logs
 
 from watcherd import beneath
+from watcherd.lanes import hand as hand_module
 from watcherd.lanes import lane as lane_module
 from watcherd.lanes import order as order_module
 from watcherd.lanes.alone import Alone
+from watcherd.lanes.hand import Hand
 from watcherd.lanes.lane import Bench, Lane
 from watcherd.lanes.order import Order
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
@@ -181,7 +183,7 @@ def floor(tmp_path):
 def impatient(monkeypatch):
     """Replace and give up stuck threads after a moment."""
     monkeypatch.setattr(lane_module, "GRACE", 0.05)
-    monkeypatch.setattr(lane_module, "SILENCE", 0.02)
+    monkeypatch.setattr(hand_module, "SILENCE", 0.02)
     monkeypatch.setattr(lane_module, "LOOK", 0.01)
     monkeypatch.setattr(lane_module, "CUT", 0.2)
 
@@ -514,7 +516,7 @@ def test_a_stuck_thread_that_comes_back_in_time_delivers_its_result_and_ends(flo
 
 def test_a_sign_of_life_puts_off_when_a_thread_counts_as_stuck(floor):
     job = floor().job("a.txt")
-    hand = lane_module._Hand()
+    hand = Hand()
     hand.take([job])
     hand.next(patience=1000)
     hand.sign(100)

@@ -86,11 +86,22 @@ def anchors(document):
 
 
 def test_the_code_map_names_every_file_and_says_something_of_it():
-    said = {cells[0].strip("`"): cells[1] for cells in rows(section("ARCHITECTURE.md", "## Code map"))}
-    files = {path for path, tree in modules() if len(tree.body) > 1}
-    files |= {path for path in CODE.rglob("*") if path.suffix in {".sql", ".toml"}}
-    assert set(said) == {str(path.relative_to(ROOT)) for path in files}
+    files = {path.relative_to(CODE).with_suffix("") for path, tree in modules() if len(tree.body) > 1}
+    rooms = {path.parent for path in files if path.parent != Path()}
+    files = {path for path in files if path.name != "__init__"} | {Path("__init__")}
+    files |= {path.relative_to(CODE) for path in CODE.rglob("*") if path.suffix in {".sql", ".toml"}}
+    said = dict(tree_of(section("ARCHITECTURE.md", "## Code map")))
+    assert set(said) == files | rooms
     assert all(said.values())
+
+
+def tree_of(text):
+    """Yield each path of an indented tree, with what is said of it."""
+    inside = []
+    for line in re.search(r"(?s)```\n(.*?)```", text)[1].splitlines():
+        indent, name, said = re.fullmatch(r"( *)(\S+) *(.*)", line).groups()
+        inside[len(indent) // 2 :] = [name.rstrip("/")]
+        yield Path(*inside), said
 
 
 def test_every_test_that_is_named_exists():

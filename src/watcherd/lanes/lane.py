@@ -12,21 +12,20 @@ same way, but nothing is charged.
 
 from __future__ import annotations
 
-import errno
 import os
 import time
-from collections import deque
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from math import inf
-from threading import Event, Lock, Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
 from watcherd import beneath
-from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
-from watcherd.model import Done, Failed, Failure, FileFault, Returned, Stalled, State, SystemFault
+from watcherd.lanes.errors import failed, unreadable
+from watcherd.lanes.hand import Hand
+from watcherd.lanes.slot import Cut, DraftError
+from watcherd.model import Done, Failed, Failure, Returned, Stalled, State, SystemFault
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
@@ -42,13 +41,8 @@ log = structlog.get_logger(__name__)
 #: Seconds beyond its deadline after which a thread is given up: time enough to start a worker process in.
 GRACE = 30.0
 
-#: Seconds in which a thread that nothing is heard of counts as stuck: it opens a file, or reads a block of it.
-SILENCE = 5.0
-
 #: Seconds between looks for threads that are stuck, and those that work has to come to its end after it was cut.
 LOOK = CUT = 1.0
-
-_ANOTHER_THING = {errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EXDEV}
 
 
 class Pool(Protocol):
@@ -107,8 +101,8 @@ class Lane:
         self._alone = alone
         self._on_death = on_death
         self._stopped = Event()
-        self._hands = [_Hand() for _ in range(workers)]
-        self._stuck: list[_Hand] = []  # those replaced: as many as `Order` allows for each inbox, and workers
+        self._hands = [Hand() for _ in range(workers)]
+        self._stuck: list[Hand] = []  # those replaced: as many as `Order` allows for each inbox, and workers
         self._warden = self._thread("warden", self._watch)
 
     @property
@@ -148,7 +142,7 @@ class Lane:
     def _alive(self) -> list[Thread]:
         return [hand.thread for hand in self._hands if hand.thread and hand.thread.is_alive()]
 
-    def _begin(self, number: int, hand: _Hand) -> None:
+    def _begin(self, number: int, hand: Hand) -> None:
         thread = self._thread(str(number), lambda: self._serve(hand))
         thread.start()
         hand.thread = thread  # not before it runs: a stop may come from another thread, and joins it
@@ -164,7 +158,7 @@ class Lane:
 
     # The main line -------------------------------------------------------------------------------------------------
 
-    def _serve(self, hand: _Hand) -> None:
+    def _serve(self, hand: Hand) -> None:
         slot = self._pool.slot(hand.sign)
         try:
             while not hand.replaced and (jobs := self._order.take()) and self._alone.enter(alone=jobs[0].alone):
@@ -175,7 +169,7 @@ class Lane:
         finally:
             slot.close()
 
-    def _work_through(self, hand: _Hand, slot: Slot) -> None:
+    def _work_through(self, hand: Hand, slot: Slot) -> None:
         alone = hand.waiting[0].alone
         if self._begun(slot, list(hand.waiting)):
             with beneath.Nearby() as nearby:
@@ -184,7 +178,7 @@ class Lane:
         hand.waiting.clear()
         self._alone.leave(alone=alone)
 
-    def _work_each(self, hand: _Hand, slot: Slot, nearby: beneath.Nearby) -> bool:
+    def _work_each(self, hand: Hand, slot: Slot, nearby: beneath.Nearby) -> bool:
         """Work on the jobs of a hand; False where another thread has taken this one's place meanwhile."""
         while (job := hand.next(self.limits.timeout + GRACE)) is not None:
             outcome = self._work(slot, job, nearby)
@@ -228,7 +222,7 @@ class Lane:
         except SystemFault as fault:
             return Stalled(job, fault)
         except OSError as error:
-            return _unreadable(job, error)
+            return unreadable(job, error)
 
     def _process(self, slot: Slot, job: Job, bench: Bench, source: int) -> Outcome:
         begin = time.monotonic()
@@ -242,7 +236,7 @@ class Lane:
                 raise bench.fault(error) from error
             if isinstance(error, Cut):
                 log.info("file.cut_short", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
-            return _failed(job, error)
+            return failed(job, error)
         finally:
             os.close(descriptor)
 
@@ -275,7 +269,7 @@ class Lane:
 
     def _replace(self, number: int) -> None:
         self._stuck.append(self._hands[number])
-        self._hands[number] = _Hand()
+        self._hands[number] = Hand()
         self._begin(number, self._hands[number])
 
     def _give_up(self, job: Job) -> None:
@@ -285,88 +279,3 @@ class Lane:
     def _let_go(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._deliver(Returned(job, State.WAITING, "stopped"))
-
-
-class _Hand:
-    """The jobs that one thread has taken: shared between it and who may replace it, or give it up."""
-
-    def __init__(self) -> None:
-        self.thread: Thread | None = None
-        self.waiting: deque[Job] = deque()
-        self.current: Job | None = None
-        self.replaced = False
-        self._given_up = False
-        self._overdue = inf  # when the current job is, in monotonic seconds
-        self._silent = inf  # when its thread is to have been heard of
-        self._lock = Lock()
-
-    def take(self, jobs: list[Job]) -> None:
-        self.waiting.extend(jobs)
-
-    def next(self, patience: float) -> Job | None:
-        """Begin with the next job, which is overdue in `patience` seconds."""
-        with self._lock:
-            self.current = self.waiting.popleft() if self.waiting else None
-            self._overdue = time.monotonic() + patience
-            self.sign()
-            return self.current
-
-    def sign(self, patience: float | None = None) -> None:
-        """Say that the thread lives, and how many seconds it may be silent now."""
-        self._silent = time.monotonic() + (SILENCE if patience is None else patience)
-
-    def put_down(self) -> bool:
-        """Say that the current job is done; False where it was taken away meanwhile."""
-        with self._lock:
-            self.current = None
-            return not self._given_up
-
-    def replace(self, now: float) -> list[Job]:
-        """If nothing is heard of the thread, return its job, which it keeps, and those that waited behind it."""
-        with self._lock:
-            if self.current is None or self.replaced or now < min(self._silent, self._overdue):
-                return []
-            self.replaced = True
-            jobs = [self.current, *self.waiting]
-            self.waiting.clear()
-            return jobs
-
-    def give_up(self, now: float = inf) -> list[Job]:
-        """Take the current job away from the thread if it is overdue at `now`, and those that wait behind it."""
-        with self._lock:
-            if self.current is None or self._given_up or now < self._overdue:
-                return []
-            self._given_up = True
-            jobs = [self.current, *self.waiting]
-            self.waiting.clear()
-            return jobs
-
-
-def _failed(job: Job, error: Exception) -> Outcome:
-    """Say what a slot raised as the outcome of its job."""
-    match error:
-        case FileFault():
-            return Failed(job, error.failure, str(error), trace=error.trace)
-        case WorkerKilled():
-            return Failed(job, Failure.CRASHED, str(error), charged=False)
-        case Cut():
-            return Returned(job, State.WAITING, "stopped")
-        case SystemFault():
-            return Stalled(job, error)
-        case OSError():
-            return _unreadable(job, error)
-    raise error
-
-
-def _unreadable(job: Job, error: OSError) -> Outcome:
-    """Say what an error in opening or reading an input means."""
-    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
-        return Returned(job, State.VANISHED, "removed before it was taken")
-    if isinstance(error, PermissionError):
-        return Returned(job, State.WAITING, "permission")
-    if error.errno in beneath.SHORTAGE:
-        return Stalled(job, SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno or 0))
-    if error.errno in _ANOTHER_THING:
-        return Returned(job, State.WAITING, f"is another thing now: {error.strerror}", changed=True)
-    # The disk, or a mount, fails: as if it had changed, it is looked at again, less and less often.
-    return Returned(job, State.WAITING, f"cannot be read for now: {error.strerror}", changed=True)

@@ -18,31 +18,28 @@ import os
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import count
 from math import inf
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Job, State, SystemFault
-from watcherd.publish import retire
+from watcherd.publish import retire, reveal
+from watcherd.publish.aside import MOST_STUCK, Aside
 from watcherd.publish.folders import Folders
-from watcherd.publish.rename import move, replace
 from watcherd.publish.retire import Taken
+from watcherd.publish.ways import Ways
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.publish.place import Place, Way
+    from watcherd.publish.place import Place
     from watcherd.publish.root import Root
 
 #: The most that is settled at once: a crash in the middle leaves no more than this to finish.
 BATCH = 256
-
-#: Inputs that wait aside, as they cannot be taken: more are a fault of the system. So many are tried again at a time.
-MOST_STUCK, UNSTICK = 4096, 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,21 +80,17 @@ class Batch:
         self._carry = carry
         self._is_away = is_away
         self._folders = Folders()
-        self._assigned: set[tuple[str, str]] = set()  # names given to what is not visible yet
+        self._ways = Ways(place)
+        self._aside = Aside(place.root)
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
         self._checked: list[Intent] = []  # durable, and about to be on record
         self._intended: deque[Intent] = deque()  # on record, and not visible
         self._revealed: deque[Intent] = deque()  # visible, and not retired
         self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
-        self._carried: deque[Intent] = (
-            deque()
-        )  # a copy is where the input belongs, and the original in our own folder
+        self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
-        self._stuck: deque[tuple[deque[Intent], Intent]] = deque()  # what waits aside, and for which stage
-        self._told: dict[int, bool] = {}  # the jobs of which was said that they are stuck, and which are unclaimed
         self._unwanted: deque[tuple[Root, str]] = deque()  # drafts that are nothing to anybody
         self._ended: list[Ended] = []
-        self._ways: dict[tuple[int, State, int], Way] = {}  # of what is being settled
         self._probed = False  # whether the roots were found well since the last settling began
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
@@ -127,19 +120,17 @@ class Batch:
             self._write(folders)
             self._reveal(folders)
             self._retire(folders)
-        self._ways.clear()
+        self._ways.settled()
         self.clear_away()
 
     @property
     def held(self) -> int:
         """How many of those that wait aside still hold their claim, when nothing else is in hand."""
-        return sum(not unclaimed for unclaimed in self._told.values())
+        return self._aside.held
 
-    def unstick(self, most: int = UNSTICK) -> None:
-        """Let what waits aside be tried again, the longest first."""
-        for _ in range(min(most, len(self._stuck))):
-            queue, intent = self._stuck.popleft()
-            queue.append(intent)
+    def unstick(self) -> None:
+        """Let what waits aside be tried again, some at a time."""
+        self._aside.release()
 
     def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
         """Go on with an input that was carried to another file system, or was not. Raises SystemFault."""
@@ -155,7 +146,7 @@ class Batch:
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
-        self.unstick(MOST_STUCK)
+        self._aside.release(MOST_STUCK)
         given_up = [*self._checked, *self._ready]
         self._checked.clear()
         self._ready.clear()
@@ -188,7 +179,7 @@ class Batch:
     def _sync_drafts(self, intents: list[Intent]) -> None:
         drafts: dict[Root, list[Draft]] = {}
         for intent in intents:
-            drafts.setdefault(self._way(intent).root, []).append(intent.draft)
+            drafts.setdefault(self._ways.of(intent).root, []).append(intent.draft)
         for root, written in drafts.items():
             root.to_disk(written)
 
@@ -204,83 +195,45 @@ class Batch:
             self._give_up(intent, State.VANISHED, "removed")
         elif beneath.version_of(status) != intent.job.file.version:
             self._give_up(intent, State.WAITING, "changed")
-        elif not self._way(intent).root.has(intent.draft):
+        elif not self._ways.of(intent).root.has(intent.draft):
             self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
         else:
-            self._checked.append(intent._replace(number=self._free_number(folders, intent)))
+            self._checked.append(self._ways.numbered(folders, intent))
         self._ready.popleft()
-
-    def _free_number(self, folders: Folders, intent: Intent) -> int:
-        """Return the lowest number under which neither the result's name nor the archive's is taken."""
-        if self._is_kept(intent):
-            return 0
-        for number in count():
-            names = self._names(intent._replace(number=number))
-            if self._assigned.isdisjoint(names) and not any(folders.status(*name) for name in names):
-                self._assigned.update(names)
-                return number
-        raise AssertionError  # count() does not end
-
-    def _names(self, intent: Intent) -> list[tuple[str, str]]:
-        way = self._way(intent)
-        names = [(way.root.path, way.visible)]
-        return [*names, (way.into.path, way.retired)] if way.into else names
 
     # Stage two: visible --------------------------------------------------------------------------------------------
 
     def _reveal(self, folders: Folders) -> None:
         self._each(self._intended, self._reveal_next, folders)
-        self._assigned.clear()
+        self._ways.all_visible()
         self._sync(folders)
 
     def _reveal_next(self, folders: Folders) -> None:
         intent = self._intended[0]
         if self._show(folders, intent):
             self._revealed.append(self._intended.popleft())
-        elif self._is_kept(intent):
-            message = f"{self._way(intent).visible} in the outbox was not written by watcherd: move it, then retry"
+        elif self._ways.is_kept(intent):
+            message = (
+                f"{self._ways.of(intent).visible} in the outbox was not written by watcherd: move it, then retry"
+            )
             self._withdraw(intent, message, Failure.RESULT_OCCUPIED)
         else:
-            again = intent._replace(number=self._free_number(folders, intent))
-            self._ledger.intend([again])
-            self._intended[0] = again
+            self._intended[0] = self._renumbered(folders, intent)
 
     def _show(self, folders: Folders, intent: Intent) -> bool:
-        """Give a draft its name; False where that is taken."""
-        way = self._way(intent)
-        target, name = folders.parent(way.root.path, way.visible, make=True)
-        folders.touch(way.root.path, way.visible)
-        drafts = way.root.drafts()
-        try:
-            return self._rename(intent, drafts, target, name) or self._is_shown(intent, target, name)
-        except OSError:
-            if self._is_shown(intent, target, name):
-                return True
-            raise
+        return reveal.show(folders, self._ways.of(intent), intent.draft, lambda: self._earlier(intent))
 
-    def _rename(self, intent: Intent, drafts: int, target: int, name: str) -> bool:
-        try:
-            move(drafts, intent.draft.name, target, name)
-        except FileExistsError:
-            return self._replace_ours(intent, drafts, target, name)
-        return True
+    def _earlier(self, intent: Intent) -> int | None:
+        """Return the inode of the result of an earlier version of a kept file, which this one replaces."""
+        if not self._ways.is_kept(intent):
+            return None
+        record = self._ledger.result(self._place.inbox, intent.job.file.path)
+        return record.inode if record else None
 
-    def _is_shown(self, intent: Intent, target: int, name: str) -> bool:
-        """Whether it has its name already: an error may come after the change that it is about."""
-        try:
-            shown = os.stat(name, dir_fd=target, follow_symlinks=False).st_ino == intent.draft.inode
-        except FileNotFoundError:
-            return False
-        if shown:
-            self._discard(intent)
-        return shown
-
-    def _replace_ours(self, intent: Intent, drafts: int, target: int, name: str) -> bool:
-        """Replace the result of an earlier version of a kept file, if the ledger proves that it is ours."""
-        if not self._is_kept(intent):
-            return False
-        earlier = self._ledger.result(self._place.inbox, intent.job.file.path)
-        return earlier is not None and replace(drafts, intent.draft.name, target, name, inode=earlier.inode)
+    def _renumbered(self, folders: Folders, intent: Intent) -> Intent:
+        again = self._ways.numbered(folders, intent)
+        self._ledger.intend([again])
+        return again
 
     def _withdraw(self, intent: Intent, reason: str, failure: Failure) -> None:
         # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
@@ -294,7 +247,7 @@ class Batch:
         if self._revealed or self._carried:
             self._wait_for_inbox(folders)
         for queue, act in (
-            (self._collided, self._renumber_next),
+            (self._collided, self._rename_next),
             (self._revealed, self._retire_next),
             (self._carried, self._discard_next),
         ):
@@ -319,7 +272,7 @@ class Batch:
         try:
             taken = self._take(folders, intent)
         except FileExistsError:
-            self._revealed[0] = self._renumbered(folders, intent)
+            self._revealed[0] = self._renamed(folders, intent)
             return
         if taken is Taken.GONE and self._is_away():
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self._place.root)
@@ -330,28 +283,21 @@ class Batch:
         self._revealed.popleft()
 
     def _take(self, folders: Folders, intent: Intent) -> Taken:
-        way = self._way(intent)
+        way = self._ways.of(intent)
         if way.into is not None:
             return retire.to(folders, self._place.root, intent.job, way.into.path, way.retired)
         if self._place.after is After.DELETE:
             return retire.away(folders, self._place.root, intent.job)
         return Taken.MOVED
 
-    def _renumber_next(self, folders: Folders) -> None:
-        self._revealed.append(self._renumbered(folders, self._collided[0]))
+    def _rename_next(self, folders: Folders) -> None:
+        self._revealed.append(self._renamed(folders, self._collided[0]))
         self._collided.popleft()
 
-    def _renumbered(self, folders: Folders, intent: Intent) -> Intent:
+    def _renamed(self, folders: Folders, intent: Intent) -> Intent:
         """Give both names of a visible job another number: that of its input was taken meanwhile."""
-        again = intent._replace(number=self._free_number(folders, intent))
-        before, after = self._way(intent), self._way(again)
-        self._ledger.intend([again])
-        with suppress(FileNotFoundError, FileExistsError):  # collected already, or taken in this instant: it stays
-            source, name = folders.parent(before.root.path, before.visible)
-            target, new_name = folders.parent(after.root.path, after.visible)
-            if os.stat(name, dir_fd=source, follow_symlinks=False).st_ino == intent.draft.inode:
-                move(source, name, target, new_name)
-                folders.touch(after.root.path, after.visible)
+        again = self._renumbered(folders, intent)
+        reveal.rename(folders, self._ways.of(intent), self._ways.of(again), intent.draft)
         return again
 
     def _discard_next(self, folders: Folders) -> None:
@@ -375,8 +321,8 @@ class Batch:
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
-        unclaimed = self._told.pop(intent.job.id, False)
-        self._ended.append(Ended(intent.job, end, self._way(intent).visible, unclaimed=unclaimed))
+        unclaimed = self._aside.leave(intent)
+        self._ended.append(Ended(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
 
     def _fail(self, queue: deque[Intent], error: OSError) -> None:
         """Let the first of `queue` leave the batch or wait aside, where `error` is its alone. Raises SystemFault."""
@@ -393,14 +339,8 @@ class Batch:
 
     def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
-        if len(self._stuck) >= MOST_STUCK:
-            message = (
-                f"{MOST_STUCK:,} inputs cannot be taken out of {self._place.root}, the last because of: {reason}"
-            )
-            raise SystemFault(message, root=self._place.root)
-        self._stuck.append((queue, intent))
-        if intent.job.id not in self._told:
-            self._told[intent.job.id] = on_record = queue is not self._ready
+        on_record = queue is not self._ready
+        if self._aside.put(queue, intent, reason, unclaimed=on_record):
             self._ended.append(Ended(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
@@ -408,7 +348,7 @@ class Batch:
         self._ended.append(Ended(intent.job, state, "", reason, failure))
 
     def _discard(self, intent: Intent) -> None:
-        self._unwanted.append((self._way(intent).root, intent.draft.name))
+        self._unwanted.append((self._ways.of(intent).root, intent.draft.name))
 
     def _blame(self, error: OSError) -> None:
         """Raise SystemFault where an error is not of one file alone: where a root fails, or the process does."""
@@ -426,18 +366,6 @@ class Batch:
             folders.sync()
         except OSError as error:
             raise SystemFault(_said(error), root=str(error.filename or ""), errno=error.errno or 0) from error
-
-    def _is_kept(self, intent: Intent) -> bool:
-        """Whether its result has one name alone, as it follows its source."""
-        return self._place.after is After.KEEP and intent.state is State.PUBLISHING
-
-    def _way(self, intent: Intent) -> Way:
-        """Return the way of an intent; each stage asks for it, and it is worked out once."""
-        key = intent.job.id, intent.state, intent.number
-        way = self._ways.get(key)
-        if way is None:
-            way = self._ways[key] = self._place.way(intent.job, intent.state, intent.number)
-        return way
 
 
 def _said(error: OSError) -> str:

@@ -13,7 +13,9 @@ import pytest
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, State, SystemFault
+from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
+from watcherd.publish.ways import Ways
 
 
 def test_archive_makes_the_result_visible_and_moves_the_input(scene, look):
@@ -137,15 +139,19 @@ def test_a_taken_archive_name_gives_result_and_archive_the_same_number(scene, lo
     assert look.tree(scene.archive) == {"b.jpg", "b.1.jpg"}
 
 
-def test_ways_are_remembered_for_one_batch_and_are_the_plain_ones(scene):
-    (job,) = scene.add("sub/a.txt")
+def test_ways_that_are_remembered_are_the_plain_ones(scene):
+    job = scene.job("sub/a.txt")
+    ways = Ways(scene.place)
     for state in (State.PUBLISHING, State.QUARANTINING):
         for number in (0, 1):
             intent = Intent(job, state, number, Draft("draft", 1))
-            ways = [scene.batch._way(intent) for _ in range(2)]
-            assert ways == [scene.place.way(job, state, number)] * 2
+            assert [ways.of(intent) for _ in range(2)] == [scene.place.way(job, state, number)] * 2
+
+
+def test_a_batch_remembers_no_way_once_it_is_settled(scene):
+    scene.add("sub/a.txt")
     scene.settle()
-    assert not scene.batch._ways
+    assert not scene.batch._ways._known
 
 
 def test_two_inputs_of_one_name_have_two_results(scene, look):
@@ -414,7 +420,7 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
 
 
 def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_go_in_the_end(scene, monkeypatch):
-    monkeypatch.setattr(batch_module, "MOST_STUCK", 2)
+    monkeypatch.setattr(aside_module, "MOST_STUCK", 2)
     (scene.archive / "sub").write_text("a user's file")
     scene.add("sub/a.txt", "sub/b.txt", "sub/c.txt")
     with pytest.raises(SystemFault, match="2 inputs cannot be taken out of"):

@@ -1,0 +1,45 @@
+"""What an error is as the outcome of its job: the file's, the system's, or nobody's."""
+
+from __future__ import annotations
+
+import errno
+from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.lanes.slot import Cut, WorkerKilled
+from watcherd.model import Failed, Failure, FileFault, Returned, Stalled, State, SystemFault
+
+if TYPE_CHECKING:
+    from watcherd.model import Job, Outcome
+
+_ANOTHER_THING = {errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EXDEV}
+
+
+def failed(job: Job, error: Exception) -> Outcome:
+    """Say what a slot raised as the outcome of its job."""
+    match error:
+        case FileFault():
+            return Failed(job, error.failure, str(error), trace=error.trace)
+        case WorkerKilled():
+            return Failed(job, Failure.CRASHED, str(error), charged=False)
+        case Cut():
+            return Returned(job, State.WAITING, "stopped")
+        case SystemFault():
+            return Stalled(job, error)
+        case OSError():
+            return unreadable(job, error)
+    raise error
+
+
+def unreadable(job: Job, error: OSError) -> Outcome:
+    """Say what an error in opening or reading an input means."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return Returned(job, State.VANISHED, "removed before it was taken")
+    if isinstance(error, PermissionError):
+        return Returned(job, State.WAITING, "permission")
+    if error.errno in beneath.SHORTAGE:
+        return Stalled(job, SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno or 0))
+    if error.errno in _ANOTHER_THING:
+        return Returned(job, State.WAITING, f"is another thing now: {error.strerror}", changed=True)
+    # The disk, or a mount, fails: as if it had changed, it is looked at again, less and less often.
+    return Returned(job, State.WAITING, f"cannot be read for now: {error.strerror}", changed=True)

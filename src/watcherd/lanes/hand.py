@@ -1,0 +1,73 @@
+"""The jobs that one thread of a lane has in hand, and whether anything is heard of it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from math import inf
+from threading import Lock
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from threading import Thread
+
+    from watcherd.model import Job
+
+#: Seconds in which a thread that nothing is heard of counts as stuck: it opens a file, or reads a block of it.
+SILENCE = 5.0
+
+
+class Hand:
+    """Shared between a thread and who may put another in its place, or give it up."""
+
+    def __init__(self) -> None:
+        self.thread: Thread | None = None
+        self.waiting: deque[Job] = deque()
+        self.current: Job | None = None
+        self.replaced = False
+        self._given_up = False
+        self._overdue = inf  # when the current job is, in monotonic seconds
+        self._silent = inf  # when its thread is to have been heard of
+        self._lock = Lock()
+
+    def take(self, jobs: list[Job]) -> None:
+        """Put jobs into the hand, behind what is in it."""
+        self.waiting.extend(jobs)
+
+    def next(self, patience: float) -> Job | None:
+        """Begin with the next job, which is overdue in `patience` seconds."""
+        with self._lock:
+            self.current = self.waiting.popleft() if self.waiting else None
+            self._overdue = time.monotonic() + patience
+            self.sign()
+            return self.current
+
+    def sign(self, patience: float | None = None) -> None:
+        """Say that the thread lives, and how many seconds it may be silent now."""
+        self._silent = time.monotonic() + (SILENCE if patience is None else patience)
+
+    def put_down(self) -> bool:
+        """Say that the current job is done; False where it was taken away meanwhile."""
+        with self._lock:
+            self.current = None
+            return not self._given_up
+
+    def replace(self, now: float) -> list[Job]:
+        """If nothing is heard of the thread, return its job, which it keeps, and those that waited behind it."""
+        with self._lock:
+            if self.current is None or self.replaced or now < min(self._silent, self._overdue):
+                return []
+            self.replaced = True
+            jobs = [self.current, *self.waiting]
+            self.waiting.clear()
+            return jobs
+
+    def give_up(self, now: float = inf) -> list[Job]:
+        """Take the current job away from the thread if it is overdue at `now`, and those that wait behind it."""
+        with self._lock:
+            if self.current is None or self._given_up or now < self._overdue:
+                return []
+            self._given_up = True
+            jobs = [self.current, *self.waiting]
+            self.waiting.clear()
+            return jobs

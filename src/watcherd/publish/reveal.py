@@ -1,0 +1,67 @@
+"""Giving a result its visible name: by a rename that overwrites nothing, and what is there decides what that came to.
+
+An error of a rename may come after the change that it is about, as on a network's file system; and a run that died
+may have made it. So what has the name is asked for its inode before anything is believed.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from watcherd.publish.rename import move, replace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcherd.model import Draft
+    from watcherd.publish.folders import Folders
+    from watcherd.publish.place import Way
+
+
+def show(folders: Folders, way: Way, draft: Draft, earlier: Callable[[], int | None]) -> bool:
+    """Give a draft its visible name; False where something has that.
+
+    `earlier` is asked for the inode of the result that it may replace. Raises OSError, and SystemFault where our own
+    folder fails.
+    """
+    target, name = folders.parent(way.root.path, way.visible, make=True)
+    folders.touch(way.root.path, way.visible)
+    drafts = way.root.drafts()
+    try:
+        return _rename(drafts, draft.name, target, name, earlier) or _is_shown(way, draft, target, name)
+    except OSError:
+        if _is_shown(way, draft, target, name):
+            return True
+        raise
+
+
+def rename(folders: Folders, before: Way, after: Way, draft: Draft) -> None:
+    """Give a visible result another name, unless its owner has collected it, or that name is taken by now."""
+    with suppress(FileNotFoundError, FileExistsError):
+        source, name = folders.parent(before.root.path, before.visible)
+        target, new_name = folders.parent(after.root.path, after.visible)
+        if os.stat(name, dir_fd=source, follow_symlinks=False).st_ino == draft.inode:
+            move(source, name, target, new_name)
+            folders.touch(after.root.path, after.visible)
+
+
+def _rename(drafts: int, draft: str, target: int, name: str, earlier: Callable[[], int | None]) -> bool:
+    try:
+        move(drafts, draft, target, name)
+    except FileExistsError:
+        inode = earlier()
+        return inode is not None and replace(drafts, draft, target, name, inode=inode)
+    return True
+
+
+def _is_shown(way: Way, draft: Draft, target: int, name: str) -> bool:
+    """Whether the name is that of the draft already, which then needs its own no more."""
+    try:
+        shown = os.stat(name, dir_fd=target, follow_symlinks=False).st_ino == draft.inode
+    except FileNotFoundError:
+        return False
+    if shown:
+        way.root.discard(draft.name)
+    return shown

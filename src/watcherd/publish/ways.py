@@ -1,0 +1,62 @@
+"""The ways of what is in a batch, each worked out once, and numbers that give no name twice."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+from watcherd.model import After, State
+
+if TYPE_CHECKING:
+    from watcherd.ledger.ledger import Intent
+    from watcherd.publish.folders import Folders
+    from watcherd.publish.place import Place, Way
+
+
+class Ways:
+    """Which way each intent goes from `place`. One thread uses it."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._known: dict[tuple[int, State, int], Way] = {}  # each stage asks for them
+        self._given: set[tuple[str, str]] = set()  # names of what is not visible yet
+
+    def of(self, intent: Intent) -> Way:
+        """Return the way of an intent under its number."""
+        key = intent.job.id, intent.state, intent.number
+        way = self._known.get(key)
+        if way is None:
+            way = self._known[key] = self._place.way(intent.job, intent.state, intent.number)
+        return way
+
+    def is_kept(self, intent: Intent) -> bool:
+        """Whether its result has one name alone, as it follows its source."""
+        return self._place.after is After.KEEP and intent.state is State.PUBLISHING
+
+    def numbered(self, folders: Folders, intent: Intent) -> Intent:
+        """Return the intent with the lowest number under which neither its result's name nor its input's is taken.
+
+        Raises OSError where that cannot be found out.
+        """
+        if self.is_kept(intent):
+            return intent._replace(number=0)
+        for number in count():
+            candidate = intent._replace(number=number)
+            names = self._names(candidate)
+            if self._given.isdisjoint(names) and not any(folders.status(*name) for name in names):
+                self._given.update(names)
+                return candidate
+        raise AssertionError  # count() does not end
+
+    def all_visible(self) -> None:
+        """Forget which names were given: from now on they are seen where they are."""
+        self._given.clear()
+
+    def settled(self) -> None:
+        """Forget the ways: nothing is in work."""
+        self._known.clear()
+
+    def _names(self, intent: Intent) -> list[tuple[str, str]]:
+        way = self.of(intent)
+        names = [(way.root.path, way.visible)]
+        return [*names, (way.into.path, way.retired)] if way.into else names
