@@ -47,7 +47,7 @@ test-system: $(VENV)/.dev $(VENV)/.system ## the installed command under real fa
 	@$(BIN)/python -m pytest tests/system tests/unit/test_grayscale_jpeg.py -n auto -q
 
 soak: $(VENV)/.dev $(VENV)/.system ## a kill before every call, hundreds under load, churns, a million files, idle costs; kept in build/soak.log; by hand
-	@mkdir -p build; set -o pipefail; SOAK=1 $(BIN)/python -m pytest tests/system/kills tests/system/test_{crash,churn,bounds,lost_events,no_events,fairness,hostile}.py -n auto -v | tee build/soak.log
+	@mkdir -p build; set -o pipefail; SOAK=1 $(BIN)/python -m pytest tests/system/kills tests/system/test_{crash,churn,bounds,lost_events,no_events,fairness,hostile}.py -n auto --dist worksteal -v | tee build/soak.log
 
 fuzz: $(VENV)/.dev ## both processors against mutated files, FUZZ_SECONDS=60 each; findings in build/fuzz; by hand
 	@$(PIP) install --require-hashes -r locks/fuzz.txt
