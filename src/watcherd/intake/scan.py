@@ -53,7 +53,8 @@ class Guide(Protocol):
 def walk(root: str, kind: Kind, guide: Guide, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
     """Yield the paths of regular files of `kind` in and below the folder `top`, in blocks of at most `most`.
 
-    A block may be empty: it is handed over after `most` entries were looked at, whatever they were.
+    A block may be empty: it is handed over after `most` entries were looked at, whatever they were. It is in
+    the order of names, as rows of neighbours share pages of the ledger's index.
     """
     folders = [top]
     while folders:
@@ -83,9 +84,9 @@ def _folder(  # noqa: PLR0913, PLR0917 (the state of one walk)
                 elif guide.enters(path):
                     folders.append(path)
                 if number % most == 0:
-                    yield block
+                    yield sorted(block)
                     block = []
-            yield block
+            yield sorted(block)
 
 
 class Cursor:

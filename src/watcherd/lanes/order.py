@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 #: How much work is handed over at once: so many bytes or files that the hand-over costs less than the work, and so
 #: few that a file just behind waits no more than some milliseconds.
 HAND_BYTES = 256 << 10
-HAND_FILES = 32
+HAND_FILES = 64
 #: With so many workers stuck in one inbox it gets no more of them: one file that hangs when it is read holds up no
 #: other, and a mount that hangs does not take one worker after the other.
 MOST_STUCK = 2

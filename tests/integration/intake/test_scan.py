@@ -1,4 +1,5 @@
 import os
+import random
 import tracemalloc
 
 import pytest
@@ -97,6 +98,12 @@ def test_blocks_are_small_whatever_is_found(tmp_path, guide):
     blocks = list(walk(str(tmp_path), Kind.TEXT, guide, most=10))
     assert len(blocks) == 3
     assert max(map(len, blocks)) <= 10
+
+
+def test_blocks_are_in_the_order_of_names(tmp_path, guide):
+    for number in random.sample(range(100), 100):
+        (tmp_path / f"{number:02}.txt").touch()
+    assert [block == sorted(block) for block in walk(str(tmp_path), Kind.TEXT, guide, most=10)] == [True] * 11
 
 
 def test_memory_does_not_grow_with_the_number_of_files(tmp_path, guide):
