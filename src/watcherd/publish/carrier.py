@@ -1,8 +1,12 @@
-"""The thread that carries inputs to other file systems, so that a large one does not hold the small ones."""
+"""The thread that carries inputs to other file systems, and a long one lets the short ones pass.
+
+What waits here holds its claim: small files behind one that takes minutes would use them up, and stop their inbox.
+"""
 
 from __future__ import annotations
 
-from queue import SimpleQueue
+from collections import deque
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
     from watcherd.publish.place import Place
 
 
+#: Bytes from which on an input is a long one.
+LONG = 16 << 20
+
+
 class Carried(NamedTuple):
     """What came of carrying an input: `error` is None where it lies where it belongs."""
 
@@ -25,21 +33,26 @@ class Carried(NamedTuple):
 
 
 class Carrier:
-    """Carries for one publisher, one input at a time; `report` is called from its thread.
+    """Carries for one publisher, one input at a time; `report` and `on_death` are called from its thread.
 
-    What waits here holds its claim, so there is never more of it than there are claims.
+    There is never more in it than there are claims.
     """
 
-    def __init__(self, place: Place, report: Callable[[Carried], None]) -> None:
+    def __init__(
+        self, place: Place, report: Callable[[Carried], None], on_death: Callable[[BaseException], None]
+    ) -> None:
         self._place = place
         self._report = report
+        self._on_death = on_death
         self._orders: SimpleQueue[Intent | None] = SimpleQueue()
+        self._long: deque[Intent] = deque()
+        self._stopping = False
         self._thread: Thread | None = None
 
     def take(self, intent: Intent) -> None:
         """Carry the input of `intent`, which lies in our own folder of its inbox."""
         if self._thread is None:  # most inboxes never need one
-            self._thread = Thread(target=self._serve, name=f"carrier-{self._place.inbox}", daemon=True)
+            self._thread = Thread(target=self._run, name=f"carrier-{self._place.inbox}", daemon=True)
             self._thread.start()
         self._orders.put(intent)
 
@@ -49,16 +62,42 @@ class Carrier:
             self._orders.put(None)
             self._thread.join(timeout)
 
-    def _serve(self) -> None:
-        while (intent := self._orders.get()) is not None:
-            self._report(Carried(intent, self._carry(intent)))
+    def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
+            self._on_death(error)
 
-    def _carry(self, intent: Intent) -> OSError | SystemFault | None:
+    def _serve(self) -> None:
+        while not self._stopping:
+            self._carry_short_ones(wait=not self._long)
+            if self._long and not self._stopping:
+                self._carry(self._long.popleft(), lambda: self._carry_short_ones(wait=False))
+
+    def _carry_short_ones(self, *, wait: bool) -> None:
+        """Carry what is short of what was ordered by now, and note what is long."""
+        while not self._stopping:
+            try:
+                intent = self._orders.get(block=wait)
+            except Empty:
+                return
+            wait = False
+            if intent is None:
+                self._stopping = True
+            elif intent.job.file.version.size >= LONG:
+                self._long.append(intent)
+            else:
+                self._carry(intent, lambda: None)
+
+    def _carry(self, intent: Intent, between: Callable[[], None]) -> None:
+        self._report(Carried(intent, self._carried(intent, between)))
+
+    def _carried(self, intent: Intent, between: Callable[[], None]) -> OSError | SystemFault | None:
         way = self._place.way(intent.job, intent.state, intent.number)
         if way.into is None:
             return None
         try:
-            carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id)
+            carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id, between)
         except (OSError, SystemFault) as error:
             return error
         return None

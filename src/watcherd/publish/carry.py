@@ -1,7 +1,8 @@
 """Carrying a taken input to where it belongs, from our own folder of its inbox; only then is it removed there.
 
 On the same file system that is a hard link. To another one it is copied, verified, synced and renamed: this takes as
-long as the file is large, so it has a thread of its own, and a 2 GB archive does not hold the others.
+long as the file is large, so something else may be done between its blocks. It is synced on the way, too, as one sync
+of all would take as long.
 """
 
 from __future__ import annotations
@@ -18,40 +19,44 @@ from watcherd.publish.rename import LINKLESS, move
 from watcherd.publish.root import OURS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from watcherd.publish.root import Root
 
 _BLOCK = 1 << 20
+_SYNC = 32 * _BLOCK
 
 
-def carry(inbox: str, source: str, root: Root, path: str, number: int) -> None:
+def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
+    inbox: str, source: str, root: Root, path: str, number: int, between: Callable[[], None] = lambda: None
+) -> None:
     """Have `source` beneath `inbox` at `path` beneath `root` as well, by a link or a draft with `number`.
 
-    A copy keeps mode, times and extended attributes; the owner where we may. Raises FileExistsError where the name is
+    A copy keeps mode, times and extended attributes; the owner where we may. `between` is called between its blocks.
+    Raises FileExistsError where the name is
     taken, SystemFault where `root` fails, OSError where the source cannot be read or its copy not be placed.
     """
     root.check()
     with beneath.file(inbox, source) as (original, status):
-        if _is_there(root, path, original, status) or _linked(inbox, source, root, path):
+        if _is_there(root, path, original, status, between) or _linked(inbox, source, root, path):
             return
         draft, descriptor = root.new_draft(number)
         try:
-            _fill(original, descriptor, root)
+            _fill(original, descriptor, root, between)
             _require_unchanged(original, status)
-            _finish(original, descriptor, status, root)
+            _finish(original, descriptor, status, root, between)
             _place(root, draft.name, path)
         finally:
             os.close(descriptor)
             root.discard(draft.name)
 
 
-def _is_there(root: Root, path: str, original: int, status: os.stat_result) -> bool:
+def _is_there(root: Root, path: str, original: int, status: os.stat_result, between: Callable[[], None]) -> bool:
     """Whether an earlier run, cut short, has carried this file already: the same bytes with the same time."""
     try:
         with beneath.file(root.path, path) as (other, found):
             same = (found.st_size, found.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
-            return same and _equal(original, other)
+            return same and _equal(original, other, between)
     except OSError:
         return False  # nothing there, or nothing that could be ours: placing the copy will tell
 
@@ -70,12 +75,15 @@ def _linked(inbox: str, source: str, root: Root, path: str) -> bool:
     return True
 
 
-def _fill(original: int, copied: int, root: Root) -> None:
-    for block in _blocks(original):
+def _fill(original: int, copied: int, root: Root, between: Callable[[], None]) -> None:
+    for number, block in enumerate(_blocks(original), 1):
         left = memoryview(block)
         with _faults_of(root):
             while left:
                 left = left[os.write(copied, left) :]
+            if number * _BLOCK % _SYNC == 0:
+                os.fdatasync(copied)
+        between()
 
 
 def _require_unchanged(original: int, status: os.stat_result) -> None:
@@ -85,16 +93,20 @@ def _require_unchanged(original: int, status: os.stat_result) -> None:
         raise OSError(errno.EBUSY, "changed while it was copied", "input")
 
 
-def _finish(original: int, copied: int, status: os.stat_result, root: Root) -> None:
+def _finish(original: int, copied: int, status: os.stat_result, root: Root, between: Callable[[], None]) -> None:
     with _faults_of(root):
         _dress(original, copied, status)
         os.fsync(copied)
-    if not _equal(original, copied):
+    if not _equal(original, copied, between):
         raise SystemFault(f"{root.path}: a copy differs from its original", root=root.path, errno=errno.EIO)
 
 
-def _equal(one: int, other: int) -> bool:
-    return all(mine == theirs for mine, theirs in zip_longest(_blocks(one), _blocks(other)))
+def _equal(one: int, other: int, between: Callable[[], None]) -> bool:
+    for mine, theirs in zip_longest(_blocks(one), _blocks(other)):
+        if mine != theirs:
+            return False
+        between()
+    return True
 
 
 def _blocks(descriptor: int) -> Iterator[bytes]:

@@ -78,7 +78,7 @@ class Publisher:
         self._on_end = on_end
         self._on_death = on_death
         self._queue: SimpleQueue[Outcome | Carried | SystemFault | None] = SimpleQueue()
-        self._carrier = Carrier(place, self._queue.put)
+        self._carrier = Carrier(place, self._queue.put, on_death)
         self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
         self._unsorted: deque[Outcome | Carried | SystemFault] = deque()
         self._unreported: deque[Ended] = deque()

@@ -162,7 +162,7 @@ class Scene:
     def carry(self) -> list[State]:
         """Carry what waits for it, and settle again; return how jobs ended."""
         reports: list[Carried] = []
-        carrier = Carrier(self.place, reports.append)
+        carrier = Carrier(self.place, reports.append, self.deaths.append)
         for intent in self.carried:
             carrier.take(intent)
         carrier.stop(10)

@@ -6,11 +6,16 @@ from __future__ import annotations
 
 import errno
 import os
+from queue import SimpleQueue
+from unittest.mock import Mock
 
 import pytest
 
 from watcherd.model import After, State, SystemFault
+from watcherd.publish import carrier as carrier_module
 from watcherd.publish import carry, retire
+
+DEADLINE = 10.0
 
 
 @pytest.fixture
@@ -190,3 +195,54 @@ def test_to_delete_an_input_needs_no_carrying(scene_of, elsewhere, look):
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
+
+
+# The thread ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def carrier(far):
+    """Return a carrier of `far`, and the queue into which it puts the paths that it carried, and what it died of."""
+    said = SimpleQueue()
+    carrier = carrier_module.Carrier(far.place, lambda carried: said.put(carried.intent.job.file.path), said.put)
+    yield carrier, said
+    carrier.stop(DEADLINE)
+
+
+def test_short_ones_do_not_wait_for_a_long_one_that_is_on_its_way(far, carrier, monkeypatch):
+    far.add("long.txt", content=bytes(3 << 20))
+    far.add("short.txt")
+    far.settle()
+    long, short = far.carried
+    carrier, said = carrier
+    real = carrier_module.carry
+
+    def carry_and_order(inbox, source, *others):
+        if source == retire.ours_of(long.job):
+            carrier.take(short)
+        real(inbox, source, *others)
+
+    monkeypatch.setattr(carrier_module, "LONG", 3 << 20)
+    monkeypatch.setattr(carrier_module, "carry", carry_and_order)
+    carrier.take(long)
+    assert [said.get(timeout=DEADLINE) for _ in far.carried] == ["short.txt", "long.txt"]
+
+
+def test_a_bug_ends_the_carrier_and_is_handed_over(far, carrier, monkeypatch):
+    far.add("a.txt")
+    far.settle()
+    carrier, said = carrier
+    bug = RuntimeError("a bug")
+    monkeypatch.setattr(carrier_module, "carry", Mock(side_effect=bug))
+    carrier.take(far.carried[0])
+    assert said.get(timeout=DEADLINE) is bug
+
+
+def test_a_copy_is_synced_on_its_way_and_not_at_once_in_the_end(far, monkeypatch):
+    far.add("a.txt", content=bytes(5 << 20))
+    far.settle()
+    synced = []
+    monkeypatch.setattr(carry, "_SYNC", 2 << 20)
+    monkeypatch.setattr(carry.os, "fdatasync", lambda copied: synced.append(os.fstat(copied).st_size))
+    assert far.carry() == [State.PUBLISHED]
+    assert synced == [2 << 20, 4 << 20]
