@@ -5,6 +5,7 @@ import zlib
 from io import BytesIO
 from itertools import product
 
+import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 
@@ -120,6 +121,37 @@ def test_the_mode_keeps_transparency_and_depth(name, mode, options, grey):
 def test_a_deep_png_keeps_its_transparent_level():
     data = encoded(deep(), "PNG", transparency=25)
     assert decoded(convert(BytesIO(data))[0]).info["transparency"] == 25
+
+
+def plain_tiff(order, bits, kind, content, compression=1):
+    """Return a TIFF of one grey strip, put together by hand: Pillow writes none with the high byte first."""
+    width, height = SIZE
+    tags = {
+        256: width,
+        257: height,
+        258: bits,
+        259: compression,
+        262: 1,
+        273: 8 + 2 + 10 * 12 + 4,
+        277: 1,
+        278: height,
+        279: len(content),
+    }
+    tags[339] = kind
+    entries = b"".join(struct.pack(f"{order}HHII", tag, 4, 1, value) for tag, value in tags.items())
+    mark = b"MM" if order == ">" else b"II"
+    return mark + struct.pack(f"{order}HIH", 42, 8, len(tags)) + entries + bytes(4) + content
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(("code", "kind"), [("H", 1), ("h", 2), ("i", 2), ("f", 3)])
+def test_deep_grey_is_exact_in_either_order_of_bytes(order, code, kind, packed):
+    values = [number * 25 % 30_000 for number in range(SIZE[0] * SIZE[1])]
+    content = struct.pack(f"{order}{len(values)}{code}", *values)
+    packing = (zlib.compress(content), 8) if packed else (content,)
+    data = plain_tiff(order, 8 * struct.calcsize(code), kind, *packing)
+    assert np.asarray(decoded(convert(BytesIO(data))[0])).ravel().tolist() == values
 
 
 def test_of_a_png_with_deep_alpha_the_upper_bytes_are_kept():

@@ -18,8 +18,9 @@ BASE = 64 << 20
 #: Bytes that Pillow stores for a pixel; every other mode takes 4. CMYK becomes grey by way of RGB.
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "CMYK": 8}
 
-#: Bytes for a pixel of the grey picture, stored and encoded without any gain.
-GREY, GREY_WITH_ALPHA, DEEP = 1 + 1, 4 + 2, {"I;16": 2 + 2, "I;16B": 2 + 2, "I;16L": 2 + 2, "I": 4 + 4, "F": 4 + 4}
+#: Bytes for a pixel of the grey picture, stored and encoded without any gain. I;16B gets there by way of I.
+GREY, GREY_WITH_ALPHA = 1 + 1, 4 + 2
+DEEP = {"I;16": 2 + 2, "I;16B": 4 + 2 + 2, "I;16L": 4 + 2 + 2, "I": 4 + 4, "F": 4 + 4}
 
 #: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. Measured
 #: as the address space of one conversion, at 16 to 100 megapixels.

@@ -31,10 +31,10 @@ def grey(image: Image.Image) -> Image.Image:
 
 
 def _converted(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I;16"):
-        return image.convert("I;16")
     if image.mode in DEEP:
         return image.copy()
+    if image.mode.startswith("I;16"):  # another order of bytes: Pillow's own way from one to the other has 8 bits
+        return image.convert("I").convert("I;16")
     if image.mode in {"RGBa", "La"}:
         image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     if image.mode == "LAB":

@@ -38,6 +38,9 @@ HORIZONTAL = 2
 PROFILE = 34675
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
+#: What libtiff hands over in the machine's own order of bytes, and Pillow takes for the file's, high byte first.
+NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
+
 
 class _Pages(TiffImagePlugin.AppendingTiffWriter):
     """Pages one behind the other. `newFrame` finishes each, so there is nothing left to do at the end.
@@ -84,8 +87,16 @@ def _picture(image: ImageFile.ImageFile, tags: Tags, reader: Reader) -> Image.Im
     upright = tags.get(ORIENTATION, 1) == 1
     if upright and (picture := grey_of_strips(image, reader)):
         return picture
+    image.tile = [_in_own_order(tile) for tile in image.tile]
     image.load()
     return grey(image)
+
+
+def _in_own_order(tile: ImageFile._Tile) -> ImageFile._Tile:
+    if tile.codec_name != "libtiff" or not isinstance(tile.args, tuple):
+        return tile
+    raw, *others = tile.args
+    return tile._replace(args=(NATIVE.get(raw, raw), *others))
 
 
 def _expect(tags: Tags, reader: Reader) -> None:
