@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 #: States in which a row is while its file is on its way, and only then.
 ON_THE_WAY = (State.WORKING, State.PUBLISHING, State.QUARANTINING)
 
-#: Seconds by which a result may seem to be younger than its row: one is counted in seconds.
-GRACE = 2
-
 
 @dataclass(frozen=True, slots=True)
 class Wrong:
@@ -119,7 +116,7 @@ def _flaw(row: Record, result: os.stat_result) -> str:
         return "is not what watcherd put there: it was replaced"
     if not result.st_size:
         return "is empty, and was not when it was published"
-    if result.st_mtime > row.at + GRACE:
+    if not row.is_shown_by(result.st_ino, result.st_mtime):
         return "was changed after it was published"
     return ""
 

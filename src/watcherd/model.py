@@ -231,6 +231,10 @@ class Returned:
 Outcome = Done | Failed | Stalled | Returned
 
 
+#: Seconds by which a result may seem to be younger than its row, which counts whole ones.
+ROUNDING = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Record:
     """What the ledger holds of one version of a file.
@@ -254,6 +258,10 @@ class Record:
     draft: str = ""
     inode: int = 0
     at: int = 0
+
+    def is_shown_by(self, inode: int, mtime: float) -> bool:
+        """Whether what has this inode, and was last changed at `mtime`, is its result as it was published."""
+        return inode == self.inode and mtime <= self.at + ROUNDING
 
 
 class WatcherdError(Exception):

@@ -18,6 +18,7 @@ import os
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -172,9 +173,16 @@ class Batch:
 
     def _check_some(self, folders: Folders) -> None:
         size = min(BATCH, len(self._ready))
-        self._sync_drafts([self._ready[n] for n in range(size)])
+        self._stamp_drafts(size)
+        self._sync_drafts(list(islice(self._ready, size)))
         self._check_roots()
         self._each(self._ready, self._check_next, folders, size)
+
+    def _stamp_drafts(self, size: int) -> None:
+        """Give drafts that others may replace one day the time of our clock: by it they are known as they were."""
+        for intent in islice(self._ready, size):
+            if self._ways.is_kept(intent):
+                self._ways.of(intent).root.stamp(intent.draft)
 
     def _sync_drafts(self, intents: list[Intent]) -> None:
         drafts: dict[Root, list[Draft]] = {}
@@ -221,14 +229,16 @@ class Batch:
             self._intended[0] = self._renumbered(folders, intent)
 
     def _show(self, folders: Folders, intent: Intent) -> bool:
-        return reveal.show(folders, self._ways.of(intent), intent.draft, lambda: self._earlier(intent))
+        return reveal.show(
+            folders, self._ways.of(intent), intent.draft, lambda there: self._is_outdated(intent, there)
+        )
 
-    def _earlier(self, intent: Intent) -> int | None:
-        """Return the inode of the result of an earlier version of a kept file, which this one replaces."""
+    def _is_outdated(self, intent: Intent, there: os.stat_result) -> bool:
+        """Whether this is the result of an earlier version of a kept file, as we wrote it, for this to replace."""
         if not self._ways.is_kept(intent):
-            return None
-        record = self._ledger.result(self._place.inbox, intent.job.file.path)
-        return record.inode if record else None
+            return False
+        earlier = self._ledger.result(self._place.inbox, intent.job.file.path)
+        return earlier is not None and earlier.is_shown_by(there.st_ino, there.st_mtime)
 
     def _renumbered(self, folders: Folders, intent: Intent) -> Intent:
         again = self._ways.numbered(folders, intent)

@@ -10,6 +10,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _NOREPLACE, _EXCHANGE = 1, 2
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -38,13 +42,13 @@ def move(source: int, name: str, target: int, new_name: str) -> None:
         _link_and_unlink(source, name, target, new_name)
 
 
-def replace(source: int, name: str, target: int, old_name: str, *, inode: int) -> bool:
-    """Put `name` in the place of `old_name` if that is the file `inode`; return whether it was.
+def replace(source: int, name: str, target: int, old_name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
+    """Put `name` in the place of `old_name` if that is ours to replace; return whether it was.
 
     The two change places and what came out is looked at: between a look and a rename, the name could become a file of
     somebody else's. Raises OSError.
     """
-    if os.stat(old_name, dir_fd=target, follow_symlinks=False).st_ino != inode:
+    if not is_ours(os.stat(old_name, dir_fd=target, follow_symlinks=False)):
         return False
     try:
         _renameat2(source, name, target, old_name, _EXCHANGE)
@@ -53,7 +57,7 @@ def replace(source: int, name: str, target: int, old_name: str, *, inode: int) -
             raise
         os.replace(name, old_name, src_dir_fd=source, dst_dir_fd=target)  # this file system offers no better
         return True
-    if os.stat(name, dir_fd=source, follow_symlinks=False).st_ino != inode:
+    if not is_ours(os.stat(name, dir_fd=source, follow_symlinks=False)):
         _renameat2(source, name, target, old_name, _EXCHANGE)
         return False
     os.unlink(name, dir_fd=source)

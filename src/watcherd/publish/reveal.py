@@ -20,17 +20,16 @@ if TYPE_CHECKING:
     from watcherd.publish.place import Way
 
 
-def show(folders: Folders, way: Way, draft: Draft, earlier: Callable[[], int | None]) -> bool:
+def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:
     """Give a draft its visible name; False where something has that.
 
-    `earlier` is asked for the inode of the result that it may replace. Raises OSError, and SystemFault where our own
-    folder fails.
+    `is_ours` is asked whether it may replace what has it. Raises OSError, and SystemFault where our own folder fails.
     """
     target, name = folders.parent(way.root.path, way.visible, make=True)
     folders.touch(way.root.path, way.visible)
     drafts = way.root.drafts()
     try:
-        return _rename(drafts, draft.name, target, name, earlier) or _is_shown(way, draft, target, name)
+        return _rename(drafts, draft.name, target, name, is_ours) or _is_shown(way, draft, target, name)
     except OSError:
         if _is_shown(way, draft, target, name):
             return True
@@ -47,12 +46,11 @@ def rename(folders: Folders, before: Way, after: Way, draft: Draft) -> None:
             folders.touch(after.root.path, after.visible)
 
 
-def _rename(drafts: int, draft: str, target: int, name: str, earlier: Callable[[], int | None]) -> bool:
+def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
     try:
         move(drafts, draft, target, name)
     except FileExistsError:
-        inode = earlier()
-        return inode is not None and replace(drafts, draft, target, name, inode=inode)
+        return replace(drafts, draft, target, name, is_ours)
     return True
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import time
 from contextlib import suppress
 from itertools import count
 
@@ -15,6 +16,7 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, State, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
+from watcherd.publish.root import OURS
 from watcherd.publish.ways import Ways
 
 
@@ -230,6 +232,33 @@ def test_keep_never_replaces_what_it_did_not_write(scene_of, look):
     assert (ended.state, ended.failure) == (State.RETRYING, Failure.RESULT_OCCUPIED)
     assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
     assert look.drafts(scene.outbox) == set()
+
+
+def test_keep_does_not_replace_a_result_that_a_user_has_edited(scene_of):
+    scene = scene_of(After.KEEP)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    result = scene.outbox / "a.txt.words.json"
+    result.write_text("a user's")
+    os.utime(result, (later := time.time() + 60, later))
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=b"another version")
+    scene.batch.settle()
+    (ended,) = scene.batch.ended()
+    assert ended.failure is Failure.RESULT_OCCUPIED
+    assert result.read_text() == "a user's"
+
+
+def test_a_kept_file_s_result_is_known_by_our_clock_whatever_its_file_system_s_says(scene_of):
+    scene = scene_of(After.KEEP)
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    os.utime(scene.outbox / OURS / draft.name, (later := time.time() + 3600, later))  # as a server sees it
+    scene.batch.add(job, State.PUBLISHING, draft)
+    assert scene.settle() == [State.PUBLISHED]
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=b"another version")
+    assert scene.settle() == [State.PUBLISHED]
 
 
 def test_keep_does_not_replace_a_result_that_a_user_has_replaced(scene_of):

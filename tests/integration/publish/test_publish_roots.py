@@ -56,9 +56,9 @@ def test_a_replacement_takes_the_place_of_the_file_that_it_names_and_of_no_other
     (path / "new").write_text("new")
     (path / "old").write_text("old")
     inode = os.stat(path / "old").st_ino
-    assert not rename.replace(here, "new", here, "old", inode=inode + 1)
+    assert not rename.replace(here, "new", here, "old", lambda there: there.st_ino == inode + 1)
     assert (path / "old").read_text() == "old"
-    assert rename.replace(here, "new", here, "old", inode=inode)
+    assert rename.replace(here, "new", here, "old", lambda there: there.st_ino == inode)
     assert (path / "old").read_text() == "new"
     assert not (path / "new").exists()
 
@@ -77,7 +77,7 @@ def test_what_comes_out_of_an_exchange_and_is_somebody_elses_goes_back(tmp_path,
 
     monkeypatch.setattr(rename, "_renameat2", exchange)
     here = os.open(tmp_path, os.O_RDONLY)
-    assert not rename.replace(here, "new", here, "old", inode=inode)
+    assert not rename.replace(here, "new", here, "old", lambda there: there.st_ino == inode)
     os.close(here)
     assert (tmp_path / "old").read_text() == "a user's"
     assert (tmp_path / "new").read_text() == "new"
@@ -91,7 +91,7 @@ def test_other_errors_of_an_exchange_are_told(tmp_path, monkeypatch):
     monkeypatch.setattr(rename, "_renameat2", fails)
     here = os.open(tmp_path, os.O_RDONLY)
     with pytest.raises(OSError, match="broken"):
-        rename.replace(here, "new", here, "old", inode=os.stat(tmp_path / "old").st_ino)
+        rename.replace(here, "new", here, "old", lambda _: True)
     os.close(here)
 
 
