@@ -144,7 +144,7 @@ class Daemon:
         self.ledger = ledger
         self.lanes = lanes
         self.lines = lines
-        self._started = False
+        self._started = self._stopped = False
 
     def start(self) -> None:
         """Start what was built: the end of the way of a file first."""
@@ -157,10 +157,13 @@ class Daemon:
             line.intake.start()
 
     def stop(self) -> None:
-        """Stop along the way of a file. What is not done by `stop_timeout` is cut short, uncharged.
+        """Stop along the way of a file, once. What is not done by `stop_timeout` is cut short, uncharged.
 
         A thread that hangs, as in a mount that does not answer, is left behind.
         """
+        if self._stopped:
+            return
+        self._stopped = True
         ends = time.monotonic() + self.settings.stop_timeout
         for line in self.lines:
             line.intake.stop()

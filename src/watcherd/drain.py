@@ -114,7 +114,8 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
         daemon.start()
         interrupted = _until_over(daemon.lines, mailbox, tally, show)
         troubles = tuple(trouble for line in daemon.lines if (trouble := _trouble(line)))
-        undone = tally.files + _census(daemon)[0] if interrupted or troubles else 0  # what is in work may end yet
+        daemon.stop()  # what is in work ends, or is in its inbox again: only then it can be counted
+        left = _census(daemon)[0] if interrupted or troubles else 0
     waiting = tuple((line.name, *entry) for line in daemon.lines for entry in _waiting(line))
     return DrainReport(
         published=tally.published,
@@ -122,7 +123,7 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
         waiting=waiting,
         bytes=tally.bytes,
         seconds=time.monotonic() - began,
-        left=max(len(waiting), undone - tally.files),
+        left=max(len(waiting), left),
         troubles=troubles,
         interrupted=interrupted,
     )
