@@ -32,6 +32,7 @@ from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.root import Root
+from watcherd.publish.wayback import CameBack
 from watcherd.service import locks
 from watcherd.settings import chunk, workers
 
@@ -156,6 +157,7 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
         lookup=lambda paths: ledger.lookup(name, paths),
         offer=lambda jobs: orders[jobs[0].kind].offer(*jobs),
         condemn=condemn,
+        came_back=lambda record: publisher.put(CameBack(record)),
         drop=lambda path: ledger.drop(name, path),
         next_id=ledger.next_id,
         earliest_due=lambda: ledger.earliest_due(name),

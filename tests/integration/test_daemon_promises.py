@@ -116,6 +116,19 @@ def test_a_bad_file_is_set_aside_with_its_reason_and_a_retry_brings_it_back(site
     assert site.left() == ["bad.txt"]
 
 
+def test_a_bad_file_that_is_dragged_back_leaves_no_reason_of_the_past_nor_another_name(site):
+    site.drop("bad.txt", bytes(300))
+    site.run_until_empty()
+    (site.failed / "bad.txt").rename(site.inbox / "bad.txt")
+    site.run_until_empty()
+    assert sorted(os.listdir(site.failed)) == [".watcherd", "bad.txt", "bad.txt.error.json"]
+    (site.failed / "bad.txt").unlink()
+    site.drop("bad.txt", b"mended by now")
+    site.run_until_empty()
+    assert site.words("bad.txt") == 3
+    assert os.listdir(site.failed) == [".watcherd"]
+
+
 def test_an_audit_finds_what_is_wrong_and_what_was_collected(site):
     site.drop("a.txt")
     site.drop("b.txt")

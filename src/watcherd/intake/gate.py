@@ -23,7 +23,7 @@ import structlog
 from watcherd import beneath, decide
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import How, Reason, Settling, Sighting, Wait, Writer, judge, stretched
-from watcherd.model import Failed, File, Job, SystemFault
+from watcherd.model import Failed, File, Job, State, SystemFault
 
 if TYPE_CHECKING:
     import os
@@ -183,6 +183,7 @@ class Gate:
             case decide.Admit(attempts, kills, alone):
                 unwritten = self._unwritten(looks, seen, terms)
                 if unwritten is not None:
+                    self._welcome(record)
                     self._admit(self._job(unwritten, terms, attempts, kills, alone=alone))
             case decide.Condemn():
                 self._condemn(seen, admission, terms)
@@ -204,6 +205,10 @@ class Gate:
         if writer is Writer.FREE and beneath.version_of(status) == seen.version:
             return seen
         return self._judged(self._sighting(seen.path, seen.how, status, terms), writer, terms)
+
+    def _welcome(self, record: Record | None) -> None:
+        if record is not None and record.state is State.QUARANTINED:
+            self._desk.came_back(record)
 
     def _job(self, seen: Sighting, terms: Terms, attempts: int, kills: int, *, alone: bool) -> Job:
         file = File(terms.inbox.name, seen.path, seen.version)

@@ -56,6 +56,7 @@ class Desk:
     drop: Callable[[str], None]  # the file of a retry or a suspect is gone, or is not wanted any more
     offer: Callable[[Sequence[Job]], int]  # to the lane of their kind; how many it has room for, the first ones
     condemn: Callable[[Failed], None]  # to be set aside without work
+    came_back: Callable[[Record], None]  # the file that this record says is quarantined is admitted again
     next_id: Callable[[], int]
     paused: Callable[[], bool]  # while true nothing is admitted
     on_found: Callable[[], None]  # the inbox was missing, and is there

@@ -18,11 +18,12 @@ import structlog
 
 from watcherd.decide import SetAside, fate
 from watcherd.model import Done, Failed, Failure, Returned, Stalled, State, SystemFault, Words
-from watcherd.publish import recovery
+from watcherd.publish import recovery, wayback
 from watcherd.publish.batch import BATCH, Batch
 from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.reason import reason
+from watcherd.publish.wayback import CameBack
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
@@ -77,10 +78,10 @@ class Publisher:
         self._retry_command = retry_command
         self._on_end = on_end
         self._on_death = on_death
-        self._queue: SimpleQueue[Outcome | Carried | SystemFault | None] = SimpleQueue()
+        self._queue: SimpleQueue[Outcome | Carried | CameBack | SystemFault | None] = SimpleQueue()
         self._carrier = Carrier(place, self._queue.put, on_death)
         self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
-        self._unsorted: deque[Outcome | Carried | SystemFault] = deque()
+        self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
         self._unreported: deque[Ended] = deque()
         self._aside: dict[str, str] = {}  # path → why its input cannot be taken for now
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
@@ -110,8 +111,8 @@ class Publisher:
         """Take up what an earlier run left, then publish."""
         self._thread.start()
 
-    def put(self, outcome: Outcome | SystemFault) -> None:
-        """Take what came of a job, or a fault that another room met: it pauses this inbox until all is well."""
+    def put(self, outcome: Outcome | CameBack | SystemFault) -> None:
+        """Take what came of a job, what came back, or a fault of another room, which pauses this inbox."""
         self._queue.put(outcome)
 
     def close(self) -> None:
@@ -201,7 +202,7 @@ class Publisher:
 
     # What comes from the lanes -------------------------------------------------------------------------------------
 
-    def _sort(self, outcome: Outcome | Carried | SystemFault) -> None:
+    def _sort(self, outcome: Outcome | Carried | CameBack | SystemFault) -> None:
         match outcome:
             case Done():
                 self._told[outcome.job.id] = outcome
@@ -216,6 +217,8 @@ class Publisher:
                 self._batch.carried(outcome.intent, outcome.error)
                 if isinstance(outcome.error, SystemFault):
                     self.health.pause(outcome.error)
+            case CameBack():
+                wayback.clear_reason(self._place, outcome)
             case SystemFault():
                 self.health.pause(outcome)
 

@@ -42,6 +42,13 @@ class SetAside:
 
 
 @dataclass(frozen=True, slots=True)
+class CameBack:
+    """A quarantined file was dragged back into its inbox, or mended where it was kept: `record` is of the past."""
+
+    record: Record
+
+
+@dataclass(frozen=True, slots=True)
 class PutBack:
     """What became of a retry: `refused` says why the file stays where it is, and is empty where it went back."""
 
@@ -88,6 +95,15 @@ def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
         case OSError():
             return f"{error.strerror}: {error.filename or row.where}"
     return str(error)
+
+
+def clear_reason(place: Place, came_back: CameBack) -> None:
+    """Remove the reason of a file that is not set aside any more; one that was copied back still lies beside it."""
+    record = came_back.record
+    way = _way(place, record)
+    with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
+        if way.into is None or beneath.status(way.into.path, way.retired) is None:
+            _remove_reason(way, record)
 
 
 def finish(place: Place, ledger: Ledger) -> None:

@@ -26,7 +26,7 @@ class Watching:
 
     def __init__(self, root, **terms):
         self.root = Path(root)
-        self.jobs, self.condemned, self.dropped, self.faults = [], [], [], []
+        self.jobs, self.condemned, self.dropped, self.faults, self.came_back = [], [], [], [], []
         self.records, self.dues, self.suspects = {}, {}, []
         self.capacity = dict.fromkeys(Kind, 10**9)
         self.paused = self.idle = False
@@ -49,6 +49,7 @@ class Watching:
         return Desk(
             lookup=self._lookup, suspects=lambda: self.suspects, earliest_due=self._earliest_due, due=self._due,
             drop=self._drop, offer=self._offer, condemn=self.condemned.append, next_id=lambda: next(ids),
+            came_back=self.came_back.append,
             paused=self._is_paused, on_found=self._found, on_fault=self.faults.append, on_death=self._died,
         )  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import pytest
 
@@ -29,6 +30,11 @@ def set_aside(scene, name):
     scene.ledger.flush()
 
 
+def came_back(scene):
+    (record,) = scene.ledger.quarantined("scans")
+    wayback.clear_reason(scene.place, wayback.CameBack(record))
+
+
 def put_back(scene):
     (row,) = wayback.set_aside(scene.place, scene.ledger)
     return wayback.put_back(scene.place, scene.ledger, row)
@@ -45,6 +51,31 @@ def is_back(scene, look, name="sub/a.txt"):
 def test_a_file_is_put_back_and_its_reason_is_gone(aside, look):
     assert not put_back(aside).refused
     assert is_back(aside, look)
+
+
+def test_the_reason_of_a_file_that_was_dragged_back_is_removed(aside, look):
+    if aside.after is not After.KEEP:
+        shutil.move(aside.failed / "sub/a.txt", aside.inbox / "sub/a.txt")
+    came_back(aside)
+    assert look.tree(aside.failed) == set()
+
+
+def test_the_reason_of_a_file_that_was_copied_back_stays_beside_the_other(scene_of, look):
+    scene = scene_of(After.ARCHIVE)
+    set_aside(scene, "a.txt")
+    shutil.copy(scene.failed / "a.txt", scene.inbox / "a.txt")
+    came_back(scene)
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+
+
+def test_somebody_s_own_file_in_the_place_of_a_reason_stays(scene_of, look):
+    scene = scene_of(After.ARCHIVE)
+    set_aside(scene, "a.txt")
+    (scene.failed / "a.txt").unlink()
+    (scene.failed / "a.txt.error.json").rename(scene.failed / "away")
+    (scene.failed / "a.txt.error.json").write_text("a user's")
+    came_back(scene)
+    assert look.tree(scene.failed) == {"a.txt.error.json", "away"}
 
 
 @pytest.mark.parametrize("acts_first", [False, True])
