@@ -9,7 +9,7 @@ import pytest
 
 from watcherd import cli
 from watcherd.cli import machine
-from watcherd.processors.grayscale import lossless
+from watcherd.processors.grayscale import turbo
 from watcherd.settings import load
 from watcherd.settings.mounts import Mount
 
@@ -210,11 +210,11 @@ def test_check_lists_a_wrong_configuration_the_same_way(check):
 
 @pytest.mark.parametrize("missing", [False, True])
 def test_a_library_that_would_make_grey_jpegs_exact_is_a_note_and_no_problem(settings, monkeypatch, missing):
-    lossless.library.cache_clear()
+    turbo.library.cache_clear()
     if missing:
-        monkeypatch.setattr(lossless, "LIBRARY", "libnothing.so.0")
-    elif lossless.library() is None:
+        monkeypatch.setattr(turbo, "LIBRARY", "libnothing.so.0")
+    elif turbo.library() is None:
         pytest.skip("libturbojpeg is not installed")
     notes = [finding.subject for finding in machine.examine(settings()) if not finding.is_problem]
-    lossless.library.cache_clear()
+    turbo.library.cache_clear()
     assert ("jpeg" in notes) is missing

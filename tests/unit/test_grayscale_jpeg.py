@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageChops, ImageFile, ImageFilter, ImageStat
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale import convert, lossless
+from watcherd.processors.grayscale import convert, lossless, turbo
 
 PRIMARIES = ["red", "lime", "blue", "cyan", "magenta", "yellow", "white", "black"]
 
@@ -48,15 +48,15 @@ def off(one, other):
 def way(request, monkeypatch, lacking):
     """Have every test pass with TurboJPEG, and without it."""
     take(request.param, monkeypatch)
-    if request.param == "stored" and lossless.library() is None:
+    if request.param == "stored" and turbo.library() is None:
         lacking("libturbojpeg is not installed")
     yield request.param
-    lossless.library.cache_clear()
+    turbo.library.cache_clear()
 
 
 def take(way, monkeypatch):
-    monkeypatch.setattr(lossless, "LIBRARY", "libturbojpeg.so.0" if way == "stored" else "libnothing.so.0")
-    lossless.library.cache_clear()
+    monkeypatch.setattr(turbo, "LIBRARY", "libturbojpeg.so.0" if way == "stored" else "libnothing.so.0")
+    turbo.library.cache_clear()
 
 
 def by_both_ways(data, monkeypatch):
@@ -196,7 +196,7 @@ def test_oddities_of_real_cameras_pass(spoil):
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", bytes(100)])
 @pytest.mark.parametrize("way", ["stored"], indirect=True)
 def test_what_turbojpeg_cannot_read_is_nothing_to_it(garbage):
-    assert lossless.luma(lossless.library(), garbage, progressive=False) is None
+    assert lossless.luma(turbo.library(), garbage, progressive=False) is None
 
 
 def test_a_luma_plane_smaller_than_the_picture_is_decoded():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 
-from watcherd.processors.grayscale import convert, source, strips, tiff
+from watcherd.processors.grayscale import convert, source, strips, tiff, turbo
 
 SIZE = (61, 43)
 
@@ -227,6 +227,18 @@ def test_a_tiff_keeps_its_predictor():
     assert decoded(result).tobytes() == decoded(data).convert("L").tobytes()
 
 
+@pytest.fixture(params=["libturbojpeg.so.0", "libnothing.so.0"])
+def library(request, monkeypatch, lacking):
+    """Have a test pass with TurboJPEG, and without it."""
+    monkeypatch.setattr(turbo, "LIBRARY", request.param)
+    turbo.library.cache_clear()
+    if turbo.library() is None and "turbo" in request.param:
+        lacking("libturbojpeg is not installed")
+    yield turbo.library()
+    turbo.library.cache_clear()
+
+
+@pytest.mark.usefixtures("library")
 @pytest.mark.parametrize("strip", [1 << 12, 1 << 30], ids=["many strips", "one strip"])
 @pytest.mark.parametrize("size", [(1, 1), (61, 43), (2000, 131)])
 @pytest.mark.parametrize("options", [{}, {"big_tiff": True}, {"tiffinfo": {274: 3}}, {"tiffinfo": {274: 6}}])
@@ -236,6 +248,38 @@ def test_plain_rows_become_grey_in_bands_as_they_do_together(monkeypatch, option
     bands = [convert(BytesIO(data))[0]]
     monkeypatch.setattr(tiff, "grey_of_strips", lambda *_: None)
     assert bands == [convert(BytesIO(data))[0]]
+
+
+def test_turbojpeg_makes_of_every_colour_the_grey_that_pillow_makes(library):
+    ramp = Image.frombytes("L", (256, 256), bytes(range(256)) * 256)
+    steps = ramp.transpose(Image.Transpose.TRANSPOSE)
+    for blue in range(256):
+        pixels = Image.merge("RGB", [ramp, steps, Image.new("L", ramp.size, blue)]).tobytes()
+        levels = bytearray(1 << 16)
+        assert strips.grey_by_turbojpeg(pixels, 256, levels, 0) is (library is not None)
+        assert library is None or levels == strips.grey_by_pillow(pixels, 256)
+
+
+@pytest.mark.parametrize("library", ["libturbojpeg.so.0"], indirect=True)
+@pytest.mark.usefixtures("library")
+@pytest.mark.parametrize("width", [*range(1, 70), 1824, 65_500])
+def test_turbojpeg_writes_the_rows_that_it_is_given_and_no_byte_more(width):
+    pixels = colours().resize((width, 3)).tobytes()
+    levels = bytearray(b"x" * (width * 5))
+    assert strips.grey_by_turbojpeg(pixels, width, levels, width)
+    assert levels == b"x" * width + strips.grey_by_pillow(pixels, width) + b"x" * width
+
+
+@pytest.mark.parametrize("library", ["libturbojpeg.so.0"], indirect=True)
+@pytest.mark.usefixtures("library")
+def test_turbojpeg_writes_to_nothing_that_is_too_short():
+    with pytest.raises(ValueError, match="Buffer size too small"):
+        strips.grey_by_turbojpeg(bytes(30), 5, bytearray(12), 3)
+
+
+def test_rows_that_are_too_long_for_turbojpeg_become_grey_all_the_same():
+    data = encoded(colours().resize((65_501, 2)), "TIFF")
+    assert decoded(convert(BytesIO(data))[0]).tobytes() == decoded(data).convert("L").tobytes()
 
 
 def test_only_plain_rows_become_grey_in_bands():

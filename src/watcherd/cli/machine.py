@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd.model import After, Kind
-from watcherd.processors.grayscale import bounds, lossless
+from watcherd.processors.grayscale import bounds, turbo
 from watcherd.settings import machine, workers
 from watcherd.settings.mounts import mount_of, mounts
 from watcherd.settings.units import size_text
@@ -243,6 +243,6 @@ def _fewer(fitting: int) -> str:
 
 
 def _turbojpeg() -> Iterator[Finding]:
-    if lossless.library() is None:
-        message = f"{lossless.LIBRARY} is not here: grey JPEGs are decoded and encoded anew, slower and not as exact"
+    if turbo.library() is None:
+        message = f"{turbo.LIBRARY} is not here: grey JPEGs are decoded and encoded anew, slower and not as exact"
         yield Finding("jpeg", message, "apt install libturbojpeg0 (optional)", is_problem=False)

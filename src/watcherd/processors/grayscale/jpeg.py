@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
-from watcherd.processors.grayscale import lossless
+from watcherd.processors.grayscale import lossless, turbo
 from watcherd.processors.grayscale.grey import described, grey
 from watcherd.processors.grayscale.source import decoding, save
 
@@ -45,11 +45,11 @@ def _description(image: JpegImageFile) -> dict[str, Any]:
 
 def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> memoryview | None:
     """Return the luma plane as it is stored; None where that cannot be done. Pillow writes what describes it."""
-    turbo = lossless.library()
-    if turbo is None or not _has_whole_luma(image):
+    library = turbo.library()
+    if library is None or not _has_whole_luma(image):
         return None
     with decoding(reader):
-        luma = lossless.luma(turbo, reader.getvalue(), progressive=options["progressive"])
+        luma = lossless.luma(library, reader.getvalue(), progressive=options["progressive"])
     if luma is None:
         return None
     header = save(reader, Image.new("L", (1, 1)), "JPEG", **options)

@@ -1,8 +1,7 @@
 """The luma plane of a JPEG as it is stored: its coefficients pass from one file into another, and none is decoded.
 
-TurboJPEG, the library of libjpeg-turbo, does that where the machine has it: exactly, and faster than decoding. It is
-called by the interface that it has kept since version 1.2 (turbojpeg.h: tjInitTransform, tjTransform, tjFree,
-tjDestroy, tjGetErrorStr). What it does not know, or is short of memory for, is left to be decoded plainly.
+TurboJPEG does that where the machine has it: exactly, and faster than decoding. What it does not know, or is short of
+memory for, is left to be decoded plainly.
 
 It fails alike for an error and for a warning, and tells the error, or the first warning. One of damage is a fault of
 the file; one of a file that merely is odd, as cameras make them, is none.
@@ -12,12 +11,10 @@ from __future__ import annotations
 
 import ctypes
 import re
-from ctypes import POINTER, Structure, byref, c_char_p, c_int, c_ulong, c_void_p
-from functools import cache
+from ctypes import byref, c_ulong, c_void_p
 
 from watcherd.model import Failure, FileFault
-
-LIBRARY = "libturbojpeg.so.0"
+from watcherd.processors.grayscale.turbo import Transform
 
 _GRAY, _PROGRESSIVE, _COPYNONE = 8, 32, 64  # TJXOPT_… in turbojpeg.h
 
@@ -25,41 +22,6 @@ _GRAY, _PROGRESSIVE, _COPYNONE = 8, 32, 64  # TJXOPT_… in turbojpeg.h
 _DAMAGE = re.compile(r"Corrupt JPEG data|Inconsistent progression sequence")
 _EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0x(..)")
 _START_OF_SCAN = b"\xff\xda"
-
-
-class _Transform(Structure):
-    """`tjtransform`: the crop region, the geometry (none of both here), options, and a filter (none)."""
-
-    _fields_ = (
-        ("region", c_int * 4),
-        ("operation", c_int),
-        ("options", c_int),
-        ("data", c_void_p),
-        ("filter", c_void_p),
-    )
-
-
-@cache
-def library() -> ctypes.CDLL | None:
-    """Return TurboJPEG with the types of what is called of it; None where it is not installed."""
-    try:
-        turbo = ctypes.CDLL(LIBRARY)
-        turbo.tjInitTransform.restype = c_void_p
-        turbo.tjTransform.argtypes = (
-            c_void_p,
-            c_char_p,
-            c_ulong,
-            c_int,
-            POINTER(c_void_p),
-            POINTER(c_ulong),
-            POINTER(_Transform),
-            c_int,
-        )
-        turbo.tjGetErrorStr.restype = c_char_p
-        turbo.tjFree.argtypes = turbo.tjDestroy.argtypes = (c_void_p,)
-    except (OSError, AttributeError):
-        return None
-    return turbo
 
 
 def luma(turbo: ctypes.CDLL, jpeg: bytes, *, progressive: bool) -> bytes | None:
@@ -74,7 +36,7 @@ def luma(turbo: ctypes.CDLL, jpeg: bytes, *, progressive: bool) -> bytes | None:
     options = _GRAY | _COPYNONE | (_PROGRESSIVE if progressive else 0)
     try:
         failed = turbo.tjTransform(
-            handle, jpeg, len(jpeg), 1, byref(made), byref(size), _Transform(options=options), 0
+            handle, jpeg, len(jpeg), 1, byref(made), byref(size), Transform(options=options), 0
         )
         if failed:
             _refuse_damage(turbo.tjGetErrorStr().decode("ascii", "replace"), jpeg)
