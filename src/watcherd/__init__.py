@@ -18,6 +18,7 @@ The way of a file is the way through this package, and arrows of import point on
     service/     what the host gives a daemon: logs, signals, locks, systemd
     ledger/      SQLite: what became of every file
     beneath      opening what lies beneath a root, and never outside it
+    heap         what a worker keeps of memory that was freed
     turns        taking turns at the interpreter
     decide       admission, retry, blame (pure)
     model        the values that travel between rooms, and the three kinds of error (pure)

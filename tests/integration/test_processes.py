@@ -151,6 +151,15 @@ def test_a_worker_that_rests_gives_back_what_its_last_job_left_behind(slot, do):
     wait_until(lambda: int(statm.read_text(encoding="ascii").split()[1]) < pages - 8000)
 
 
+def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
+    with IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9) as pool:
+        slot, faults = pool.slot(), []
+        for _ in range(8):  # where we are kept waiting for long, it rests in between
+            do(slot, "fill")
+            faults.append(int(do.draft.split()[-1]))
+    assert min(faults) < 10 < faults[0]
+
+
 def test_a_worker_is_replaced_after_so_many_jobs(do):
     with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2) as pool, capture_logs() as logs:
         slot = pool.slot()
@@ -227,13 +236,13 @@ def test_a_worker_is_told_nothing_that_systemd_tells_the_daemon(do, monkeypatch)
 
 
 @pytest.mark.parametrize("own", ["", "glibc.malloc.arena_max=1"])
-def test_a_worker_has_its_memory_in_huge_pages_unless_somebody_tunes_it_otherwise(do, monkeypatch, own):
+def test_a_worker_keeps_its_memory_in_huge_pages_unless_somebody_tunes_it_otherwise(do, monkeypatch, own):
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if own:
         monkeypatch.setenv("GLIBC_TUNABLES", own)
     with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
         do(pool.slot(), "environment")
-    assert (own or "glibc.malloc.hugetlb=1") in do.draft.decode()
+    assert (own or f"hugetlb=1:glibc.malloc.mmap_threshold={32 << 20}:") in do.draft.decode()
     assert do.draft.count(b"GLIBC_TUNABLES") == 1
 
 

@@ -11,7 +11,8 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from watcherd.model import Failure, FileFault
+from watcherd import heap
+from watcherd.model import Failure, FileFault, Limits
 from watcherd.processors.grayscale import convert
 
 #: What a picture may take beside the interpreter and its libraries: less than any of these bombs would.
@@ -151,6 +152,14 @@ def test_what_unpacks_beyond_measure_beside_the_pixels_is_refused(within_little_
 def test_texts_that_are_too_many_together_are_refused(within_little_memory):
     text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(1 << 20), 9))
     assert within_little_memory(png(*[text] * 70))[0] == Failure.TOO_LARGE
+
+
+@pytest.mark.parametrize(("room", "times"), [(65 << 20, 1), (1 << 30, 0)])
+def test_a_picture_that_needs_most_of_the_memory_has_what_others_left_given_back_first(monkeypatch, room, times):
+    given_back = []
+    monkeypatch.setattr(heap, "give_back", lambda: given_back.append(1))
+    convert(BytesIO(png()), limits=Limits(memory=room))
+    assert len(given_back) == times
 
 
 def test_pixels_that_unpack_to_more_than_the_picture_has_are_not_unpacked(within_little_memory):

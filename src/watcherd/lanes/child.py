@@ -20,6 +20,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from watcherd import heap
 from watcherd.lanes import wire
 from watcherd.lanes.slot import WorkerKilled
 from watcherd.model import Failure, FileFault
@@ -52,10 +53,6 @@ _OWN_FAULTS = {
     signal.SIGSYS,
     signal.SIGTRAP,
 }
-
-# Pictures are large and soon gone: without huge pages the kernel clears them 4 KiB at a time, for up to half of the
-# time that a grey JPEG takes. See "Memory Allocation Tunables" in glibc's manual; other libraries ignore it.
-_MEMORY = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 class NotTaken(Exception):
@@ -155,7 +152,7 @@ def _spawn(pipe: int, module: str, memory: int, keep_open: Sequence[int]) -> sub
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,  # what a C library has to say would garble the daemon's log
-        env=_MEMORY | {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED},
+        env=heap.tunables(memory) | {name: value for name, value in os.environ.items() if name not in _NOT_INHERITED},
         pass_fds=(pipe, *keep_open),
         start_new_session=True,  # Ctrl-C on the terminal is the daemon's alone
     )

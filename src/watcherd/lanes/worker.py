@@ -15,6 +15,7 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from watcherd import heap
 from watcherd.lanes import wire
 from watcherd.lanes.slot import work
 from watcherd.model import FileFault
@@ -79,8 +80,7 @@ def _rest(connection: socket.socket) -> None:
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     if not poll.poll(SOON * 1000):
-        with suppress(AttributeError):  # another C library than glibc has its own ways
-            ctypes.CDLL(None).malloc_trim(0)
+        heap.give_back()
 
 
 def _serve(connection: socket.socket, process: Process) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from watcherd import heap
 from watcherd.model import Failure, FileFault
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ def check(image: ImageFile.ImageFile, reader: Reader, limits: Limits) -> None:
         what = f"needs about {needed >> 20:,} MiB of memory to decode {width} x {height} pixels"
         allowed = f"{limits.memory >> 20:,} are allowed"
         raise FileFault(Failure.MEMORY, f"{what} where {allowed}: raise `memory` under [image]")
+    if needed > limits.memory // 2:
+        heap.give_back()  # or what the pictures before left behind would count as well
 
 
 def per_pixel(image: ImageFile.ImageFile) -> int:
