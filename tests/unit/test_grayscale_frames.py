@@ -3,9 +3,11 @@
 from io import BytesIO
 
 import pytest
-from PIL import Image, ImageChops, ImageDraw, ImageSequence
+from PIL import GifImagePlugin, Image, ImageChops, ImageDraw, ImageSequence
 
+from watcherd.model import FileFault
 from watcherd.processors.grayscale import convert
+from watcherd.processors.grayscale import frames as walk
 
 DURATIONS = [50, 100, 150, 200, 250]
 
@@ -59,6 +61,41 @@ def test_every_frame_is_the_grey_of_what_is_seen(name, transparent, options):
 def test_loops_are_counted_as_before(name):
     with Image.open(BytesIO(convert(BytesIO(moving(name, frames(transparent=False))))[0])) as seen:
         assert seen.info["loop"] == 3
+
+
+def outcome(data):
+    try:
+        return convert(BytesIO(data))
+    except FileFault as fault:
+        return fault.failure, str(fault)
+
+
+STILL = moving("GIF", [Image.effect_noise((400, 300), 90)])
+SPOILT = {
+    "whole": STILL,
+    "two frames": moving("GIF", frames(transparent=False)[:2], duration=50),
+    "a comment behind": STILL[:-1] + b"\x21\xfe\x02hi\0;",
+    "something behind": STILL + bytes(100),
+    "no trailer": STILL[:-1],
+    "no last block": STILL[:-2],
+    "half of it": STILL[: len(STILL) // 2],
+    "blocks that end early": STILL[: len(STILL) // 2] + b"\0;",
+    "no pixels": STILL[:900] + b"\0;",
+}
+
+
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_where_a_gif_ends_is_found_as_pillow_finds_it(monkeypatch, spoilt):
+    found = outcome(SPOILT[spoilt])
+    monkeypatch.setattr(walk, "_is_only_frame", lambda *_: False)
+    assert found == outcome(SPOILT[spoilt])
+
+
+def test_a_gif_of_one_frame_is_not_searched_for_another(monkeypatch):
+    sought = []
+    monkeypatch.setattr(GifImagePlugin.GifImageFile, "seek", lambda _, frame: sought.append(frame))
+    assert convert(BytesIO(STILL))[1].frames == 1
+    assert sought == []
 
 
 def test_a_moving_avif_keeps_frames_and_durations():
