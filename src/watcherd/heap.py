@@ -2,7 +2,7 @@
 
 Pictures are large and soon gone, and each needs what the last one had. Left to itself, glibc gives that back after
 each, and the kernel clears it for the next: in pages of 4 KiB for up to half of the time that a grey JPEG takes, in
-pages of 2 MiB for a tenth. See "Memory Allocation Tunables" in glibc's manual; other libraries ignore them.
+pages of 2 MiB for a twentieth. See "Memory Allocation Tunables" in glibc's manual; other libraries ignore them.
 """
 
 from __future__ import annotations

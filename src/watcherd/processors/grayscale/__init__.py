@@ -42,8 +42,8 @@ WRITERS = {
 
 DEFAULTS = Limits()
 
-#: Bytes written at once. For 2 MiB and more the kernel's cache takes pages of that size, which have to be found, or a
-#: virtual machine's host has to give them: 2.5 MB in one piece took up to ten times as long as in several.
+#: Bytes written at once: 2.5 MB in one piece took up to ten times as long as in several (ext4, Linux 6.18). Why is
+#: not proven; pages of 2 MiB are suspected, which the kernel's cache takes for as much, and has to find.
 PIECE = 256 << 10
 
 #: MPO is a JPEG with more JPEGs behind it (previews, the other eye): the first one is the picture.

@@ -53,7 +53,8 @@ def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> me
     if luma is None:
         return None
     header = save(reader, Image.new("L", (1, 1)), "JPEG", **options)
-    return memoryview(b"".join((header[: _end_of_description(header)], luma[_end_of_description(luma) :])))
+    stored = memoryview(luma)[_end_of_description(luma) :]
+    return memoryview(b"".join((header[: _end_of_description(header)], stored)))
 
 
 def _has_whole_luma(image: JpegImageFile) -> bool:

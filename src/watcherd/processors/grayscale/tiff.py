@@ -70,7 +70,7 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
                 _expect(tags, reader)
                 description, profile = _description(tags), grey_profile({"icc_profile": tags.get(PROFILE)})
                 if count == 0:
-                    directories = _directories(image)
+                    directories = _directories(image, tags)
                     description.update(dict.fromkeys(directories, 0))
                 picture = _picture(image, tags, reader)
             options = _compression(picture, tags, image.info.get("compression", "raw"), description)
@@ -128,7 +128,7 @@ def _description(tags: Tags) -> Tags:
         if tag in tags:
             kept[tag] = tags[tag]
             kept.tagtype[tag] = tags.tagtype[tag]
-    return kept if _writable(kept) else TiffImagePlugin.ImageFileDirectory_v2()
+    return kept if not kept or _writable(kept) else TiffImagePlugin.ImageFileDirectory_v2()
 
 
 def _writable(tags: Tags) -> bool:
@@ -139,10 +139,10 @@ def _writable(tags: Tags) -> bool:
     return True
 
 
-def _directories(image: Image.Image) -> dict[int, Mapping[int, Any]]:
+def _directories(image: Image.Image, tags: Tags) -> dict[int, Mapping[int, Any]]:
     """Return the directories that hang on the page, EXIF and GPS; without those inside them."""
     try:
-        found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES}
+        found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES if tag in tags}
         plain = {tag: {key: value for key, value in found[tag].items() if key not in NESTED} for tag in found}
         return {tag: values for tag, values in plain.items() if values and _block(values, 0)}
     except DAMAGE:
