@@ -125,9 +125,8 @@ class Reader:
         """Return the whole file, read once: libtiff asks for it anew at each page."""
         if self._whole is None:
             self.seek(0)
-            self._whole = self.read(
-                self.size
-            )  # with its size a buffer takes it in place; "all" is put together once more
+            # With its size, as a buffer then takes it in place; "all" would be put together once more.
+            self._whole = self.read(self.size)
         return self._whole
 
     def checkpoint(self) -> None:
