@@ -1,5 +1,6 @@
 """Whatever people do to an inbox, whether or not the daemon sees it: what survives comes to its one end."""
 
+import io
 import os
 import random
 import signal
@@ -7,8 +8,13 @@ from collections import Counter
 from contextlib import suppress
 
 import pytest
+from PIL import Image
+from tests.conftest import files
 
 SOAK = bool(os.environ.get("SOAK"))
+
+#: How files are called: half of them texts. A rename or a swap may call one what it is not.
+ENDINGS = ["txt", "txt", "png", "jpg"]
 
 
 class Churn:
@@ -18,7 +24,7 @@ class Churn:
         self.site = site
         self.dice = random.Random(seed)
         self.count = 0
-        self.made = {}  # content → its words
+        self.made = {}  # content → its words, or the size of its picture
         self.must = set()  # contents that nobody removed
         self.names = Counter()  # content → the names that it was given, each a file of its own
 
@@ -29,18 +35,29 @@ class Churn:
         with suppress(FileNotFoundError, NotADirectoryError):
             act()
 
-    def content(self):
-        """Return what no other file holds."""
+    def content(self, path):
+        """Return what no other file holds: a text or a picture, as its name will say."""
         self.count += 1
-        content = f"file {self.count} ".encode() + b"word " * self.dice.randint(0, 9)
-        self.made[content] = len(content.split())
+        content, result = self.text() if is_text(path.name) else self.picture()
+        self.made[content] = result
         self.names[content] = 1
         return content
+
+    def text(self):
+        """Return a text, and its words."""
+        content = f"file {self.count} ".encode() + b"word " * self.dice.randint(0, 9)
+        return content, len(content.split())
+
+    def picture(self):
+        """Return a small picture that is as wide as no other, and its size."""
+        size, written = (self.count, self.dice.randint(1, 9)), io.BytesIO()
+        Image.new("RGB", size, "teal").save(written, self.dice.choice(["PNG", "JPEG"]))
+        return written.getvalue(), size
 
     def path(self):
         """Return a path at which a file may be."""
         folder = self.dice.choice(["", "a/", "a/b/", "c/d/e/"])
-        return self.site.inbox / f"{folder}{self.dice.randint(0, 20)}.txt"
+        return self.site.inbox / f"{folder}{self.dice.randint(0, 20)}.{self.dice.choice(ENDINGS)}"
 
     def existing(self):
         """Return the path of a file, where there is one."""
@@ -49,7 +66,8 @@ class Churn:
 
     def create(self):
         """Rename a finished file into place."""
-        content, path = self.content(), self.path()
+        path = self.path()
+        content = self.content(path)
         self.must.add(content)
         if path.exists():
             self.lose(path)
@@ -59,7 +77,7 @@ class Churn:
         """Write a file in place."""
         path = self.path()
         if not path.exists():
-            content = self.content()
+            content = self.content(path)
             self.site.write(path.relative_to(self.site.inbox), content)
             self.must.add(content)
 
@@ -123,10 +141,32 @@ def test_whatever_survives_comes_to_its_one_end(site, seed):
             churn.act()
     site.await_empty_inbox(120)  # names of one file settle anew as one of them leaves
     assert daemon.stop() == 0
-    archive = {str(path.relative_to(site.archive)): path.read_bytes() for path in site.archive.rglob("*.txt")}
-    archived = Counter(archive.values())
-    assert churn.must - set(archived) == set(), f"lost, with seed {seed}"
-    assert archived <= churn.names, f"done twice, with seed {seed}"
-    for name, content in archive.items():  # one that was moved between result and retirement has a result more
-        assert site.words(name) == churn.made[content]
+    archived, failed = kept(site.archive), kept(site.failed)
+    ends = Counter((*archived.values(), *failed.values()))
+    assert churn.must - set(ends) == set(), f"lost, with seed {seed}"
+    assert ends <= churn.names, f"done twice, with seed {seed}"
+    for name, content in archived.items():  # one that was moved between result and retirement has a result more
+        assert result(site, name) == churn.made[content]
+    for name, content in failed.items():  # what people gave a name that says something else
+        assert site.failure(name)["class"] == ("not-text" if is_text(name) else "not-image"), (name, content)
+        assert is_text(name) != isinstance(churn.made[content], int)
     site.audit()
+
+
+def is_text(name):
+    return name.endswith(".txt")
+
+
+def kept(root):
+    """Return the content of each input that was archived, or set aside."""
+    return {name: (root / name).read_bytes() for name in files(root) if not name.endswith(".error.json")}
+
+
+def result(site, name):
+    """Return what was made of an input: its words, or the size of its grey picture."""
+    if is_text(name):
+        return site.words(name)
+    folder, _, own = name.rpartition("/")
+    with Image.open(site.outbox / folder / f"grayscale_{own}") as grey:
+        assert grey.mode == "L"
+        return grey.size
