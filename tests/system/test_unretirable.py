@@ -3,8 +3,12 @@
 import os
 import shutil
 import subprocess
+from collections import Counter
 
 import pytest
+
+#: More inputs that cannot be taken than may wait aside in one inbox.
+MANY = 4096 + 256
 
 
 @pytest.fixture
@@ -15,14 +19,15 @@ def immutable(lacking):
         lacking("only root can make a file immutable, with chattr")
     fixed = []
 
-    def fix(path):
-        if subprocess.run([chattr, "+i", path], check=False, capture_output=True).returncode:
+    def fix(*paths):
+        if subprocess.run([chattr, "+i", *paths], check=False, capture_output=True).returncode:
             pytest.skip("no file can be made immutable here")
-        fixed.append(path)
+        fixed.extend(paths)
 
     def let_go():
-        while fixed:
-            subprocess.run([chattr, "-i", fixed.pop()], check=True)
+        if fixed:
+            subprocess.run([chattr, "-i", *fixed], check=True)
+            fixed.clear()
 
     yield fix, let_go
     let_go()
@@ -77,6 +82,27 @@ def test_2000_inputs_that_cannot_be_archived_hold_up_no_other_file_of_their_inbo
     site.await_empty_inbox(90)
     assert daemon.stop() == 0
     assert len(os.listdir(site.archive / "sub")) == len(os.listdir(site.outbox / "sub")) == 2000
+    site.audit()
+
+
+def test_as_many_as_may_wait_aside_pause_their_inbox_and_it_goes_on_by_itself_once_they_can_be_taken(
+    site, other, immutable, said_once
+):
+    fix, let_go = immutable
+    fix(*[site.write(f"sub/{number}.txt") for number in range(MANY)])
+    daemon = site.daemon().start()
+    daemon.wait("intake.paused", 60)
+    reason = said_once(daemon)
+    assert reason == f"4,096 inputs cannot be taken out of {site.inbox}: `file.unretired` says why of each"
+    for name in site.texts(20, other / "in"):
+        site.wait_for((other / "out" / f"{os.path.basename(name)}.words.json").exists, "a result of the other inbox")
+    let_go()
+    daemon.wait("intake.resumed", 60)
+    site.await_empty_inbox(60)
+    assert daemon.stop() == 0
+    assert len(daemon.events("intake.paused")) == len(daemon.events("intake.resumed")) == 1
+    assert max(Counter(event["path"] for event in daemon.events("file.unretired")).values()) == 1
+    assert len(os.listdir(site.archive / "sub")) == len(os.listdir(site.outbox / "sub")) == MANY
     site.audit()
 
 

@@ -27,13 +27,14 @@ class Aside:
         """How many of those that wait aside, or are tried again, still hold their claim."""
         return sum(not unclaimed for unclaimed in self._told.values())
 
-    def put(self, queue: deque[Intent], intent: Intent, reason: str, *, unclaimed: bool) -> bool:
+    def put(self, queue: deque[Intent], intent: Intent, *, unclaimed: bool) -> bool:
         """Let an intent wait for its turn in `queue`; return whether it is new here.
 
         Raises SystemFault where too many wait already.
         """
         if len(self._stuck) >= MOST_STUCK:
-            message = f"{MOST_STUCK:,} inputs cannot be taken out of {self._root}, the last because of: {reason}"
+            why = "`file.unretired` says why of each"  # the reason of one would be another one at each trial
+            message = f"{MOST_STUCK:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
         self._stuck.append((queue, intent))
         if intent.job.id in self._told:

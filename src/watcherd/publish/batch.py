@@ -350,7 +350,7 @@ class Batch:
     def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
         on_record = queue is not self._ready
-        if self._aside.put(queue, intent, reason, unclaimed=on_record):
+        if self._aside.put(queue, intent, unclaimed=on_record):
             self._ended.append(Ended(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
