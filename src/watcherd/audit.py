@@ -21,6 +21,7 @@ from watcherd.ledger.ledger import BLOCK, Ledger
 from watcherd.model import After, Job, Kind, Refused, State, SystemFault
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS
+from watcherd.publish.wayback import BACK
 from watcherd.service import locks
 
 if TYPE_CHECKING:
@@ -143,10 +144,13 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
     taken = {ours_of(Job(row.id, row.file, row.kind)) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
     for name in _ours(place.root):
         if f"{OURS}/{name}" not in taken:
-            message = (
-                "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
-            )
-            found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", message))
+            found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", _said_of_taken(name)))
+
+
+def _said_of_taken(name: str) -> str:
+    if name.startswith(BACK):
+        return "is of a retry that was cut short: start watcherd, or retry, and it is finished"
+    return "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
 
 
 def _ours(root: str) -> list[str]:

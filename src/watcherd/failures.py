@@ -2,26 +2,38 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.assembly import place_of
 from watcherd.ledger.ledger import Ledger
 from watcherd.publish import wayback
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from watcherd.publish.place import Place
     from watcherd.publish.wayback import PutBack, SetAside
     from watcherd.settings import Settings
+
+T = TypeVar("T")
 
 
 def set_aside(settings: Settings) -> list[SetAside]:
     """Return what is quarantined in all inboxes. Raises Refused and SystemFault."""
+    return _of_each_inbox(settings, wayback.set_aside)
+
+
+def finish(settings: Settings) -> list[PutBack]:
+    """Take up what a command that was killed left on its way back. Raises Refused and SystemFault."""
+    return _of_each_inbox(settings, wayback.finish)
+
+
+def _of_each_inbox(settings: Settings, ask: Callable[[Place, Ledger], Iterable[T]]) -> list[T]:
     path = settings.state / "ledger.db"
     if not path.exists():
         return []
     with Ledger(path) as ledger:
-        return [row for name in settings.inbox for row in wayback.set_aside(place_of(name, settings, ledger), ledger)]
+        return [row for name in settings.inbox for row in ask(place_of(name, settings, ledger), ledger)]
 
 
 def put_back(settings: Settings, rows: Sequence[SetAside]) -> list[PutBack]:

@@ -75,6 +75,13 @@ def test_an_input_that_was_taken_and_belongs_to_nothing_is_found(done):
     assert wrong(done) == [("draft", "inbox/.watcherd/taken-99-1")]
 
 
+def test_the_copy_of_a_retry_that_was_cut_short_is_told_as_such(done):
+    (done.inbox / ".watcherd").mkdir(exist_ok=True)
+    (done.inbox / ".watcherd/back-ffffffff-1").touch()
+    (it,) = done.audit(1)["wrong"]
+    assert (it["what"], it["message"].partition(":")[0]) == ("draft", "is of a retry that was cut short")
+
+
 def test_a_result_that_was_replaced_is_found(done):
     result = done.outbox / "sub/a.txt.words.json"
     done.write("other.json", b"{}", root=done.outbox)

@@ -70,15 +70,16 @@ def retry(
     if not (paths or failure or everything):
         raise click.UsageError("say which: PATH, --class CLASS or --all.", context)
     settings = options.load(context, flags)
-    from watcherd.failures import put_back, set_aside
+    from watcherd.failures import finish, put_back, set_aside
 
+    finished = finish(settings)
     rows = chosen(set_aside(settings), paths, failure)
-    outcomes = put_back(settings, rows)
+    outcomes = [*finished, *put_back(settings, rows)]
     if as_json:
         show.as_json([retry_facts(outcome) for outcome in outcomes])
     else:
         retry_table(outcomes)
-    context.exit(retry_status(paths, rows, outcomes))
+    context.exit(retry_status(paths, [outcome.row for outcome in outcomes], outcomes))
 
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:

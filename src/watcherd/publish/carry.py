@@ -21,6 +21,7 @@ from watcherd.publish.root import OURS
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from watcherd.model import Draft
     from watcherd.publish.root import Root
 
 _BLOCK = 1 << 20
@@ -40,15 +41,31 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     with beneath.file(inbox, source) as (original, status):
         if _is_there(root, path, original, status, between) or _linked(inbox, source, root, path):
             return
-        draft, descriptor = root.new_draft(number)
-        try:
-            _fill(original, descriptor, root, between)
-            _require_unchanged(original, status)
-            _finish(original, descriptor, status, root, between)
-            _place(root, draft.name, path)
-        finally:
-            os.close(descriptor)
-            root.discard(draft.name)
+        draft = _copied(original, status, root, number, between)
+    try:
+        _place(root, draft.name, path)
+    finally:
+        root.discard(draft.name)
+
+
+def copied(folder: str, source: str, root: Root, number: int) -> Draft:
+    """Return a draft beneath `root` that is a copy of `source` beneath `folder`, on disk. Raises as `carry` does."""
+    with beneath.file(folder, source) as (original, status):
+        return _copied(original, status, root, number, between=lambda: None)
+
+
+def _copied(original: int, status: os.stat_result, root: Root, number: int, between: Callable[[], None]) -> Draft:
+    draft, descriptor = root.new_draft(number)
+    try:
+        _fill(original, descriptor, root, between)
+        _require_unchanged(original, status)
+        _finish(original, descriptor, status, root, between)
+    except BaseException:
+        root.discard(draft.name)
+        raise
+    finally:
+        os.close(descriptor)
+    return draft
 
 
 def _is_there(root: Root, path: str, original: int, status: os.stat_result, between: Callable[[], None]) -> bool:

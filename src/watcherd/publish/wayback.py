@@ -7,24 +7,28 @@ on record before anything moves, so that the next start can finish what was cut 
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.model import After, Failure, Job, State, SystemFault
 from watcherd.publish import carry
-from watcherd.publish.rename import move
-from watcherd.publish.root import Root
+from watcherd.publish.rename import LINKLESS, move
+from watcherd.publish.root import OURS, Root
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
     from watcherd.publish.place import Place, Way
+
+#: How the names of copies on their way back begin: they are others than the daemon's drafts.
+BACK = "back-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +64,11 @@ def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is quarantined of one inbox and has not been carried away by somebody, oldest first."""
     for record in ledger.quarantined(place.inbox):
         if is_set_aside(place, record):
-            yield SetAside(record.file.path, "/".join(_where(place, _way(place, record), record)), record)
+            yield _row(place, record)
+
+
+def _row(place: Place, record: Record) -> SetAside:
+    return SetAside(record.file.path, "/".join(_where(place, _way(place, record), record)), record)
 
 
 def is_set_aside(place: Place, record: Record) -> bool:
@@ -79,13 +87,36 @@ def _where(place: Place, way: Way, record: Record) -> tuple[str, str]:
 
 def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
-    ledger.send_back(row.record.id, time.time())
+    with _alone(ledger, wait=True):
+        ledger.send_back(row.record.id, time.time())
+        return _tried(place, ledger, row, _put_back)
+
+
+def _tried(place: Place, ledger: Ledger, row: SetAside, act: Callable[[Place, Ledger, Record], None]) -> PutBack:
     try:
-        _put_back(place, ledger, row.record)
+        act(place, ledger, row.record)
     except (OSError, SystemFault) as error:
-        ledger.send_back(row.record.id, None)
+        ledger.send_back(row.record.id, None)  # it can be asked for again
         return PutBack(row, _refusal(place, row, error))
     return PutBack(row)
+
+
+@contextmanager
+def _alone(ledger: Ledger, *, wait: bool) -> Iterator[bool]:
+    """Keep everybody else from putting files back; without `wait`, False where somebody is at it."""
+    descriptor = os.open(ledger.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield _locked(descriptor, wait=wait)
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int, *, wait: bool) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
@@ -106,26 +137,33 @@ def clear_reason(place: Place, came_back: CameBack) -> None:
             _remove_reason(way, record)
 
 
-def finish(place: Place, ledger: Ledger) -> None:
-    """Take up what was on its way back when its command was killed. Raises SystemFault."""
-    for record in ledger.quarantined(place.inbox):
-        if record.due:
-            _finish(place, ledger, record)
+def finish(place: Place, ledger: Ledger) -> list[PutBack]:
+    """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault."""
+    with _alone(ledger, wait=False) as alone:
+        records = [record for record in ledger.quarantined(place.inbox) if record.due] if alone else []
+        return [_tried(place, ledger, _row(place, record), _finish) for record in records]
 
 
 def _finish(place: Place, ledger: Ledger, record: Record) -> None:
-    try:
-        if is_set_aside(place, record):
-            _put_back(place, ledger, record)
-        else:
-            _forget(place, ledger, record)
-    except (OSError, SystemFault):
-        ledger.send_back(record.id, None)  # its name is taken, or a folder fails: it can be asked for again
+    if _is_aside_anew(place, ledger, record):
+        ledger.forget([record.id])  # what lies there, and its reason, are those of a later row
+    elif place.after is After.KEEP or is_set_aside(place, record):
+        _put_back(place, ledger, record)
+    else:
+        _discard_copy(place, ledger, record)
+        _forget(place, ledger, record)
+
+
+def _is_aside_anew(place: Place, ledger: Ledger, record: Record) -> bool:
+    """Whether it came back, and a daemon has set it aside again by the same name."""
+    latest = ledger.lookup(place.inbox, [record.file.path]).get(record.file.path, record)
+    aside = latest.state in {State.QUARANTINING, State.QUARANTINED}
+    return aside and latest.id > record.id and latest.number == record.number
 
 
 def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
     if place.after is not After.KEEP:
-        _move(place, _way(place, record), record)
+        _move(place, ledger, _way(place, record), record)
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
     _forget(place, ledger, record)
     if place.after is After.KEEP:
@@ -142,7 +180,7 @@ def _way(place: Place, record: Record) -> Way:
     return place.way(job, State.QUARANTINING, record.number)
 
 
-def _move(place: Place, way: Way, record: Record) -> None:
+def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
     inside, name = beneath.split(way.retired)
     target, new_name = beneath.split(record.file.path)
     with beneath.folder(way.root.path, inside) as source, beneath.folder(place.root, target, make=True) as folder:
@@ -151,16 +189,78 @@ def _move(place: Place, way: Way, record: Record) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _carry(place, way, record)
-            os.unlink(name, dir_fd=source)
+            _carry(place, ledger, way, record)
+            _remove_carried(place, ledger, way, record)
 
 
-def _carry(place: Place, way: Way, record: Record) -> None:
-    inbox = Root(place.root, f"back-{record.id}")  # its draft is another than those of the daemon
+# To another file system --------------------------------------------------------------------------------------------
+#
+# Between the file's new name and the end of its old one, a running daemon may take it and be done with it. So its
+# copy has a name of ours besides, until the old one is gone: it tells the next attempt what the daemon took.
+
+
+def _carry(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
+    if _is_carried(place, ledger, way, record):
+        return
+    _discard_copy(
+        place, ledger, record
+    )  # cut short: to write into it would be to write into whatever it is linked to
+    inbox = Root(place.root, _owner(ledger))
     try:
-        carry.carry(way.root.path, way.retired, inbox, record.file.path, record.id)
+        carry.copied(way.root.path, way.retired, inbox, record.id)
+        _show(place, ledger, record)
+    except (OSError, SystemFault):
+        _discard_copy(place, ledger, record)
+        raise
     finally:
         inbox.rest()
+
+
+def _owner(ledger: Ledger) -> str:
+    return f"{BACK}{ledger.id}"
+
+
+def _copy(ledger: Ledger, record: Record) -> str:
+    return f"{_owner(ledger)}-{record.id}"
+
+
+def _is_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> bool:
+    """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
+    copy = beneath.status(place.root, f"{OURS}/{_copy(ledger, record)}")
+    if copy is None or not _is_same(copy, beneath.status(way.root.path, way.retired)):
+        return False
+    latest = ledger.lookup(place.inbox, [record.file.path]).get(record.file.path, record)
+    return copy.st_nlink > 1 or (latest.id > record.id and latest.file.version.inode == copy.st_ino)
+
+
+def _is_same(copy: os.stat_result, original: os.stat_result | None) -> bool:
+    """Whether the original is what was copied: somebody may have mended it since."""
+    return original is not None and (copy.st_size, copy.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
+
+
+def _show(place: Place, ledger: Ledger, record: Record) -> None:
+    folder, name = beneath.split(record.file.path)
+    with beneath.folder(place.root, OURS) as ours, beneath.folder(place.root, folder, make=True) as target:
+        try:
+            os.link(_copy(ledger, record), name, src_dir_fd=ours, dst_dir_fd=target, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in LINKLESS:
+                raise
+            move(ours, _copy(ledger, record), target, name)
+        os.fsync(target)
+
+
+def _remove_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
+    folder, name = beneath.split(way.retired)
+    with beneath.folder(way.root.path, folder) as source:
+        os.unlink(name, dir_fd=source)
+        os.fsync(source)
+    _discard_copy(place, ledger, record)
+
+
+def _discard_copy(place: Place, ledger: Ledger, record: Record) -> None:
+    with suppress(FileNotFoundError), beneath.folder(place.root, OURS) as ours:
+        os.unlink(_copy(ledger, record), dir_fd=ours)
 
 
 def _touch(root: str, path: str) -> None:

@@ -1,5 +1,7 @@
 """The way back out of quarantine, cut short at each of its steps: the next start finishes it, or it has not begun."""
 
+# ruff: noqa: SLF001 (what is cut short is cut from inside)
+
 from __future__ import annotations
 
 import os
@@ -96,6 +98,65 @@ def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkey
     monkeypatch.undo()
     aside.recover()
     assert is_back(aside, look)
+
+
+def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "sub/a.txt")
+    real = wayback._carry
+
+    def cut(*what):
+        real(*what)
+        raise Cut
+
+    monkeypatch.setattr(wayback, "_carry", cut)
+    with pytest.raises(Cut):
+        put_back(scene)
+    monkeypatch.undo()
+    os.rename(scene.inbox / "sub/a.txt", scene.archive / "a.txt")  # a daemon has taken it
+    (scene.failed / "sub/a.txt").write_bytes(b"mended once more")
+    scene.crash()
+    scene.recover()
+    assert (scene.inbox / "sub/a.txt").read_bytes() == b"mended once more"
+    assert is_back(scene, look)
+
+
+def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, look, monkeypatch):
+    set_aside(scene, "a.txt")
+    real = wayback._remove_reason
+
+    def cut(*what):
+        real(*what)
+        raise Cut
+
+    monkeypatch.setattr(wayback, "_remove_reason", cut)
+    with pytest.raises(Cut):
+        put_back(scene)
+    monkeypatch.undo()
+    scene.claims.release("a.txt")
+    set_aside(scene, "a.txt")  # it came back as bad as it was, and a daemon ran
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.inbox) == set()
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+    (row,) = wayback.set_aside(scene.place, scene.ledger)
+    assert not row.record.due
+
+
+def test_while_a_command_puts_files_back_a_start_does_not(scene, look, monkeypatch):
+    set_aside(scene, "a.txt")
+    real, finished = wayback._move, []
+
+    def begin(*what):
+        finished.append(wayback.finish(scene.place, scene.ledger))
+        real(*what)
+
+    monkeypatch.setattr(wayback, "_move", begin)
+    assert not put_back(scene).refused
+    assert finished == [[]]
+    assert is_back(scene, look, "a.txt")
 
 
 def test_a_name_that_is_taken_meanwhile_leaves_it_where_it_is_to_be_asked_for_again(scene, look, monkeypatch):

@@ -82,3 +82,63 @@ def test_a_kill_before_any_call_of_a_retry_leaves_the_file_and_its_reason_or_the
 
     hold()
     cut.everywhere(retry, prepare=lambda: None, hold=hold)
+
+
+@pytest.fixture(params=["archive", "archive, failed elsewhere", "delete, failed elsewhere"])
+def mended(site, load, request):
+    """Run a daemon; return the names of files that it set aside and that were mended, and what adds one."""
+    after, _, elsewhere = request.param.partition(", ")
+    if elsewhere:
+        request.getfixturevalue("mounts").mount(site.failed)
+    load.configure(inbox={"after": after})
+    site.start()
+    names, serial = [], count()
+
+    def mend():
+        names.append(f"{next(serial)}.txt")
+        site.drop(names[-1], BAD)
+        site.await_failure(names[-1])
+        site.wait_for((site.failed / names[-1]).exists, "its end")
+        site.write(names[-1], b"mended", root=site.failed)
+
+    return names, mend
+
+
+@pytest.fixture(params=["retry", "start"])
+def hold(site, mended, request):
+    """Return what has a retry that was cut short finished, and requires that each file was processed once."""
+    names, _ = mended
+
+    def finish():
+        if request.param == "start":
+            running = next(daemon for daemon in reversed(site.daemons) if daemon.events("daemon.ready"))
+            assert running.stop() == 0
+            site.start()
+        if request.param == "retry" or visible(site.failed):  # or it was cut short before it was on record
+            assert site.command("retry", "--all").returncode == 0
+
+    def finish_and_hold():
+        site.await_empty_inbox()  # the daemon takes what is back, before anybody finishes what was cut short
+        finish()
+        site.wait_for(lambda: not site.left() and len(visible(site.outbox)) == len(names), "their results")
+        site.wait_for(lambda: not site.drafts(), "no draft")
+        assert visible(site.outbox) == sorted(f"{name}.words.json" for name in names)
+        assert visible(site.archive) in ([], sorted(names))
+        assert visible(site.failed) == []
+        site.audit()
+
+    return finish_and_hold
+
+
+def retry_all(site):
+    """Return what runs a retry of all, behind the prefix of its command."""
+    return lambda prefix: site.daemon("--config", site.config, "retry", "--all", prefix=prefix).spawn()
+
+
+def test_a_kill_before_any_call_of_a_retry_beside_a_running_daemon_has_a_file_processed_once(site, cut, mended, hold):
+    cut.everywhere(retry_all(site), prepare=mended[1], hold=hold)
+
+
+@pytest.mark.parametrize("mended", ["archive, failed elsewhere", "delete, failed elsewhere"], indirect=True)
+def test_a_kill_between_a_retried_file_s_copy_and_its_end_has_it_processed_once(site, cut, mended, hold):
+    cut.at(retry_all(site), "unlinkat failed/#.txt", 1, prepare=mended[1], hold=hold)
