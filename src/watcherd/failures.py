@@ -19,8 +19,8 @@ T = TypeVar("T")
 
 
 def set_aside(settings: Settings) -> list[SetAside]:
-    """Return what is quarantined in all inboxes. Raises Refused and SystemFault."""
-    return _of_each_inbox(settings, wayback.set_aside)
+    """Return what is quarantined in all inboxes, and what is to be. Raises Refused and SystemFault."""
+    return [*_of_each_inbox(settings, wayback.set_aside), *_of_each_inbox(settings, wayback.held)]
 
 
 def finish(settings: Settings) -> list[PutBack]:

@@ -135,6 +135,13 @@ def test_the_facts_of_a_failure_name_its_class_and_places():
     assert (facts["class"], facts["path"], facts["where"]) == ("not-text", "c.txt", "/failed/c.txt")
 
 
+def test_a_failure_that_is_held_says_so(capsys):
+    held = dataclasses.replace(ROWS[0], held="not set aside yet")
+    failures.failure_table([held])
+    assert capsys.readouterr().out == "timeout\tscans\tb.txt\t2\twhy (not set aside yet)\n"
+    assert [failures.failure_facts(row)["held"] for row in (ROWS[0], held)] == [None, "not set aside yet"]
+
+
 def test_a_retry_says_what_went_back_and_why_the_others_did_not(capsys):
     outcomes = [PutBack(ROWS[0]), PutBack(ROWS[1], "the name is taken")]
     failures.retry_table(outcomes)

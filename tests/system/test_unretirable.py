@@ -1,11 +1,13 @@
 """Inputs and places that cannot be moved or used: each waits aside, said once, and holds up nobody."""
 
+import json
 import os
 import shutil
 import subprocess
 from collections import Counter
 
 import pytest
+from tests.system.account import visible
 
 #: More inputs that cannot be taken than may wait aside in one inbox.
 MANY = 4096 + 256
@@ -59,12 +61,63 @@ def test_a_bad_file_that_cannot_be_moved_is_set_aside_once_it_can_and_holds_up_n
     for name in site.texts(20):
         site.await_words(name)
     daemon.wait("file.unretired", path="bad.txt")
+    site.never(lambda: len(daemon.events("file.unretired")) > 1, "a second word of it", 3)
     assert not daemon.events("intake.paused")
     let_go()
-    assert site.await_failure("bad.txt")["attempts"] == 1
+    assert site.await_failure("bad.txt", 5)["attempts"] == 1
     daemon.wait("file.quarantined", path="bad.txt")
     assert daemon.stop() == 0
     assert sorted(path.name for path in site.failed.glob("bad*")) == ["bad.txt", "bad.txt.error.json"]
+    site.audit()
+
+
+def test_a_bad_file_that_cannot_be_moved_is_among_the_failures_with_what_holds_it(site, immutable):
+    fix, let_go = immutable
+    fix(site.drop("bad.txt", bytes(3000)))
+    daemon = site.start()
+    daemon.wait("file.unretired", path="bad.txt")
+    (row,) = json.loads(site.command("failures", "--json").stdout)
+    assert (row["class"], row["where"]) == ("not-text", f"{site.inbox}/bad.txt")
+    assert "file.unretired" in row["held"]
+    refused = site.command("retry", "--all")
+    assert refused.returncode == 1
+    assert b"not set aside yet" in refused.stdout
+    let_go()
+    daemon.wait("file.quarantined", path="bad.txt")
+    site.wait_for(lambda: site.rows("id", "state = 'quarantined'"), "its record")
+    (row,) = json.loads(site.command("failures", "--json").stdout)
+    assert (row["where"], row["held"]) == (f"{site.failed}/bad.txt", None)
+
+
+def test_a_bad_file_that_is_kept_need_not_be_moved_and_has_its_reason_at_once(site, immutable):
+    fix, _ = immutable
+    site.configure(inbox={"after": "keep"})
+    fix(site.drop("bad.txt", bytes(3000)))
+    daemon = site.start()
+    daemon.wait("file.quarantined", path="bad.txt")
+    site.never(lambda: daemon.events("file.unretired") or daemon.events("intake.paused"), "a word of it", 2)
+    assert daemon.stop() == 0
+    assert site.left() == ["bad.txt"]
+    assert visible(site.failed) == ["bad.txt.error.json"]
+    site.audit()
+
+
+def test_a_bad_file_whose_reason_cannot_be_placed_is_kept_and_has_it_once_it_can(site):
+    site.configure(inbox={"after": "keep"})
+    site.write("sub", b"somebody's", root=site.failed)
+    site.drop("sub/bad.txt", bytes(3000))
+    daemon = site.start()
+    for name in site.texts(20):
+        site.await_words(name)
+    daemon.wait("file.unretired", path="sub/bad.txt")
+    (row,) = json.loads(site.command("failures", "--json").stdout)
+    assert row["held"]
+    site.never(lambda: len(daemon.events("file.unretired")) > 1, "a second word of it", 3)
+    (site.failed / "sub").unlink()
+    daemon.wait("file.quarantined", 5, path="sub/bad.txt")
+    assert site.failure("sub/bad.txt")["class"] == "not-text"
+    assert daemon.stop() == 0
+    assert "sub/bad.txt" in site.left()
     site.audit()
 
 

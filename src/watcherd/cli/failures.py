@@ -38,7 +38,7 @@ Examples:
 @options.folder_options
 @click.pass_context
 def failures(context: click.Context, /, *, failure: str | None, as_json: bool, **flags: object) -> None:
-    """List quarantined files by class."""
+    """List quarantined files by class, with those that cannot be set aside yet."""
     settings = options.load(context, flags)
     from watcherd.failures import set_aside
 
@@ -103,19 +103,23 @@ def retry_status(paths: Sequence[str], rows: Sequence[SetAside], outcomes: Seque
 def failure_table(rows: Sequence[SetAside]) -> None:
     """Print a line for each quarantined file."""
     cells = (
-        (row.failure, row.record.file.inbox, show.typed(row.path), row.record.attempts, row.record.message)
-        for row in rows
+        (row.failure, row.record.file.inbox, show.typed(row.path), row.record.attempts, _why(row)) for row in rows
     )
     show.table(("class", "inbox", "path", "attempts", "why"), cells)
 
 
+def _why(row: SetAside) -> str:
+    return f"{row.record.message} ({row.held})" if row.held else row.record.message
+
+
 def failure_facts(row: SetAside) -> dict[str, object]:
-    """Return a quarantined file for machines."""
+    """Return a quarantined file for machines; `held` is null where it is set aside."""
     facts: dict[str, object] = {
         "class": row.failure,
         "message": row.record.message,
         "attempts": row.record.attempts,
         "inbox": row.record.file.inbox,
+        "held": row.held or None,
     }
     return facts | show.path("path", row.path) | show.path("where", row.where)
 

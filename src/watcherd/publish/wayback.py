@@ -18,6 +18,7 @@ from watcherd import beneath
 from watcherd.model import After, Failure, Job, State, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.rename import LINKLESS, move
+from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS, Root
 
 if TYPE_CHECKING:
@@ -27,17 +28,24 @@ if TYPE_CHECKING:
     from watcherd.model import Record
     from watcherd.publish.place import Place, Way
 
+#: Why a file that cannot be processed is not set aside yet.
+HELD = "not set aside yet: `file.unretired` says what holds it, or no watcherd runs"
+
 #: How the names of copies on their way back begin: they are others than the daemon's drafts.
 BACK = "back-"
 
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A quarantined file: `path` within its inbox, `where` it lies now, and the ledger's record of it."""
+    """A quarantined file: `path` within its inbox, `where` it lies now, and the ledger's record of it.
+
+    `held` says why it is not set aside yet, and is empty where it is.
+    """
 
     path: str
     where: str
     record: Record
+    held: str = ""
 
     @property
     def failure(self) -> Failure:
@@ -67,6 +75,26 @@ def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
             yield _row(place, record)
 
 
+def held(place: Place, ledger: Ledger) -> Iterator[SetAside]:
+    """Yield what is to be set aside in one inbox and is not yet, as when it cannot be moved. Raises OSError."""
+    for record in ledger.unfinished(place.inbox, State.QUARANTINING):
+        if where := _held_at(place, record):
+            yield SetAside(record.file.path, f"{place.root}/{where}", record, HELD)
+
+
+def _held_at(place: Place, record: Record) -> str:
+    """Return where in its inbox a file lies that is to be set aside; empty where that is done, and not on record."""
+    way = _way(place, record)
+    if way.into is None:
+        waits = beneath.status(way.root.path, way.visible) is None
+        return record.file.path if waits else ""
+    for where in (record.file.path, ours_of(Job(record.id, record.file, record.kind))):
+        found = beneath.status(place.root, where)
+        if found is not None and found.st_ino == record.file.version.inode:
+            return where
+    return ""
+
+
 def _row(place: Place, record: Record) -> SetAside:
     return SetAside(record.file.path, "/".join(_where(place, _way(place, record), record)), record)
 
@@ -87,6 +115,8 @@ def _where(place: Place, way: Way, record: Record) -> tuple[str, str]:
 
 def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
+    if row.held:
+        return PutBack(row, row.held)
     with _alone(ledger, wait=True):
         ledger.send_back(row.record.id, time.time())
         return _tried(place, ledger, row, _put_back)

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 
@@ -143,6 +144,37 @@ def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, loo
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
     (row,) = wayback.set_aside(scene.place, scene.ledger)
     assert not row.record.due
+
+
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.KEEP])
+def test_what_cannot_be_set_aside_yet_is_held_and_not_put_back_until_it_is(scene_of, after):
+    scene = scene_of(after)
+    (scene.failed / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", state=State.QUARANTINING)
+    scene.settle()
+    (row,) = wayback.held(scene.place, scene.ledger)
+    assert row.where == f"{scene.inbox}/sub/a.txt"
+    assert wayback.put_back(scene.place, scene.ledger, row).refused == row.held
+    os.unlink(scene.failed / "sub")
+    scene.batch.unstick()
+    assert scene.settle() == [State.QUARANTINED]
+    assert [*wayback.held(scene.place, scene.ledger)] == []  # which is not on record yet
+    scene.ledger.flush()
+    assert len([*wayback.set_aside(scene.place, scene.ledger)]) == 1
+
+
+def test_where_there_are_no_links_a_file_comes_back_from_another_file_system_too(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "sub/a.txt")
+
+    def linkless(*_, **__):
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", linkless)
+    assert not put_back(scene).refused
+    assert is_back(scene, look)
 
 
 def test_while_a_command_puts_files_back_a_start_does_not(scene, look, monkeypatch):
