@@ -232,9 +232,8 @@ def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
 def _carry(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
     if _is_carried(place, ledger, way, record):
         return
-    _discard_copy(
-        place, ledger, record
-    )  # cut short: to write into it would be to write into whatever it is linked to
+    # What was cut short is made anew: to write into it would be to write into whatever it is linked to.
+    _discard_copy(place, ledger, record)
     inbox = Root(place.root, _owner(ledger))
     try:
         carry.copied(way.root.path, way.retired, inbox, record.id)
