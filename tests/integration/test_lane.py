@@ -576,11 +576,12 @@ def test_a_late_draft_in_an_outbox_that_is_gone_ends_nothing(floor):
 
 @pytest.mark.usefixtures("impatient")
 def test_a_file_that_was_alone_when_it_got_stuck_holds_up_nobody_else(floor):
-    lane = floor(limits=Limits(timeout=0.05), workers=2)
+    lane = floor(limits=Limits(timeout=60), workers=2)
     lane.offer("stuck.txt", "hold", alone=True)
     lane.offer("b.txt")
     lane.lane.start()
     assert lane.outcome().job.file.path == "b.txt"
+    lane.lane._stuck[0]._overdue = 0.0
     assert isinstance(lane.outcome(), Failed)
 
 
@@ -615,13 +616,17 @@ def test_a_shorter_timeout_is_not_held_against_what_began_before_it(floor):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_jobs_taken_from_a_stuck_thread_during_a_stop_are_given_back(floor):
-    lane = floor(limits=Limits(timeout=0.1))
+def test_jobs_taken_from_a_stuck_thread_during_a_stop_are_given_back(floor, monkeypatch):
+    monkeypatch.setattr(hand_module, "SILENCE", 60)
+    lane = floor(limits=Limits(timeout=60))
     jobs = [lane.offer(f"{number}.txt", "hold") for number in range(3)]
     lane.lane.start()
     lane.work.begun.get(timeout=DEADLINE)
     lane.lane.close()
+    (stuck,) = lane.lane._hands
+    stuck.sign(0)
     assert [lane.outcome() for _ in jobs[1:]] == [Returned(job, State.WAITING, "stopped") for job in jobs[1:]]
+    stuck._overdue = 0.0
     assert isinstance(lane.outcome(), Failed)
 
 
