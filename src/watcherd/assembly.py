@@ -27,7 +27,8 @@ from watcherd.lanes.order import HAND_FILES, Order
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.threads import Threads
 from watcherd.ledger.claims import Claims
-from watcherd.model import After, Kind, Limits, State, SystemFault
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import After, Kind, Limits, Refused, State, SystemFault
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
     from watcherd.lanes.lane import Pool
-    from watcherd.ledger.ledger import Ledger
     from watcherd.model import Done, Failed
     from watcherd.publish.batch import Ended
     from watcherd.settings import Settings
@@ -171,6 +171,19 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
 
 
 # Settings → the plain values that rooms take ------------------------------------------------------------------------
+
+
+def ledger_of(settings: Settings) -> Ledger:
+    """Open the ledger for a command that makes none. Raises Refused where there never was one, and SystemFault."""
+    path = settings.state / "ledger.db"
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message = f"there is no ledger in {settings.state}: no watcherd has run with this state directory"
+        raise Refused(message) from error
+    except OSError as error:
+        raise SystemFault(f"the ledger {path} cannot be used: {error.strerror}", root=str(path.parent)) from error
+    return Ledger(path)
 
 
 def place_of(name: str, settings: Settings, ledger: Ledger) -> Place:

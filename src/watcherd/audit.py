@@ -13,12 +13,12 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.assembly import inbox_of, place_of
+from watcherd.assembly import inbox_of, ledger_of, place_of
 from watcherd.intake.census import admitted
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
-from watcherd.ledger.ledger import BLOCK, Ledger
-from watcherd.model import After, Job, Kind, Refused, State, SystemFault
+from watcherd.ledger.ledger import BLOCK
+from watcherd.model import After, Job, Kind, State, SystemFault
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS
 from watcherd.publish.wayback import BACK
@@ -26,6 +26,7 @@ from watcherd.service import locks
 
 if TYPE_CHECKING:
     from watcherd.intake.terms import Inbox
+    from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record, Version
     from watcherd.publish.place import Place
     from watcherd.settings import Settings
@@ -60,11 +61,8 @@ class Audit:
 
 def audit(settings: Settings) -> Audit:
     """Hold the ledger and the folders of `settings` against each other. Raises Refused and SystemFault."""
-    path = settings.state / "ledger.db"
-    if not path.exists():
-        raise Refused(f"there is no ledger in {settings.state}: no watcherd has run with this state directory")
-    found = Audit(running=locks.is_held(str(settings.state)))
-    with Ledger(path) as ledger:
+    with ledger_of(settings) as ledger:
+        found = Audit(running=locks.is_held(str(settings.state)))
         for name in settings.inbox:
             place, inbox = place_of(name, settings, ledger), inbox_of(name, settings)
             _require_there(inbox)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd.assembly import place_of
-from watcherd.ledger.ledger import Ledger
+from watcherd.assembly import ledger_of, place_of
 from watcherd.publish import wayback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from watcherd.ledger.ledger import Ledger
     from watcherd.publish.place import Place
     from watcherd.publish.wayback import PutBack, SetAside
     from watcherd.settings import Settings
@@ -29,10 +29,7 @@ def finish(settings: Settings) -> list[PutBack]:
 
 
 def _of_each_inbox(settings: Settings, ask: Callable[[Place, Ledger], Iterable[T]]) -> list[T]:
-    path = settings.state / "ledger.db"
-    if not path.exists():
-        return []
-    with Ledger(path) as ledger:
+    with ledger_of(settings) as ledger:
         return [row for name in settings.inbox for row in ask(place_of(name, settings, ledger), ledger)]
 
 
@@ -40,6 +37,6 @@ def put_back(settings: Settings, rows: Sequence[SetAside]) -> list[PutBack]:
     """Put these files back where they came from. Raises Refused and SystemFault."""
     if not rows:
         return []
-    with Ledger(settings.state / "ledger.db") as ledger:
+    with ledger_of(settings) as ledger:
         places = {name: place_of(name, settings, ledger) for name in settings.inbox}
         return [wayback.put_back(places[row.record.file.inbox], ledger, row) for row in rows]

@@ -743,9 +743,18 @@ def set_aside(site, inbox=(), **tables):
     return settings
 
 
-def test_without_a_ledger_nothing_is_set_aside(site):
-    assert failures.set_aside(quick(site)) == []
+def test_without_a_ledger_nobody_knows_what_is_set_aside(site):
+    with pytest.raises(Refused, match="no ledger"):
+        failures.set_aside(quick(site))
     assert failures.put_back(quick(site), []) == []
+    assert not site.state.exists()
+
+
+def test_a_ledger_that_may_not_be_looked_at_is_not_a_missing_one(site):
+    settings = quick(site)
+    site.state.symlink_to(site.state)
+    with pytest.raises(SystemFault, match=r"ledger\.db cannot be used: Too many levels of symbolic links"):
+        failures.set_aside(settings)
 
 
 def test_what_is_quarantined_is_listed_with_where_it_lies(site):

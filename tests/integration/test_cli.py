@@ -292,6 +292,40 @@ def test_the_status_of_the_daemon_is_ours(watcherd, monkeypatch):
     assert watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")[0] == 7
 
 
+# failures, retry, audit
+
+
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+@pytest.mark.parametrize(
+    "command", [["failures"], ["retry", "--all"], ["retry", "a.txt"], ["retry", "--class", "timeout"], ["audit"]]
+)
+def test_where_no_ledger_ever_was_that_is_said(watcherd, here, command, json_too):
+    folders = ("--inbox", "in", "--outbox", "out", "--state", "mistyped")
+    assert watcherd(*command, *json_too, *folders) == (
+        1,
+        "",
+        f"watcherd: there is no ledger in {here}/mistyped: no watcherd has run with this state directory\n",
+    )
+    assert list(here.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["failures"], "Nothing is set aside.\r\n"),
+        (["failures", "--class", "timeout"], "Nothing is set aside as timeout.\r\n"),
+        (["failures", "--json"], "[]\r\n"),
+        (["retry", "--all"], "Nothing is set aside.\r\n"),
+        (["retry", "--class", "timeout"], "Nothing is set aside as timeout.\r\n"),
+    ],
+)
+def test_that_nothing_is_set_aside_is_said_on_a_terminal(watcherd, here, command, said):
+    folders = ("--inbox", "in", "--outbox", "out", "--state", "state")
+    assert watcherd("drain", "--make-folders", *folders)[0] == 0
+    assert on_terminal(*command, *folders, cwd=here) == (0, said)
+
+
 # What may happen to any command
 
 

@@ -46,7 +46,7 @@ def failures(context: click.Context, /, *, failure: str | None, as_json: bool, *
     if as_json:
         show.as_json([failure_facts(row) for row in rows])
     else:
-        failure_table(rows)
+        failure_table(rows, nothing_set_aside(failure))
 
 
 @click.command(epilog=_RETRY_EPILOG)
@@ -78,7 +78,7 @@ def retry(
     if as_json:
         show.as_json([retry_facts(outcome) for outcome in outcomes])
     else:
-        retry_table(outcomes)
+        retry_table(outcomes, "" if paths else nothing_set_aside(failure))
     context.exit(retry_status(paths, [outcome.row for outcome in outcomes], outcomes))
 
 
@@ -100,12 +100,17 @@ def retry_status(paths: Sequence[str], rows: Sequence[SetAside], outcomes: Seque
     return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
 
 
-def failure_table(rows: Sequence[SetAside]) -> None:
-    """Print a line for each quarantined file."""
+def nothing_set_aside(failure: str | None) -> str:
+    """Say in a line that there is nothing, of this class or at all."""
+    return f"Nothing is set aside as {failure}." if failure else "Nothing is set aside."
+
+
+def failure_table(rows: Sequence[SetAside], nothing: str = "") -> None:
+    """Print a line for each quarantined file; on a terminal, `nothing` where there is none."""
     cells = (
         (row.failure, row.record.file.inbox, show.typed(row.path), row.record.attempts, _why(row)) for row in rows
     )
-    show.table(("class", "inbox", "path", "attempts", "why"), cells)
+    show.table(("class", "inbox", "path", "attempts", "why"), cells, nothing=nothing)
 
 
 def _why(row: SetAside) -> str:
@@ -124,13 +129,13 @@ def failure_facts(row: SetAside) -> dict[str, object]:
     return facts | show.path("path", row.path) | show.path("where", row.where)
 
 
-def retry_table(outcomes: Sequence[PutBack]) -> None:
-    """Print a line for each retry, with the reason of those that were refused."""
+def retry_table(outcomes: Sequence[PutBack], nothing: str = "") -> None:
+    """Print a line for each retry, with the reason of those that were refused; on a terminal, `nothing` for none."""
     cells = (
         (outcome.row.record.file.inbox, show.typed(outcome.row.path), outcome.refused or "put back")
         for outcome in outcomes
     )
-    show.table(("inbox", "path", "outcome"), cells)
+    show.table(("inbox", "path", "outcome"), cells, nothing=nothing)
 
 
 def retry_facts(outcome: PutBack) -> dict[str, object]:

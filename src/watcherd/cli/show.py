@@ -32,10 +32,17 @@ def complain(line: str) -> None:
         print(f"{mark}watcherd: {line}", file=sys.stderr)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
-    """Print rows under their headings; elsewhere than on a terminal a line for each, with tabs between."""
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", nothing: str = "") -> None:
+    """Print rows under their headings; elsewhere than on a terminal a line for each, with tabs between.
+
+    Headings with nothing below say nothing: on a terminal the words `nothing` stand in place of a table without rows.
+    """
+    rows = list(rows)
     if on_terminal():
-        _draw(columns, rows, title)
+        if rows:
+            _draw(columns, rows, title)
+        elif nothing:
+            print(nothing)
     else:
         for row in rows:
             print("\t".join(safe(cell) for cell in row))
