@@ -7,7 +7,6 @@ runs, what is on its way is its business, and only what it has finished is judge
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
@@ -57,6 +56,15 @@ class Audit:
     finished: int = 0
     collected: int = 0
     wrong: list[Wrong] = field(default_factory=list)
+    _unreadable: set[str] = field(default_factory=set)
+
+    def unreadable(self, inbox: str, folder: str, error: OSError) -> None:
+        """Tell a folder that cannot be looked into, once, however often it is met."""
+        folder = folder.rstrip("/")
+        if folder not in self._unreadable:
+            self._unreadable.add(folder)
+            message = f"cannot be looked into: {error.strerror}; mend that, and audit again"
+            self.wrong.append(Wrong(inbox, folder, "unreadable", message))
 
 
 def audit(settings: Settings) -> Audit:
@@ -87,25 +95,29 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
     last = 0
     while rows := ledger.older(place.inbox, inf, after=last, limit=BLOCK):
         for row in rows:
-            _judge(place, ledger, row, found)
+            found.finished += 1
+            try:
+                _judge(place, ledger, row, found)
+            except OSError as error:
+                found.unreadable(place.inbox, error.filename, error)
         last = rows[-1].id
 
 
 def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
-    found.finished += 1
+    """Judge one of them. Raises OSError, which names a folder that cannot be looked into."""
     if place.after is not After.KEEP and _version(place.root, row.file.path) == row.file.version:
         message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
         found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
     state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
     way = place.way(Job(row.id, row.file, row.kind), state, row.number)
-    result = beneath.status(way.root.path, way.visible)
+    result = _status(way.root.path, way.visible)
     if result is not None and ledger.has_later_result(row, result.st_ino):
         found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
     elif result is None:
         found.collected += 1
     elif message := _flaw(row, result):
         found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", message))
-    elif way.into and beneath.status(way.into.path, way.retired) is None:
+    elif way.into and _status(way.into.path, way.retired) is None:
         found.collected += 1
 
 
@@ -135,12 +147,12 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
     roots = {place.outbox.path: "", place.failed.path: ledger.id, place.archive.path: ledger.id}
     for root, owner in roots.items():
         # An outbox is one daemon's; archive and failed may be shared, and others' drafts there are theirs.
-        for name in _ours(root):
+        for name in _ours(place.inbox, root, found):
             if name.startswith(owner) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
                 found.wrong.append(Wrong(place.inbox, f"{root}/{OURS}/{name}", "draft", message))
     taken = {ours_of(Job(row.id, row.file, row.kind)) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
-    for name in _ours(place.root):
+    for name in _ours(place.inbox, place.root, found):
         if f"{OURS}/{name}" not in taken:
             found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", _said_of_taken(name)))
 
@@ -151,16 +163,24 @@ def _said_of_taken(name: str) -> str:
     return "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
 
 
-def _ours(root: str) -> list[str]:
-    with suppress(FileNotFoundError):
+def _ours(inbox: str, root: str, found: Audit) -> list[str]:
+    try:
         return [name for name in os.listdir(f"{root}/{OURS}") if name != locks.NOTE]
-    return []
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        found.unreadable(inbox, f"{root}/{OURS}" if os.access(root, os.X_OK) else root, error)
+        return []
 
 
 def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     """Look for files that the rules admit and the ledger does not know, or knows as another version."""
+
+    def refused(folder: str, error: OSError) -> None:
+        found.unreadable(inbox.name, f"{inbox.root}/{folder}", error)
+
     for kind in Kind:
-        for paths in admitted(inbox, kind, lambda folder, error: _unreadable(inbox, folder, error, found)):
+        for paths in admitted(inbox, kind, refused):
             records = ledger.lookup(inbox.name, paths)
             for path in paths:
                 version = _version(inbox.root, path)
@@ -193,11 +213,15 @@ def _is_accounted_for(record: Record | None, version: Version, after: After) -> 
     return record.file.version == version
 
 
-def _unreadable(inbox: Inbox, folder: str, error: OSError, found: Audit) -> None:
-    message = f"cannot be looked into: {error.strerror}"
-    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{folder}", "unreadable", message))
-
-
 def _version(root: str, path: str) -> Version | None:
-    status = beneath.status(root, path)
+    status = _status(root, path)
     return None if status is None else beneath.version_of(status)
+
+
+def _status(root: str, path: str) -> os.stat_result | None:
+    """Return what is at `path`, None where nothing is. Raises OSError, which names the folder that is closed to us."""
+    try:
+        return beneath.status(root, path)
+    except OSError as error:
+        error.filename = f"{root}/{beneath.split(path)[0]}"
+        raise

@@ -127,6 +127,32 @@ def test_a_file_that_cannot_be_read_is_told_as_such(site, as_nobody):
     assert "Permission denied" in it["message"]
 
 
+@pytest.mark.parametrize("folder", ["closed", "."])
+def test_a_folder_that_cannot_be_looked_into_is_told_once(site, as_nobody, folder):
+    assert site.command("drain", prefix=as_nobody).returncode == 0
+    (site.inbox / "closed").mkdir(0)
+    (site.inbox / folder).chmod(0)
+    told = site.command("audit", "--json", prefix=as_nobody)
+    assert told.returncode == 1, told.stderr
+    (it,) = json.loads(told.stdout)["wrong"]
+    assert (it["what"], os.path.dirname(f"{it['path']}/")) == ("unreadable", os.path.normpath(site.inbox / folder))
+    assert "Permission denied; mend that" in it["message"]
+
+
+@pytest.mark.parametrize("root", ["inbox", "outbox", "archive", "failed"])
+def test_what_lies_in_a_folder_that_cannot_be_looked_into_is_told(site, as_nobody, root):
+    for name in ("sub/a.txt", "sub/b.txt"):
+        site.drop(name)
+    site.drop("sub/bad.txt", bytes(3000))
+    os.chown(site.inbox / "sub", 65534, 65534)
+    assert site.command("drain", prefix=as_nobody).returncode == 3
+    (getattr(site, root) / "sub").chmod(0)
+    told = site.command("audit", "--json", prefix=as_nobody)
+    assert told.returncode == 1, told.stderr
+    (it,) = json.loads(told.stdout)["wrong"]
+    assert (it["what"], it["path"]) == ("unreadable", f"{getattr(site, root)}/sub")
+
+
 def test_a_kept_result_that_followed_its_source_was_collected_by_nobody(site):
     site.configure(inbox={"after": "keep"})
     for words in (b"one", b"one two"):
