@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.assembly import inbox_of, ledger_of, place_of
 from watcherd.intake.census import admitted
+from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
 from watcherd.ledger.ledger import BLOCK
@@ -83,8 +84,12 @@ def audit(settings: Settings) -> Audit:
 
 
 def _require_there(inbox: Inbox) -> None:
-    if not os.path.isdir(inbox.root):
-        raise SystemFault(f"the inbox {inbox.root} is missing: mount it, or make it", root=inbox.root)
+    try:
+        os.stat(os.path.join(inbox.root, ""))  # the slash: a file is no root
+    except OSError as error:
+        reason = str(error.strerror)
+        flaw = "is missing" if isinstance(error, FileNotFoundError) else f"cannot be used: {reason}"
+        raise SystemFault(f"the inbox {inbox.root} {flaw}; {mend_of(reason)}", root=inbox.root) from error
 
 
 # What is done -------------------------------------------------------------------------------------------------------
@@ -219,7 +224,7 @@ def _version(root: str, path: str) -> Version | None:
 
 
 def _status(root: str, path: str) -> os.stat_result | None:
-    """Return what is at `path`, None where nothing is. Raises OSError, which names the folder that is closed to us."""
+    """Return what is at `path`, None where nothing is. Raises OSError, which names the folder that is closed."""
     try:
         return beneath.status(root, path)
     except OSError as error:

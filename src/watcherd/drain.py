@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from watcherd.assembly import Died, Ears
 from watcherd.daemon import assembled
 from watcherd.intake.census import undone
+from watcherd.intake.eyes import mend_of
 from watcherd.model import Failed, State
 from watcherd.publish.health import STARTING
 from watcherd.service import signals
@@ -168,7 +169,7 @@ def _pause(line: Line) -> str:
 def _trouble(line: Line) -> str:
     """Say what holds an inbox up, if something does."""
     if lost := line.intake.lost:
-        return f"the inbox {line.place.root} is lost: {lost}; bring it back, or mount it, and drain again"
+        return f"the inbox {line.place.root} is lost: {lost}; {mend_of(lost)}, and drain again"
     pause = _pause(line)
     return pause and f"the inbox {line.place.root} is paused: {pause}; mend that, and drain again"
 

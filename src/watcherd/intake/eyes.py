@@ -23,6 +23,21 @@ _MENDS = {
 }
 
 
+_LOST_MENDS = {
+    os.strerror(errno.EACCES): "chmod it, or the folder that holds it, so that this user may read it",
+    os.strerror(errno.ENOTDIR): "move away the file that is in its place, or make the folder",
+    os.strerror(errno.ELOOP): "correct its link",
+    os.strerror(errno.EIO): "look after its disk or mount",
+    os.strerror(errno.ESTALE): "look after its disk or mount",
+    os.strerror(errno.ENOTCONN): "look after its disk or mount",
+}
+
+
+def mend_of(reason: str) -> str:
+    """Return what brings an inbox back that was lost for this reason, in the kernel's words or ours (pure)."""
+    return _LOST_MENDS.get(reason, "make the folder, bring it back, or mount it")
+
+
 @dataclass(frozen=True, slots=True)
 class Root:
     """An inbox's folder as it was when it was armed: device and inode tell it from one that took its place."""

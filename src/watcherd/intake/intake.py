@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd.intake.bell import Bell
-from watcherd.intake.eyes import Eyes
+from watcherd.intake.eyes import Eyes, mend_of
 from watcherd.intake.gate import Gate
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
@@ -270,7 +270,7 @@ class Intake:
             gate.forget()
         if not self.lost:
             self.lost = reason
-            mend = "make the folder, bring it back, or mount it; it is looked for every second"
+            mend = f"{mend_of(reason)}; it is looked for every second"
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
 
     def _find(self, mount: Mount) -> None:

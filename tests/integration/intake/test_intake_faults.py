@@ -1,6 +1,7 @@
 """Whatever happens to an inbox, its watch or its rights: it is said, survived, and nothing is lost."""
 
 import ctypes
+import errno
 import fcntl
 import json
 import mmap
@@ -51,6 +52,27 @@ def test_a_file_at_the_inboxs_path_is_no_inbox(watching, root):
     root.touch()
     with watching() as inbox:
         inbox.until(lambda: inbox.intake.lost)
+
+
+@pytest.mark.parametrize(
+    ("error", "mend"),
+    [
+        (errno.EACCES, "chmod it"),
+        (errno.ENOENT, "make the folder, bring it back"),
+        (errno.ENOTDIR, "move away the file"),
+        (errno.EIO, "look after its disk"),
+    ],
+)
+def test_an_inbox_that_is_lost_is_mended_by_what_the_error_asks_for(watching, monkeypatch, events, error, mend):
+    def failing(path):
+        raise OSError(error, os.strerror(error), path)
+
+    monkeypatch.setattr("watcherd.intake.eyes.look", failing)
+    with watching() as inbox:
+        inbox.until(lambda: inbox.intake.lost)
+    (lost,) = [event for event in events if event["event"] == "inbox.lost"]
+    assert lost["error"] == os.strerror(error)
+    assert lost["mend"].startswith(mend)
 
 
 @pytest.mark.parametrize("fate", ["deleted", "moved away", "replaced"])
