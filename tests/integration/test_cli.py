@@ -10,6 +10,7 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
+import click
 import pytest
 
 from watcherd import __version__, cli
@@ -124,6 +125,19 @@ def test_without_a_command_it_says_all_that_there_are_with_status_2(watcherd, ar
     assert (status, out) == (2, "")
     assert err.startswith("Usage: watcherd")
     assert "Commands:\n  " in err
+
+
+def parameters(command, name="watcherd"):
+    """Yield the parameters of a command and of those beneath it, with a name for each."""
+    yield from ((f"{name} {parameter.name}", parameter) for parameter in command.params)
+    for inner in getattr(command, "commands", {}).values():
+        yield from parameters(inner, f"{name} {inner.name}")
+
+
+def test_no_path_is_judged_before_the_command_can_say_what_is_wrong_with_it():
+    paths = {name: it.type for name, it in parameters(cli.commands) if isinstance(it.type, click.Path)}
+    assert {"watcherd config", "watcherd init directory", "watcherd check inbox"} <= set(paths)
+    assert [name for name, path in paths.items() if path.readable or path.writable or path.exists] == []
 
 
 # init

@@ -114,6 +114,18 @@ def test_retry_is_refused_where_the_name_is_taken(site):
     assert (site.failed / "bad.txt").stat().st_size == 300
 
 
+def test_a_folder_that_may_not_be_read_is_told_alike_whether_a_flag_or_a_file_names_it(site, as_nobody):
+    folders = [f"--{name}={getattr(site, name)}" for name in ("inbox", "outbox", "archive", "failed", "state")]
+    site.inbox.chmod(0)
+    for command, status in (("check", 2), ("drain", 1)):
+        by_file = site.command(command, prefix=as_nobody)
+        by_flags = site.command(command, *folders, prefix=as_nobody)
+        assert by_file.returncode == by_flags.returncode == status, by_flags.stderr
+        assert b"Permission denied" in by_flags.stdout + by_flags.stderr
+        assert by_flags.stdout.count(b"problem") == by_file.stdout.count(b"problem")
+    assert b"chmod it, or the folder that holds it, so that this user may read it, and drain again" in by_flags.stderr
+
+
 def test_retry_of_a_name_that_is_not_set_aside_is_refused(site):
     site.start().stop()
     told = site.command("retry", "nothing.txt")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from watcherd import __version__
-from watcherd.cli import audit, check, completion, config, drain, failures, init, run, service, show
+from watcherd.cli import audit, check, completion, config, drain, failures, init, options, run, service, show
 from watcherd.model import WatcherdError
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ or, to keep a configuration: watcherd init && watcherd run
 @click.group(epilog=_EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 80})
 @click.option(
     "--config",
-    type=click.Path(path_type=Path),
+    type=options.PATH,
     metavar="FILE",
     help="The configuration, else that of the usual places.",
 )

@@ -17,7 +17,7 @@ Example:
 
 
 @click.command(epilog=_EPILOG)
-@click.argument("directory", type=click.Path(path_type=Path), default=Path(), metavar="[DIR]")
+@click.argument("directory", type=options.PATH, default=Path(), metavar="[DIR]")
 @options.json_option
 def init(directory: Path, *, as_json: bool) -> None:
     """Write a commented configuration and its folders.

@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
-_FOLDER = click.Path(path_type=Path)
+#: A path that click does not judge: what is wrong with it is said, or waited for, as if a file had named it.
+PATH = click.Path(readable=False, path_type=Path)
 _FOLDERS = (
-    click.option("--inbox", type=_FOLDER, metavar="DIR", help="Watch this folder, without a configuration file."),
-    click.option("--outbox", type=_FOLDER, metavar="DIR", help="Where results appear."),
-    click.option("--archive", type=_FOLDER, metavar="DIR", help="Where inputs go. [default: beside the outbox]"),
-    click.option("--failed", type=_FOLDER, metavar="DIR", help="Where bad inputs go. [default: beside the outbox]"),
-    click.option("--state", type=_FOLDER, metavar="DIR", help="Where the ledger is kept."),
+    click.option("--inbox", type=PATH, metavar="DIR", help="Watch this folder, without a configuration file."),
+    click.option("--outbox", type=PATH, metavar="DIR", help="Where results appear."),
+    click.option("--archive", type=PATH, metavar="DIR", help="Where inputs go. [default: beside the outbox]"),
+    click.option("--failed", type=PATH, metavar="DIR", help="Where bad inputs go. [default: beside the outbox]"),
+    click.option("--state", type=PATH, metavar="DIR", help="Where the ledger is kept."),
     click.option("--after", type=click.Choice(["archive", "delete", "keep"]), help="What becomes of a done input."),
 )
 

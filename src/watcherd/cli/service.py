@@ -44,7 +44,6 @@ Example:
 """
 _user = click.option("--user", "is_user", is_flag=True, help="A service of this user, without root.")
 _dry_run = click.option("--dry-run", is_flag=True, help="Tell every step, and do none.")
-_FOLDER = click.Path(path_type=Path)
 
 #: What is there where systemd is PID 1 (sd_booted(3)).
 _BOOTED = "/run/systemd/system"
@@ -70,8 +69,8 @@ def service() -> None:
 @service.command(epilog=_INSTALL_EPILOG)
 @_user
 @_name
-@click.option("--inbox", type=_FOLDER, metavar="DIR", help="Watch this folder. [default: in /srv/watcherd]")
-@click.option("--outbox", type=_FOLDER, metavar="DIR", help="Where results appear; goes with --inbox.")
+@click.option("--inbox", type=options.PATH, metavar="DIR", help="Watch this folder. [default: in /srv/watcherd]")
+@click.option("--outbox", type=options.PATH, metavar="DIR", help="Where results appear; goes with --inbox.")
 @_dry_run
 @click.pass_context
 def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: bool, **flags: Path | None) -> None:
