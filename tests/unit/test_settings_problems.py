@@ -163,6 +163,30 @@ def test_what_is_missing_in_a_file_is_mended_there(problems):
     assert found == ['watcherd.toml:1: inbox.a.outbox is missing; add outbox = "..." beneath [inbox.a]']
 
 
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("TEXT_TIMEOUT", "TEXT__TIMEOUT"),
+        ("LOG_LEVEL", "LOG__LEVEL"),
+        ("IMAGE_MEMORY", "IMAGE__MEMORY"),
+        ("IMAGE_MAX_PIXELS", "IMAGE__MAX_PIXELS"),
+        ("RETRY__MAX__BACKOFF", "RETRY__MAX_BACKOFF"),
+        ("STOP__TIMEOUT", "STOP_TIMEOUT"),
+        ("TEXT__TIMEOUTS", "TEXT__TIMEOUT"),
+        ("TEXT__CAPACITY", "QUEUE__CAPACITY"),
+        ("LOG__SETTLE", "INBOX__NAME__SETTLE"),
+        ("LOG__MIN_FREE", "MIN_FREE"),
+        ("INBOX_SCANS_AFTER", "INBOX__SCANS__AFTER"),
+        ("INBOX__SCANS_AFTER", "INBOX__SCANS__AFTER"),
+        ("INBOX_MY_SCANS_AFTER", "INBOX__MY_SCANS__AFTER"),
+    ],
+)
+def test_a_variable_that_is_no_key_is_refused_with_the_name_that_was_meant(problems, said, meant):
+    (line,) = problems(INBOX, **{f"WATCHERD_{said}": "x"})
+    assert line.startswith(f"WATCHERD_{said}: ")
+    assert line.endswith(f"; did you mean WATCHERD_{meant}?")
+
+
 def test_a_table_and_a_value_of_one_name_in_the_environment_are_a_problem_of_the_value(problems):
     found = problems(INBOX, WATCHERD_LOG="x", WATCHERD_LOG__LEVEL="info")
     assert found == ["WATCHERD_LOG: log: 'x' is no table; write it as [log] with keys beneath"]

@@ -35,7 +35,15 @@ def test_it_takes_every_configuration_that_we_show(text):
 
 
 @pytest.mark.parametrize(
-    "line", ["min_free = 5", 'min_free = "2GiB"', 'min_free = "0.5%"', 'stop_timeout = "1H30 Min"', 'state = "s"']
+    "line",
+    [
+        "min_free = 5",
+        'min_free = "2GiB"',
+        'min_free = "0.5%"',
+        'stop_timeout = "1H30 Min"',
+        'state = "s"',
+        'min_free = "1_024MiB"',
+    ],
 )
 def test_it_takes_what_people_may_write(line):
     assert takes(f"{line}\n{INBOX}")

@@ -72,6 +72,18 @@ def test_origins_are_written_as_people_write_them(write, environ, tmp_path):
     assert written == {"stop_timeout": "30s", "min_free": "1%", "image.memory": "1GiB", "ledger.history": "90d"}
 
 
+def test_a_whole_number_of_the_environment_is_one_with_its_underscores(write, environ, tmp_path):
+    environ |= {"WATCHERD_IMAGE__MAX_PIXELS": "100_000_000", "WATCHERD_TEXT__WORKERS": "3"}
+    found = origins(load({}, environ, tmp_path, write(MINIMAL + "[image]\nworkers = 2\n")))
+    assert [found[key].value for key in ("image.max_pixels", "text.workers", "image.workers")] == [100_000_000, 3, 2]
+
+
+@pytest.mark.parametrize("said", ["_1", "1_", "1__0", "1_000.5"])
+def test_underscores_stand_between_digits(write, environ, tmp_path, said):
+    with pytest.raises(ConfigurationError, match="is no whole number"):
+        load({}, environ | {"WATCHERD_QUEUE__CAPACITY": said}, tmp_path, write(MINIMAL))
+
+
 def test_auto_says_what_it_comes_to_here(write, environ, tmp_path):
     found = origins(load({}, environ, tmp_path, write(MINIMAL)))
     assert found["text.workers"].value == "auto"

@@ -20,7 +20,7 @@ from watcherd.settings.units import (
     ("written", "seconds"),
     [
         *(("250ms", 0.25), ("5s", 5), ("2m", 120), ("1.5h", 5400), ("90d", 7_776_000), ("1h30m", 5400)),
-        *((" 5 s ", 5), ("5 MIN", 300), ("1w", 604_800), ("0s", 0)),
+        *((" 5 s ", 5), ("5 MIN", 300), ("1w", 604_800), ("0s", 0), ("1_500ms", 1.5)),
     ],
 )
 def test_a_duration_is_read_as_people_write_it(written, seconds):
@@ -72,14 +72,14 @@ def test_a_duration_is_written_with_the_largest_whole_unit(seconds, written):
     ("written", "count"),
     [
         *(("64MiB", 64 << 20), ("2GB", 2_000_000_000), ("2G", 2 << 30), ("512", 512), (512, 512), ("7B", 7)),
-        *(("1.5 kib", 1536), ("1tib", 1 << 40), ("0.5PB", 5 * 10**14)),
+        *(("1.5 kib", 1536), ("1tib", 1 << 40), ("0.5PB", 5 * 10**14), ("1_000_000", 10**6), ("1_024 MiB", 1 << 30)),
     ],
 )
 def test_a_size_is_read_as_people_write_it(written, count):
     assert size(written) == count
 
 
-@pytest.mark.parametrize("written", ["", "MiB", "-1MiB", "1 XB", "1i", "1%", -1, 1.5, True, None])
+@pytest.mark.parametrize("written", ["", "MiB", "-1MiB", "1 XB", "1i", "1%", "_1", "1_", "1__0", -1, 1.5, True, None])
 def test_what_is_no_size_is_refused(written):
     with pytest.raises(Unreadable, match="no size"):
         size(written)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
@@ -62,8 +63,9 @@ def explained(error: ValidationError, layers: Layers, shape: type[BaseModel]) ->
         if details["type"] == "missing":
             yield from _missing(keys, layers)
         else:
-            message, mend = _words(details, keys, shape)
-            yield Problem(layers.place(*keys), ".".join(keys), message, mend)
+            place = layers.place(*keys)
+            message, mend = _words(details, keys, place, shape)
+            yield Problem(place, ".".join(keys), message, mend)
 
 
 def _missing(keys: Keys, layers: Layers) -> Iterator[Problem]:
@@ -77,45 +79,66 @@ def _addition(keys: Keys, place: str) -> str:
     if place.startswith("--"):
         return f"add --{'inbox' if keys[-1] == 'path' else keys[-1]} DIR"
     if place.startswith(PREFIX):
-        return f"set {PREFIX}{'__'.join(keys).upper()}"
+        return f"set {_spelled('.'.join(keys), place)}"
     return f'add {keys[-1]} = "..." beneath [{".".join(keys[:-1])}]'
 
 
-def _words(details: ErrorDetails, keys: Keys, shape: type[BaseModel]) -> tuple[str, str]:
+def _words(details: ErrorDetails, keys: Keys, place: str, shape: type[BaseModel]) -> tuple[str, str]:
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, Unreadable):
         return str(cause), cause.mend
     match details["type"]:
         case "extra_forbidden":
-            return f"unknown key {'.'.join(keys)}", _nearest(keys, shape)
+            return f"unknown key {'.'.join(keys)}", _nearest(keys, place, shape)
         case "model_type" | "dict_type" | "model_attributes_type":
-            return f"{details['input']!r} is no table", _as_table(keys)
+            return f"{details['input']!r} is no table", _as_table(keys, place, shape)
         case "literal_error" | "enum":
             return f"{details['input']!r} is not known here", f"write {details['ctx']['expected']}"
         case _:
             return f"{details['input']!r}: {details['msg'].lower()}", "correct it"
 
 
-def _as_table(keys: Keys) -> str:
+def _as_table(keys: Keys, place: str, shape: type[BaseModel]) -> str:
+    if meant := _with_levels(place, shape):
+        return f"did you mean {meant}?"
     if keys[0] == "inbox":
         return "each inbox is a table with a name of your choice, as in [inbox.scans]"
     return f"write it as [{'.'.join(keys)}] with keys beneath"
 
 
-def _nearest(keys: Keys, shape: type[BaseModel]) -> str:
+def _nearest(keys: Keys, place: str, shape: type[BaseModel]) -> str:
+    if meant := _with_levels(place, shape):
+        return f"did you mean {meant}?"
     known = [known for known, _ in leaves(shape)]
     table, _, key = _dotted(keys).rpartition(".")
     inside = f"{table}." if table else ""
     beside = [name.removeprefix(inside).partition(".")[0] for name in known if name.startswith(inside)]
     elsewhere = [candidate for candidate in known if candidate.rpartition(".")[2] == key]
     if elsewhere:
-        return (
-            f"did you mean {elsewhere[0].replace('*', 'NAME')}{'' if '.' in elsewhere[0] else ', above all tables'}?"
-        )
+        above = "" if "." in elsewhere[0] or place.startswith(PREFIX) else ", above all tables"
+        return f"did you mean {_spelled(elsewhere[0].replace('*', 'NAME'), place)}{above}?"
     near = get_close_matches(key, beside, n=1)
     if near:
-        return f"did you mean {'.'.join((*keys[:-1], near[0]))}?"
+        return f"did you mean {_spelled('.'.join((*keys[:-1], near[0])), place)}?"
     return "remove it; `watcherd config --schema` lists all keys"
+
+
+def _with_levels(place: str, shape: type[BaseModel]) -> str:
+    """Return the variable that was meant where only the underscores of the one at `place` are wrong; else nothing."""
+    if not place.startswith(PREFIX):
+        return ""
+    said = re.sub("_+", "_", place.removeprefix(PREFIX).lower())
+    for known, _ in leaves(shape):
+        before, _, after = known.replace(".", "_").partition("*")
+        name = said.removeprefix(before).removesuffix(after)
+        if said == before + name + after and bool(name) == ("*" in known):
+            return _spelled(known.replace("*", name), place)
+    return ""
+
+
+def _spelled(dotted: str, place: str) -> str:
+    """Write a key as it is written where the problem is: as a variable in the environment."""
+    return PREFIX + dotted.replace(".", "__").upper() if place.startswith(PREFIX) else dotted
 
 
 def _dotted(keys: Keys) -> str:

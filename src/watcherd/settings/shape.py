@@ -31,6 +31,7 @@ from watcherd.settings.layers import VARIABLE, Layers
 from watcherd.settings.units import (
     MinFree,
     Unreadable,
+    count,
     duration,
     duration_text,
     min_free,
@@ -66,14 +67,9 @@ def _written(write: Callable[[Any], str]) -> PlainSerializer:
     return PlainSerializer(lambda value: "auto" if value is None else write(value), return_type=str, when_used="json")
 
 
-def _count(value: object) -> int:
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise Unreadable(f"{value!r} is no whole number", "write one, as in 4")
-    if value < 1:
-        raise Unreadable("must be at least 1", "write 1 or more")
-    return value
+_written_count = PlainSerializer(
+    lambda value: "auto" if value is None else value, return_type=int | str, when_used="json"
+)
 
 
 def _chunk(value: int | None) -> int | None:
@@ -161,8 +157,8 @@ ChunkOrAuto = Annotated[
     int | None, BeforeValidator(_auto(size)), AfterValidator(_chunk), _written(size_text), _one_of(_AUTO, _SIZE)
 ]
 Share = Annotated[MinFree, BeforeValidator(min_free), _written(str), _one_of(_SHARE, _SIZE)]
-Count = Annotated[int, BeforeValidator(_count), WithJsonSchema(_COUNT)]
-CountOrAuto = Annotated[int | None, BeforeValidator(_auto(_count)), _written(str), _one_of(_AUTO, _COUNT)]
+Count = Annotated[int, BeforeValidator(count), WithJsonSchema(_COUNT)]
+CountOrAuto = Annotated[int | None, BeforeValidator(_auto(count)), _written_count, _one_of(_AUTO, _COUNT)]
 Folder = Annotated[Path, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_TEXTS)]
 Extensions = Annotated[tuple[str, ...], BeforeValidator(_extensions), WithJsonSchema(_TEXTS)]

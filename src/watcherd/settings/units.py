@@ -6,14 +6,15 @@ import re
 from dataclasses import dataclass
 from typing import TypeVar
 
-_NUMBER = r"(\d+(?:\.\d+)?)"
+_WHOLE = r"\d+(?:_\d+)*"  # with underscores between digits, as in Python and TOML
+_NUMBER = rf"({_WHOLE}(?:\.\d+)?)"
 _DURATION_PART = re.compile(_NUMBER + r"\s*(ms|s|sec|m|min|h|d|w)(?![a-z])\s*")
 _SIZE = re.compile(_NUMBER + r"\s*(?:([kmgtp])(i?b?)|b)?", re.IGNORECASE)
-_SHARE = re.compile(_NUMBER + r"\s*%")
+_SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 
 #: The same for a JSON Schema, whose patterns know no flags.
-DURATION = r"^\s*(\d+(\.\d+)?\s*([mM]?[sS]|[sS][eE][cC]|[mM]|[mM][iI][nN]|[hHdDwW])\s*)+$"
-SIZE = r"^\s*\d+(\.\d+)?\s*([kKmMgGtTpP]([iI]?[bB]?)|[bB])?\s*$"
+DURATION = r"^\s*(\d+(_\d+)*(\.\d+)?\s*([mM]?[sS]|[sS][eE][cC]|[mM]|[mM][iI][nN]|[hHdDwW])\s*)+$"
+SIZE = r"^\s*\d+(_\d+)*(\.\d+)?\s*([kKmMgGtTpP]([iI]?[bB]?)|[bB])?\s*$"
 SHARE = r"^\s*\d{1,2}(\.\d+)?\s*%\s*$"
 
 _SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "sec": 1.0, "s": 1.0, "ms": 0.001}
@@ -61,8 +62,19 @@ def size(value: object) -> int:
     number, letter, ending = match.groups()
     base = 1000 if (ending or "").lower() == "b" else 1024
     factor = base ** _POWERS[letter.lower()] if letter else 1
-    whole = int(number) * factor if number.isdigit() else round(float(number) * factor)
+    whole = round(float(number) * factor) if "." in number else int(number) * factor
     return _bounded(whole, LARGEST, value, "size")
+
+
+def count(value: object) -> int:
+    """Return a whole number of at least 1, as a file has it or a variable spells it: ``"100_000_000"``."""
+    if isinstance(value, str) and re.fullmatch(_WHOLE, value.strip()):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise Unreadable(f"{value!r} is no whole number", "write one, as in 4")
+    if value < 1:
+        raise Unreadable("must be at least 1", "write 1 or more")
+    return value
 
 
 def _bounded(number: _Number, most: _Number, value: object, noun: str) -> _Number:
