@@ -130,6 +130,15 @@ def test_a_table_of_failures_has_a_line_for_each(capsys):
     assert capsys.readouterr().out == "timeout\tscans\tb.txt\t2\twhy\n"
 
 
+def test_two_versions_of_one_path_are_told_apart_by_where_the_later_one_lies(capsys):
+    later = dataclasses.replace(ROWS[0], where="/failed/b.1.txt")
+    failures.failure_table([ROWS[0], later])
+    failures.retry_table([PutBack(ROWS[0]), PutBack(later)])
+    lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [line[2] for line in lines[:2]] == [line[1] for line in lines[2:]] == ["b.txt", "/failed/b.1.txt"]
+    assert failures.chosen([ROWS[0], later], ("/failed/b.1.txt",), None) == [later]
+
+
 def test_the_facts_of_a_failure_name_its_class_and_places():
     facts = failures.failure_facts(ROWS[2])
     assert (facts["class"], facts["path"], facts["where"]) == ("not-text", "c.txt", "/failed/c.txt")
@@ -159,6 +168,11 @@ def test_a_retry_says_what_went_back_and_why_the_others_did_not(capsys):
 )
 def test_a_retry_that_was_not_all_done_leaves_with_1(asked, outcomes, status):
     assert failures.retry_status(asked, ROWS[:1], outcomes) == status
+
+
+def test_a_retry_of_a_path_that_is_of_another_class_says_so(capsys):
+    assert failures.retry_status(("a.txt",), [], [], "not-text") == 1
+    assert "a.txt is not quarantined as not-text;" in capsys.readouterr().err
 
 
 @pytest.fixture
@@ -191,6 +205,11 @@ def test_failures_are_a_line_each(watcherd):
 def test_retry_puts_back_what_was_asked_for(watcherd):
     assert watcherd("retry", "a.txt") == (0, "scans\ta.txt\tput back\n")
     assert len(json.loads(watcherd("retry", "--all", "--json")[1])) == len(ROWS)
+
+
+@pytest.mark.parametrize("besides", [["a.txt"], ["--class", "timeout"], ["--class", "timeout", "a.txt"]])
+def test_retry_of_all_and_of_some_is_refused(watcherd, besides):
+    assert watcherd("retry", "--all", *besides) == (2, "")
 
 
 @pytest.mark.parametrize(

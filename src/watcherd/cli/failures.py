@@ -69,6 +69,8 @@ def retry(
     """Put quarantined files back where they came from."""
     if not (paths or failure or everything):
         raise click.UsageError("say which: PATH, --class CLASS or --all.", context)
+    if everything and (paths or failure):
+        raise click.UsageError("--all is all there is: leave it out, or PATH and --class.", context)
     settings = options.load(context, flags)
     from watcherd.failures import finish, put_back, set_aside
 
@@ -79,7 +81,7 @@ def retry(
         show.as_json([retry_facts(outcome) for outcome in outcomes])
     else:
         retry_table(outcomes, "" if paths else nothing_set_aside(failure))
-    context.exit(retry_status(paths, [outcome.row for outcome in outcomes], outcomes))
+    context.exit(retry_status(paths, [outcome.row for outcome in outcomes], outcomes, failure))
 
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
@@ -91,13 +93,22 @@ def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) 
     return sorted((row for row in found if failure in {None, row.failure}), key=lambda row: (row.failure, row.path))
 
 
-def retry_status(paths: Sequence[str], rows: Sequence[SetAside], outcomes: Sequence[PutBack]) -> int:
+def retry_status(
+    paths: Sequence[str], rows: Sequence[SetAside], outcomes: Sequence[PutBack], failure: str | None = None
+) -> int:
     """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused."""
     known = {name for row in rows for name in (row.path, row.where, f"{row.record.file.inbox}/{row.path}")}
     unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
+    how = f" as {failure}" if failure else ""
     for path in unknown:
-        print(f"watcherd: {show.typed(path)} is not quarantined; `watcherd failures` lists what is", file=sys.stderr)
+        said = f"{show.typed(path)} is not quarantined{how}; `watcherd failures` lists what is"
+        print(f"watcherd: {said}", file=sys.stderr)
     return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
+
+
+def named(row: SetAside) -> str:
+    """Return what tells a row from all others, and `retry` takes: where it lies, if its own name was taken there."""
+    return row.path if row.held or row.where.endswith(f"/{row.path}") else row.where
 
 
 def nothing_set_aside(failure: str | None) -> str:
@@ -108,7 +119,7 @@ def nothing_set_aside(failure: str | None) -> str:
 def failure_table(rows: Sequence[SetAside], nothing: str = "") -> None:
     """Print a line for each quarantined file; on a terminal, `nothing` where there is none."""
     cells = (
-        (row.failure, row.record.file.inbox, show.typed(row.path), row.record.attempts, _why(row)) for row in rows
+        (row.failure, row.record.file.inbox, show.typed(named(row)), row.record.attempts, _why(row)) for row in rows
     )
     show.table(("class", "inbox", "path", "attempts", "why"), cells, nothing=nothing)
 
@@ -132,7 +143,7 @@ def failure_facts(row: SetAside) -> dict[str, object]:
 def retry_table(outcomes: Sequence[PutBack], nothing: str = "") -> None:
     """Print a line for each retry, with the reason of those that were refused; on a terminal, `nothing` for none."""
     cells = (
-        (outcome.row.record.file.inbox, show.typed(outcome.row.path), outcome.refused or "put back")
+        (outcome.row.record.file.inbox, show.typed(named(outcome.row)), outcome.refused or "put back")
         for outcome in outcomes
     )
     show.table(("inbox", "path", "outcome"), cells, nothing=nothing)
