@@ -317,6 +317,20 @@ def test_every_command_shown_can_be_typed(arguments):
         assert leaving.exit_code == 0  # noqa: PT017 (any other exception is the failure)
 
 
+def test_the_headings_in_the_session_are_those_of_the_tables():
+    headings = {
+        tuple(" ".join(ast.literal_eval(node.args[0])).split())
+        for _, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "show.table"
+    }
+    words = {word for heading in headings for word in heading}
+    lines = [tuple(line.split()) for line in section("README.md", "## A session").splitlines()]
+    shown = {line for line in lines if len(line) > 2 and words.issuperset(line)}
+    assert ("inbox", "quarantined", "class", "why") in shown
+    assert shown <= headings
+
+
 def test_the_table_of_commands_is_the_codes():
     table = {
         cells[0].strip("`").split(" ")[0]: " ".join(cells) for cells in rows(section("README.md", "## Commands"))

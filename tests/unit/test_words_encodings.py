@@ -75,6 +75,28 @@ def test_an_everyday_phrase_is_read_as_it_was_written(encoding, text):
     assert (words.words, words.characters, words.lines) == (len(text.split()), len(text), text.count("\n"))
 
 
+TAKEN_FOR_WESTERN = (
+    ("cp850", "Voilà, à la mode.\n"),
+    ("mac_roman", "Alle Menschen sind frei und gleich an Würde und Rechten geboren.\n" * 40),
+    ("cp1254", "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar.\n" * 40),
+)
+
+
+@pytest.mark.parametrize(("encoding", "text"), TAKEN_FOR_WESTERN)
+def test_a_text_that_is_taken_for_western_has_its_words_counted_right(encoding, text):
+    words = counted(text.encode(encoding))
+    assert (words.encoding, words.words, words.characters) == ("cp1252", len(text.split()), len(text))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"), [("cp850", "Está allá.\n"), ("cp850", "À 10\xa0h\n"), ("mac_roman", "À 10\xa0h †7\n")]
+)
+def test_a_hard_space_of_one_encoding_that_is_a_letter_of_the_other_is_the_known_limit(encoding, text):
+    words = counted(text.encode(encoding))
+    assert words.encoding == "cp1252"
+    assert words.words != len(text.split())
+
+
 @settings(max_examples=300, deadline=None)  # the first guess imports a library
 @given(st.one_of(phrases(LETTERS), phrases([*LETTERS, *"abcdefghijklmnopqrstuvwxyzABC"]), phrases("éèàçÀÉ")))
 def test_no_phrase_in_latin_1_gets_a_wrong_count_of_words(text):
