@@ -135,7 +135,7 @@ def test_an_idle_inbox_of_100000_kept_files_without_events_costs_less_than_2_per
     for number in range(100):
         folder = site.outbox / str(number)
         site.wait_for(lambda folder=folder: folder.is_dir() and len(os.listdir(folder)) == 1000, "results", 1800)
-    site.configure(inbox=kept)
+    site.configure(inbox={"after": "keep"})
     daemon.process.send_signal(signal.SIGHUP)  # a scan, whose end is said
     daemon.wait("inbox.rescanned", 600, reason="update")
     before = cpu(daemon.process.pid)

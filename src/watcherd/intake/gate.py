@@ -23,7 +23,7 @@ import structlog
 from watcherd import beneath, decide
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import How, Reason, Settling, Sighting, Wait, Writer, judge, stretched
-from watcherd.model import Failed, File, Job, State, SystemFault
+from watcherd.model import After, Failed, File, Job, State, SystemFault
 
 if TYPE_CHECKING:
     import os
@@ -152,13 +152,38 @@ class Gate:
     def admit(self, hints: Mapping[str, How], terms: Terms) -> None:
         """Lead these paths through, at most `room()` of them."""
         with Looks(terms.inbox.root) as looks:
-            settled = [seen for path, how in hints.items() if (seen := self._settled(looks, path, how, terms))]
+            undone = self._undone(looks, hints, terms)
+            settled = [seen for path, how in undone.items() if (seen := self._settled(looks, path, how, terms))]
             if not settled:
                 return
             records = self._desk.lookup([seen.path for seen in settled])
             for seen in settled:
                 self._decide(looks, seen, records.get(seen.path), terms)
         self.flush()
+
+    def _undone(self, looks: Looks, hints: Mapping[str, How], terms: Terms) -> Mapping[str, How]:
+        """Leave out what is kept and done, where all else that is met first has to wait.
+
+        It would be met first at each scan, and take the places of new files among those that wait. A network's cache
+        may show it as it was a minute ago, which the next scan makes good: to open each would take twice as long.
+        """
+        if terms.mount.lease or terms.inbox.after is not After.KEEP:
+            return hints
+        records = self._desk.lookup(list(hints))
+        return {path: how for path, how in hints.items() if not self._is_done(looks, path, records.get(path), terms)}
+
+    def _is_done(self, looks: Looks, path: str, record: Record | None, terms: Terms) -> bool:
+        if record is None:
+            return False
+        try:
+            version = beneath.version_of(looks.status(path))
+        except OSError:
+            return False  # what that means is told by who looks next
+        done = decide.is_done(record, version, terms.inbox.after)
+        if done:
+            self._waiting.pop(path, None)
+            self._ignored(path, f"is {record.state} already", terms)
+        return done
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
         if self._claims.holds(path):

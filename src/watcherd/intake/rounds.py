@@ -27,8 +27,9 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between scans of an inbox that cannot be watched, or listed, as a whole.
 BLIND_RESCAN = 5.0
-#: A scan is followed by this many times its own processor time without one: 2 % of a core.
-SCAN_SHARE = 50
+#: A scan is followed by this many times its own processor time without one: with all else that an idle daemon does,
+#: 2 % of a core.
+SCAN_SHARE = 60
 
 
 @dataclass(slots=True)

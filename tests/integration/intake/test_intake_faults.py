@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from watcherd.intake import rounds
+from watcherd.intake.probe import Mount
 from watcherd.intake.watch import Watch
-from watcherd.model import Kind, State
+from watcherd.model import After, Kind, State
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 libc = ctypes.CDLL(None, use_errno=True)
@@ -185,6 +186,21 @@ def test_more_files_than_may_settle_are_made_good_by_a_scan(watching, root, monk
         inbox.until(lambda: len(inbox.jobs) == 100)
 
 
+def test_what_is_kept_and_done_takes_no_new_file_s_place_where_nobody_can_be_asked_for_writers(
+    watching, root, monkeypatch
+):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 2)
+    monkeypatch.setattr("watcherd.intake.eyes.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
+    inbox = watching(after=After.KEEP, settle=0.1)
+    for number in range(5):
+        (root / f"{number}.txt").write_bytes(b"x")
+        inbox.record(f"{number}.txt", State.PUBLISHED)
+    (root / "new.txt").write_bytes(b"x")
+    with inbox:
+        assert inbox.job("new.txt")
+    assert inbox.paths == ["new.txt"]
+
+
 def test_a_file_that_is_touched_again_and_again_is_remembered_once(watching, root, monkeypatch):
     monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 2)
     (root / "a.txt").write_bytes(b"x")
@@ -250,6 +266,7 @@ LIMITED = """
 import json, runpy, sys
 from structlog.testing import capture_logs
 from watcherd.intake import rounds
+from watcherd.intake.probe import Mount
 harness = runpy.run_path(sys.argv[1])
 rounds.BLIND_RESCAN = 0.1
 with capture_logs() as events, harness["Watching"](sys.argv[2], settle=0.05).scanned() as inbox:
