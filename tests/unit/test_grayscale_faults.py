@@ -4,11 +4,12 @@ import errno
 import struct
 import zlib
 from io import BytesIO, RawIOBase
+from unittest.mock import Mock
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, PngImagePlugin, TiffImagePlugin
 
 from watcherd.model import Failure, FileFault, Limits
 from watcherd.processors.grayscale import PIECE, convert, process
@@ -164,6 +165,17 @@ def test_what_needs_too_much_memory_says_how_much_and_what_to_do():
     said = str(fault_of(SOUND["png"], memory=64 << 20))
     assert "needs about 64 MiB" in said
     assert said.endswith("36 x 28 pixels where 64 are allowed: raise `memory` under [image]")
+
+
+def test_libtiff_out_of_memory_is_no_damage_of_the_picture(monkeypatch):
+    monkeypatch.setattr(
+        TiffImagePlugin.TiffImageFile, "load", Mock(side_effect=OSError("decoder error -9 when reading image file"))
+    )
+    file = BytesIO()
+    Image.new("L", (8, 8)).save(file, "TIFF", compression="tiff_lzw")
+    with pytest.raises(FileFault) as fault:
+        convert(file)
+    assert fault.value.failure is Failure.MEMORY
 
 
 def test_what_a_library_only_numbers_is_explained():

@@ -76,7 +76,7 @@ _UNSUPPORTED = re.compile(
     r"|unable to determine J2K image mode|cannot find loader|no codec available",
     re.IGNORECASE,
 )
-_MEMORY = re.compile(r"out of memory|WebPEncodingError: 1\.", re.IGNORECASE)
+_MEMORY = re.compile(r"out of memory|(decoder|encoder) error -9\b|WebPEncodingError: 1\.", re.IGNORECASE)
 _TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
 _NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
