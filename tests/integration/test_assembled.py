@@ -355,7 +355,7 @@ def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
 
     monkeypatch.setattr(daemon.Daemon, "prune", prune)
     assert daemon.run(quick(site), pytest.fail) == 0
-    assert len(looks) == 3
+    assert len(looks) >= 3
 
 
 def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(site, monkeypatch):
