@@ -55,7 +55,6 @@ class Study:
     """What is known so far."""
 
     largest: int
-    start_up: float = 0.0
     points: list[Point] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)
 
@@ -101,13 +100,18 @@ def _watch(process: subprocess.Popen[bytes]) -> Iterator[int]:
 def points(
     study: Study, name: str, kind: str, places: Iterable[tuple[float, Callable[[Path], object], dict[str, str]]]
 ) -> None:
-    """Measure each place: where it is, what fills the inbox, and what the command is told."""
+    """Measure each place: where it is, what fills the inbox, and what the command is told.
+
+    Work of less than half a start-up would be lost in how much that varies, and is left out.
+    """
+    start_up = median(measured(lambda _: None)[0] for _ in range(ROUNDS))
     for at, fill, environment in places:
         runs = [measured(fill, **environment)]
         while len(runs) < ROUNDS and runs[0][0] < 60:
             runs.append(measured(fill, **environment))
-        seconds = max(median(run[0] for run in runs) - study.start_up, 1e-3)
-        study.note(Point(name, kind, at, runs[0][2], runs[0][3], seconds, max(run[1] for run in runs)))
+        seconds = median(run[0] for run in runs) - start_up
+        if seconds > start_up / 2:
+            study.note(Point(name, kind, at, runs[0][2], runs[0][3], seconds, max(run[1] for run in runs)))
 
 
 # The studies
@@ -144,7 +148,7 @@ def _kept(count: int) -> Kept:
 
 
 def size(study: Study) -> None:
-    """How large a file is: texts of 1 kB to 1 GB, pictures of 0.01 to 90 megapixels; about 100 MB of each."""
+    """How large a file is: texts of 1 kB to 1 GB (a GB of each, at most 20,000), pictures of 0.01 to 90 MP."""
     lengths = [10**power for power in range(3, 10) if 10**power <= study.largest * 1000]
     points(study, "size", "text", ((n, lambda inbox, n=n: _texts(inbox, n), {}) for n in lengths))
     areas = (0.01, 0.1, 1, 10, 90)
@@ -154,22 +158,22 @@ def size(study: Study) -> None:
 def _texts(inbox: Path, length: int, count: int = 0) -> None:
     data.prose(inbox / "0.txt", length)
     content = (inbox / "0.txt").read_bytes()
-    for number in range(1, count or min(max(1, 10**8 // length), 20_000)):
+    for number in range(1, count or min(max(1, 10**9 // length), 20_000)):
         (inbox / f"{number}.txt").write_bytes(content)
 
 
 def _pictures(inbox: Path, megapixels: float, count: int = 0) -> None:
     data.photo(megapixels, 0.25).save(inbox / "0.jpg", quality=90)
     content = (inbox / "0.jpg").read_bytes()
-    for number in range(1, count or max(4, min(1000, int(120 / megapixels)))):
+    for number in range(1, count or max(4, min(1000, int(480 / megapixels)))):
         (inbox / f"{number}.jpg").write_bytes(content)
 
 
 def workers(study: Study) -> None:
-    """How many work: eight texts of 50 MB, sixteen pictures of 12 megapixels."""
+    """How many work: sixteen texts of 100 MB, 64 pictures of 12 megapixels."""
     for kind, fill in (
-        ("text", lambda inbox: _texts(inbox, 50_000_000, 8)),
-        ("image", lambda inbox: _pictures(inbox, 12, 16)),
+        ("text", lambda inbox: _texts(inbox, 100_000_000, 16)),
+        ("image", lambda inbox: _pictures(inbox, 12, 64)),
     ):
         key = f"WATCHERD_{kind.upper()}__WORKERS"
         points(study, "workers", kind, ((count, fill, {key: str(count)}) for count in (1, 2, 3, 4)))
@@ -195,7 +199,6 @@ def main() -> None:
     parser.add_argument("--largest", type=int, default=1_000_000, help="the largest backlog, in files")
     asked = parser.parse_args()
     study, load = Study(asked.largest), os.getloadavg()[0]
-    study.start_up = median(measured(lambda _: None)[0] for _ in range(ROUNDS))
     for part in asked.parts or PARTS:
         PARTS[part](study)
     plots.scale(study.points)
