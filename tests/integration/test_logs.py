@@ -209,6 +209,7 @@ def test_warnings_go_the_same_way(pipe):
     logs.configure("info", "json", pipe[1])
     with warnings.catch_warnings():
         warnings.simplefilter("always")
+        logging.captureWarnings(capture=False)  # an earlier test's, which pytest has undone behind its back
         logging.captureWarnings(capture=True)
         warnings.warn("deprecated", DeprecationWarning, stacklevel=1)
     (event,) = logged(pipe)
