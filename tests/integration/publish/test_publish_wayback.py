@@ -43,6 +43,20 @@ def put_back(scene):
     return wayback.put_back(scene.place, scene.ledger, row)
 
 
+def cut_short(scene, monkeypatch, step):
+    """Put back, and be killed right behind a step."""
+    real = getattr(wayback, step)
+
+    def cut(*what):
+        real(*what)
+        raise Cut
+
+    with monkeypatch.context() as context:
+        context.setattr(wayback, step, cut)
+        with pytest.raises(Cut):
+            put_back(scene)
+
+
 def is_back(scene, look, name="sub/a.txt"):
     """Whether the file is where it came from, and nothing speaks against it any more."""
     assert look.tree(scene.inbox) == {name}
@@ -106,16 +120,7 @@ def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
 ):
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
-    real = wayback._carry
-
-    def cut(*what):
-        real(*what)
-        raise Cut
-
-    monkeypatch.setattr(wayback, "_carry", cut)
-    with pytest.raises(Cut):
-        put_back(scene)
-    monkeypatch.undo()
+    cut_short(scene, monkeypatch, "_carry")
     os.rename(scene.inbox / "sub/a.txt", scene.archive / "a.txt")  # a daemon has taken it
     (scene.failed / "sub/a.txt").write_bytes(b"mended once more")
     scene.crash()
@@ -126,16 +131,7 @@ def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
 
 def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, look, monkeypatch):
     set_aside(scene, "a.txt")
-    real = wayback._remove_reason
-
-    def cut(*what):
-        real(*what)
-        raise Cut
-
-    monkeypatch.setattr(wayback, "_remove_reason", cut)
-    with pytest.raises(Cut):
-        put_back(scene)
-    monkeypatch.undo()
+    cut_short(scene, monkeypatch, "_remove_reason")
     scene.claims.release("a.txt")
     set_aside(scene, "a.txt")  # it came back as bad as it was, and a daemon ran
     scene.crash()
