@@ -6,10 +6,11 @@ import pytest
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Done, File, Job, Kind, State, Words
+from watcherd.model import After, Done, File, Job, Kind, Words
 from watcherd.publish.batch import Batch
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.root import Root
+from watcherd.states import State
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
 AFFIXES = {Kind.TEXT: Affixes("", ".words.json"), Kind.IMAGE: Affixes("grayscale_", "")}

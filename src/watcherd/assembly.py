@@ -28,7 +28,7 @@ from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.threads import Threads
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Kind, Limits, Refused, State, SystemFault
+from watcherd.model import After, Kind, Limits, Refused, SystemFault
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
@@ -36,6 +36,7 @@ from watcherd.publish.root import Root
 from watcherd.publish.wayback import CameBack
 from watcherd.service import locks
 from watcherd.settings import chunk, workers
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -18,11 +18,12 @@ from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
 from watcherd.ledger.ledger import BLOCK
-from watcherd.model import After, Job, Kind, State, SystemFault
+from watcherd.model import After, Job, Kind, SystemFault
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS
 from watcherd.publish.wayback import BACK
 from watcherd.service import locks
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from watcherd.intake.terms import Inbox

@@ -4,7 +4,22 @@ Start: signals, lock, ledger, folders, lanes, publishers, intake; then `daemon.r
 intake ends; what is queued is forgotten, as it is still in its inbox; what is being worked on is finished, or cut
 short at the deadline, uncharged; the publishers settle what was finished; the ledger closes.
 
-The main thread waits on one mailbox for signals and for rooms that die.
+The main thread waits on one mailbox for signals and for rooms that die. Every thread, and what it owns:
+
+    main                        the mailbox
+    signals                     the pipe of `signal.set_wakeup_fd`; ends the process at a second signal
+    intake-NAME                 of each inbox: its inotify instance, cursors, gates; asks the ledger
+    text-N                      one text at a time, and its buffer
+    image-N                     one worker process, its pipe, one image at a time
+    text-warden, image-warden   replaces threads that are stuck in the kernel, and gives them up
+    worker-feeder               starts every worker process (PR_SET_PDEATHSIG follows the thread), buries them
+    publisher-NAME              of each inbox: its batch; the only one that renames
+    carrier-NAME                of each inbox that needs it: inputs on their way to other file systems
+    pruning                     old rows, and the folders of their files
+    leaving                     of each folder, at the stop: the note of ownership that it takes back
+
+What they share: `Claims` (a lock), `Order` and `Alone` (a condition each), the ledger (a lock for its writing
+connection, one for its reading one), `Root` (a lock for its descriptor). All else passes through queues.
 """
 
 from __future__ import annotations
@@ -14,12 +29,12 @@ import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from queue import Empty, SimpleQueue
-from threading import Event, Thread
+from threading import Event
 from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd import __version__, rebuild, vitals
+from watcherd import __version__, lifeline, rebuild, vitals
 from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, told_plainly
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault, WatcherdError
@@ -106,13 +121,10 @@ def _pruning(daemon: Daemon, on_death: Callable[[Died], None]) -> Iterator[None]
 
     def prune() -> None:
         quiet = PRUNE_MORE
-        try:
-            while not ending.wait(quiet):
-                quiet = daemon.prune()
-        except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
-            on_death(Died("pruning", error))
+        while not ending.wait(quiet):
+            quiet = daemon.prune()
 
-    thread = Thread(target=prune, name="pruning", daemon=True)
+    thread = lifeline.thread(prune, name="pruning", on_death=lambda error: on_death(Died("pruning", error)))
     thread.start()
     try:
         yield
@@ -205,7 +217,7 @@ class Daemon:
         for kind, lane in self.lanes.items():
             lane.limits = limits_of(kind, settings)
         for line in self.lines:
-            line.publisher.policy = policy_of(settings)
+            line.publisher.judge.policy = policy_of(settings)
             line.publisher.health.least_free = settings.min_free.of
             line.intake.update(replace(inbox_of(line.name, settings), root=line.place.root))
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watcherd.model import After, Failure, State
+from watcherd.model import After, Failure
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from watcherd.model import Record, Version

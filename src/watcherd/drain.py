@@ -18,9 +18,10 @@ from watcherd.assembly import Died, Ears
 from watcherd.daemon import assembled
 from watcherd.intake.census import undone
 from watcherd.intake.eyes import mend_of
-from watcherd.model import Failed, State
+from watcherd.model import Failed
 from watcherd.publish.health import STARTING
 from watcherd.service import signals
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -1,4 +1,4 @@
-"""The values that travel between rooms, the states of a file, and the three kinds of error.
+"""The values that travel between rooms, and the three kinds of error.
 
 Pure: nothing here does anything. Every path is relative to a root and is a ``str`` as `os.fsdecode` gives it, so
 that names which are not text survive the whole way as surrogates; `os.fsencode` gives the kernel's bytes back.
@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from watcherd.states import State
 
 
 @unique
@@ -30,48 +29,6 @@ class After(StrEnum):
     ARCHIVE = "archive"
     DELETE = "delete"
     KEEP = "keep"
-
-
-@unique
-class State(StrEnum):
-    """Where one version of a file is on its way. The last four are terminal.
-
-    ``publishing`` and ``quarantining`` are the two steps that a crash may cut in half: the ledger says what was
-    about to become visible, and the next start finishes it.
-    """
-
-    WAITING = "waiting"  # still written, settling, or unreadable for now; no row
-    QUEUED = "queued"  # complete and admitted, waits in memory for a worker; no row
-    WORKING = "working"  # handed to a worker, the attempt is on record
-    RETRYING = "retrying"  # failed, and will be admitted again when due
-    PUBLISHING = "publishing"  # its draft is durable, its name may be visible, its input is not yet retired
-    QUARANTINING = "quarantining"  # decided against, not yet moved aside
-    PUBLISHED = "published"  # its result is durable and its input retired
-    QUARANTINED = "quarantined"  # set aside with its reason
-    IGNORED = "ignored"  # no rule or processor wants it; no row
-    VANISHED = "vanished"  # removed by its owner before it was taken; no row
-
-
-#: What may follow what. From `WORKING` a stop or a crash leads back to `WAITING`, uncharged: the file is still
-#: in its inbox.
-TRANSITIONS: Mapping[State, frozenset[State]] = MappingProxyType(
-    {
-        State.WAITING: frozenset({State.QUEUED, State.IGNORED, State.VANISHED, State.QUARANTINING}),
-        State.QUEUED: frozenset({State.WORKING, State.WAITING, State.VANISHED}),
-        State.WORKING: frozenset(
-            {State.PUBLISHING, State.RETRYING, State.QUARANTINING, State.WAITING, State.VANISHED}
-        ),
-        State.RETRYING: frozenset({State.QUEUED, State.WAITING, State.VANISHED, State.QUARANTINING}),
-        State.PUBLISHING: frozenset(
-            {State.PUBLISHED, State.RETRYING, State.QUARANTINING, State.WAITING, State.VANISHED}
-        ),
-        State.QUARANTINING: frozenset({State.QUARANTINED, State.WAITING, State.VANISHED}),
-        State.PUBLISHED: frozenset(),
-        State.QUARANTINED: frozenset(),
-        State.IGNORED: frozenset(),
-        State.VANISHED: frozenset(),
-    }
-)
 
 
 @unique

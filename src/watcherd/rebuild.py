@@ -24,9 +24,10 @@ from watcherd import beneath
 from watcherd.assembly import told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
-from watcherd.model import After, Failure, File, Job, Kind, Record, State
+from watcherd.model import After, Failure, File, Job, Kind, Record
 from watcherd.publish.reason import stamp
 from watcherd.publish.root import OURS
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

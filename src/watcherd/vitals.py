@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd.model import State
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -10,8 +10,9 @@ import pytest
 from watcherd import cli
 from watcherd.cli import drain, failures
 from watcherd.drain import DrainReport
-from watcherd.model import Failure, File, Kind, Record, State, Version
+from watcherd.model import Failure, File, Kind, Record, Version
 from watcherd.publish.wayback import PutBack, SetAside
+from watcherd.states import State
 
 REPORT = DrainReport(
     published={Kind.TEXT: 1200, Kind.IMAGE: 3},

@@ -35,12 +35,12 @@ from watcherd.model import (
     Limits,
     Returned,
     Stalled,
-    State,
     SystemFault,
     Words,
-)  # fmt: skip
+)
 from watcherd.processors import TABLE
 from watcherd.publish.root import OURS, Root
+from watcherd.states import State
 
 DEADLINE = 10.0
 

@@ -21,7 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from watcherd.ledger.database import VERSION
 from watcherd.ledger.ledger import BLOCK, Intent, Ledger
-from watcherd.model import Draft, Failure, File, Job, Kind, Refused, State, SystemFault, Version
+from watcherd.model import Draft, Failure, File, Job, Kind, Refused, SystemFault, Version
+from watcherd.states import State
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from watcherd.decide import (
     backoff,
     fate,
 )
-from watcherd.model import After, Failure, File, Kind, Record, State, Version
+from watcherd.model import After, Failure, File, Kind, Record, Version
+from watcherd.states import State
 
 POLICY = RetryPolicy(attempts=3, backoff=1.0, max_backoff=300.0)
 VERSION = Version(size=10, mtime_ns=1_000, ctime_ns=2_000, inode=3)

@@ -23,7 +23,8 @@ import structlog
 from watcherd import beneath, decide
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import How, Reason, Settling, Sighting, Wait, Writer, judge, stretched
-from watcherd.model import After, Failed, File, Job, State, SystemFault
+from watcherd.model import After, Failed, File, Job, SystemFault
+from watcherd.states import State
 
 if TYPE_CHECKING:
     import os

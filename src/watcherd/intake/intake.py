@@ -11,11 +11,11 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from math import inf
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import structlog
 
+from watcherd import lifeline
 from watcherd.intake.bell import Bell
 from watcherd.intake.eyes import Eyes, mend_of
 from watcherd.intake.gate import Gate
@@ -62,7 +62,7 @@ class Intake:
         self._asked = False
         self._stopping = False
         self._bell = Bell()
-        self._thread = Thread(target=self._run, name=f"intake-{inbox.name}", daemon=True)
+        self._thread = lifeline.thread(self._run, name=f"intake-{inbox.name}", on_death=desk.on_death)
         self.lost = ""  # why the inbox is not there; empty where it is
         self.turned = inf  # when its thread last came round, in monotonic seconds
 
@@ -130,8 +130,6 @@ class Intake:
         try:
             while not self._stopping:
                 self._turn()
-        except BaseException as error:  # noqa: BLE001 (whatever it is, the daemon must hear of it)
-            self._desk.on_death(error)
         finally:
             self._quiet = False
             self._rounds.suspend()

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.lanes.slot import Cut, WorkerKilled
-from watcherd.model import Failed, Failure, FileFault, Returned, Stalled, State, SystemFault
+from watcherd.model import Failed, Failure, FileFault, Returned, Stalled, SystemFault
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from watcherd.model import Job, Outcome

@@ -16,20 +16,22 @@ import os
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from threading import Event, Thread
+from threading import Event
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
-from watcherd import beneath
+from watcherd import beneath, lifeline
 from watcherd.lanes.errors import failed, unreadable
 from watcherd.lanes.hand import Hand
 from watcherd.lanes.slot import Cut, DraftError
-from watcherd.model import Done, Failed, Failure, Returned, Stalled, State, SystemFault
+from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
+from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from threading import Thread
 
     from watcherd.lanes.alone import Alone
     from watcherd.lanes.order import Order
@@ -148,13 +150,7 @@ class Lane:
         hand.thread = thread  # not before it runs: a stop may come from another thread, and joins it
 
     def _thread(self, name: str, act: Callable[[], None]) -> Thread:
-        def run() -> None:
-            try:
-                act()
-            except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
-                self._on_death(error)
-
-        return Thread(target=run, name=f"{self._kind}-{name}", daemon=True)
+        return lifeline.thread(act, name=f"{self._kind}-{name}", on_death=self._on_death)
 
     # The main line -------------------------------------------------------------------------------------------------
 

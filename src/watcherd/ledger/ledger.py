@@ -16,10 +16,11 @@ from contextlib import ExitStack, contextmanager
 from itertools import count
 from tempfile import TemporaryFile
 from threading import Lock
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
+from watcherd.ledger import rows
 from watcherd.ledger.database import connect, prepare, told_plainly
-from watcherd.model import Failure, File, Job, Kind, Record, State, SystemFault, Version
+from watcherd.model import Failure, Job, Record, SystemFault
 
 if TYPE_CHECKING:
     import sqlite3
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from watcherd.model import Draft
+    from watcherd.states import State
 
 #: Rows looked up with one statement. SQLite allows 32,766 parameters; more than this gains nothing.
 BLOCK = 1000
@@ -34,8 +36,6 @@ BLOCK = 1000
 #: Bytes that the ledger must have room to grow by: a batch takes less.
 ROOM = 256 << 10
 
-_COLUMNS = """id, path, size, mtime_ns, ctime_ns, inode, kind, state,
-    attempts, kills, alone, due, failure, message, number, draft, result, at"""
 _UNFINISHED = "state IN ('working', 'retrying', 'publishing', 'quarantining')"
 
 # Whoever is handed over shows that what this run worked on alone was left alive, if not published yet: were both on
@@ -119,15 +119,13 @@ class Ledger:
         found: dict[str, Record] = {}
         for start in range(0, len(paths), BLOCK):
             block = [os.fsencode(path) for path in paths[start : start + BLOCK]]
-            marks = ",".join("?" * len(block))
-            for record in self._select(inbox, f"path IN ({marks}) ORDER BY id", *block):
+            for record in self._select(inbox, f"path IN ({_marks(len(block))}) ORDER BY id", *block):
                 found[record.file.path] = record
         return found
 
     def unfinished(self, inbox: str, *states: State) -> list[Record]:
         """Return the records of this inbox in these states, none of which is terminal; oldest first."""
-        marks = ",".join("?" * len(states))
-        return self._select(inbox, f"{_UNFINISHED} AND state IN ({marks}) ORDER BY id", *states)
+        return self._select(inbox, f"{_UNFINISHED} AND state IN ({_marks(len(states))}) ORDER BY id", *states)
 
     def due(self, inbox: str, now: float, furthest: float, limit: int = BLOCK) -> list[str]:
         """Return the paths whose retry is due at `now`, at most `limit`. Times are in Unix seconds.
@@ -147,10 +145,10 @@ class Ledger:
     def drafts(self) -> set[str]:
         """Return the names of all drafts that an intention refers to, of every inbox."""
         with self._reading, told_plainly(self._path):
-            rows = self._reader.execute(
+            named = self._reader.execute(
                 f"SELECT draft FROM file WHERE {_UNFINISHED} AND draft IS NOT NULL"
             ).fetchall()
-        return {name for (name,) in rows}
+        return {name for (name,) in named}
 
     def older(self, inbox: str, before: float, *, after: int, limit: int = BLOCK) -> list[Record]:
         """Return terminal records older than `before`, Unix seconds, by id from the one after `after`."""
@@ -184,37 +182,31 @@ class Ledger:
     def hand_over(self, jobs: Sequence[Job]) -> None:
         """Put attempts on record, before the work begins; they replace what was unfinished of the same paths."""
         now = int(time.time())
-        rows = [self._row(job, now) for job in jobs]
+        attempts = [self._row(job, now) for job in jobs]
         with self._transaction() as cursor:
             before = self._alone.copy()
             cursor.executemany(_NOT_ALONE_ANY_MORE, [(row,) for row in before])
-            cursor.executemany(_REPLACED, [row[1:3] for row in rows])
-            cursor.executemany(
-                """INSERT INTO file (id, inbox, path, size, mtime_ns, ctime_ns, inode, kind,
-                   attempts, kills, alone, state, at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'working', ?)""",
-                rows,
-            )
+            cursor.executemany(_REPLACED, [row[1:3] for row in attempts])
+            cursor.executemany(f"INSERT INTO file ({rows.ATTEMPT}, state) VALUES ({_marks(12)}, 'working')", attempts)
             self._alone.update(job.id for job in jobs if job.alone)
         self._alone -= before
 
     def remember(self, records: Iterable[Record]) -> None:
         """Put on record what ended before this ledger was made; their ids are given here."""
         now = int(time.time())
-        rows = [(*self._row(Job(self.next_id(), it.file, it.kind, it.attempts), now), *_ending(it)) for it in records]
+        ended = [
+            (*self._row(Job(self.next_id(), it.file, it.kind, it.attempts), now), *rows.ending(it)) for it in records
+        ]
         with self._transaction() as cursor:
-            cursor.executemany(
-                f"""INSERT INTO file (id, inbox, path, size, mtime_ns, ctime_ns, inode, kind, attempts, kills, alone,
-                   at, state, number, result, failure, message) VALUES ({",".join("?" * 17)})""",
-                rows,
-            )
+            cursor.executemany(f"INSERT INTO file ({rows.ATTEMPT}, {rows.ENDING}) VALUES ({_marks(17)})", ended)
 
     def intend(self, intents: Iterable[Intent]) -> None:
         """Put on record, to survive the machine, what is about to be published or set aside."""
         now = int(time.time())
-        rows = [(state, number, draft.name, draft.inode, now, job.id) for job, state, number, draft in intents]
+        intended = [(state, number, draft.name, draft.inode, now, job.id) for job, state, number, draft in intents]
         with self._transaction(full=True) as cursor:
             cursor.executemany(
-                "UPDATE file SET state = ?, number = ?, draft = ?, result = ?, at = ? WHERE id = ?", rows
+                "UPDATE file SET state = ?, number = ?, draft = ?, result = ?, at = ? WHERE id = ?", intended
             )
 
     def withdraw(self, job: Job) -> None:
@@ -306,29 +298,15 @@ class Ledger:
             raise SystemFault(message, root=self.folder, errno=error.errno or 0) from error
 
     def _row(self, job: Job, now: int) -> tuple[object, ...]:
-        file, version = job.file, job.file.version
-        return (
-            job.id,
-            self._inboxes[file.inbox],
-            os.fsencode(file.path),
-            version.size,
-            version.mtime_ns,
-            version.ctime_ns,
-            version.inode,
-            job.kind,
-            job.attempts,
-            job.kills,
-            job.alone,
-            now,
-        )
+        return rows.attempt(job, self._inboxes[job.file.inbox], now)
 
     def _select(self, inbox: str, where: str, *values: object, by: str = "") -> list[Record]:
-        statement = f"SELECT {_COLUMNS} FROM file {by} WHERE inbox = ? AND {where}"
+        statement = f"SELECT {rows.COLUMNS} FROM file {by} WHERE inbox = ? AND {where}"
         with self._reading, told_plainly(self._path):
             # Copied before the rows are read: an entry that leaves it meanwhile is in the rows.
             retired = dict(self._retired)
-            rows = self._reader.execute(statement, (self._inboxes[inbox], *values)).fetchall()
-        return [_record(inbox, row, retired) for row in rows]
+            found = self._reader.execute(statement, (self._inboxes[inbox], *values)).fetchall()
+        return [rows.record(inbox, row, retired) for row in found]
 
     def _one(self, statement: str, values: tuple[object, ...] = ()) -> int:
         return int(self._writer.execute(statement, values).fetchone()[0])
@@ -355,26 +333,5 @@ class Ledger:
                 del self._retired[row]
 
 
-def _record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Record:
-    number, path, size, mtime_ns, ctime_ns, inode, kind, state, *rest = row
-    attempts, kills, alone, due, failure, message, taken, draft, result, at = rest
-    return Record(
-        id=number,
-        file=File(inbox, os.fsdecode(path), Version(size, mtime_ns, ctime_ns, inode)),
-        kind=Kind(kind),
-        state=retired.get(number) or State(state),
-        attempts=attempts,
-        kills=kills,
-        alone=bool(alone),
-        due=due or 0.0,
-        failure=Failure(failure) if failure else None,
-        message=message or "",
-        number=taken,
-        draft=draft or "",
-        inode=result or 0,
-        at=at,
-    )
-
-
-def _ending(record: Record) -> tuple[object, ...]:
-    return record.state, record.number, record.inode, record.failure, record.message or None
+def _marks(number: int) -> str:
+    return ",".join("?" * number)

@@ -24,12 +24,13 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, Failure, Job, State, SystemFault
+from watcherd.model import After, Draft, Failure, Job, SystemFault
 from watcherd.publish import retire, reveal
 from watcherd.publish.aside import MOST_STUCK, Aside
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Taken
 from watcherd.publish.ways import Ways
+from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:

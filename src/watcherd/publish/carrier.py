@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections import deque
 from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
+from watcherd import lifeline
 from watcherd.model import SystemFault
 from watcherd.publish.carry import carry
 from watcherd.publish.retire import ours_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from threading import Thread
 
     from watcherd.ledger.ledger import Intent
     from watcherd.publish.place import Place
@@ -52,7 +53,7 @@ class Carrier:
     def take(self, intent: Intent) -> None:
         """Carry the input of `intent`, which lies in our own folder of its inbox."""
         if self._thread is None:  # most inboxes never need one
-            self._thread = Thread(target=self._run, name=f"carrier-{self._place.inbox}", daemon=True)
+            self._thread = lifeline.thread(self._serve, name=f"carrier-{self._place.inbox}", on_death=self._on_death)
             self._thread.start()
         self._orders.put(intent)
 
@@ -61,12 +62,6 @@ class Carrier:
         if self._thread is not None:
             self._orders.put(None)
             self._thread.join(timeout)
-
-    def _run(self) -> None:
-        try:
-            self._serve()
-        except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
-            self._on_death(error)
 
     def _serve(self) -> None:
         while not self._stopping:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.beneath import split
-from watcherd.model import After, State
+from watcherd.model import After
 from watcherd.publish.names import derived
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

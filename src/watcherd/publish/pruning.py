@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.model import After, State
+from watcherd.model import After
 from watcherd.publish import wayback
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

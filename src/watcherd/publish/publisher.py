@@ -6,30 +6,28 @@ settles it as one batch, so the cost of a file falls as the load grows, and one 
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter, deque
 from math import inf
 from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
-from watcherd.decide import SetAside, fate
-from watcherd.model import Done, Failed, Failure, Returned, Stalled, State, SystemFault, Words
-from watcherd.publish import recovery, wayback
+from watcherd import lifeline
+from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
+from watcherd.publish import recovery, said, wayback
 from watcherd.publish.batch import BATCH, Batch
 from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.health import TICK, Health
-from watcherd.publish.reason import reason
+from watcherd.publish.judge import Judge
+from watcherd.publish.said import say
 from watcherd.publish.wayback import CameBack
+from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcherd.decide import Retry, RetryPolicy
+    from watcherd.decide import RetryPolicy
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Job, Outcome
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
     from watcherd.publish.place import Place
 
 T = TypeVar("T")
-
-log = structlog.get_logger(__name__)
 
 #: Seconds without work after which the ledger is told what it does not know yet.
 IDLE = 0.05
@@ -67,17 +63,15 @@ class Publisher:
         on_end: Callable[[Ended, Done | Failed | None], None] = lambda *_: None,
         on_death: Callable[[BaseException], None],
     ) -> None:
-        self.policy = policy
         self.carry_timeout = 5.0  # seconds that a stop waits for an input on its way to another file system
         self.health = Health(place, ledger, least_free, on_pause)
+        self.judge = Judge(place, ledger, claims, self.health, policy, retry_command)
         self.turned = inf  # when its thread last came round, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
         self._place = place
         self._ledger = ledger
         self._claims = claims
-        self._retry_command = retry_command
         self._on_end = on_end
-        self._on_death = on_death
         self._queue: SimpleQueue[Outcome | Carried | CameBack | SystemFault | None] = SimpleQueue()
         self._carrier = Carrier(place, self._queue.put, on_death)
         self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
@@ -88,7 +82,7 @@ class Publisher:
         self._halted = True  # whether nothing can be settled either
         self._recovered = self._closing = False
         self._idle = False
-        self._thread = Thread(target=self._run, name=f"publisher-{place.inbox}", daemon=True)
+        self._thread = lifeline.thread(self._serve, name=f"publisher-{place.inbox}", on_death=on_death)
 
     @property
     def paused(self) -> str:
@@ -126,12 +120,6 @@ class Publisher:
         self.close()
         self._thread.join(timeout)
         return not self._thread.is_alive()
-
-    def _run(self) -> None:
-        try:
-            self._serve()
-        except BaseException as error:  # noqa: BLE001 (whatever it is, a thread that dies must be heard of)
-            self._on_death(error)
 
     def _serve(self) -> None:
         going = True
@@ -208,11 +196,11 @@ class Publisher:
                 self._told[outcome.job.id] = outcome
                 self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)
             case Failed():
-                self._judge(outcome)
+                self._decide(outcome)
             case Stalled():
-                self._stall(outcome)
+                self.judge.stall(outcome)
             case Returned():
-                self._return(outcome)
+                self.judge.give_back(outcome)
             case Carried():
                 self._batch.carried(outcome.intent, outcome.error)
                 if isinstance(outcome.error, SystemFault):
@@ -222,72 +210,11 @@ class Publisher:
             case SystemFault():
                 self.health.pause(outcome)
 
-    def _judge(self, failed: Failed) -> None:
-        if failed.failure.passing:
-            self.health.probe()  # before a file is charged with what the system may have done
-        job = failed.job
-        verdict = fate(
-            failed.failure,
-            charged=failed.charged,
-            attempts=job.attempts,
-            kills=job.kills,
-            policy=self.policy,
-            dice=random.random(),  # noqa: S311 (spreads retries, hides nothing)
-        )
-        if isinstance(verdict, SetAside):
-            self._set_aside(failed, verdict.attempts)
-        else:
-            self._retry(failed, verdict)
-
-    def _set_aside(self, failed: Failed, attempts: int) -> None:
-        job = failed.job
-        text = reason(failed, attempts=attempts, command=self._retry_command, now=time.time())
-        draft = self._place.failed.write_draft(job.id, text)
-        self._ledger.judge(job, failed.failure, failed.message, attempts)
-        self._told[job.id] = failed
-        self._batch.add(job, State.QUARANTINING, draft)
-
-    def _retry(self, failed: Failed, verdict: Retry) -> None:
-        job = failed.job
-        due = time.time() + verdict.delay
-        self._ledger.retry(
-            job,
-            attempts=verdict.attempts,
-            kills=verdict.kills,
-            alone=verdict.alone,
-            due=due,
-            failure=failed.failure,
-            message=failed.message,
-        )
-        self._claims.release(job.file.path, again=True)  # the intake is to ask when it is due
-        self._say("warning", "file.retrying", job, **_why(failed), attempts=verdict.attempts, seconds=verdict.delay)
-        if job.alone and not failed.charged:
-            self.health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))
-
-    def _stall(self, stalled: Stalled) -> None:
-        """Give a job back that the system could not carry out, for a while and uncharged, and pause."""
-        job = stalled.job
-        self._ledger.retry(
-            job,
-            attempts=job.attempts,
-            kills=job.kills,
-            alone=job.alone,
-            due=time.time() + TICK,
-            failure=None,
-            message=str(stalled.fault),
-        )
-        self.health.pause(stalled.fault)  # first: what comes free would be taken again
-        # Looked at again in any case: where the ledger was at fault, the attempt has no row that could come due.
-        self._claims.release(job.file.path, again=True)
-
-    def _return(self, returned: Returned) -> None:
-        job = returned.job
-        if returned.to is State.VANISHED or returned.changed:
-            self._ledger.forget([job.id])
-        else:
-            self._ledger.give_back([job])
-        self._claims.release(job.file.path, again=returned.to is State.WAITING, changed=returned.changed)
-        self._say("info" if returned.changed else "debug", f"file.{_event(returned)}", job, reason=returned.reason)
+    def _decide(self, failed: Failed) -> None:
+        draft = self.judge.judge(failed)
+        if draft is not None:
+            self._told[failed.job.id] = failed
+            self._batch.add(failed.job, State.QUARANTINING, draft)
 
     # What leaves the batch -----------------------------------------------------------------------------------------
 
@@ -300,27 +227,24 @@ class Publisher:
                 self._claims.release(job.file.path, again=ended.unclaimed)
             case State.RETRYING:
                 self._told.pop(job.id, None)
-                self._judge(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
+                self._decide(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
             case State.PUBLISHING:
                 self._aside[job.file.path] = ended.reason
-                self._say("warning", "file.unretired", job, reason=ended.reason)
+                say("warning", "file.unretired", job, reason=ended.reason)
                 if ended.unclaimed:
                     self._claims.release(job.file.path)
             case _:
                 self._told.pop(job.id, None)
-                self._return(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))
+                self.judge.give_back(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))
 
     def _tell(self, ended: Ended, told: Done | Failed | None) -> None:
         self.ended[ended.state] += 1
         self._on_end(ended, told)
-        facts = _result(told) if isinstance(told, Done) else _why(told) if told else {}
+        facts = said.result(told) if isinstance(told, Done) else said.why(told) if told else {}
         if ended.state is State.PUBLISHED:
-            self._say("info", "file.published", ended.job, **facts, result=ended.visible)
+            say("info", "file.published", ended.job, **facts, result=ended.visible)
         else:
-            self._say("warning", "file.quarantined", ended.job, **facts, reason_file=ended.visible)
-
-    def _say(self, level: str, event: str, job: Job, **facts: object) -> None:
-        getattr(log, level)(event, inbox=self._place.inbox, path=job.file.path, kind=job.kind, **facts)
+            say("warning", "file.quarantined", ended.job, **facts, reason_file=ended.visible)
 
     # Pausing -------------------------------------------------------------------------------------------------------
 
@@ -364,18 +288,3 @@ class Publisher:
         given_up = {State.RETRYING, State.WAITING, State.VANISHED}
         ended = [ended.job for ended in self._unreported if ended.state in given_up]
         return [*self._batch.abandon(), *others, *ended]
-
-
-def _result(done: Done) -> dict[str, object]:
-    result = done.result
-    size = {"words": result.words} if isinstance(result, Words) else {"size": f"{result.width}x{result.height}"}
-    return {**size, "seconds": round(done.seconds, 6)}
-
-
-def _why(failed: Failed) -> dict[str, object]:
-    facts: dict[str, object] = {"class": failed.failure.value, "message": failed.message}
-    return {**facts, "trace": failed.trace} if failed.trace else facts
-
-
-def _event(returned: Returned) -> str:
-    return "changed" if returned.changed else returned.to.value

@@ -1,7 +1,21 @@
 """After a crash: what an earlier run had put on record is taken up where it was, and other drafts are removed.
 
-Drafts were on disk before their row was. So a draft that a row names and that is gone became visible, whatever
-somebody did with the result since; one that is still there did not.
+What is on disk of one file, in this order, and what a start does that finds no more:
+
+    1  row `working` (survives the process)    a suspect: admitted again, alone; its draft is of an old attempt, and
+                                               removed
+    2  draft synced                            the same
+    3  row `publishing`: number, draft, inode  the draft is there: if the input is the same version, on with 4; else
+       (synced: survives the machine)          the row is forgotten, and the draft removed
+    4  draft renamed, folder synced            the draft is gone, so it became visible: on with 5, whatever somebody
+                                               did with the result since
+    5  input taken, both folders synced        5 again: the input is where it belongs, or gone, which is the same; a
+                                               newer file that was taken in its place is given back
+    6  row `published` (with the next write)   nothing
+
+No name appears before 3, so a visible result is ours where a row has its inode; no input goes before 4 is synced. A
+quarantine is the same with the reason as its draft. Drafts of this ledger that no row refers to are removed; those of
+others are left. A file on its way back out of quarantine is finished here too (wayback.py).
 """
 
 from __future__ import annotations
@@ -11,9 +25,10 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import Draft, Job, State, SystemFault
+from watcherd.model import Draft, Job, SystemFault
 from watcherd.publish import retire, wayback
 from watcherd.publish.folders import Folders
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.model import After, Failure, Job, State, SystemFault
+from watcherd.model import After, Failure, Job, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.rename import LINKLESS, move
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS, Root
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -5,7 +5,8 @@ from __future__ import annotations
 from itertools import count
 from typing import TYPE_CHECKING
 
-from watcherd.model import After, State
+from watcherd.model import After
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Intent

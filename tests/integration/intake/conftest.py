@@ -15,7 +15,8 @@ from watcherd.intake.intake import Intake
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Desk, Inbox
 from watcherd.ledger.claims import Claims
-from watcherd.model import After, File, Kind, Record, State, Version
+from watcherd.model import After, File, Kind, Record, Version
+from watcherd.states import State
 
 RULES = Rules({Kind.TEXT: frozenset({".txt"}), Kind.IMAGE: frozenset({".png"})})
 DEADLINE = 10.0

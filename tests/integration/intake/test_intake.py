@@ -10,7 +10,8 @@ import pytest
 
 from watcherd.intake.gate import BLOCK
 from watcherd.intake.rules import Rules
-from watcherd.model import After, Failure, Kind, State, SystemFault
+from watcherd.model import After, Failure, Kind, SystemFault
+from watcherd.states import State
 
 
 def test_a_file_renamed_into_an_idle_inbox_is_admitted_without_settling(watching):

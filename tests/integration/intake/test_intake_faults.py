@@ -16,7 +16,8 @@ import pytest
 from watcherd.intake import rounds
 from watcherd.intake.probe import Mount
 from watcherd.intake.watch import Watch
-from watcherd.model import After, Kind, State
+from watcherd.model import After, Kind
+from watcherd.states import State
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 libc = ctypes.CDLL(None, use_errno=True)

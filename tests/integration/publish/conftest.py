@@ -17,13 +17,14 @@ from watcherd import beneath
 from watcherd.decide import RetryPolicy
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Done, File, Job, Kind, State, Words
+from watcherd.model import After, Done, File, Job, Kind, Words
 from watcherd.publish import recovery
 from watcherd.publish.batch import Batch
 from watcherd.publish.carrier import Carrier
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.root import OURS, Root
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable

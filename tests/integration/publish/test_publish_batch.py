@@ -13,11 +13,12 @@ import pytest
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, Failure, Kind, State, SystemFault
+from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
 from watcherd.publish.root import OURS
 from watcherd.publish.ways import Ways
+from watcherd.states import State
 
 
 def test_archive_makes_the_result_visible_and_moves_the_input(scene, look):

@@ -11,9 +11,10 @@ from unittest.mock import Mock
 
 import pytest
 
-from watcherd.model import After, State, SystemFault
+from watcherd.model import After, SystemFault
 from watcherd.publish import carrier as carrier_module
 from watcherd.publish import carry, retire
+from watcherd.states import State
 
 DEADLINE = 10.0
 

@@ -18,8 +18,9 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, State, SystemFault
+from watcherd.model import After, SystemFault
 from watcherd.publish import rename, root
+from watcherd.states import State
 
 CALLS = ("open", "stat", "fsync", "unlink", "mkdir", "listdir")
 

@@ -7,9 +7,10 @@ import os
 import pytest
 
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, State, SystemFault
+from watcherd.model import After, SystemFault
 from watcherd.publish.recovery import recover
 from watcherd.publish.root import Root
+from watcherd.states import State
 
 
 def intend(scene, job, draft, number=0, state=State.PUBLISHING):

@@ -10,11 +10,12 @@ import os
 
 import pytest
 
-from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, State, SystemFault, Version
+from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.publish import rename, retire
 from watcherd.publish.folders import Folders
 from watcherd.publish.reason import reason
 from watcherd.publish.root import OURS, Root
+from watcherd.states import State
 
 
 def unknown(*_, **__):

@@ -10,8 +10,9 @@ import shutil
 
 import pytest
 
-from watcherd.model import After, State
+from watcherd.model import After
 from watcherd.publish import wayback
+from watcherd.states import State
 
 
 class Cut(BaseException):

@@ -17,9 +17,10 @@ from threading import Event
 import pytest
 
 from watcherd.decide import RetryPolicy
-from watcherd.model import After, Failed, Failure, Returned, Stalled, State, SystemFault
+from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
 from watcherd.publish import carry, health, publisher
 from watcherd.publish.root import Root
+from watcherd.states import State
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
 

@@ -1,0 +1,72 @@
+"""Rows of the table `file`, both ways (pure but for the names of paths)."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from watcherd.model import Failure, File, Kind, Record, Version
+from watcherd.states import State
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from watcherd.model import Job
+
+#: What `record` expects, in this order.
+COLUMNS = """id, path, size, mtime_ns, ctime_ns, inode, kind, state,
+    attempts, kills, alone, due, failure, message, number, draft, result, at"""
+
+
+def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Record:
+    """Return what a row says, unless `retired` knows a later state of it."""
+    number, path, size, mtime_ns, ctime_ns, inode, kind, state, *rest = row
+    attempts, kills, alone, due, failure, message, taken, draft, result, at = rest
+    return Record(
+        id=number,
+        file=File(inbox, os.fsdecode(path), Version(size, mtime_ns, ctime_ns, inode)),
+        kind=Kind(kind),
+        state=retired.get(number) or State(state),
+        attempts=attempts,
+        kills=kills,
+        alone=bool(alone),
+        due=due or 0.0,
+        failure=Failure(failure) if failure else None,
+        message=message or "",
+        number=taken,
+        draft=draft or "",
+        inode=result or 0,
+        at=at,
+    )
+
+
+#: What `attempt` returns, in this order.
+ATTEMPT = "id, inbox, path, size, mtime_ns, ctime_ns, inode, kind, attempts, kills, alone, at"
+
+
+def attempt(job: Job, inbox: int, at: int) -> tuple[object, ...]:
+    """Return an attempt at a file of the inbox with that number, begun `at`, Unix seconds."""
+    version = job.file.version
+    return (
+        job.id,
+        inbox,
+        os.fsencode(job.file.path),
+        version.size,
+        version.mtime_ns,
+        version.ctime_ns,
+        version.inode,
+        job.kind,
+        job.attempts,
+        job.kills,
+        job.alone,
+        at,
+    )
+
+
+#: What `ending` returns, in this order.
+ENDING = "state, number, result, failure, message"
+
+
+def ending(it: Record) -> tuple[object, ...]:
+    """Return how a file ended."""
+    return it.state, it.number, it.inode, it.failure, it.message or None

@@ -1,0 +1,106 @@
+"""What becomes of a job that was not done: it is set aside, tried again later, or given back to its inbox."""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import TYPE_CHECKING
+
+from watcherd.decide import SetAside, fate
+from watcherd.model import SystemFault
+from watcherd.publish.health import TICK
+from watcherd.publish.reason import reason
+from watcherd.publish.said import say, why
+from watcherd.states import State
+
+if TYPE_CHECKING:
+    from watcherd.decide import Retry, RetryPolicy
+    from watcherd.ledger.claims import Claims
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Draft, Failed, Returned, Stalled
+    from watcherd.publish.health import Health
+    from watcherd.publish.place import Place
+
+
+class Judge:
+    """The judge of one inbox; what leads to a pause is told to its `health`. `policy` may be replaced at any time."""
+
+    def __init__(  # noqa: PLR0913, PLR0917 (what it is wired to)
+        self, place: Place, ledger: Ledger, claims: Claims, health: Health, policy: RetryPolicy, retry_command: str
+    ) -> None:
+        self.policy = policy
+        self._place = place
+        self._ledger = ledger
+        self._claims = claims
+        self._health = health
+        self._retry_command = retry_command
+
+    def judge(self, failed: Failed) -> Draft | None:
+        """Decide on what failed through its file: return the draft of its reason where it is to be set aside.
+
+        Raises SystemFault, where the system may have done it.
+        """
+        if failed.failure.passing:
+            self._health.probe()  # before a file is charged with what the system may have done
+        job = failed.job
+        verdict = fate(
+            failed.failure,
+            charged=failed.charged,
+            attempts=job.attempts,
+            kills=job.kills,
+            policy=self.policy,
+            dice=random.random(),  # noqa: S311 (spreads retries, hides nothing)
+        )
+        if isinstance(verdict, SetAside):
+            return self._set_aside(failed, verdict.attempts)
+        self._retry(failed, verdict)
+        return None
+
+    def stall(self, stalled: Stalled) -> None:
+        """Give a job back that the system could not carry out, for a while and uncharged, and pause."""
+        job = stalled.job
+        self._ledger.retry(
+            job,
+            attempts=job.attempts,
+            kills=job.kills,
+            alone=job.alone,
+            due=time.time() + TICK,
+            failure=None,
+            message=str(stalled.fault),
+        )
+        self._health.pause(stalled.fault)  # first: what comes free would be taken again
+        # Looked at again in any case: where the ledger was at fault, the attempt has no row that could come due.
+        self._claims.release(job.file.path, again=True)
+
+    def give_back(self, returned: Returned) -> None:
+        """Let a job go that came back undone, uncharged."""
+        job = returned.job
+        if returned.to is State.VANISHED or returned.changed:
+            self._ledger.forget([job.id])
+        else:
+            self._ledger.give_back([job])
+        self._claims.release(job.file.path, again=returned.to is State.WAITING, changed=returned.changed)
+        event = "changed" if returned.changed else returned.to.value
+        say("info" if returned.changed else "debug", f"file.{event}", job, reason=returned.reason)
+
+    def _set_aside(self, failed: Failed, attempts: int) -> Draft:
+        text = reason(failed, attempts=attempts, command=self._retry_command, now=time.time())
+        draft = self._place.failed.write_draft(failed.job.id, text)
+        self._ledger.judge(failed.job, failed.failure, failed.message, attempts)
+        return draft
+
+    def _retry(self, failed: Failed, verdict: Retry) -> None:
+        job = failed.job
+        self._ledger.retry(
+            job,
+            attempts=verdict.attempts,
+            kills=verdict.kills,
+            alone=verdict.alone,
+            due=time.time() + verdict.delay,
+            failure=failed.failure,
+            message=failed.message,
+        )
+        self._claims.release(job.file.path, again=True)  # the intake is to ask when it is due
+        say("warning", "file.retrying", job, **why(failed), attempts=verdict.attempts, seconds=verdict.delay)
+        if job.alone and not failed.charged:
+            self._health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))

@@ -1,0 +1,32 @@
+"""What the log says of a job: the same context for each event, and the facts of its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd.model import Words
+
+if TYPE_CHECKING:
+    from watcherd.model import Done, Failed, Job
+
+log = structlog.get_logger(__name__)
+
+
+def say(level: str, event: str, job: Job, **facts: object) -> None:
+    """Log `event` of `job`."""
+    getattr(log, level)(event, inbox=job.file.inbox, path=job.file.path, kind=job.kind, **facts)
+
+
+def result(done: Done) -> dict[str, object]:
+    """Return what was found out, or made."""
+    it = done.result
+    size = {"words": it.words} if isinstance(it, Words) else {"size": f"{it.width}x{it.height}"}
+    return {**size, "seconds": round(done.seconds, 6)}
+
+
+def why(failed: Failed) -> dict[str, object]:
+    """Return what went wrong, with the traceback where it was a bug of ours."""
+    facts: dict[str, object] = {"class": failed.failure.value, "message": failed.message}
+    return {**facts, "trace": failed.trace} if failed.trace else facts
