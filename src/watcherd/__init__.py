@@ -1,29 +1,29 @@
 """watcherd: drop a file into a folder, find its result in another, and nothing is lost between.
 
-The way of a file is the way through this package, and arrows of import point one way along it:
+Arrows of import point down this list. Each room's own `__init__` names its modules.
 
-    cli          commands, progress bars, tables: the only room that prints
-    drain        the daemon's rooms until nothing is left to do
-    audit        whether ledger and folders agree
-    failures     what was set aside, and its way back
-    daemon       how the rooms are started, attended, reloaded and stopped
-    vitals       whether it gets on, and what is done and in hand
-    rebuild      a new ledger in place of a damaged one
-    assembly     the composition root: which room is built when, and what is wired to what
-    settings     flags, environment, TOML → one frozen Settings
-    intake/      an inbox → sightings → which are complete → admitted jobs
-    lanes/       jobs → workers (threads for text, processes for images) → outcomes
-    processors/  what the work is: a file in, a draft and a Result out
-    publish/     outcomes → durable results, retired inputs, quarantine
-    service/     what the host gives a daemon: logs, signals, locks, systemd
-    ledger/      SQLite: what became of every file
-    beneath      opening what lies beneath a root, and never outside it
-    heap         what a worker keeps of memory that was freed
-    turns        taking turns at the interpreter
-    decide       admission, retry, blame (pure)
-    model        the values that travel between rooms, and the three kinds of error (pure)
-
-Read them in that order, or begin with ARCHITECTURE.md.
+    cli         the commands, and the exit status of each end: the only room that prints
+    drain       the daemon's rooms over what is there, until nothing is left that could be done
+    audit       ledger and folders held against each other
+    failures    what is quarantined and its way back, for commands
+    daemon      how the rooms are started, attended, reloaded and stopped: the mailbox, the threads
+    vitals      whether the daemon gets on, and what is done and in hand, in a line
+    rebuild     a new ledger in place of a damaged one, from what the folders prove
+    assembly    the composition root: which room is built when, and what is wired to what
+    settings    flags, environment, TOML, defaults: one frozen object, known to the rooms above alone
+    intake      from a path that came to our notice to an admitted job
+    lanes       from an admitted job to its outcome: threads for text, processes for images
+    publish     from an outcome to a durable result and a retired input, or to quarantine
+    service     what the host gives a daemon: logs, locks, signals, systemd
+    ledger      what became of every file: rows in SQLite, claims in memory
+    processors  what is done with a file: plain functions, and the table of kinds
+    beneath     opening what lies beneath a root, and never outside it
+    heap        what a worker process keeps of memory that was freed, and when it gives it back
+    lifeline    threads whose death is heard of
+    turns       whose turn it is to make many small system calls
+    decide      admission, retry, blame (pure)
+    model       the values that travel, and the three kinds of error (pure)
+    states      the states of a file, and what may follow what (pure)
 """
 
 __version__ = "0.1.0"

@@ -10,15 +10,16 @@ import tomllib
 from collections import defaultdict
 from functools import cache
 from pathlib import Path
+from textwrap import indent
 
 import click
 import pytest
 
 import watcherd
-from watcherd import settings
+from watcherd import daemon, settings
 from watcherd.cli import commands
 from watcherd.intake import rules
-from watcherd.model import TRANSITIONS, Failure, State
+from watcherd.model import Failure
 from watcherd.settings import live
 
 ROOT = Path(__file__).parents[2]
@@ -85,23 +86,25 @@ def anchors(document):
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-def test_the_code_map_names_every_file_and_says_something_of_it():
-    files = {path.relative_to(CODE).with_suffix("") for path, tree in modules() if len(tree.body) > 1}
-    rooms = {path.parent for path in files if path.parent != Path()}
-    files = {path for path in files if path.name != "__init__"} | {Path("__init__")}
-    files |= {path.relative_to(CODE) for path in CODE.rglob("*") if path.suffix in {".sql", ".toml"}}
-    said = dict(tree_of(section("ARCHITECTURE.md", "## Code map")))
-    assert set(said) == files | rooms
-    assert all(said.values())
+def listed(text):
+    """Return what an indented list names, with what is said of each."""
+    return dict(re.findall(r"(?m)^    (\S+?)/?  +(\S.*)$", text))
 
 
-def tree_of(text):
-    """Yield each path of an indented tree, with what is said of it."""
-    inside = []
-    for line in re.search(r"(?s)```\n(.*?)```", text)[1].splitlines():
-        indent, name, said = re.fullmatch(r"( *)(\S+) *(.*)", line).groups()
-        inside[len(indent) // 2 :] = [name.rstrip("/")]
-        yield Path(*inside), said
+ROOMS = sorted(path.parent for path in CODE.rglob("__init__.py"))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda room: room.name)
+def test_each_room_names_its_modules(room):
+    files = {path.stem for path in room.glob("*.py")} - {"__init__", "__main__"}
+    rooms = {path.name for path in room.iterdir() if (path / "__init__.py").exists()}
+    said = ast.get_docstring(ast.parse((room / "__init__.py").read_text("utf-8")), clean=False)
+    assert set(listed(said)) == files | rooms
+
+
+def test_the_code_map_is_the_package_s():
+    block = re.search(r"(?s)```\n(.*?)```", section("ARCHITECTURE.md", "## Code map"))[1]
+    assert listed(indent(block, "    ")) == listed(watcherd.__doc__ or "")
 
 
 def test_every_test_that_is_named_exists():
@@ -122,48 +125,23 @@ def test_each_of_the_ten_promises_names_a_test():
     assert len(re.findall(r"(?m)^\d+\. \*\*", section("README.md", "## What it promises"))) == 10
 
 
-def test_the_map_in_the_package_names_every_room():
-    named = set(re.findall(r"(?m)^    (\w+)/?  ", watcherd.__doc__ or ""))
-    rooms = {path.stem for path in CODE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
-    assert named == rooms - {"__init__", "__main__"}
+# Threads -----------------------------------------------------------------------------------------------------------
 
 
-# States and threads ------------------------------------------------------------------------------------------------
-
-
-def transitions():
-    lines = re.findall(r"(?m)^\| ([a-z]) \| (\w+) → (\w+) \|", section("ARCHITECTURE.md", "## States"))
-    return {letter: (State(before), State(after)) for letter, before, after in lines}
-
-
-def test_the_table_of_transitions_is_the_codes():
-    pairs = [(before, after) for before, following in TRANSITIONS.items() for after in following]
-    assert sorted(transitions().values()) == sorted(pairs)
-
-
-def test_the_diagram_leads_each_letter_where_the_table_does():
-    diagram = re.search(r"```\n(.*?)```", section("ARCHITECTURE.md", "## States"), re.DOTALL)[1]
-    drawn, _, listed = diagram.partition("\n\n")
-    letters = re.findall(r"(?<![A-Za-z])[a-z](?![A-Za-z])", drawn)
-    for word, group in re.findall(r"to ([A-Z]+): ((?:[a-z] ?)+)", listed):
-        assert {transitions()[letter][1] for letter in group.split()} == {State[word]}
-        letters += group.split()
-    assert sorted(letters) == sorted(transitions())
-
-
-def test_the_table_of_threads_names_every_thread():
+def test_the_list_of_threads_names_every_thread():
     started = {pattern for _, tree in modules() for node in ast.walk(tree) if (pattern := thread_name(node))}
-    first = re.findall(r"(?m)^\| ([^|]+) \|", section("ARCHITECTURE.md", "## Threads"))
-    said = {name for cell in first for name in quoted(cell)}
+    said = {name for names in listed(daemon.__doc__ or "") for name in names.split(", ")} - {"main"}
     assert [name for name in said if not any(re.fullmatch(pattern, name) for pattern in started)] == []
     assert [pattern for pattern in started if not any(re.fullmatch(pattern, name) for name in said)] == []
 
 
 def thread_name(node):
     """Return the name that a call of `Thread` gives, as a pattern."""
-    if not (isinstance(node, ast.Call) and ast.unparse(node.func) == "Thread"):
+    if not (isinstance(node, ast.Call) and ast.unparse(node.func) in {"Thread", "lifeline.thread"}):
         return None
     name = next(keyword.value for keyword in node.keywords if keyword.arg == "name")
+    if ast.unparse(name) == "name":  # lifeline's own
+        return None
     parts = name.values if isinstance(name, ast.JoinedStr) else [name]
     return "".join(re.escape(part.value) if isinstance(part, ast.Constant) else r"\w+" for part in parts)
 
@@ -183,13 +161,13 @@ def emitted():
 
 
 def of_call(node):
-    """Yield the events of ``log.info("…")``, of ``tell("…")``, and of ``_say("info", "…", job)``."""
+    """Yield the events of ``log.info("…")``, of ``tell("…")``, and of ``say("info", "…", job)``."""
     if not isinstance(node, ast.Call):
         return
     method = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     if method in LEVELS | {"tell"} and node.args:
         yield from ((event, method) for event in names_of(node.args[0]))
-    elif method == "_say" and len(node.args) > 1:
+    elif method.lstrip("_") == "say" and len(node.args) > 1:
         yield from ((event, getattr(node.args[0], "value", "")) for event in names_of(node.args[1]))
 
 

@@ -2,6 +2,21 @@
 
 Results go to standard output, everything else to standard error. A command imports what it needs when it runs, so
 that `--help` and completion answer at once.
+
+    run         run
+    folders     the inboxes and outboxes that run and drain need
+    drain       drain: progress bar and summary
+    init        init
+    check       check: how findings are told
+    machine     what check tries on this machine
+    config      config
+    failures    failures, retry
+    audit       audit
+    service     service install, service uninstall: what is asked for, and what is there
+    steps       the steps of an installation, told and done
+    completion  completion
+    options     what several commands share: folders as flags, loading the settings
+    show        tables, JSON, safe cells
 """
 
 from __future__ import annotations

@@ -1,1 +1,17 @@
-"""From a folder to admitted jobs: events are hints, scans are truth, and one gate for completeness."""
+"""From a path that came to our notice to an admitted job: events are hints, scans are truth, one gate.
+
+Along the way of a file:
+
+    intake  one inbox's loop: listen, recall, lead through the gates, scan a stride
+    terms   the plain values that an intake is given, and whom it asks and tells (Desk)
+    eyes    whether the inbox is there, is the same, and what the kernel tells of it
+    watch   inotify → hints, with watchdog's reader
+    rounds  when the whole is scanned, and what a walk asks and tells
+    scan    cursors: walks that stop when their lane is full and go on later
+    census  what an inbox holds that its rules admit, for those that count
+    gate    the one way from a path to an admitted job
+    settle  (sighting, what was known, now) → complete, or when to look again (pure)
+    probe   asking the kernel for writers, and what may be believed of a mount
+    rules   name → kind, or why it is not taken (pure)
+    bell    what wakes an intake
+"""

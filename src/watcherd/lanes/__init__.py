@@ -1,1 +1,16 @@
-"""From jobs to outcomes: one bounded queue and one lane of workers for each kind."""
+"""From an admitted job to its outcome: one bounded queue and one lane of workers for each kind.
+
+Along the way of a job:
+
+    order      what waits for a worker: bounded by kind, shares by inbox, round-robin
+    lane       threads with slots: attempt on record, input opened, draft made, outcome delivered
+    hand       what one thread has in hand, and whether anything is heard of it
+    errors     what an error is as the outcome of a job (pure)
+    alone      side by side, or alone: how a suspect is told from its neighbours
+    slot       where one job is worked on; the kernel's errors before the library's
+    threads    the text lane's slots
+    processes  the image lane's slots: one child each, one warm spare, deadline, recycling
+    child      one worker process and the daemon's end of its pipe
+    wire       what passes through that pipe, checked
+    worker     what runs inside the worker process
+"""

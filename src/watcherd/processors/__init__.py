@@ -3,6 +3,13 @@
 A processor is a plain function: an open file in, a draft to fill, and a `Result` of a few numbers back. It knows no
 clock, no log, no ledger and no name but the one that it writes into its result; it says what is wrong with the file
 by raising `FileFault`, and lets every other error of its descriptors pass.
+
+    words       word counts: which way a text is counted, and the JSON line
+    reading     a text chunk by chunk, in whole characters
+    encoding    by mark, UTF-8, older, or no text (pure)
+    codepages   which of the older encodings (pure)
+    tally       counting and validating UTF-8 with NumPy
+    grayscale/  grey pictures: a writer for each format
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Flags, environment, TOML → one frozen Settings.
 
-    layers     what each source says, and where it says it
-    units      durations, sizes and shares as people write them
-    shape      every key with its type and default
-    folders    which folders follow from others, and which may not be where they are
-    mounts     what is mounted where
-    machine    the cores and the memory that we may use
-    live       what of them can change in a running daemon
-    problems   what is wrong, where, and what to do about it
+    layers    what each source says, and on which line
+    units     durations, sizes, shares, both ways
+    shape     every key with its type, default and description
+    live      what can change in a running daemon
+    folders   folders that follow from others, and overlaps by path, inode and mount
+    rules     what settings that are each sound may not be together
+    mounts    what is mounted where
+    machine   cores and memory, less what cgroups allow
+    problems  every problem at once, each with its place and mend
 
 Known to `cli` and `daemon` alone: a room receives plain values.
 """

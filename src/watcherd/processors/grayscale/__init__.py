@@ -1,8 +1,22 @@
 """Grey images: a picture of any allowed format in, its grey picture of the same format out.
 
-The way of a picture: `source` finds the format by content and tells whose fault an error is, `bounds` refuses from
-the header what would not fit, `grey` says what becomes of pixels and of metadata, `frames` goes from one to the next,
-and a module for each family of formats writes: `jpeg`, `png`, `gif`, `tiff`, `modern` and `plain`.
+Along the way of a picture, with a writer for each family of formats:
+
+    source     which format it is, and whose fault an error was
+    container  what containers say and decoders do not ask: ends, checksums
+    bounds     what a picture would take, from its header
+    grey       pixels to grey, and which description still holds
+    frames     frames, one in memory at a time
+    jpeg       JPEG: the luma plane at its own quantisation
+    lossless   the same without decoding it, by TurboJPEG
+    png        PNG, APNG
+    gif        GIF
+    tiff       TIFF, page by page
+    strips     grey of plain rows, in bands
+    turbo      TurboJPEG, and the types of what is called of it
+    modern     WebP, AVIF
+    plain      BMP, PPM, TGA, JPEG 2000
+
 Pillow is asked for allowed formats by name only, so nothing here starts another program.
 """
 
