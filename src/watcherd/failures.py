@@ -5,38 +5,59 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.assembly import ledger_of, place_of
+from watcherd.model import After
 from watcherd.publish import wayback
+from watcherd.publish.wayback import PutBack
+from watcherd.service import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.publish.place import Place
-    from watcherd.publish.wayback import PutBack, SetAside
+    from watcherd.publish.wayback import SetAside
     from watcherd.settings import Settings
 
 T = TypeVar("T")
 
+#: Why a retry is refused whose inbox the running daemon waits for.
+AWAY = "its inbox is away: bring it back first (`inbox.recovered` says that it is)"
+
 
 def set_aside(settings: Settings) -> list[SetAside]:
     """Return what is quarantined in all inboxes, and what is to be. Raises Refused and SystemFault."""
-    return [*_of_each_inbox(settings, wayback.set_aside), *_of_each_inbox(settings, wayback.held)]
+    return [row for ask in (wayback.set_aside, wayback.held) for row in _of_each(settings.inbox, settings, ask)]
 
 
 def finish(settings: Settings) -> list[PutBack]:
     """Take up what a command that was killed left on its way back. Raises Refused and SystemFault."""
-    return _of_each_inbox(settings, wayback.finish)
+    present = [name for name in settings.inbox if not _is_away(settings, name)]
+    return _of_each(present, settings, wayback.finish)
 
 
-def _of_each_inbox(settings: Settings, ask: Callable[[Place, Ledger], Iterable[T]]) -> list[T]:
+def _of_each(inboxes: Iterable[str], settings: Settings, ask: Callable[[Place, Ledger], Iterable[T]]) -> list[T]:
     with ledger_of(settings) as ledger:
-        return [row for name in settings.inbox for row in ask(place_of(name, settings, ledger), ledger)]
+        return [row for name in inboxes for row in ask(place_of(name, settings, ledger), ledger)]
 
 
 def put_back(settings: Settings, rows: Sequence[SetAside]) -> list[PutBack]:
     """Put these files back where they came from. Raises Refused and SystemFault."""
     if not rows:
         return []
+    away = {name for name in settings.inbox if _is_away(settings, name)}
     with ledger_of(settings) as ledger:
         places = {name: place_of(name, settings, ledger) for name in settings.inbox}
-        return [wayback.put_back(places[row.record.file.inbox], ledger, row) for row in rows]
+        return [
+            PutBack(row, AWAY)
+            if (inbox := row.record.file.inbox) in away
+            else wayback.put_back(places[inbox], ledger, row)
+            for row in rows
+        ]
+
+
+def _is_away(settings: Settings, name: str) -> bool:
+    """Whether the daemon that runs has lost this inbox: in its place may be a bare mount point, which hides files."""
+    inbox = settings.inbox[name]
+    if inbox.after is After.KEEP or not locks.is_held(str(settings.state)):
+        return False
+    return not locks.is_noted(str(inbox.path))

@@ -54,6 +54,23 @@ def test_nothing_lands_on_the_mount_point_of_an_unmounted_folder(site, mounts, r
     work.is_done()
 
 
+def test_a_retry_puts_nothing_on_the_mount_point_of_an_unmounted_inbox(site, mounts):
+    mounts.mount(site.inbox)
+    daemon = site.start()
+    site.drop("bad.txt", bytes(3000))
+    daemon.wait("file.quarantined", 10)
+    subprocess.run([shutil.which("umount"), "--lazy", site.inbox], check=True)
+    daemon.wait("inbox.lost", 10)
+    told = site.command("retry", "bad.txt")
+    assert told.returncode == 1
+    assert b"its inbox is away" in told.stdout
+    assert os.listdir(site.inbox) == []
+    mounts.mount(site.inbox)
+    daemon.wait("inbox.recovered", 10)
+    assert site.command("retry", "bad.txt").returncode == 0
+    assert site.await_failure("bad.txt")["attempts"] == 1
+
+
 def test_a_read_only_folder_pauses_intake_until_it_can_be_written_to(site, mounts, root, work, said_once):
     mounts.mount(root)
     daemon = site.start()

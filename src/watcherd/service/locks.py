@@ -94,6 +94,11 @@ def root(path: str, directory: str) -> Iterator[None]:
         _remove_note(path)
 
 
+def is_noted(path: str) -> bool:
+    """Whether there is a note in the folder `path`, as a daemon that runs leaves in each inbox that it sees."""
+    return os.path.lexists(f"{path}/{_OURS}/{NOTE}")
+
+
 def _open_note(path: str) -> int | None:
     try:
         with suppress(FileExistsError):
