@@ -13,7 +13,7 @@ from itertools import product
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from watcherd.model import Failure, FileFault, Limits, Words
@@ -107,6 +107,25 @@ def test_every_lead_byte_takes_exactly_the_second_bytes_that_python_lets_it():
         data = bytes([lead, second]) + b"\x80" * more
         kept = data.decode(errors="ignore").encode()
         assert Tally(scratch).add(np.frombuffer(data, np.uint8)) == (kept == data), data.hex()
+
+
+@given(st.lists(st.integers(0, 0x7F), min_size=1, max_size=60).map(bytes))
+@example(bytes(range(0x80)))
+def test_plain_text_is_counted_as_when_it_is_looked_at_closely(data):
+    plain, close = Tally(Scratch(128)), Tally(Scratch(128))
+    assert close.add(np.frombuffer("é ".encode(), np.uint8))  # what follows it is looked at
+    for tally in (plain, close):
+        assert tally.add(np.frombuffer(data, np.uint8))
+    assert (plain.words, plain.lines, plain.characters) == (close.words - 1, close.lines, close.characters - 2)
+    assert (plain.words, plain.lines) == (len(data.decode().split()), data.count(b"\n"))
+
+
+@pytest.mark.parametrize("byte", range(0x80))
+def test_each_byte_of_ascii_parts_words_or_does_not_as_python_has_it(byte):
+    data = b"a" + bytes([byte]) + b"b c\n"
+    tally = Tally(Scratch(8))
+    assert tally.add(np.frombuffer(data, np.uint8))
+    assert tally.words == len(data.decode().split())
 
 
 def test_a_text_of_many_chunks_is_one_text():

@@ -63,13 +63,12 @@ class Scratch:
     def __init__(self, size: int) -> None:
         self.size = size
         self.buffer = memoryview(bytearray(size))
-        self._bytes = np.empty(size, np.uint8)
-        self._mask = np.empty(size, np.bool_)
-        self._spaces = np.empty(size, np.bool_)
+        self._masks = tuple(np.empty(size, np.bool_) for _ in range(3))
 
-    def cut(self, size: int) -> tuple[Bytes, Mask, Mask]:
-        """Return three arrays of `size`, to be written over."""
-        return self._bytes[:size], self._mask[:size], self._spaces[:size]
+    def cut(self, size: int) -> tuple[Mask, Mask, Mask]:
+        """Return three masks of `size`, to be written over."""
+        one, two, three = self._masks
+        return one[:size], two[:size], three[:size]
 
 
 class Tally:
@@ -79,25 +78,34 @@ class Tally:
         self.scratch = scratch
         self.words = self.lines = self.characters = 0
         self._after_space = True
+        self._plain = True  # whether the last block was
 
     def add(self, block: Bytes) -> bool:
         """Add a block, not empty and no longer than the scratch, where it is UTF-8 as Python's strict decoder has it.
 
         Return whether it is; else nothing is counted.
         """
-        peak = int(block.max())
-        characters = _characters(block, peak, self.scratch)
+        spaces, mask, other = self.scratch.cut(len(block))
+        self._plain = self._plain and _plain_spaces(block, spaces, mask)
+        characters = len(block) if self._plain else self._look_closely(block, spaces, mask, other)
         if characters < 0:
             return False
-        shifted, mask, spaces = self.scratch.cut(len(block))
-        _ascii_spaces(block, shifted, mask, spaces)
-        if peak > _LAST_OF_ASCII:
-            _wide_spaces(block, peak, mask, shifted.view(np.bool_), spaces)
         self.characters += characters
         self.lines += int(np.count_nonzero(np.equal(block, 0x0A, out=mask)))
         self.words += _word_starts(spaces, mask) + (self._after_space and not spaces[0])
         self._after_space = bool(spaces[-1])
         return True
+
+    def _look_closely(self, block: Bytes, spaces: Mask, mask: Mask, other: Mask) -> int:
+        """Mark white space in a block that need not be plain; return its characters, -1 where it is not UTF-8."""
+        peak = int(block.max())
+        self._plain = peak <= _LAST_OF_ASCII  # the next one may be
+        characters = _characters(block, peak, spaces, mask, other)
+        if characters >= 0:
+            _ascii_spaces(block, spaces, mask)
+            if peak > _LAST_OF_ASCII:
+                _wide_spaces(block, peak, mask, other, spaces)
+        return characters
 
     def add_text(self, text: str) -> None:
         """Add a string of any length; a lone surrogate counts as any other character."""
@@ -106,10 +114,28 @@ class Tally:
             self.add(np.frombuffer(text[start : start + step].encode("utf-8", "replace"), np.uint8))
 
 
-def _ascii_spaces(block: Bytes, shifted: Bytes, mask: Mask, spaces: Mask) -> None:
+def _plain_spaces(block: Bytes, spaces: Mask, mask: Mask) -> bool:
+    """Mark white space where a block is ASCII without other control characters; return whether it is.
+
+    It equals `_ascii_spaces` and a search for the highest byte then, in fewer passes. Less 9, white space is 0 to 4
+    and 19 to 23, a letter 24 to 118, and what lies between the two runs of white space 5 to 18; all else is above.
+    """
+    shifted, again = spaces.view(np.uint8), mask.view(np.uint8)
+    np.subtract(block, 0x09, out=shifted)
+    if shifted.max() > _LAST_OF_ASCII - 0x09:
+        return False
+    np.subtract(shifted, 5, out=again)  # 0 to 4 wrap around to above all
+    if again.min() < 19 - 5:
+        return False
+    np.less(shifted, 24, out=spaces)
+    return True
+
+
+def _ascii_spaces(block: Bytes, spaces: Mask, mask: Mask) -> None:
     """Mark U+0009 to 000D and 001C to 0020: two runs of five; what lies below a run wraps around to above it."""
-    np.less(np.subtract(block, 0x09, out=shifted), 5, out=spaces)
-    np.less(np.subtract(block, 0x1C, out=shifted), 5, out=mask)
+    for first, marked in ((0x09, spaces), (0x1C, mask)):
+        shifted = marked.view(np.uint8)  # in its place: the fewer bytes are passed over, the more stay in the cache
+        np.less(np.subtract(block, first, out=shifted), 5, out=marked)
     np.logical_or(spaces, mask, out=spaces)
 
 
@@ -147,11 +173,11 @@ def _word_starts(spaces: Mask, mask: Mask) -> int:
     return int(np.count_nonzero(np.greater(spaces[:-1], spaces[1:], out=mask[1:])))
 
 
-def _characters(block: Bytes, peak: int, scratch: Scratch) -> int:
+def _characters(block: Bytes, peak: int, one: Mask, mask: Mask, other: Mask) -> int:
     """Return how many characters a block has whose highest byte is `peak`; -1 where it is not UTF-8."""
     if peak <= _LAST_OF_ASCII:
         return len(block)
-    shifted, mask, other = scratch.cut(len(block))
+    shifted = one.view(np.uint8)
     if peak > _LAST_LEAD or unfinished(block.data):
         return -1
     continuing = _continuing(block, peak, mask, other)
