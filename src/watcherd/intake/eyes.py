@@ -53,13 +53,23 @@ class Root:
         """
         return other.is_mount or not self.is_mount
 
+    def is_at(self, path: str) -> bool:
+        """Whether it is what is at `path` now. Raises as `look` does; asked every second, so it is cheap."""
+        found = _folder(path)
+        return (found.st_dev, found.st_ino) == (self.device, self.inode)
+
 
 def look(path: str) -> Root:
     """Return the folder at `path`. Raises OSError where there is none, or it may not be looked into."""
+    status = _folder(path)
+    return Root(status.st_dev, status.st_ino, os.path.ismount(path))
+
+
+def _folder(path: str) -> os.stat_result:
     status = os.stat(os.path.join(path, ""))  # the slash: a file is no root
     if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-    return Root(status.st_dev, status.st_ino, os.path.ismount(path))
+    return status
 
 
 class Eyes:
@@ -83,16 +93,16 @@ class Eyes:
     def lost(self) -> str:
         """Return why the folder that was opened is not there any more; empty where all is well."""
         try:
-            found = look(self._path)
+            same = self._root is not None and self._root.is_at(self._path)
         except OSError as error:
             return str(error.strerror)
-        return "" if found == self._root else "another folder took its place"
+        return "" if same else "another folder took its place"
 
     def away(self) -> bool:
         """Whether the folder that was opened last is gone, or another one; also once it is closed. For any thread."""
         before = self._before
         try:
-            return before is not None and look(self._path) != before
+            return before is not None and not before.is_at(self._path)
         except OSError:
             return True
 

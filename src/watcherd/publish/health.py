@@ -24,8 +24,8 @@ log = structlog.get_logger(__name__)
 #: Why nothing is admitted before the work of an earlier run is taken up.
 STARTING = "starting"
 
-#: Seconds between looks at the free space, and at faults that may have passed.
-TICK = 1.0
+#: Seconds between looks at the free space, and at faults that may have passed; and where there is neither.
+TICK, CALM = 1.0, 3.0
 
 
 class Health:
@@ -46,12 +46,13 @@ class Health:
         self._next_look = 0.0
         self._trial = Trial()
 
-    def is_due(self) -> bool:
-        """Whether it is time to look; if so, that is noted."""
+    def is_due(self, *, idle: bool) -> bool:
+        """Whether it is time to look; if so, that is noted. With nothing to do, and all well, it seldom is."""
         now = time.monotonic()
         if now < self._next_look:
             return False
-        self._next_look = now + TICK
+        calm = idle and not self.paused and not self._trial.runs
+        self._next_look = now + (CALM if calm else TICK)
         return True
 
     def until_due(self) -> float:

@@ -28,6 +28,11 @@ class Trial:
         self._proved_at = inf
         self._hold = SHORTEST
 
+    @property
+    def runs(self) -> bool:
+        """Whether work goes on on trial."""
+        return self._proved_at < inf
+
     def is_news(self, reason: str) -> bool:
         """Whether this fault was not told yet since all was well: several may come by turns."""
         return reason not in self._told

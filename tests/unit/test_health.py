@@ -1,0 +1,61 @@
+"""When it is time to look whether the system is well."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from watcherd.model import SystemFault
+from watcherd.publish import health
+from watcherd.publish.health import CALM, TICK, Health
+
+
+class Clock:
+    """A clock that goes when it is told to."""
+
+    now = 100.0
+
+    def monotonic(self):
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    clock = Clock()
+    monkeypatch.setattr(health, "time", clock)
+    return clock
+
+
+@pytest.fixture
+def well(clock):  # noqa: ARG001 (it is to go by that clock)
+    place = SimpleNamespace(inbox="scans", roots=())
+    ledger = SimpleNamespace(folder="/state", free=lambda: (1, 1), probe=lambda: None)
+    well = Health(place, ledger, lambda _: 0, lambda: None)
+    well.paused = ""
+    return well
+
+
+def looks(well, clock, *, idle, seconds=12):
+    """Return how often it is time within some seconds, asked four times in each."""
+    due = 0
+    for _ in range(4 * seconds):
+        due += well.is_due(idle=idle)
+        clock.now += 0.25
+    return due
+
+
+def test_the_system_is_looked_at_every_second_at_work_and_less_often_at_rest(well, clock):
+    assert looks(well, clock, idle=False) == 12 / TICK
+    assert looks(well, clock, idle=True) == pytest.approx(12 / CALM, abs=1)
+
+
+def test_a_fault_that_may_have_passed_is_looked_at_every_second_also_at_rest(well, clock):
+    well.pause(SystemFault("full", root="/out"))
+    assert looks(well, clock, idle=True) == pytest.approx(12 / TICK, abs=1)
+
+
+def test_a_pause_that_may_be_over_is_looked_at_every_second_also_at_rest(well, clock):
+    well.pause(SystemFault("full", root="/out"))
+    well.conclude()  # a look found nothing any more
+    assert looks(well, clock, idle=True) == pytest.approx(12 / TICK, abs=1)
