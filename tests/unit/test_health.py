@@ -17,6 +17,7 @@ class Clock:
     now = 100.0
 
     def monotonic(self):
+        """Return what it is set to."""
         return self.now
 
 
