@@ -163,12 +163,12 @@ class Gate:
         self.flush()
 
     def _undone(self, looks: Looks, hints: Mapping[str, How], terms: Terms) -> Mapping[str, How]:
-        """Leave out what is kept and done, where all else that is met first has to wait.
+        """Leave out what is kept and done: there may be a million of them, and each scan meets them again.
 
-        It would be met first at each scan, and take the places of new files among those that wait. A network's cache
-        may show it as it was a minute ago, which the next scan makes good: to open each would take twice as long.
+        Where all else has to wait, they would take the places of new files among those that do. A network's cache may
+        show one as it was a minute ago, which the next scan makes good: to open each would take twice as long.
         """
-        if terms.mount.lease or terms.inbox.after is not After.KEEP:
+        if terms.inbox.after is not After.KEEP:
             return hints
         records = self._desk.lookup(list(hints))
         return {path: how for path, how in hints.items() if not self._is_done(looks, path, records.get(path), terms)}
