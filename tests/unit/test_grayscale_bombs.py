@@ -13,7 +13,7 @@ from PIL import Image
 
 from watcherd import heap
 from watcherd.model import Failure, FileFault, Limits
-from watcherd.processors.grayscale import convert
+from watcherd.processors.grayscale import bounds, convert
 
 #: What a picture may take beside the interpreter and its libraries: less than any of these bombs would.
 ROOM = 80 << 20
@@ -166,6 +166,16 @@ def test_pixels_that_unpack_to_more_than_the_picture_has_are_not_unpacked(within
     data = png()
     rows = data.index(b"IDAT") - 4
     assert within_little_memory(data[:rows] + chunk(b"IDAT", ZEROS) + chunk(b"IEND", b""))[0] == 1
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_a_page_that_needs_more_memory_than_allowed_is_refused_from_its_own_header(compression):
+    pages = [Image.new("L", (8, 8)), Image.new("L", (1000, 1000))]
+    file = BytesIO(encoded("TIFF", pages[0], save_all=True, append_images=pages[1:], compression=compression))
+    assert convert(file, limits=Limits(memory=bounds.BASE + (5 << 20)))[1].frames == len(pages)
+    with pytest.raises(FileFault, match="to decode 1000 x 1000 pixels") as fault:
+        convert(file, limits=Limits(memory=bounds.BASE + (2 << 20)))
+    assert fault.value.failure is Failure.MEMORY
 
 
 MANY, SIDE = 350, 500  # together more than there is room for

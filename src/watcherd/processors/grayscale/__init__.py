@@ -28,18 +28,20 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from watcherd.model import Limits, Picture
+from watcherd.model import Picture
 from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.gif import write_gif
 from watcherd.processors.grayscale.jpeg import write_jpeg
 from watcherd.processors.grayscale.modern import write_avif, write_webp
 from watcherd.processors.grayscale.plain import write_bmp, write_jpeg2000, write_ppm, write_tga
 from watcherd.processors.grayscale.png import write_png
-from watcherd.processors.grayscale.source import Reader, opened
+from watcherd.processors.grayscale.source import DEFAULTS, Reader, opened
 from watcherd.processors.grayscale.tiff import write_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from watcherd.model import Limits
 
 WRITERS = {
     "AVIF": write_avif,
@@ -53,8 +55,6 @@ WRITERS = {
     "TIFF": write_tiff,
     "WEBP": write_webp,
 }
-
-DEFAULTS = Limits()
 
 #: Bytes written at once: 2.5 MB in one piece took up to ten times as long as in several (ext4, Linux 6.18). Why is
 #: not proven; pages of 2 MiB are suspected, which the kernel's cache takes for as much, and has to find.
@@ -83,10 +83,10 @@ def convert(
 
     Raise `FileFault` where the picture is at fault; errors of reading `source` and of `checkpoint` pass unchanged.
     """
-    reader = Reader(source, checkpoint)
+    reader = Reader(source, checkpoint, limits)
     try:
         with _pillow(limits), opened(reader) as image:
-            bounds.check(image, reader, limits)
+            bounds.check(image, reader)
             (width, height), name = image.size, NAMES.get(image.format or "", image.format or "")
             encoded, mode, frames = WRITERS[name](image, reader)
             return encoded, Picture(format=name, mode=mode, width=width, height=height, frames=frames)

@@ -10,7 +10,6 @@ from watcherd.model import Failure, FileFault
 if TYPE_CHECKING:
     from PIL import ImageFile
 
-    from watcherd.model import Limits
     from watcherd.processors.grayscale.source import Reader
 
 #: Address space of a worker before its first picture: Python, Pillow and its libraries, in bytes.
@@ -30,12 +29,12 @@ ANIMATED_PNG = 12
 PROGRESSIVE_JPEG = 6
 
 
-def check(image: ImageFile.ImageFile, reader: Reader, limits: Limits) -> None:
-    """Raise `FileFault` (too-large, memory) for what exceeds `limits`.
+def check(image: ImageFile.ImageFile, reader: Reader) -> None:
+    """Raise `FileFault` (too-large, memory) for what exceeds the reader's limits.
 
     One frame is held at a time, whatever their number; what grows with the number is the encoded result alone.
     """
-    width, height = image.size
+    (width, height), limits = image.size, reader.limits
     if width * height > limits.max_pixels:
         what = f"has {width} x {height} = {width * height:,} pixels"
         allowed = f"{limits.max_pixels:,} are allowed"

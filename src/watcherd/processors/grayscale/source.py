@@ -31,7 +31,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
     WebPImagePlugin,
 )
 
-from watcherd.model import Failure, FileFault
+from watcherd.model import Failure, FileFault, Limits
 from watcherd.processors.grayscale import container
 
 if TYPE_CHECKING:
@@ -50,6 +50,8 @@ MARKS = (
     ("PPM", re.compile(rb"P[1-6f](\s+\d|\s*#)")),
     ("TGA", re.compile(rb".[\0\1][\1\2\3\x09\x0a\x0b]", re.DOTALL)),
 )
+
+DEFAULTS = Limits()
 
 PREFIX = 64  # bytes that hold every mark
 BLOCK = ImageFile.MAXBLOCK  # what decoders read at once, whether or not there is as much
@@ -89,12 +91,13 @@ class Reader:
     system's or the caller's, and not the picture's: they pass unchanged, whatever Pillow makes of them.
     """
 
-    def __init__(self, source: BinaryIO, checkpoint: Callable[[], None]) -> None:
+    def __init__(self, source: BinaryIO, checkpoint: Callable[[], None], limits: Limits = DEFAULTS) -> None:
         self._buffer = io.BufferedReader(cast("io.RawIOBase", source), BLOCK)
         self._checkpoint = checkpoint
         self._whole: bytes | None = None
         self.starved = False
         self.outside: list[Exception] = []
+        self.limits = limits
         self.size = self._buffer.seek(0, io.SEEK_END)
         self._buffer.seek(0)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image, TiffImagePlugin
 
+from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import grey, grey_profile
 from watcherd.processors.grayscale.source import DAMAGE, decoding, encoding
@@ -65,6 +66,7 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
     directories: dict[int, Mapping[int, Any]] = {}
     with _Pages(target) as pages:
         while reach(image, reader, count):
+            bounds.check(image, reader)  # one page says nothing of the next
             with decoding(reader):
                 tags = cast("TiffImagePlugin.TiffImageFile", image).tag_v2
                 _expect(tags, reader)
