@@ -7,6 +7,7 @@ import sys
 import zlib
 from contextlib import suppress
 from io import BytesIO
+from unittest.mock import Mock
 
 import pytest
 from PIL import Image
@@ -166,6 +167,49 @@ def test_pixels_that_unpack_to_more_than_the_picture_has_are_not_unpacked(within
     data = png()
     rows = data.index(b"IDAT") - 4
     assert within_little_memory(data[:rows] + chunk(b"IDAT", ZEROS) + chunk(b"IEND", b""))[0] == 1
+
+
+# Libraries that word want of memory as damage, or as a picture that cannot be written ------------------------------
+
+SHORT = {
+    "canvas of a webp": encoded("WEBP", Image.new("L", (3300, 3300)), method=0),
+    "lossless webp": encoded("WEBP", Image.new("L", (2000, 1500)), lossless=True, method=0),
+    "dictionary of a tiff": encoded("TIFF", compression="lzma"),
+}
+
+
+@pytest.mark.parametrize("kind", SHORT)
+def test_a_sound_picture_that_a_library_finds_no_room_for_is_short_of_memory(within_little_memory, kind):
+    failure, reason = within_little_memory(SHORT[kind])
+    assert failure == Failure.MEMORY
+    assert reason.endswith("raise `memory` under [image]")
+
+
+def damaged(data):
+    middle = len(data) // 2
+    return data[:middle] + b"\xff\xfe" * 100 + data[middle + 200 :]
+
+
+DAMAGED = {
+    "tiff": damaged(encoded("TIFF", compression="tiff_lzw")),
+    "webp": damaged(encoded("WEBP", Image.effect_noise((64, 48), 60), lossless=True)),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGED)
+def test_damage_is_damage_also_behind_a_picture_that_was_short_of_memory(within_little_memory, kind):
+    assert within_little_memory(SHORT["dictionary of a tiff"])[0] == Failure.MEMORY
+    assert within_little_memory(DAMAGED[kind])[0] == Failure.CORRUPT
+
+
+@pytest.mark.parametrize(("is_room", "failure"), [(False, Failure.MEMORY), (True, Failure.UNSUPPORTED)])
+def test_a_thread_of_an_encoder_is_taken_to_be_short_of_memory_where_there_is_no_room(monkeypatch, is_room, failure):
+    film, said = encoded("AVIF"), "Failed to encode image: Encoding of color planes failed"
+    monkeypatch.setattr(Image.Image, "save", Mock(side_effect=RuntimeError(said)))
+    monkeypatch.setattr(bounds, "BASE", 0 if is_room else 1 << 50)
+    with pytest.raises(FileFault) as fault:
+        convert(BytesIO(film), limits=Limits(memory=1 << 60))
+    assert fault.value.failure is failure
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])

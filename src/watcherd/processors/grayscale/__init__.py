@@ -3,6 +3,7 @@
 Along the way of a picture, with a writer for each family of formats:
 
     source     which format it is, and whose fault an error was
+    shortage   whether a library failed for want of memory
     container  what containers say and decoders do not ask: ends, checksums
     bounds     what a picture would take, from its header
     grey       pixels to grey, and which description still holds

@@ -32,7 +32,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
 )
 
 from watcherd.model import Failure, FileFault, Limits
-from watcherd.processors.grayscale import container
+from watcherd.processors.grayscale import container, shortage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -78,7 +78,11 @@ _UNSUPPORTED = re.compile(
     r"|unable to determine J2K image mode|cannot find loader|no codec available",
     re.IGNORECASE,
 )
-_MEMORY = re.compile(r"out of memory|(decoder|encoder) error -9\b|WebPEncodingError: 1\.", re.IGNORECASE)
+_MEMORY = re.compile(
+    r"out of memory|(decoder|encoder) error -9\b|WebPEncodingError: 1\.|^encoding error 1$", re.IGNORECASE
+)
+#: How libavif words whatever befell an encoder, which has threads of its own.
+_PERHAPS_MEMORY = re.compile(r"Encoding of (color|alpha) planes? failed")
 _TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
 _NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
@@ -88,7 +92,8 @@ class Reader:
     """A file as Pillow reads it: without a name or a descriptor, so that nothing maps it or reads around us.
 
     `starved` turns true when a decoder asked for more than there is. `outside` holds the errors that are the file
-    system's or the caller's, and not the picture's: they pass unchanged, whatever Pillow makes of them.
+    system's or the caller's, and not the picture's: they pass unchanged, whatever Pillow makes of them. `needed` is
+    the most bytes that the headers seen so far ask for, within `limits`.
     """
 
     def __init__(self, source: BinaryIO, checkpoint: Callable[[], None], limits: Limits = DEFAULTS) -> None:
@@ -97,7 +102,7 @@ class Reader:
         self._whole: bytes | None = None
         self.starved = False
         self.outside: list[Exception] = []
-        self.limits = limits
+        self.limits, self.needed = limits, 0
         self.size = self._buffer.seek(0, io.SEEK_END)
         self._buffer.seek(0)
 
@@ -188,6 +193,7 @@ def opened(reader: Reader) -> Iterator[ImageFile.ImageFile]:
 @contextmanager
 def decoding(reader: Reader) -> Iterator[None]:
     """Turn what Pillow raises on damaged content into a `FileFault`; errors from outside the picture pass."""
+    shortage.forget()
     try:
         yield
     except FileFault:
@@ -198,7 +204,10 @@ def decoding(reader: Reader) -> Iterator[None]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise _too_many(str(error)) from error
     except DAMAGE as error:
+        is_short = _is_short(str(error))
         reader.pass_outside()
+        if is_short:
+            raise _memory() from error
         raise FileFault(_class_of(reader, str(error)), f"cannot be decoded: {_explained(_line(error))}") from error
     reader.pass_outside()  # Pillow may have taken it for the end of the picture
 
@@ -206,6 +215,7 @@ def decoding(reader: Reader) -> Iterator[None]:
 @contextmanager
 def encoding(reader: Reader, name: str, picture: Image.Image) -> Iterator[None]:
     """Turn what an encoder refuses into a `FileFault`: a sound picture that its own format cannot hold when grey."""
+    shortage.forget()
     try:
         yield
     except FileFault:
@@ -214,8 +224,9 @@ def encoding(reader: Reader, name: str, picture: Image.Image) -> Iterator[None]:
     except MemoryError as error:
         raise _memory() from error
     except (OSError, RuntimeError, ValueError, struct.error) as error:
+        is_short = _is_short(str(error)) or _is_thread_short(reader, str(error))
         reader.pass_outside()
-        if _MEMORY.search(str(error)):
+        if is_short:
             raise _memory() from error
         what = f"its grey picture ({picture.mode}, {picture.width} x {picture.height}) cannot be written as {name}"
         raise FileFault(Failure.UNSUPPORTED, f"{what}: {_line(error)}") from error
@@ -227,6 +238,14 @@ def save(reader: Reader, picture: Image.Image, name: str, **options: Any) -> mem
     with encoding(reader, name, picture):
         picture.save(target, name, **options)
     return memoryview(target.getvalue())
+
+
+def _is_short(reason: str) -> bool:
+    return shortage.seen() or bool(_MEMORY.search(reason))
+
+
+def _is_thread_short(reader: Reader, reason: str) -> bool:
+    return bool(_PERHAPS_MEMORY.search(reason)) and shortage.would_recur(reader.needed)
 
 
 def _memory() -> FileFault:
@@ -244,6 +263,8 @@ def _too_many(said: str) -> FileFault:
 
 
 def _unopened(reader: Reader, name: str, reason: str) -> FileFault:
+    if _is_short(reason):
+        return _memory()
     if name == "TGA":  # nearly anything begins like one
         return FileFault(Failure.NOT_IMAGE, _no_image(reader))
     return FileFault(
@@ -258,8 +279,6 @@ def _reason(name: str, said: Iterable[warnings.WarningMessage]) -> str:
 
 
 def _class_of(reader: Reader, reason: str) -> Failure:
-    if _MEMORY.search(reason):
-        return Failure.MEMORY
     if _TOO_LARGE.search(reason):
         return Failure.TOO_LARGE
     if reader.starved or _TRUNCATED.search(reason):
