@@ -222,6 +222,25 @@ def test_a_page_that_needs_more_memory_than_allowed_is_refused_from_its_own_head
     assert fault.value.failure is Failure.MEMORY
 
 
+#: Tells how many bytes of address space the conversion of its standard input took.
+MEASURED = """
+import re, resource, sys
+from io import BytesIO
+from watcherd.processors.grayscale import convert
+source = BytesIO(sys.stdin.buffer.read())
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+convert(source)
+print(int(re.search(r"VmPeak:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024 - size)
+"""
+
+
+def test_the_header_of_a_transparent_jpeg_2000_asks_for_all_that_its_encoder_takes():
+    # Where that is refused memory, it neither ends nor says so.
+    data = encoded("JPEG2000", Image.new("RGBA", (1000, 1000)))
+    taken = subprocess.run([sys.executable, "-c", MEASURED], input=data, stdout=subprocess.PIPE, check=True).stdout
+    assert int(taken) <= 1000 * 1000 * bounds.at_worst("JPEG2000")
+
+
 MANY, SIDE = 350, 500  # together more than there is room for
 
 

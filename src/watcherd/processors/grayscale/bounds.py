@@ -25,6 +25,8 @@ DEEP = {"I;16": 2 + 2, "I;16B": 4 + 2 + 2, "I;16L": 4 + 2 + 2, "I": 4 + 4, "F": 
 #: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. Measured
 #: as the address space of one conversion, at 16 to 100 megapixels.
 BESIDE = {"WEBP": 30, "AVIF": 32, "JPEG2000": 20, "GIF": 12, "PNG": 1}
+#: The same where there is transparency. OpenJPEG's encoder that is refused memory does not end, nor says anything.
+BESIDE_ALPHA = {"JPEG2000": 32}
 ANIMATED_PNG = 12
 PROGRESSIVE_JPEG = 6
 
@@ -58,12 +60,17 @@ def per_pixel(image: ImageFile.ImageFile) -> int:
         return decoded + grey + (PROGRESSIVE_JPEG if "progressive" in image.info else 1)
     if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
         return decoded + grey + ANIMATED_PNG
-    return decoded + grey + BESIDE.get(image.format or "", 0)
+    return decoded + grey + _beside(image.format or "", is_transparent=image.has_transparency_data)
 
 
 def at_worst(name: str) -> int:
     """Return the bytes for a pixel of a still picture of that format with colours and transparency."""
-    return 4 + GREY_WITH_ALPHA + BESIDE.get(name, 0)
+    return 4 + GREY_WITH_ALPHA + _beside(name, is_transparent=True)
+
+
+def _beside(name: str, *, is_transparent: bool) -> int:
+    opaque = BESIDE.get(name, 0)
+    return BESIDE_ALPHA.get(name, opaque) if is_transparent else opaque
 
 
 def _read_whole(image: ImageFile.ImageFile, reader: Reader) -> int:
