@@ -319,7 +319,7 @@ def _pool(kind: Kind, settings: Settings, lock: int) -> Pool:
 
 def _bench(place: Place) -> Bench:
     outbox = place.outbox
-    return Bench(place.root, outbox.new_draft, outbox.discard, outbox.fault)
+    return Bench(place.root, outbox.new_draft, outbox.hasten, outbox.discard, outbox.fault)
 
 
 def _retry_command(settings: Settings, name: str) -> str:

@@ -115,7 +115,8 @@ class Floor:
             workers=workers,
             limits=limits or Limits(),
             benches=dict.fromkeys(
-                inboxes, Bench(str(self.inbox), self.root.new_draft, self.root.discard, self.root.fault)
+                inboxes,
+                Bench(str(self.inbox), self.root.new_draft, self.root.hasten, self.root.discard, self.root.fault),
             ),
             record=self._record,
             deliver=self.outcomes.put,

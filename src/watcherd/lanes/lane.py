@@ -65,13 +65,14 @@ class Pool(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a lane knows of an inbox: its `root`, and how drafts are made and discarded in its outbox.
+    """What a lane knows of an inbox: its `root`, and how drafts are made, sent to disk and discarded in its outbox.
 
-    Both raise SystemFault; `fault` makes one of an error in writing a draft.
+    The first and the last raise SystemFault; `fault` makes one of an error in writing a draft.
     """
 
     root: str
     new_draft: Callable[[int], tuple[Draft, int]]
+    hasten: Callable[[int], None]
     discard: Callable[[str], None]
     fault: Callable[[OSError], SystemFault]
 
@@ -225,6 +226,7 @@ class Lane:
         draft, descriptor = bench.new_draft(job.id)
         try:
             result = slot.run(job, source, descriptor, self.limits)
+            bench.hasten(descriptor)
             return Done(job, draft, result, time.monotonic() - begin)
         except Exception as error:
             bench.discard(draft.name)

@@ -89,10 +89,3 @@ def _renameat2(source: int, name: str, target: int, new_name: str, flags: int) -
     if _libc.renameat2(source, os.fsencode(name), target, os.fsencode(new_name), flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), new_name)
-
-
-def syncfs(descriptor: int) -> None:
-    """Write the whole file system of `descriptor` to disk (`syncfs(2)`). Raises OSError."""
-    if _libc.syncfs(descriptor):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))

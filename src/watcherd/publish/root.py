@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.model import Draft, SystemFault
-from watcherd.publish.rename import syncfs
+from watcherd.publish import disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,6 +27,9 @@ OURS = ".watcherd"
 
 #: Up to this many drafts are synced one by one: a sync of the file system also writes what strangers left unwritten.
 _FEW = 16
+
+#: Bytes from which on a draft is worth a write of its own, before it is synced with those beside it.
+_LARGE = 256 << 10
 
 
 class Root:
@@ -81,6 +84,11 @@ class Root:
             return Draft(name, os.fstat(descriptor).st_ino), descriptor
         except OSError as error:
             raise self.fault(error) from error
+
+    def hasten(self, descriptor: int) -> None:
+        """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that here."""
+        if self._durable and os.fstat(descriptor).st_size >= _LARGE:
+            disk.begin(descriptor)
 
     def write_draft(self, number: int, content: bytes) -> Draft:
         """Make a draft that holds `content`. Raises SystemFault."""
@@ -142,7 +150,7 @@ class Root:
 
     def _sync(self, ours: int, drafts: Sequence[Draft], *, whole: bool) -> None:
         if whole:
-            syncfs(ours)
+            disk.sync_all(ours)
             return
         for draft in drafts:
             with suppress(FileNotFoundError):  # somebody removed it, which is found out before it is missed

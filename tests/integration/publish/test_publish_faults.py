@@ -19,7 +19,7 @@ import pytest
 
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, SystemFault
-from watcherd.publish import rename, root
+from watcherd.publish import disk, rename
 from watcherd.states import State
 
 CALLS = ("open", "stat", "fsync", "unlink", "mkdir", "listdir")
@@ -43,7 +43,7 @@ class Faults:
         for name in CALLS:
             monkeypatch.setattr(os, name, self._wrap(f"os.{name}", getattr(os, name)))
         monkeypatch.setattr(rename, "_renameat2", self._wrap("renameat2", rename._renameat2))
-        monkeypatch.setattr(root, "syncfs", self._wrap("syncfs", root.syncfs))
+        monkeypatch.setattr(disk, "sync_all", self._wrap("syncfs", disk.sync_all))
         for name in ("intend", "forget", "withdraw"):
             monkeypatch.setattr(ledger_class, name, self._wrap(f"ledger.{name}", getattr(ledger_class, name)))
 

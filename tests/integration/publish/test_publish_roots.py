@@ -11,7 +11,7 @@ import os
 import pytest
 
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
-from watcherd.publish import rename, retire
+from watcherd.publish import disk, rename, retire
 from watcherd.publish.folders import Folders
 from watcherd.publish.reason import reason
 from watcherd.publish.root import OURS, Root
@@ -98,7 +98,21 @@ def test_other_errors_of_an_exchange_are_told(tmp_path, monkeypatch):
 
 def test_a_sync_of_what_is_no_descriptor_says_so():
     with pytest.raises(OSError, match="Bad file descriptor"):
-        rename.syncfs(-1)
+        disk.sync_all(-1)
+
+
+@pytest.mark.parametrize(("size", "durable", "begun"), [(1 << 20, True, 1), (1 << 20, False, 0), (1000, True, 0)])
+def test_the_disk_begins_with_a_large_draft_before_it_is_synced(tmp_path, monkeypatch, size, durable, begun):
+    calls = []
+    real = disk.begin
+    monkeypatch.setattr(disk, "begin", lambda descriptor: calls.append(real(descriptor)))
+    root = Root(str(tmp_path), "me", durable=durable)
+    _, descriptor = root.new_draft(1)
+    with open(descriptor, "wb") as draft:
+        draft.write(bytes(size))
+        draft.flush()
+        root.hasten(descriptor)
+    assert len(calls) == begun
 
 
 @pytest.fixture(params=["links", "neither"])
