@@ -107,7 +107,7 @@ def build(  # noqa: PLR0913 (what everything hangs on)
         kind: Lane(
             kind,
             orders[kind],
-            _pool(kind, settings, lock),
+            _pool(kind, settings, lock, once=once),
             workers=_workers(settings, kind),
             limits=limits_of(kind, settings),
             benches={name: _bench(place) for name, place in places.items()},
@@ -309,12 +309,14 @@ def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order
     )
 
 
-def _pool(kind: Kind, settings: Settings, lock: int) -> Pool:
+def _pool(kind: Kind, settings: Settings, lock: int, *, once: bool) -> Pool:
     processor = processors.TABLE[kind]
     if not processor.isolated:
         return Threads(processor)
     image = settings.image
-    return IsolatedWorkers(processor, memory=image.memory, recycle_after=image.recycle_after, keep_open=[lock])
+    return IsolatedWorkers(
+        processor, memory=image.memory, recycle_after=image.recycle_after, keep_open=[lock], warm=not once
+    )
 
 
 def _bench(place: Place) -> Bench:

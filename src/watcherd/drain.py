@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from watcherd.settings import Settings
 
 #: Seconds between looks at how far it is.
-_LOOK = 0.1
+_LOOK = 0.02
 
 #: Seconds without the end of any file after which a pause is one that does not pass by itself.
 PATIENCE = 10.0

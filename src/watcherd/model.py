@@ -125,7 +125,7 @@ class Limits:
 
     max_bytes: int = 16 << 30
     encoding: str = "auto"
-    chunk: int = 1 << 18
+    chunk: int = 1 << 19
     max_pixels: int = 100_000_000
     memory: int = 1 << 30
     timeout: float = 300.0

@@ -18,7 +18,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from watcherd.lanes import wire
-from watcherd.lanes.child import NotTaken, Worker
+from watcherd.lanes.child import LEAVE, NotTaken, Worker
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.model import Failure, File, FileFault, Job, Kind, Limits, Picture, SystemFault, Version
@@ -519,6 +519,26 @@ def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers,
     with pytest.raises(Cut):
         do(workers.slot(), "good")
     assert logs == []
+
+
+@pytest.mark.parametrize("warm", [True, False])
+def test_a_worker_is_started_before_the_first_job_only_where_a_warm_one_is_wanted(warm):
+    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, warm=warm) as pool:
+        if warm:
+            wait_until(children)
+        else:
+            assert not children()
+        pool.hire(time.monotonic() + 10).dismiss()
+
+
+def test_a_worker_that_is_not_ready_yet_does_not_hold_up_the_end():
+    pool = IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)
+    spare = pool.hire(time.monotonic() + 10)
+    os.kill(spare.pid, signal.SIGSTOP)  # it will never be ready
+    assert spare.is_starting()
+    began = time.monotonic()
+    pool.close()
+    assert time.monotonic() - began < LEAVE
 
 
 def test_close_leaves_no_child_whatever_the_children_do(workers, do):

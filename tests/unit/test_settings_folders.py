@@ -163,15 +163,15 @@ def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
 @pytest.mark.parametrize(
     ("caches", "chunk"),
     [
-        ({"1": "48K", "2": "2048K", "3": "32768K"}, 256 << 10),
-        ({"1": "32K", "2": "512K"}, 128 << 10),
+        ({"1": "48K", "2": "2048K", "3": "32768K"}, 512 << 10),
+        ({"1": "32K", "2": "512K"}, 256 << 10),
         ({"2": "16384K"}, 1 << 20),
-        ({"1": "32K"}, 256 << 10),
-        ({"2": "what"}, 256 << 10),
-        ({}, 256 << 10),
+        ({"1": "32K"}, 512 << 10),
+        ({"2": "what"}, 512 << 10),
+        ({}, 512 << 10),
     ],
 )
-def test_a_chunk_is_an_eighth_of_the_second_level_cache_of_a_core_within_reason(tmp_path, caches, chunk):
+def test_a_chunk_is_a_quarter_of_the_second_level_cache_of_a_core_within_reason(tmp_path, caches, chunk):
     for number, (level, size) in enumerate(caches.items()):
         cache = tmp_path / f"cpu{min(os.sched_getaffinity(0))}/cache/index{number}"
         cache.mkdir(parents=True)

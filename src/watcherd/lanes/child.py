@@ -12,6 +12,7 @@ Facts that forced its shape:
 from __future__ import annotations
 
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -87,6 +88,12 @@ class Worker:
         with suppress(BlockingIOError, ConnectionError):
             self._pipe.recv(1, socket.MSG_PEEK)
             raise NotTaken("it was gone, or spoke out of turn")
+
+    def is_starting(self) -> bool:
+        """Whether nothing is heard of the worker yet. For any thread."""
+        heard = select.poll()
+        heard.register(self._pipe, select.POLLIN)
+        return not (self._is_ready or heard.poll(0))
 
     def _await_ready(self, by: float) -> None:
         try:

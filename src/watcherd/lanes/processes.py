@@ -43,22 +43,30 @@ class IsolatedWorkers:
     """The worker processes of one processor.
 
     `memory` is the address space of each in bytes; after `recycle_after` jobs a worker is replaced. Workers inherit
-    the descriptors in `keep_open`, and hold them until they are gone.
+    the descriptors in `keep_open`, and hold them until they are gone. With `warm` one is ready before the first job.
     """
 
     def __init__(
-        self, processor: Processor, *, memory: int, recycle_after: int, keep_open: Sequence[int] = ()
+        self,
+        processor: Processor,
+        *,
+        memory: int,
+        recycle_after: int,
+        keep_open: Sequence[int] = (),
+        warm: bool = True,
     ) -> None:
         self.recycle_after = recycle_after
         self._terms = (processor.module, memory, tuple(keep_open))
         self._spares: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: stopping
-        self._wanted = Semaphore(1)
+        self._wanted = Semaphore(0)
         self._lock = Lock()
         self._alive: set[Worker] = set()
         self._busy: set[Worker] = set()
-        self._stopping = False
+        self._stopping = self._begun = False
         self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
         self._feeder.start()
+        if warm:
+            self._begin()
 
     def __enter__(self) -> Self:
         return self
@@ -86,6 +94,8 @@ class IsolatedWorkers:
 
     def hire(self, by: float) -> Worker:
         """Take the spare, ready or not. Raises NotTaken where there is none `by` that time, Cut where we stop."""
+        if not self._begun:
+            self._begin()
         try:
             spare = self._spares.get(timeout=max(0.0, by - time.monotonic()))
         except queue.Empty:
@@ -97,6 +107,13 @@ class IsolatedWorkers:
         if isinstance(spare, Exception):
             raise NotTaken(f"could not be started: {spare}") from spare
         return spare
+
+    def _begin(self) -> None:
+        """Have the first spare started, once."""
+        with self._lock:
+            if not self._begun:
+                self._begun = True
+                self._wanted.release()
 
     @contextmanager
     def at_work(self, worker: Worker) -> Iterator[None]:
@@ -147,7 +164,10 @@ class IsolatedWorkers:
         with self._lock:
             alive, idle = set(self._alive), self._alive - self._busy
         for worker in alive:
-            worker.dismiss()
+            if worker.is_starting():
+                worker.kill()  # or it would get ready first, and then hear that it is not needed
+            else:
+                worker.dismiss()
         by = time.monotonic() + LEAVE
         for worker in alive:
             worker.bury(max(0.0, by - time.monotonic()))

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from watcherd.model import Limits
 
-_CHUNK = 1 << 18  # bytes: NumPy's calls then cost little, and what they pass over stays in a core's cache
+_CHUNK = 1 << 19  # bytes: NumPy's calls then cost little, and what they pass over stays in a core's cache
 _SMALL = 4 << 10  # bytes up to which `str.split` is faster than NumPy
 
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
