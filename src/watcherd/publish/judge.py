@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from watcherd.decide import SetAside, fate
+from watcherd.decide import Retry, SetAside, fate
 from watcherd.model import SystemFault
 from watcherd.publish.health import TICK
 from watcherd.publish.reason import reason
@@ -14,10 +14,10 @@ from watcherd.publish.said import say, why
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from watcherd.decide import Retry, RetryPolicy
+    from watcherd.decide import RetryPolicy
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Draft, Failed, Returned, Stalled
+    from watcherd.model import Draft, Failed, Failure, Job, Returned, Stalled
     from watcherd.publish.health import Health
     from watcherd.publish.place import Place
 
@@ -59,15 +59,7 @@ class Judge:
     def stall(self, stalled: Stalled) -> None:
         """Give a job back that the system could not carry out, for a while and uncharged, and pause."""
         job = stalled.job
-        self._ledger.retry(
-            job,
-            attempts=job.attempts,
-            kills=job.kills,
-            alone=job.alone,
-            due=time.time() + TICK,
-            failure=None,
-            message=str(stalled.fault),
-        )
+        self._put_off(job, Retry(job.attempts, job.kills, TICK, job.alone), None, str(stalled.fault))
         self._health.pause(stalled.fault)  # first: what comes free would be taken again
         # Looked at again in any case: where the ledger was at fault, the attempt has no row that could come due.
         self._claims.release(job.file.path, again=True)
@@ -91,16 +83,19 @@ class Judge:
 
     def _retry(self, failed: Failed, verdict: Retry) -> None:
         job = failed.job
-        self._ledger.retry(
-            job,
-            attempts=verdict.attempts,
-            kills=verdict.kills,
-            alone=verdict.alone,
-            due=time.time() + verdict.delay,
-            failure=failed.failure,
-            message=failed.message,
-        )
+        self._put_off(job, verdict, failed.failure, failed.message)
         self._claims.release(job.file.path, again=True)  # the intake is to ask when it is due
         say("warning", "file.retrying", job, **why(failed), attempts=verdict.attempts, seconds=verdict.delay)
         if job.alone and not failed.charged:
             self._health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))
+
+    def _put_off(self, job: Job, retry: Retry, failure: Failure | None, message: str) -> None:
+        self._ledger.retry(
+            job,
+            attempts=retry.attempts,
+            kills=retry.kills,
+            alone=retry.alone,
+            due=time.time() + retry.delay,
+            failure=failure,
+            message=message,
+        )
