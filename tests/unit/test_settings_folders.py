@@ -163,7 +163,7 @@ def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
 @pytest.mark.parametrize(
     ("caches", "chunk"),
     [
-        ({"1": "48K", "2": "2048K", "3": "32768K"}, 512 << 10),
+        ({"1": "48K", "2": "2048K", "3": "32768K"}, 768 << 10),
         ({"1": "32K", "2": "512K"}, 256 << 10),
         ({"2": "16384K"}, 1 << 20),
         ({"1": "32K"}, 512 << 10),
@@ -171,7 +171,7 @@ def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
         ({}, 512 << 10),
     ],
 )
-def test_a_chunk_is_a_quarter_of_the_second_level_cache_of_a_core_within_reason(tmp_path, caches, chunk):
+def test_a_chunk_is_three_eighths_of_the_second_level_cache_of_a_core_within_reason(tmp_path, caches, chunk):
     for number, (level, size) in enumerate(caches.items()):
         cache = tmp_path / f"cpu{min(os.sched_getaffinity(0))}/cache/index{number}"
         cache.mkdir(parents=True)

@@ -62,6 +62,10 @@ def counted(data, **options):
     return count(io.BytesIO(data), **options)
 
 
+def block_of(data):
+    return np.frombuffer(bytearray(data), np.uint8)
+
+
 @given(TEXTS.filter(lambda text: not text.startswith("\ufeff")), st.none() | CHUNKS)
 def test_utf8_is_counted_as_python_splits_it(text, chunk):
     data = text.encode()
@@ -106,25 +110,33 @@ def test_every_lead_byte_takes_exactly_the_second_bytes_that_python_lets_it():
     for lead, second, more in product(range(0x80, 0x100), seconds, range(3)):
         data = bytes([lead, second]) + b"\x80" * more
         kept = data.decode(errors="ignore").encode()
-        assert Tally(scratch).add(np.frombuffer(data, np.uint8)) == (kept == data), data.hex()
+        assert Tally(scratch).add(block_of(data)) == (kept == data), data.hex()
 
 
 @given(st.lists(st.integers(0, 0x7F), min_size=1, max_size=60).map(bytes))
 @example(bytes(range(0x80)))
 def test_plain_text_is_counted_as_when_it_is_looked_at_closely(data):
     plain, close = Tally(Scratch(128)), Tally(Scratch(128))
-    assert close.add(np.frombuffer("é ".encode(), np.uint8))  # what follows it is looked at
+    assert close.add(block_of("é ".encode()))  # what follows it is looked at
     for tally in (plain, close):
-        assert tally.add(np.frombuffer(data, np.uint8))
+        assert tally.add(block_of(data))
     assert (plain.words, plain.lines, plain.characters) == (close.words - 1, close.lines, close.characters - 2)
     assert (plain.words, plain.lines) == (len(data.decode().split()), data.count(b"\n"))
+
+
+@given(BYTES.filter(bool))
+@example(b"ASCII, and then \xff")
+def test_a_block_that_is_refused_is_as_it_was(data):
+    tally, block = Tally(Scratch(len(data))), block_of(data)
+    if not tally.add(block):
+        assert block.tobytes() == data
 
 
 @pytest.mark.parametrize("byte", range(0x80))
 def test_each_byte_of_ascii_parts_words_or_does_not_as_python_has_it(byte):
     data = b"a" + bytes([byte]) + b"b c\n"
     tally = Tally(Scratch(8))
-    assert tally.add(np.frombuffer(data, np.uint8))
+    assert tally.add(block_of(data))
     assert tally.words == len(data.decode().split())
 
 

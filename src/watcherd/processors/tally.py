@@ -16,10 +16,18 @@ if TYPE_CHECKING:
 
     Bytes = NDArray[np.uint8]
     Mask = NDArray[np.bool_]
+    Found = tuple[int, int, Mask]  # how many characters and lines a block has, and which of its bytes are white space
 
 #: As signed bytes, continuation bytes (80 to BF) are those below this.
 _LEAST_LEAD = -64
 _LAST_OF_ASCII = 0x7F
+
+#: What `_plain` compares with. As arrays: NumPy converts a number at each call, with the interpreter's lock held.
+_SHIFT = np.array(0x0E, np.uint8)
+_SHIFTED_TAB, _SHIFTED_FS, _SHIFTED_DEL = 0x09 - 0x0E, 0x1C - 0x0E, 0x7F - 0x0E
+_SHIFTED_LETTER = np.array(0x21 - 0x0E, np.int8)
+_SHIFTED_NEWLINE = np.array((0x0A - 0x0E) % 256, np.uint8)
+
 _NOWHERE = np.empty(0, np.intp)
 
 #: White space beyond ASCII: the first two bytes, and which third ones may follow; without any, two are all.
@@ -83,52 +91,53 @@ class Tally:
     def add(self, block: Bytes) -> bool:
         """Add a block, not empty and no longer than the scratch, where it is UTF-8 as Python's strict decoder has it.
 
-        Return whether it is; else nothing is counted.
+        Return whether it is: then the block has been written over; else it is as it was, and nothing is counted.
         """
-        spaces, mask, other = self.scratch.cut(len(block))
-        self._plain = self._plain and _plain_spaces(block, spaces, mask)
-        characters = len(block) if self._plain else self._look_closely(block, spaces, mask, other)
-        if characters < 0:
+        masks = self.scratch.cut(len(block))
+        found = (_plain(block, masks[0]) if self._plain else None) or self._look_closely(block, *masks)
+        if found is None:
             return False
+        characters, lines, spaces = found
         self.characters += characters
-        self.lines += int(np.count_nonzero(np.equal(block, 0x0A, out=mask)))
-        self.words += _word_starts(spaces, mask) + (self._after_space and not spaces[0])
+        self.lines += lines
+        self.words += _word_starts(spaces, masks[0]) + (self._after_space and not spaces[0])
         self._after_space = bool(spaces[-1])
         return True
 
-    def _look_closely(self, block: Bytes, spaces: Mask, mask: Mask, other: Mask) -> int:
-        """Mark white space in a block that need not be plain; return its characters, -1 where it is not UTF-8."""
+    def _look_closely(self, block: Bytes, mask: Mask, other: Mask, spaces: Mask) -> Found | None:
+        """Look at a block that need not be plain; return None where it is not UTF-8."""
         peak = int(block.max())
         self._plain = peak <= _LAST_OF_ASCII  # the next one may be
         characters = _characters(block, peak, spaces, mask, other)
-        if characters >= 0:
-            _ascii_spaces(block, spaces, mask)
-            if peak > _LAST_OF_ASCII:
-                _wide_spaces(block, peak, mask, other, spaces)
-        return characters
+        if characters < 0:
+            return None
+        lines = int(np.count_nonzero(np.equal(block, 0x0A, out=mask)))
+        _ascii_spaces(block, spaces, mask)
+        if peak > _LAST_OF_ASCII:
+            _wide_spaces(block, peak, mask, other, spaces)
+        return characters, lines, spaces
 
     def add_text(self, text: str) -> None:
         """Add a string of any length; a lone surrogate counts as any other character."""
         step = self.scratch.size // 4  # a character has at most four bytes
         for start in range(0, len(text), step):
-            self.add(np.frombuffer(text[start : start + step].encode("utf-8", "replace"), np.uint8))
+            self.add(np.frombuffer(bytearray(text[start : start + step].encode("utf-8", "replace")), np.uint8))
 
 
-def _plain_spaces(block: Bytes, spaces: Mask, mask: Mask) -> bool:
-    """Mark white space where a block is ASCII without other control characters; return whether it is.
+def _plain(block: Bytes, mask: Mask) -> Found | None:
+    """Look at a block that is ASCII without other control characters, in few passes and in its own place.
 
-    It equals `_ascii_spaces` and a search for the highest byte then, in fewer passes. Less 9, white space is 0 to 4
-    and 19 to 23, a letter 24 to 118, and what lies between the two runs of white space 5 to 18; all else is above.
+    Find what `_look_closely` does; return None for any other block, and leave it as it was. Less 14, and as bytes
+    with a sign, white space is -5 to -1 and 14 to 18, a letter 19 to 113. What is between the two runs of white space
+    is 0 to 13 then, and all else above the letters or below -5.
     """
-    shifted, again = spaces.view(np.uint8), mask.view(np.uint8)
-    np.subtract(block, 0x09, out=shifted)
-    if shifted.max() > _LAST_OF_ASCII - 0x09:
-        return False
-    np.subtract(shifted, 5, out=again)  # 0 to 4 wrap around to above all
-    if again.min() < 19 - 5:
-        return False
-    np.less(shifted, 24, out=spaces)
-    return True
+    signed = block.view(np.int8)
+    np.subtract(block, _SHIFT, block)
+    if block.min() < _SHIFTED_FS or signed.min() < _SHIFTED_TAB or signed.max() > _SHIFTED_DEL:
+        np.add(block, _SHIFT, block)
+        return None
+    lines = int(np.count_nonzero(np.equal(block, _SHIFTED_NEWLINE, mask)))
+    return len(block), lines, np.less(signed, _SHIFTED_LETTER, block.view(np.bool_))
 
 
 def _ascii_spaces(block: Bytes, spaces: Mask, mask: Mask) -> None:
@@ -170,7 +179,7 @@ def _places(block: Bytes, pair: bytes, mask: Mask, other: Mask) -> NDArray[np.in
 
 def _word_starts(spaces: Mask, mask: Mask) -> int:
     """Count where white space is followed by something else."""
-    return int(np.count_nonzero(np.greater(spaces[:-1], spaces[1:], out=mask[1:])))
+    return int(np.count_nonzero(np.greater(spaces[:-1], spaces[1:], mask[1:])))
 
 
 def _characters(block: Bytes, peak: int, one: Mask, mask: Mask, other: Mask) -> int:

@@ -215,7 +215,7 @@ class Text(_Table):
     max_bytes: Bytes = Field(16 << 30, description="the largest text")
     encoding: Encoding = Field("auto", description="of all texts, or auto to detect it of each")
     chunk: ChunkOrAuto = Field(
-        None, description="bytes that a thread looks at together; auto: a quarter of a core's second-level cache"
+        None, description="bytes that a thread looks at together; auto: three eighths of a core's second-level cache"
     )
     extensions: Extensions = Field(
         (".txt", ".text", ".md", ".markdown", ".rst", ".log", ".csv", ".tsv"), description="names taken for texts"
