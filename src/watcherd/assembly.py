@@ -156,6 +156,7 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
 
     return Desk(
         lookup=lambda paths: ledger.lookup(name, paths),
+        ended=lambda paths: ledger.ended(name, paths),
         offer=lambda jobs: orders[jobs[0].kind].offer(*jobs),
         condemn=condemn,
         came_back=lambda record: publisher.put(CameBack(record)),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watcherd.model import After, Failure
+from watcherd.model import After, Ended, Failure
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -61,6 +61,9 @@ class Condemn:
 
 Admission = Admit | Leave | Later | Condemn
 
+#: How a file may have ended that is still in its inbox.
+ENDS = frozenset({State.PUBLISHED, State.QUARANTINED})
+
 
 def admission(  # noqa: PLR0911 (a table with one line for each state)
     record: Record | None, version: Version, after: After, policy: RetryPolicy, now: float
@@ -70,7 +73,7 @@ def admission(  # noqa: PLR0911 (a table with one line for each state)
         return Admit()
     if record.state in {State.PUBLISHING, State.QUARANTINING}:
         return Leave(f"is {record.state} already")
-    if is_done(record, version, after):
+    if after is After.KEEP and is_done(_ended(record), version.size, version.mtime_ns):
         return Leave(f"is {record.state} already")
     if record.file.version != version:
         return Admit()
@@ -81,14 +84,17 @@ def admission(  # noqa: PLR0911 (a table with one line for each state)
     return Admit()
 
 
-def is_done(record: Record | None, version: Version, after: After) -> bool:
-    """Whether a file that is in its inbox has come to its end there: only a kept one does."""
-    if record is None or after is not After.KEEP:
-        return False
-    # Inodes and ctimes change when a file system is restored or mounted anew; a kept file stays done.
-    known = record.file.version
-    same = (known.size, known.mtime_ns) == (version.size, version.mtime_ns)
-    return same and record.state in {State.PUBLISHED, State.QUARANTINED}
+def is_done(ended: Ended | None, size: int, mtime_ns: int) -> bool:
+    """Whether a kept file of this size and time is the one that ended.
+
+    Inodes and ctimes change when a file system is restored or mounted anew; a kept file stays done.
+    """
+    return ended is not None and ended.size == size and ended.mtime_ns == mtime_ns
+
+
+def _ended(record: Record) -> Ended | None:
+    version = record.file.version
+    return Ended(version.size, version.mtime_ns, record.state) if record.state in ENDS else None
 
 
 def _when_due(record: Record, policy: RetryPolicy, now: float) -> Admission:

@@ -184,6 +184,6 @@ def _census(daemon: Daemon) -> tuple[int, int]:
     """Return how many files are to be done, and their bytes: what a progress bar is drawn by."""
     files = size = 0
     for line in daemon.lines:
-        for its in undone(line.intake.inbox, partial(daemon.ledger.lookup, line.name)):
+        for its in undone(line.intake.inbox, partial(daemon.ledger.ended, line.name)):
             files, size = files + 1, size + its
     return files, size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from watcherd.states import State
@@ -219,6 +219,14 @@ class Record:
     def is_shown_by(self, inode: int, mtime: float) -> bool:
         """Whether what has this inode, and was last changed at `mtime`, is its result as it was published."""
         return inode == self.inode and mtime <= self.at + ROUNDING
+
+
+class Ended(NamedTuple):
+    """How a version of a file ended, and what it was: all that a scan asks about each of many kept files."""
+
+    size: int
+    mtime_ns: int
+    state: State
 
 
 class WatcherdError(Exception):

@@ -19,6 +19,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from watcherd.decide import ENDS
 from watcherd.ledger.database import VERSION
 from watcherd.ledger.ledger import BLOCK, Intent, Ledger
 from watcherd.model import Draft, Failure, File, Job, Kind, Refused, SystemFault, Version
@@ -157,6 +158,15 @@ def test_many_paths_are_looked_up_in_blocks(ledger):
     handed(ledger, *paths[::2])
     assert set(ledger.lookup("scans", paths)) == set(paths[::2])
     assert ledger.lookup("scans", []) == {}
+
+
+def test_a_path_has_ended_only_if_its_latest_version_has(ledger):
+    paths = [f"{n}.txt" for n in range(2 * BLOCK)]
+    jobs = handed(ledger, *paths)
+    ledger.finish([it.id for it in jobs], State.QUARANTINED)
+    handed(ledger, *paths[1:])
+    version = jobs[0].file.version
+    assert ledger.ended("scans", paths) == {paths[0]: (version.size, version.mtime_ns, State.QUARANTINED)}
 
 
 def test_every_value_comes_back_as_it_went_in(ledger):
@@ -532,6 +542,10 @@ class LedgerAgainstDict(RuleBasedStateMachine):
         """Look everything up."""
         found = self.ledger.lookup("scans", ["a.txt", "sub/b.txt", os.fsdecode(b"\xff.txt"), "never.txt"])
         assert {path: (it.id, it.state, it.attempts, it.number) for path, it in found.items()} == self.model
+        ended = self.ledger.ended("scans", [*found, "never.txt"])
+        assert {path: it.state for path, it in ended.items()} == {
+            path: it[1] for path, it in self.model.items() if it[1] in ENDS and path not in self.unwritten
+        }
         due = {path for path, it in self.model.items() if it[1] is State.RETRYING}
         assert set(self.ledger.due("scans", 1.0, 1.0)) == due
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from watcherd import beneath, decide
+from watcherd import decide
 from watcherd.intake.probe import Looks
 from watcherd.intake.scan import walk
-from watcherd.model import Kind
+from watcherd.model import After, Kind
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from watcherd.intake.terms import Inbox
-    from watcherd.model import Record
+    from watcherd.model import Ended
 
 
 def admitted(
@@ -28,20 +28,20 @@ def admitted(
     return walk(inbox.root, kind, _Guide(inbox, on_refused))
 
 
-def undone(inbox: Inbox, lookup: Callable[[Sequence[str]], Mapping[str, Record]]) -> Iterator[int]:
-    """Yield the size of each admitted file that something is to be done about, as its record has it.
+def undone(inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]]) -> Iterator[int]:
+    """Yield the size of each admitted file that something is to be done about, by what is on record as `ended`.
 
     What cannot be looked at, or goes meanwhile, is left to the intake.
     """
     with Looks(inbox.root) as looks:
         for kind in Kind:
             for paths in admitted(inbox, kind):
-                records = lookup(paths)
+                done = ended(paths) if inbox.after is After.KEEP else {}
                 for path in paths:
                     with suppress(OSError):
-                        version = beneath.version_of(looks.status(path))
-                        if not decide.is_done(records.get(path), version, inbox.after):
-                            yield version.size
+                        status = looks.status(path)
+                        if not decide.is_done(done.get(path), status.st_size, status.st_mtime_ns):
+                            yield status.st_size
 
 
 class _Guide:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from watcherd.intake.settle import Pace
     from watcherd.intake.terms import Desk, Terms
     from watcherd.ledger.claims import Claims
-    from watcherd.model import Kind, Record
+    from watcherd.model import Ended, Kind, Record
 
 log = structlog.get_logger(__name__)
 
@@ -170,20 +170,20 @@ class Gate:
         """
         if terms.inbox.after is not After.KEEP:
             return hints
-        records = self._desk.lookup(list(hints))
-        return {path: how for path, how in hints.items() if not self._is_done(looks, path, records.get(path), terms)}
+        ended = self._desk.ended(list(hints))
+        return {path: how for path, how in hints.items() if not self._is_done(looks, path, ended.get(path), terms)}
 
-    def _is_done(self, looks: Looks, path: str, record: Record | None, terms: Terms) -> bool:
-        if record is None:
+    def _is_done(self, looks: Looks, path: str, ended: Ended | None, terms: Terms) -> bool:
+        if ended is None:
             return False
         try:
-            version = beneath.version_of(looks.status(path))
+            status = looks.status(path)
         except OSError:
             return False  # what that means is told by who looks next
-        done = decide.is_done(record, version, terms.inbox.after)
+        done = decide.is_done(ended, status.st_size, status.st_mtime_ns)
         if done:
             self._waiting.pop(path, None)
-            self._ignored(path, f"is {record.state} already", terms)
+            self._ignored(path, f"is {ended.state} already", terms)
         return done
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:

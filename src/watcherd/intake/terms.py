@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from watcherd.intake.probe import Mount
     from watcherd.intake.rules import Rules
     from watcherd.intake.settle import Pace
-    from watcherd.model import After, Failed, Job, Record, SystemFault
+    from watcherd.model import After, Ended, Failed, Job, Record, SystemFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,6 +50,7 @@ class Desk:
     """
 
     lookup: Callable[[Sequence[str]], Mapping[str, Record]]  # the latest records of up to 1,000 paths
+    ended: Callable[[Sequence[str]], Mapping[str, Ended]]  # of up to 1,000 paths those whose latest version ended
     suspects: Callable[[], Sequence[str]]  # what was being worked on when the daemon died uncleanly
     earliest_due: Callable[[], float | None]  # when the next retry is due, Unix seconds
     due: Callable[[float, float], Sequence[str]]  # the retries due at a time or after another, Unix seconds

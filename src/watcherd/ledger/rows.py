@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from watcherd.model import Failure, File, Kind, Record, Version
+from watcherd.model import Ended, Failure, File, Kind, Record, Version
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -42,6 +42,15 @@ def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Re
         inode=result or 0,
         at=at,
     )
+
+
+#: The path, and what `ended` expects, in this order.
+ENDED = "path, size, mtime_ns, state"
+
+
+def ended(size: int, mtime_ns: int, state: str) -> Ended:
+    """Return how a version ended, or where it is on its way."""
+    return Ended(size, mtime_ns, _STATES[state])
 
 
 #: What `attempt` returns, in this order.

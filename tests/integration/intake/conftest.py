@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from watcherd.decide import RetryPolicy
+from watcherd.decide import ENDS, RetryPolicy
 from watcherd.intake.intake import Intake
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Desk, Inbox
 from watcherd.ledger.claims import Claims
-from watcherd.model import After, File, Kind, Record, Version
+from watcherd.model import After, Ended, File, Kind, Record, Version
 from watcherd.states import State
 
 RULES = Rules({Kind.TEXT: frozenset({".txt"}), Kind.IMAGE: frozenset({".png"})})
@@ -48,15 +48,19 @@ class Watching:
     def _desk(self):
         ids = itertools.count(1)
         return Desk(
-            lookup=self._lookup, suspects=lambda: self.suspects, earliest_due=self._earliest_due, due=self._due,
-            drop=self._drop, offer=self._offer, condemn=self.condemned.append, next_id=lambda: next(ids),
-            came_back=self.came_back.append,
+            lookup=self._lookup, ended=self._ended, suspects=lambda: self.suspects, earliest_due=self._earliest_due,
+            due=self._due, drop=self._drop, offer=self._offer, condemn=self.condemned.append,
+            next_id=lambda: next(ids), came_back=self.came_back.append,
             paused=self._is_paused, on_found=self._found, on_fault=self.faults.append, on_death=self._died,
         )  # fmt: skip
 
     def _lookup(self, paths):
         self.before_lookup()
         return {path: self.records[path] for path in paths if path in self.records}
+
+    def _ended(self, paths):
+        found = ((path, it.file.version, it.state) for path, it in self._lookup(paths).items())
+        return {path: Ended(was.size, was.mtime_ns, state) for path, was, state in found if state in ENDS}
 
     def _earliest_due(self):
         return min(self.dues.values(), default=None)
