@@ -51,15 +51,17 @@ class Reader:
     def characters(self, start: int) -> Iterator[Bytes]:
         """Read from the byte `start` on, in whole UTF-8 characters; only the last block may end within one."""
         self._seek(start)
+        buffer = np.frombuffer(self._view, np.uint8)
         held = 0
         while size := self._fill(self._view[held:]):
             end = held + size
             held = unfinished(self._view[:end])
             if end > held:
-                yield np.frombuffer(self._view[: end - held], np.uint8)
-            self._view[:held] = self._view[end - held : end]
+                yield buffer[: end - held]
+            if held:
+                self._view[:held] = self._view[end - held : end]
         if held:
-            yield np.frombuffer(self._view[:held], np.uint8)
+            yield buffer[:held]
 
     def around(self, position: int) -> bytes:
         """Read a sample around `position`, cut where no character of any encoding is cut."""

@@ -197,6 +197,8 @@ def _characters(block: Bytes, peak: int, one: Mask, mask: Mask, other: Mask) -> 
 
 def unfinished(block: memoryview) -> int:
     """Return how many bytes at the end belong to a character that needs more."""
+    if block[-1] <= _LAST_OF_ASCII:
+        return 0
     for held, lead in ((1, 0xC0), (2, 0xE0), (3, 0xF0)):
         if len(block) >= held and block[-held] >= lead:
             return held
