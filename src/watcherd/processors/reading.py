@@ -48,12 +48,15 @@ class Reader:
         while size := self._fill(self._view):
             yield self._view[:size]
 
-    def characters(self, start: int) -> Iterator[Bytes]:
-        """Read from the byte `start` on, in whole UTF-8 characters; only the last block may end within one."""
+    def characters(self, start: int, room: Callable[[], int]) -> Iterator[Bytes]:
+        """Read from the byte `start` on, in whole UTF-8 characters; only the last block may end within one.
+
+        Before each block `room` is asked how many bytes it may have, 4 or more; the view may have fewer.
+        """
         self._seek(start)
         buffer = np.frombuffer(self._view, np.uint8)
         held = 0
-        while size := self._fill(self._view[held:]):
+        while size := self._fill(self._view[held : room()]):
             end = held + size
             held = unfinished(self._view[:end])
             if end > held:

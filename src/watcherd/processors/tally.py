@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 #: As signed bytes, continuation bytes (80 to BF) are those below this.
 _LEAST_LEAD = -64
 _LAST_OF_ASCII = 0x7F
+_LONGEST = 4  # bytes of a character
 
 #: What `_plain` compares with. As arrays: NumPy converts a number at each call, with the interpreter's lock held.
 _SHIFT = np.array(0x0E, np.uint8)
@@ -88,6 +89,10 @@ class Tally:
         self._after_space = True
         self._plain = True  # whether the last block was
 
+    def room(self) -> int:
+        """Return how many bytes the next block may have, so that a cache holds them and the masks that they need."""
+        return self.scratch.size if self._plain else max(self.scratch.size // 2, _LONGEST)
+
     def add(self, block: Bytes) -> bool:
         """Add a block, not empty and no longer than the scratch, where it is UTF-8 as Python's strict decoder has it.
 
@@ -119,7 +124,7 @@ class Tally:
 
     def add_text(self, text: str) -> None:
         """Add a string of any length; a lone surrogate counts as any other character."""
-        step = self.scratch.size // 4  # a character has at most four bytes
+        step = self.scratch.size // _LONGEST
         for start in range(0, len(text), step):
             self.add(np.frombuffer(bytearray(text[start : start + step].encode("utf-8", "replace")), np.uint8))
 

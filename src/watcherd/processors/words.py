@@ -119,7 +119,7 @@ def _count_utf8(reader: Reader, scratch: Scratch, start: int, *, strict: bool) -
     """Count UTF-8 from the byte `start` on. Raises _NotUtf8 at the first bad byte where `strict`."""
     tally = _begin(scratch)
     position = start
-    for block in reader.characters(start):
+    for block in reader.characters(start, tally.room):
         if not tally.add(block):
             if strict:
                 raise _NotUtf8(position + _first_bad(block.tobytes()))
