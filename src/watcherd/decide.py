@@ -73,7 +73,7 @@ def admission(  # noqa: PLR0911 (a table with one line for each state)
         return Admit()
     if record.state in {State.PUBLISHING, State.QUARANTINING}:
         return Leave(f"is {record.state} already")
-    if after is After.KEEP and is_done(_ended(record), version.size, version.mtime_ns):
+    if after is After.KEEP and is_done(ended(record), version.size, version.mtime_ns):
         return Leave(f"is {record.state} already")
     if record.file.version != version:
         return Admit()
@@ -84,15 +84,16 @@ def admission(  # noqa: PLR0911 (a table with one line for each state)
     return Admit()
 
 
-def is_done(ended: Ended | None, size: int, mtime_ns: int) -> bool:
+def is_done(known: Ended | None, size: int, mtime_ns: int) -> bool:
     """Whether a kept file of this size and time is the one that ended.
 
     Inodes and ctimes change when a file system is restored or mounted anew; a kept file stays done.
     """
-    return ended is not None and ended.size == size and ended.mtime_ns == mtime_ns
+    return known is not None and known.size == size and known.mtime_ns == mtime_ns
 
 
-def _ended(record: Record) -> Ended | None:
+def ended(record: Record) -> Ended | None:
+    """Return how the version of a record ended; None where it is still on its way."""
     version = record.file.version
     return Ended(version.size, version.mtime_ns, record.state) if record.state in ENDS else None
 

@@ -18,7 +18,6 @@ from tempfile import TemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from watcherd.decide import ENDS
 from watcherd.ledger import rows
 from watcherd.ledger.database import connect, prepare, told_plainly
 from watcherd.model import Failure, Job, Record, SystemFault
@@ -117,24 +116,23 @@ class Ledger:
 
     def lookup(self, inbox: str, paths: Sequence[str]) -> Mapping[str, Record]:
         """Return the latest record of each of these paths that has one."""
-        found: dict[str, Record] = {}
-        for start in range(0, len(paths), BLOCK):
-            block = [os.fsencode(path) for path in paths[start : start + BLOCK]]
-            for record in self._select(inbox, f"path IN ({_marks(len(block))}) ORDER BY id", *block):
-                found[record.file.path] = record
-        return found
+        return {
+            record.file.path: record
+            for where, block in _of_each(paths)
+            for record in self._select(inbox, where, *block)
+        }
 
     def ended(self, inbox: str, paths: Sequence[str]) -> Mapping[str, Ended]:
         """Return how the latest version of each of these paths ended that is on record as ended.
 
         It takes a third of the time of `lookup`, and what `finish` noted since the last transaction is not in it.
         """
-        latest: dict[str, Ended] = {}
-        for start in range(0, len(paths), BLOCK):
-            block = {os.fsencode(path): path for path in paths[start : start + BLOCK]}
-            for path, *facts in self._rows(rows.ENDED, inbox, f"path IN ({_marks(len(block))}) ORDER BY id", *block):
-                latest[block[path]] = rows.ended(*facts)
-        return {path: it for path, it in latest.items() if it.state in ENDS}
+        latest = {
+            path: rows.ended(*facts)
+            for where, block in _of_each(paths)
+            for path, *facts in self._rows(rows.ENDED, inbox, where, *block)
+        }
+        return {os.fsdecode(path): ended for path, ended in latest.items() if ended is not None}
 
     def unfinished(self, inbox: str, *states: State) -> list[Record]:
         """Return the records of this inbox in these states, none of which is terminal; oldest first."""
@@ -345,6 +343,13 @@ class Ledger:
                 raise
             for row in retired:
                 del self._retired[row]
+
+
+def _of_each(paths: Sequence[str]) -> Iterator[tuple[str, list[bytes]]]:
+    """Yield conditions for all rows of these paths, the latest of each last, and the values that they ask for."""
+    for start in range(0, len(paths), BLOCK):
+        block = [os.fsencode(path) for path in paths[start : start + BLOCK]]
+        yield f"path IN ({_marks(len(block))}) ORDER BY id", block
 
 
 def _marks(number: int) -> str:

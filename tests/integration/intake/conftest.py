@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from watcherd.decide import ENDS, RetryPolicy
+from watcherd.decide import RetryPolicy, ended
 from watcherd.intake.intake import Intake
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Desk, Inbox
 from watcherd.ledger.claims import Claims
-from watcherd.model import After, Ended, File, Kind, Record, Version
+from watcherd.model import After, File, Kind, Record, Version
 from watcherd.states import State
 
 RULES = Rules({Kind.TEXT: frozenset({".txt"}), Kind.IMAGE: frozenset({".png"})})
@@ -59,8 +59,7 @@ class Watching:
         return {path: self.records[path] for path in paths if path in self.records}
 
     def _ended(self, paths):
-        found = ((path, it.file.version, it.state) for path, it in self._lookup(paths).items())
-        return {path: Ended(was.size, was.mtime_ns, state) for path, was, state in found if state in ENDS}
+        return {path: it for path, record in self._lookup(paths).items() if (it := ended(record))}
 
     def _earliest_due(self):
         return min(self.dues.values(), default=None)
