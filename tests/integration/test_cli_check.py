@@ -20,8 +20,8 @@ def settings(tmp_path):
     for name in ("in", "out", "state"):
         (tmp_path / name).mkdir()
 
-    def loading(**environ):
-        folders = {"inbox": "in", "outbox": "out", "state": "state"}
+    def loading(inbox="in", outbox="out", **environ):
+        folders = {"inbox": inbox, "outbox": outbox, "state": "state"}
         return load(folders, {f"WATCHERD_{key}": value for key, value in environ.items()}, tmp_path)
 
     return loading
@@ -52,6 +52,11 @@ def test_a_missing_folder_is_a_problem_with_its_command(settings, tmp_path, fold
     assert f"mkdir -p {tmp_path / folder}" in found(settings())[subject, True].mend
 
 
+def test_the_command_for_a_missing_folder_is_one_that_a_shell_understands(settings, tmp_path):
+    problem = found(settings(inbox="in box"))["inbox.inbox.path", True]
+    assert f"mkdir -p '{tmp_path / 'in box'}'" in problem.mend
+
+
 def test_a_file_in_place_of_a_folder_is_a_problem_that_no_mkdir_mends(settings, tmp_path):
     loaded = settings()
     (tmp_path / "in").rmdir()
@@ -66,7 +71,8 @@ def test_a_file_in_place_of_a_folder_is_a_problem_that_no_mkdir_mends(settings, 
 @pytest.fixture
 def _within_reach(tmp_path):
     """Let everybody reach the folders of the test, which pytest makes for one user alone."""
-    closed = {folder: folder.stat().st_mode for folder in tmp_path.parents if not folder.stat().st_mode & 1}
+    around = (tmp_path, *tmp_path.parents)
+    closed = {folder: folder.stat().st_mode for folder in around if not folder.stat().st_mode & 1}
     for folder, mode in closed.items():
         folder.chmod(mode | 1)
     yield
@@ -86,6 +92,23 @@ def test_folders_without_permission_are_problems_all_at_once(settings, tmp_path)
     finally:
         os.seteuid(uid)
     assert {"inbox.inbox.path", "inbox.inbox.outbox", "state"} <= problems
+
+
+@pytest.mark.usefixtures("_within_reach")
+def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(settings, tmp_path):
+    loaded = settings(inbox="closed/in", outbox="closed/out")
+    for name in ("in", "out"):
+        (tmp_path / "closed" / name).mkdir(parents=True)
+    (tmp_path / "closed").chmod(0)
+    uid = os.geteuid()
+    os.seteuid(uid or 65534)
+    try:
+        problems = found(loaded)
+    finally:
+        os.seteuid(uid)
+    for subject in ("inbox.inbox.path", "inbox.inbox.outbox"):
+        assert "cannot be reached: Permission denied" in problems[subject, True].message
+        assert "through the folders above" in problems[subject, True].mend
 
 
 def test_an_archive_on_another_file_system_is_worth_a_note(settings, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -71,9 +72,14 @@ def _inbox(name: str, inbox: Inbox) -> Iterator[Finding]:
 
 
 def _no_folder(subject: str, path: Path, more: str = "") -> Finding:
-    if os.path.lexists(path):
-        return Finding(subject, f"{path} is no folder", "move it away, or name another")
-    return Finding(subject, f"{path} is missing", f"mkdir -p {path}{more}")
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return Finding(subject, f"{path} is missing", f"mkdir -p {shlex.quote(str(path))}{more}")
+    except OSError as error:
+        mend = "let this user through the folders above it, or name another"
+        return Finding(subject, f"{path} cannot be reached: {error.strerror}", mend)
+    return Finding(subject, f"{path} is no folder", "move it away, or name another")
 
 
 def _readable(subject: str, path: Path) -> Iterator[Finding]:
