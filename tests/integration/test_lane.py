@@ -185,6 +185,7 @@ def impatient(monkeypatch):
     """Replace and give up stuck threads after a moment."""
     monkeypatch.setattr(lane_module, "GRACE", 0.05)
     monkeypatch.setattr(hand_module, "SILENCE", 0.02)
+    monkeypatch.setattr(lane_module, "SILENCE", 0.02)
     monkeypatch.setattr(lane_module, "LOOK", 0.01)
     monkeypatch.setattr(lane_module, "CUT", 0.2)
 
@@ -614,6 +615,26 @@ def test_a_shorter_timeout_is_not_held_against_what_began_before_it(floor):
     assert lane.silent()
     lane.work.go_on.set()
     assert isinstance(lane.outcome(), Done)
+
+
+def test_with_nothing_in_hand_it_is_looked_for_stuck_threads_as_seldom_as_one_could_be(floor, monkeypatch):
+    monkeypatch.setattr(lane_module, "SILENCE", 0.01)
+    monkeypatch.setattr(lane_module, "LOOK", 0.02)
+    waits = queue.SimpleQueue()
+
+    class Noted(threading.Event):
+        def wait(self, timeout=None):
+            waits.put(timeout)
+            return super().wait(timeout)
+
+    lane = floor()
+    lane.lane._stopped = Noted()
+    lane.lane.start()
+    assert waits.get(timeout=DEADLINE) == 0.01
+    lane.offer("a.txt", "hold")
+    lane.work.begun.get(timeout=DEADLINE)
+    while waits.get(timeout=DEADLINE) != 0.02:
+        pass
 
 
 @pytest.mark.usefixtures("impatient")

@@ -23,7 +23,7 @@ import structlog
 
 from watcherd import beneath, lifeline
 from watcherd.lanes.errors import failed, unreadable
-from watcherd.lanes.hand import Hand
+from watcherd.lanes.hand import SILENCE, Hand
 from watcherd.lanes.slot import Cut, DraftError
 from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
 from watcherd.states import State
@@ -247,7 +247,7 @@ class Lane:
     # Threads that are stuck ----------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        while not self._stopped.wait(LOOK):
+        while not self._stopped.wait(self._until_look()):
             now = time.monotonic()
             stuck = {number: jobs for number, hand in enumerate(self._hands) if (jobs := hand.replace(now))}
             for jobs in stuck.values():  # all of them before anybody takes their place, and the next of that inbox
@@ -258,6 +258,10 @@ class Lane:
             for hand in self._stuck:
                 for job in hand.give_up(now):
                     self._give_up(job)
+
+    def _until_look(self) -> float:
+        """Return seconds. With nothing in hand nothing can be stuck sooner, and a daemon that idles wakes seldom."""
+        return LOOK if self._stuck or self.working else min(SILENCE, GRACE)
 
     def _leave_stuck(self, job: Job, *waiting: Job) -> None:
         log.warning("worker.stuck", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
