@@ -229,6 +229,11 @@ class Ended(NamedTuple):
     state: State
 
 
+def readable(text: str) -> str:
+    """Return a text that may speak of a path as JSON and SQLite hold it: undecodable bytes are U+FFFD."""
+    return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
 class WatcherdError(Exception):
     """An error of ours, said in one line: what, where and what to do.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from watcherd.ledger import rows
 from watcherd.ledger.database import connect, prepare, told_plainly
-from watcherd.model import Failure, Job, Record, SystemFault
+from watcherd.model import Failure, Job, Record, SystemFault, readable
 
 if TYPE_CHECKING:
     import sqlite3
@@ -234,7 +234,7 @@ class Ledger:
         with self._transaction() as cursor:
             cursor.execute(
                 "UPDATE file SET failure = ?, message = ?, attempts = ? WHERE id = ?",
-                (failure, message, attempts, job.id),
+                (failure, readable(message), attempts, job.id),
             )
 
     def retry(  # noqa: PLR0913 (a row has these columns)
@@ -245,7 +245,7 @@ class Ledger:
             cursor.execute(
                 """UPDATE file SET state = 'retrying', attempts = ?, kills = ?, alone = ?, due = ?, failure = ?,
                    message = ?, at = ? WHERE id = ?""",
-                (attempts, kills, alone, due, failure, message, int(time.time()), job.id),
+                (attempts, kills, alone, due, failure, readable(message), int(time.time()), job.id),
             )
 
     def send_back(self, row: int, due: float | None) -> None:

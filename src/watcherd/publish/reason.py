@@ -9,6 +9,8 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from watcherd.model import readable
+
 if TYPE_CHECKING:
     from watcherd.model import Failed
 
@@ -18,20 +20,20 @@ def reason(failed: Failed, *, attempts: int, command: str, now: float) -> bytes:
     file = failed.job.file
     facts: dict[str, object] = {
         "class": failed.failure,
-        "message": failed.message,
+        "message": readable(failed.message),
         "attempts": attempts,
         "failed": stamp(now),
         "modified": stamp(file.version.mtime_ns / 1e9),
         "inbox": file.inbox,
         "path": _readable(file.path),
-        "retry": f"{command} -- {_quoted(file.path)}",
+        "retry": f"{command} -- {quoted(file.path)}",
     }
     if facts["path"] != file.path:
         facts["path_b64"] = base64.b64encode(os.fsencode(file.path)).decode()
     return json.dumps(facts, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
-def _quoted(path: str) -> str:
+def quoted(path: str) -> str:
     """Quote a path for a shell; bytes that are no text as bash, zsh and ksh write them."""
     if _readable(path) == path:
         return shlex.quote(path)

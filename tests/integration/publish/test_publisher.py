@@ -221,28 +221,30 @@ def test_a_file_that_was_given_back_keeps_its_charges(going, look):
     assert (going.record("a.txt").state, going.record("a.txt").attempts) == (State.RETRYING, 2)
 
 
-def test_an_occupied_result_of_a_kept_file_is_quarantined_and_the_input_stays(scene_of, look):
+@pytest.mark.parametrize("name", ["a.txt", os.fsdecode(b"\xff.txt")])
+def test_an_occupied_result_of_a_kept_file_is_quarantined_and_the_input_stays(scene_of, look, name):
     scene = scene_of(After.KEEP)
-    (scene.outbox / "a.txt.words.json").write_text("a user's")
+    (scene.outbox / f"{name}.words.json").write_text("a user's")
     publishing = scene.publisher()
     publishing.start()
-    publishing.put(scene.done(scene.job("a.txt")))
+    publishing.put(scene.done(scene.job(name)))
     look.eventually(lambda: free(scene))
-    assert json.loads((scene.failed / "a.txt.error.json").read_text())["class"] == "result-occupied"
-    assert look.tree(scene.inbox) == {"a.txt"}
-    assert scene.states("a.txt") == [State.QUARANTINED]
+    assert json.loads((scene.failed / f"{name}.error.json").read_text())["class"] == "result-occupied"
+    assert look.tree(scene.inbox) == {name}
+    assert scene.states(name) == [State.QUARANTINED]
 
 
-def test_a_result_that_cannot_be_placed_is_tried_as_often_as_the_policy_says(scene, look):
-    (scene.outbox / "sub").write_text("a user's file")
+@pytest.mark.parametrize("folder", ["sub", os.fsdecode(b"\xff")])
+def test_a_result_that_cannot_be_placed_is_tried_as_often_as_the_policy_says(scene, look, folder):
+    (scene.outbox / folder).write_text("a user's file")
     publishing = scene.publisher(policy=RetryPolicy(attempts=2, backoff=0.01))
     publishing.start()
-    publishing.put(scene.done(scene.job("sub/a.txt")))
+    publishing.put(scene.done(scene.job(f"{folder}/a.txt")))
     look.eventually(lambda: free(scene))
-    assert scene.record("sub/a.txt").attempts == 1
-    publishing.put(scene.done(scene.job("sub/a.txt", content=None, attempts=1)))
+    assert scene.record(f"{folder}/a.txt").attempts == 1
+    publishing.put(scene.done(scene.job(f"{folder}/a.txt", content=None, attempts=1)))
     look.eventually(lambda: free(scene))
-    assert json.loads((scene.failed / "sub/a.txt.error.json").read_text())["class"] == "unplaceable"
+    assert json.loads((scene.failed / f"{folder}/a.txt.error.json").read_text())["class"] == "unplaceable"
     assert look.drafts(scene.outbox, scene.failed) == set()
 
 
