@@ -6,7 +6,6 @@ This is honest glue, and the only place that knows every room.
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import sys
 from contextlib import ExitStack, contextmanager
@@ -32,6 +31,7 @@ from watcherd.model import After, Kind, Limits, Refused, SystemFault
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
+from watcherd.publish.reason import quoted
 from watcherd.publish.root import Root
 from watcherd.publish.wayback import CameBack
 from watcherd.service import locks
@@ -330,10 +330,11 @@ def _retry_command(settings: Settings, name: str) -> str:
     place, program = settings.layers.place("inbox", name, "path"), _program()
     if not place.startswith("--"):
         file, _, line = place.rpartition(":")
-        return f"{program} --config {shlex.quote(file)} retry" if line.isdecimal() else f"{program} retry"
+        return f"{program} --config {quoted(file)} retry" if line.isdecimal() else f"{program} retry"
     inbox = settings.inbox[name]
-    flags = {"inbox": inbox.path, "outbox": inbox.outbox, "failed": inbox.failed, "state": settings.state}
-    return f"{program} retry " + " ".join(f"--{flag} {shlex.quote(str(path))}" for flag, path in flags.items())
+    roles = {"inbox": inbox.path, "outbox": inbox.outbox, "archive": inbox.archive, "failed": inbox.failed}
+    flags = {**roles, "state": settings.state, "after": inbox.after}
+    return f"{program} retry " + " ".join(f"--{flag} {quoted(str(value))}" for flag, value in flags.items())
 
 
 def _program() -> str:
@@ -341,8 +342,4 @@ def _program() -> str:
     if shutil.which("watcherd"):
         return "watcherd"
     script = os.path.abspath(sys.argv[0])
-    return (
-        shlex.quote(script)
-        if os.path.basename(script) == "watcherd"
-        else f"{shlex.quote(sys.executable)} -m watcherd"
-    )
+    return quoted(script) if os.path.basename(script) == "watcherd" else f"{quoted(sys.executable)} -m watcherd"

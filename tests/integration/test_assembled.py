@@ -8,6 +8,7 @@ import os
 import queue
 import shlex
 import signal
+import subprocess
 import sys
 import threading
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from watcherd.assembly import Ears
 from watcherd.daemon import assembled
 from watcherd.intake.intake import Intake
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Failure, File, Job, Kind, Refused, SystemFault
+from watcherd.model import After, Failure, File, Job, Kind, Refused, SystemFault
 from watcherd.publish import wayback
 from watcherd.publish.publisher import Publisher
 from watcherd.settings import ConfigurationError, MinFree, Problem
@@ -200,6 +201,22 @@ def test_a_reason_names_the_command_that_retries_the_file_as_a_shell_finds_it_al
     command = shlex.split(site.failure("a b.txt")["retry"])
     assert command[: len(program) + 3] == [*program, "retry", "--inbox", str(site.inbox)]
     assert command[-1].endswith("a b.txt")
+
+
+@pytest.mark.parametrize("after", After)
+def test_the_command_that_a_reason_names_retries_the_file_also_where_all_was_said_by_flags(site, monkeypatch, after):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    base = site.base / os.fsdecode(b"it's \xff")
+    flags = {name: base / name for name in ("inbox", "outbox", "state")} | {"archive": base / "elsewhere"}
+    for name in ("inbox", "outbox"):
+        flags[name].mkdir(parents=True)
+    (flags["inbox"] / "a b.txt").write_bytes(b"\x00\x01\x02" * 100)
+    draining.drain(configuration.load(flags | {"after": after}, {}, site.base))
+    reason = base / "failed/a b.txt.error.json"
+    command = json.loads(reason.read_text())["retry"]
+    assert subprocess.run(["bash", "-c", command], check=False).returncode == 0  # noqa: S607
+    assert (flags["inbox"] / "a b.txt").exists()
+    assert not reason.exists()
 
 
 # Start and stop -------------------------------------------------------------------------------------------------
