@@ -75,6 +75,14 @@ def test_an_excluded_folder_is_not_entered_and_an_anchored_pattern_means_the_roo
     assert not rules.enters("sub/cache")
 
 
+@pytest.mark.parametrize("pattern", ["*.txt", "two*/", "**/a.*", "two\nlines/", "/two\nlines/a.txt"])
+def test_patterns_mean_folders_with_a_newline_in_their_name_too(pattern):
+    path = "two\nlines/below/a.txt" if pattern.startswith("*") else "two\nlines/a.txt"
+    assert isinstance(Rules(EXTENSIONS, exclude=(pattern,)).kind(path), Ignored)
+    assert Rules(EXTENSIONS, include=(pattern,)).kind(path) is Kind.TEXT
+    assert not Rules(EXTENSIONS, exclude=("cache/",)).enters("two\nlines/cache")
+
+
 @given(st.text(alphabet=st.characters(exclude_characters="/\0"), min_size=1))
 def test_an_extension_admits_any_name_that_is_not_private(stem):
     kind = Rules(EXTENSIONS).kind(f"folder/{stem}.txt")

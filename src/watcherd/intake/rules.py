@@ -61,9 +61,9 @@ class Rules:
         kind = self._kinds.get(dot + extension)
         if kind is None:
             return Ignored("no processor claims its extension")
-        if self._excluded is not None and self._excluded.match_file(path):
+        if self._excluded is not None and self._excluded.match_file(_in_one_line(path)):
             return Ignored("matches a pattern of exclude")
-        if self._included is not None and not self._included.match_file(path):
+        if self._included is not None and not self._included.match_file(_in_one_line(path)):
             return Ignored("matches no pattern of include")
         return kind
 
@@ -72,8 +72,13 @@ class Rules:
         name = folder[folder.rfind("/") + 1 :]
         if name.startswith(".") or name.lower() in NEVER_ENTERED:
             return False
-        return self._excluded is None or not self._excluded.match_file(folder + "/")
+        return self._excluded is None or not self._excluded.match_file(_in_one_line(folder + "/"))
 
 
 def _compiled(patterns: tuple[str, ...]) -> GitIgnoreSpec | None:
-    return GitIgnoreSpec.from_lines(patterns) if patterns else None
+    return GitIgnoreSpec.from_lines(map(_in_one_line, patterns)) if patterns else None
+
+
+def _in_one_line(text: str) -> str:
+    """Let a byte that no name has stand for a newline: the dots of pathspec's expressions match none."""
+    return text.replace("\n", "\0")
