@@ -70,8 +70,10 @@ class PutBack:
 
 
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
-    """Yield what is quarantined of one inbox and has not been carried away by somebody, oldest first."""
-    for record in ledger.quarantined(place.inbox):
+    """Yield what is quarantined of one inbox and has not been carried away by somebody."""
+    # Of rows that name one place the latest is of what lies there: what the others speak of was carried away before.
+    latest = {_where(place, _way(place, record), record): record for record in ledger.quarantined(place.inbox)}
+    for record in latest.values():
         if is_set_aside(place, record):
             yield _row(place, record)
 

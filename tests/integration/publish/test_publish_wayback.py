@@ -86,6 +86,20 @@ def test_the_reason_of_a_file_that_was_copied_back_stays_beside_the_other(scene_
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
 
 
+@pytest.mark.parametrize("names", [("a.txt", "a.txt"), ("a.txt", "a.txt", "a.1.txt")])
+def test_what_is_set_aside_where_another_lay_that_was_carried_away_is_there_once(scene, look, names):
+    for name in names[:-1]:
+        set_aside(scene, name)
+        scene.claims.release(name)
+    for path in scene.failed.glob(names[-1] + "*"):
+        path.rename(scene.outbox / path.name)  # the inode lives on, and is not given to the next reason
+    set_aside(scene, names[-1])
+    rows = [*wayback.set_aside(scene.place, scene.ledger)]
+    assert sorted(row.path for row in rows) == sorted({*names})
+    assert not any(wayback.put_back(scene.place, scene.ledger, row).refused for row in rows)
+    assert look.tree(scene.failed) == set()
+
+
 def test_somebody_s_own_file_in_the_place_of_a_reason_stays(scene_of, look):
     scene = scene_of(After.ARCHIVE)
     set_aside(scene, "a.txt")
