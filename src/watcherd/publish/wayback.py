@@ -108,8 +108,8 @@ def is_set_aside(place: Place, record: Record) -> bool:
     status = beneath.status(*_where(place, way, record))
     if status is None or beneath.status(way.root.path, way.visible) is None:
         return False
-    known = record.file.version  # a kept file that was changed is another version, with a fate of its own
-    return bool(way.into) or (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)
+    # A kept file that was changed is another version, with a fate of its own.
+    return bool(way.into) or _is_version(status, record)
 
 
 def _where(place: Place, way: Way, record: Record) -> tuple[str, str]:
@@ -195,11 +195,12 @@ def _is_aside_anew(place: Place, ledger: Ledger, record: Record) -> bool:
 
 
 def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
-    if place.after is not After.KEEP:
-        _move(place, ledger, _way(place, record), record)
+    way = _way(place, record)
+    if way.into:
+        _move(place, ledger, way, record)
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
     _forget(place, ledger, record)
-    if place.after is After.KEEP:
+    if way.into is None:
         _touch(place.root, record.file.path)
 
 
@@ -209,8 +210,18 @@ def _forget(place: Place, ledger: Ledger, record: Record) -> None:
 
 
 def _way(place: Place, record: Record) -> Way:
+    """Return the way that a file went: it lies in the failed folder too if inputs are kept only since then."""
     job = Job(record.id, record.file, record.kind)
-    return place.way(job, State.QUARANTINING, record.number)
+    way = place.way(job, State.QUARANTINING, record.number)
+    with suppress(OSError):  # what a folder that fails may hold is told by who looks into it
+        if way.into is None and _is_version(beneath.status(place.failed.path, way.retired), record):
+            return way._replace(into=place.failed)
+    return way
+
+
+def _is_version(status: os.stat_result | None, record: Record) -> bool:
+    known = record.file.version
+    return status is not None and (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)
 
 
 def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 
@@ -98,6 +99,13 @@ def test_what_is_set_aside_where_another_lay_that_was_carried_away_is_there_once
     assert sorted(row.path for row in rows) == sorted({*names})
     assert not any(wayback.put_back(scene.place, scene.ledger, row).refused for row in rows)
     assert look.tree(scene.failed) == set()
+
+
+def test_what_was_set_aside_before_inputs_were_kept_is_put_back_too(scene, look):
+    set_aside(scene, "sub/a.txt")
+    scene.place = replace(scene.place, after=After.KEEP)
+    assert not put_back(scene).refused
+    assert is_back(scene, look)
 
 
 def test_somebody_s_own_file_in_the_place_of_a_reason_stays(scene_of, look):
