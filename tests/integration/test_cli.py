@@ -421,6 +421,11 @@ def test_a_path_that_is_no_text_is_exact_in_json():
     assert show.path("path", os.fsdecode(b"\xff")) == {"path": "\ufffd", "path_b64": "/w=="}
 
 
+def test_a_path_that_is_no_text_within_a_text_is_replaced_in_json(capsys):
+    show.as_json({"message": os.fsdecode(b"No such file: \xff.txt")})
+    assert json.loads(capsys.readouterr().out) == {"message": "No such file: \ufffd.txt"}
+
+
 @pytest.mark.skipif(shutil.which("bash") is None, reason="it is bash that is asked")
 @pytest.mark.parametrize("name", [b"br\xff\nk.jpg", b"it's\t\\\x01f", "größe\n".encode(), b"a b"])
 def test_a_path_that_is_no_plain_text_can_be_pasted_into_bash(name):

@@ -11,6 +11,8 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from watcherd.model import readable
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -60,8 +62,8 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) 
 
 
 def as_json(facts: object) -> None:
-    """Print facts as JSON. A path that is no text comes through `path`."""
-    print(json.dumps(facts, ensure_ascii=False, indent=2, default=str))
+    """Print facts as JSON. A path that is no text comes through `path`; where another text names one, U+FFFD do."""
+    print(readable(json.dumps(facts, ensure_ascii=False, indent=2, default=str)))
 
 
 def path(name: str, value: str | os.PathLike[str]) -> dict[str, str]:
