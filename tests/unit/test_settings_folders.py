@@ -118,6 +118,15 @@ def test_the_mount_of_a_path_is_the_deepest_and_latest(path, kind, over_network)
     assert (mount.kind, mount.over_network) == (kind, over_network)
 
 
+@pytest.mark.parametrize("name", [b"a\rb", b"a\x0bb", "a\u2028b".encode(), b"a\xffb"])
+def test_a_mount_may_have_any_name(tmp_path, monkeypatch, name):
+    table = tmp_path / "mountinfo"
+    table.write_bytes(TABLE.encode() + b"35 27 0:44 / /mnt/" + name + b" rw - tmpfs tmpfs rw\n")
+    monkeypatch.setattr("watcherd.settings.mounts._TABLE", table)
+    mount = mount_of(Path(os.fsdecode(b"/mnt/" + name + b"/x")), mounts())
+    assert mount.device == "0:44"
+
+
 def test_where_proc_tells_nothing_no_mount_is_known():
     assert mount_of(Path("/x"), []) is None
     assert location(Path("/x"), []) == ("", Path("/x"))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
+
+_TABLE = Path("/proc/self/mountinfo")
 
 #: Where another machine holds the files: locks, mmap and events are not to be relied on.
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "coda", "lustre", "ncpfs", "gfs2"})
@@ -31,10 +34,11 @@ def mounts(table: str | None = None) -> list[Mount]:
     """Return all mounts that this process sees, in the order they were made; none where /proc does not tell."""
     if table is None:
         try:
-            table = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+            table = os.fsdecode(_TABLE.read_bytes())
         except OSError:
             return []
-    return [_mount(line) for line in table.splitlines()]
+    # Newlines in a name are escaped, and all else that Python ends a line at is not.
+    return [_mount(line) for line in table.split("\n") if line]
 
 
 def _mount(line: str) -> Mount:
