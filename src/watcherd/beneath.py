@@ -13,7 +13,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
-from watcherd.model import Version
+from watcherd.model import Version, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 def version_of(status: os.stat_result) -> Version:
     """Return the version that a `stat` shows."""
-    return Version(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
+    return Version(status.st_size, signed(status.st_mtime_ns), signed(status.st_ctime_ns), status.st_ino)
 
 
 def split(path: str) -> tuple[str, str]:

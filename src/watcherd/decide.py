@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watcherd.model import After, Ended, Failure
+from watcherd.model import After, Ended, Failure, signed
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def is_done(known: Ended | None, size: int, mtime_ns: int) -> bool:
 
     Inodes and ctimes change when a file system is restored or mounted anew; a kept file stays done.
     """
-    return known is not None and known.size == size and known.mtime_ns == mtime_ns
+    return known is not None and known.size == size and known.mtime_ns == signed(mtime_ns)
 
 
 def ended(record: Record) -> Ended | None:

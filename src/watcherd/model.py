@@ -55,7 +55,10 @@ class Failure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What tells one content of a file from the next, as `os.stat` reports it. Times are in nanoseconds."""
+    """What tells one content of a file from the next, as `os.stat` reports it.
+
+    Times are in nanoseconds, `signed`: a file may claim any, also one before 1677 or after 2262.
+    """
 
     size: int
     mtime_ns: int
@@ -232,6 +235,11 @@ class Ended(NamedTuple):
 def readable(text: str) -> str:
     """Return a text that may speak of a path as JSON and SQLite hold it: undecodable bytes are U+FFFD."""
     return text.encode(errors="surrogateescape").decode(errors="replace")
+
+
+def signed(number: int) -> int:
+    """Return a number in the 64 bits of a ledger's column: an inode may need all of them, a time even more."""
+    return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 
 class WatcherdError(Exception):

@@ -149,9 +149,11 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
         if way.visible == reason:
             where = (way.into.path, way.retired) if way.into else (place.root, path)
             found = beneath.status(*where)
-            if found is None or facts.get("modified") != stamp(found.st_mtime_ns / 1e9):
+            if found is None:
                 return None
             file = File(place.inbox, path, beneath.version_of(found))
+            if facts.get("modified") != stamp(file.version.mtime_ns / 1e9):
+                return None
             return _quarantined(facts, Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino))
     return None
 

@@ -219,6 +219,21 @@ def test_the_command_that_a_reason_names_retries_the_file_also_where_all_was_sai
     assert not reason.exists()
 
 
+@pytest.mark.parametrize("year", [2300, 9999])
+@pytest.mark.parametrize("after", After)
+def test_a_file_may_claim_any_time(site, after, year):
+    time = (year - 1970) * 31_556_952
+    settings = quick(site, {"after": after.value})
+    for name, content in (("good.txt", b"two words"), ("bad.txt", bytes(300))):
+        os.utime(site.drop(name, content), (time, time))
+    report = draining.drain(settings)
+    assert (report.published.total(), len(report.quarantined)) == (1, 1)
+    report = draining.drain(settings)
+    assert (report.published.total(), len(report.quarantined)) == (0, 0)
+    assert [row.path for row in failures.set_aside(settings)] == ["bad.txt"]
+    assert not failures.put_back(settings, failures.set_aside(settings))[0].refused
+
+
 # Start and stop -------------------------------------------------------------------------------------------------
 
 

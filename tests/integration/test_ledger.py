@@ -169,12 +169,16 @@ def test_a_path_has_ended_only_if_its_latest_version_has(ledger):
     assert ledger.ended("scans", paths) == {paths[0]: (version.size, version.mtime_ns, State.QUARANTINED)}
 
 
-def test_every_value_comes_back_as_it_went_in(ledger):
+@pytest.mark.parametrize("inode", [1 << 62, 1 << 63, (1 << 64) - 1])
+def test_every_value_comes_back_as_it_went_in(ledger, inode):
     name = os.fsdecode(b"sub/\xff\n.jpg")
     given = Job(
-        ledger.next_id(), File("scans", name, Version(1 << 40, -5, 1 << 62, 1 << 62)), Kind.IMAGE, 2, 1, alone=True
+        ledger.next_id(), File("scans", name, Version(1 << 40, -5, 1 << 62, inode)), Kind.IMAGE, 2, 1, alone=True
     )
     ledger.hand_over([given])
+    intend(ledger, given, inode=inode)
+    assert record(ledger, name).inode == inode
+    assert ledger.has_later_result(replace(record(ledger, name), id=0), inode)
     found = record(ledger, name)
     assert (found.file, found.kind, found.attempts, found.kills, found.alone) == (given.file, Kind.IMAGE, 2, 1, True)
 

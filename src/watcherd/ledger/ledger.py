@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from watcherd.ledger import rows
 from watcherd.ledger.database import connect, prepare, told_plainly
-from watcherd.model import Failure, Job, Record, SystemFault, readable
+from watcherd.model import Failure, Job, Record, SystemFault, readable, signed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -182,10 +182,10 @@ class Ledger:
 
         The inode itself says little: the file system gives it to the next file once it is free.
         """
-        inbox, path = record.file.inbox, os.fsencode(record.file.path)
+        inbox, path, result = record.file.inbox, os.fsencode(record.file.path), signed(inode)
         return bool(
-            self._select(inbox, "path = ? AND id > ? AND result = ? LIMIT 1", path, record.id, inode)
-            or self._select(inbox, "id > ? AND result = ? LIMIT 1", record.id, inode)
+            self._select(inbox, "path = ? AND id > ? AND result = ? LIMIT 1", path, record.id, result)
+            or self._select(inbox, "id > ? AND result = ? LIMIT 1", record.id, result)
         )
 
     # What is told --------------------------------------------------------------------------------------------------
@@ -214,7 +214,9 @@ class Ledger:
     def intend(self, intents: Iterable[Intent]) -> None:
         """Put on record, to survive the machine, what is about to be published or set aside."""
         now = int(time.time())
-        intended = [(state, number, draft.name, draft.inode, now, job.id) for job, state, number, draft in intents]
+        intended = [
+            (state, number, draft.name, signed(draft.inode), now, job.id) for job, state, number, draft in intents
+        ]
         with self._transaction(full=True) as cursor:
             cursor.executemany(
                 "UPDATE file SET state = ?, number = ?, draft = ?, result = ?, at = ? WHERE id = ?", intended

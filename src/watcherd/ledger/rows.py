@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from watcherd.decide import ENDS
-from watcherd.model import Ended, Failure, File, Kind, Record, Version
+from watcherd.model import Ended, Failure, File, Kind, Record, Version, signed
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 # To look a member up takes a fifth of the time of calling its enum, and a scan does so for each file.
 _KINDS = {kind.value: kind for kind in Kind}
 _STATES = {state.value: state for state in State}
+
+#: The bits of an inode, which a column holds with a sign.
+_ALL = (1 << 64) - 1
 
 #: What `record` expects, in this order.
 COLUMNS = """id, path, size, mtime_ns, ctime_ns, inode, kind, state,
@@ -29,7 +32,7 @@ def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Re
     attempts, kills, alone, due, failure, message, taken, draft, result, at = rest
     return Record(
         id=number,
-        file=File(inbox, os.fsdecode(path), Version(size, mtime_ns, ctime_ns, inode)),
+        file=File(inbox, os.fsdecode(path), Version(size, mtime_ns, ctime_ns, inode & _ALL)),
         kind=_KINDS[kind],
         state=retired.get(number) or _STATES[state],
         attempts=attempts,
@@ -40,7 +43,7 @@ def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Re
         message=message or "",
         number=taken,
         draft=draft or "",
-        inode=result or 0,
+        inode=(result or 0) & _ALL,
         at=at,
     )
 
@@ -68,7 +71,7 @@ def attempt(job: Job, inbox: int, at: int) -> tuple[object, ...]:
         version.size,
         version.mtime_ns,
         version.ctime_ns,
-        version.inode,
+        signed(version.inode),
         job.kind,
         job.attempts,
         job.kills,
@@ -83,4 +86,4 @@ ENDING = "state, number, result, failure, message"
 
 def ending(it: Record) -> tuple[object, ...]:
     """Return how a file ended."""
-    return it.state, it.number, it.inode, it.failure, it.message or None
+    return it.state, it.number, signed(it.inode), it.failure, it.message or None

@@ -151,8 +151,8 @@ def _is_input(job: Job, found: os.stat_result) -> bool:
 
 def _may_be_copy(job: Job, found: os.stat_result) -> bool:
     """Whether it is the input, or what was carried of it where there are no links."""
-    version = job.file.version
-    return (found.st_size, found.st_mtime_ns) == (version.size, version.mtime_ns)
+    version, its = job.file.version, beneath.version_of(found)
+    return (its.size, its.mtime_ns) == (version.size, version.mtime_ns)
 
 
 def _put_back(target: int, name: str, inbox: str, path: str) -> None:

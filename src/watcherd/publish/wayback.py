@@ -220,8 +220,10 @@ def _way(place: Place, record: Record) -> Way:
 
 
 def _is_version(status: os.stat_result | None, record: Record) -> bool:
-    known = record.file.version
-    return status is not None and (status.st_size, status.st_mtime_ns) == (known.size, known.mtime_ns)
+    if status is None:
+        return False
+    known, found = record.file.version, beneath.version_of(status)
+    return (found.size, found.mtime_ns) == (known.size, known.mtime_ns)
 
 
 def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
