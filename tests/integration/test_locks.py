@@ -154,7 +154,12 @@ def test_the_note_of_a_daemon_whose_state_directory_is_gone_binds_nobody(state, 
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"\xff\xfe", b'{"pid": "who"}', b'{"state": null}', b'{"state": 7, "pid": {}}']
+    "content",
+    [
+        *(b"", b"{", b"[]", b"\xff\xfe", b'{"pid": "who"}', b'{"state": null}', b'{"state": 7, "pid": {}}'),
+        *(b"[" * 8000, b'{"pid": 1e999}', rb'{"state": "a\u0000"}', rb'{"state": "\ud800"}'),
+        b'{"state": "/dev/null"}',
+    ],
 )
 def test_a_note_cut_short_or_not_ours_binds_nobody(state, inbox, content):
     note(inbox).parent.mkdir()

@@ -61,7 +61,7 @@ def is_held(directory: str) -> bool:
     """Whether a daemon with that state directory is alive."""
     try:
         descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
         return True  # somebody else's: it cannot be asked, so it is believed
@@ -117,9 +117,10 @@ def _require_free(note: bytes, path: str, directory: str) -> None:
     try:
         said = json.loads(note or b"{}")
         holder, pid = str(said.get("state", "")), int(said.get("pid", 0))
-    except (ValueError, AttributeError, TypeError):
+        binds = holder and not _is_same(holder, directory) and is_held(holder)
+    except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return  # cut short by a crash, or not ours: it binds nobody
-    if holder and not _is_same(holder, directory) and is_held(holder):
+    if binds:
         raise Refused(
             f"{path} is in use by watcherd, process {pid}, with the state directory {holder}: stop that first"
         )
