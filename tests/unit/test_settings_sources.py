@@ -216,6 +216,15 @@ def test_state_follows_from_who_we_are(uid, more, state, write, monkeypatch):
     assert load({}, {"HOME": "/home/me"} | more, config.parent, config).state == Path(state)
 
 
+def test_a_user_without_a_home_needs_none(write, monkeypatch):
+    config = write(MINIMAL)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", lambda uid: {}[uid])
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    assert load({}, {}, config.parent, config).state == Path("/.local/state/watcherd")
+    assert [*load({"state": "here"}, {}, config.parent).inbox] == ["scans"]
+
+
 KEYS = st.text("abcxyz_", min_size=1, max_size=4)
 VALUES = st.sampled_from(["1", '"x"', "[\n  1,\n  # no\n]", '"""\na = 1\n[b]\n"""', "true", "{ in = 1 }"])
 

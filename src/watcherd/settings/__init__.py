@@ -25,7 +25,7 @@ from pydantic import ValidationError
 
 from watcherd.model import Kind
 from watcherd.settings import folders
-from watcherd.settings.layers import Layer, Layers, from_environment, from_file, from_flags
+from watcherd.settings.layers import Layer, Layers, from_environment, from_file, from_flags, home
 from watcherd.settings.machine import chunk, workers
 from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
 from watcherd.settings.rules import contradictions
@@ -120,10 +120,10 @@ def _find_file(environ: Mapping[str, str], cwd: Path, config: Path | None) -> tu
 
 
 def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
-    home = Path(environ.get("XDG_CONFIG_HOME", ""))
-    if not home.is_absolute():  # also where it is not set, as the XDG base directory specification has it
-        home = Path(environ.get("HOME") or "~").expanduser() / ".config"
-    yield home / "watcherd/watcherd.toml"
+    chosen = Path(environ.get("XDG_CONFIG_HOME", ""))
+    if not chosen.is_absolute():  # also where it is not set, as the XDG base directory specification has it
+        chosen = home(environ) / ".config"
+    yield chosen / "watcherd/watcherd.toml"
     yield Path("/etc/watcherd/watcherd.toml")
 
 

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from watcherd.settings.layers import ROLES, Keys, Layer, Layers
+from watcherd.settings.layers import ROLES, Keys, Layer, Layers, home
 from watcherd.settings.mounts import Mount, location, mount_of, mounts
 from watcherd.settings.problems import Problem
 
@@ -43,10 +43,10 @@ def _state_base(environ: Mapping[str, str]) -> tuple[Path, str]:
         return Path(given).absolute(), "$STATE_DIRECTORY"
     if os.geteuid() == 0:
         return Path("/var/lib/watcherd"), DEFAULT
-    home = Path(environ.get("XDG_STATE_HOME", ""))
-    if home.is_absolute():  # a relative one is to be ignored, says the XDG base directory specification
-        return home / "watcherd", "$XDG_STATE_HOME"
-    return Path(environ.get("HOME") or "~").expanduser().absolute() / ".local/state/watcherd", DEFAULT
+    chosen = Path(environ.get("XDG_STATE_HOME", ""))
+    if chosen.is_absolute():  # a relative one is to be ignored, says the XDG base directory specification
+        return chosen / "watcherd", "$XDG_STATE_HOME"
+    return home(environ).absolute() / ".local/state/watcherd", DEFAULT
 
 
 def _name_for(inbox: Path) -> str:

@@ -184,6 +184,14 @@ def _absolute(value: object, base: Path) -> object:
     return Path(os.path.realpath(path)) if ".." in path.parts else path
 
 
+def home(environ: Mapping[str, str]) -> Path:
+    """Return the caller's home folder; that of a user without one is the root's, as containers have it."""
+    try:
+        return Path(environ.get("HOME") or "~").expanduser()
+    except RuntimeError:
+        return Path("/")
+
+
 def _at_home(path: Path) -> Path:
     try:
         return path.expanduser()
