@@ -117,6 +117,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(problems, text, sa
         ('[inbox.a]\nexclude = ["# note"]', "'# note' matches nothing"),
         ('[inbox.a]\nrecursive = "perhaps"', "'perhaps': input should be a valid boolean"),
         ('[inbox.a]\nafter = "eat"', "'eat' is not known here; write 'archive', 'delete' or 'keep'"),
+        ('[inbox.a]\nafter = ["keep"]', "['keep'] is not known here; write 'archive', 'delete' or 'keep'"),
         ('[inbox.a]\nrescan = "0s"', "must be more than zero"),
     ],
 )

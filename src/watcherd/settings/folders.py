@@ -91,7 +91,7 @@ def _used(layers: Layers) -> Iterator[tuple[Keys, object]]:
     yield ("state",), layers.find("state")
     for name in layers.inboxes():
         for role in ROLES:
-            if role != "archive" or layers.find("inbox", name, "after") in {None, "archive"}:
+            if role != "archive" or layers.find("inbox", name, "after") in (None, "archive"):
                 yield ("inbox", name, role), layers.find("inbox", name, role)
 
 
