@@ -198,6 +198,8 @@ def test_a_table_and_a_value_of_one_name_in_the_environment_are_a_problem_of_the
     [
         (b"path = in", "is not TOML"),
         (b"# \xff", "is not UTF-8 at byte 2"),
+        (b"x = " + b"9" * 5000, "is not TOML: "),
+        (b"x = " + b"[" * 5000, "is not TOML: "),
         (None, "there is no such file; `watcherd init` writes one"),
     ],
 )

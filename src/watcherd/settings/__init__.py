@@ -16,7 +16,6 @@ Known to `cli` and `daemon` alone: a room receives plain values.
 from __future__ import annotations
 
 import os
-import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +24,7 @@ from pydantic import ValidationError
 
 from watcherd.model import Kind
 from watcherd.settings import folders
-from watcherd.settings.layers import Layer, Layers, from_environment, from_file, from_flags, home
+from watcherd.settings.layers import NOT_TOML, Layer, Layers, from_environment, from_file, from_flags, home
 from watcherd.settings.machine import chunk, workers
 from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
 from watcherd.settings.rules import contradictions
@@ -149,7 +148,7 @@ def _read(path: Path) -> Layer:
         )
     except UnicodeDecodeError as error:
         problem = Problem(str(path), "", f"is not UTF-8 at byte {error.start}", "save it as UTF-8")
-    except tomllib.TOMLDecodeError as error:
+    except NOT_TOML as error:
         problem = Problem(str(path), "", f"is not TOML: {error}", "correct it; texts stand in quotes")
     raise ConfigurationError([problem])
 

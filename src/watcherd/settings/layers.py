@@ -21,6 +21,9 @@ ROLES = ("path", "outbox", "archive", "failed")
 #: What begins a path that a shell would have expanded, and we do not.
 VARIABLE = re.compile(r"\$(\w+|\{\w+\})(?=/|$)")
 
+#: What tomllib raises: a TOMLDecodeError is a ValueError, as is that of a number with too many digits.
+NOT_TOML = (ValueError, RecursionError)
+
 _LISTS = frozenset({"include", "exclude", "extensions"})
 
 #: The names of settings on their way down the tables: ("inbox", "scans", "path").
@@ -117,13 +120,13 @@ def _listed(text: str) -> list[str]:
     if text.lstrip().startswith("["):
         try:
             return list(tomllib.loads(f"list = {text}")["list"])
-        except tomllib.TOMLDecodeError:
+        except NOT_TOML:
             return [text]
     return [part for part in map(str.strip, text.split(",")) if part]
 
 
 def from_file(path: Path) -> Layer:
-    """Read a TOML file. Raises OSError, UnicodeDecodeError and tomllib.TOMLDecodeError."""
+    """Read a TOML file. Raises OSError, UnicodeDecodeError and NOT_TOML."""
     text = path.read_bytes().decode()
     values = tomllib.loads(text)
     places = {keys: f"{path}:{line}" for keys, line in lines_of(text)}
