@@ -246,6 +246,23 @@ def test_a_working_directory_that_is_gone_is_said_in_one_line(watcherd, here, mo
     assert told == (2, "", "watcherd: working directory: it was removed; go to another one\n")
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("config", "--inbox", "", "--outbox", "out"),
+        ("init", ""),
+        ("--config", "", "config"),
+        ("config", "--state", ""),
+    ],
+)
+def test_an_empty_path_is_not_the_working_directory(watcherd, here, arguments):
+    before = sorted(here.iterdir())
+    status, _, err = watcherd(*arguments)
+    assert status == 2
+    assert "is empty" in err
+    assert sorted(here.iterdir()) == before
+
+
 # completion
 
 

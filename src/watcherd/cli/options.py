@@ -22,8 +22,20 @@ if TYPE_CHECKING:
 
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
+
+class _SaidPath(click.Path):
+    """A path that is said: an empty one is a shell's variable that is not set, and never the working directory."""
+
+    def convert(
+        self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
+    ) -> str | bytes | os.PathLike[str]:
+        if value == "":
+            self.fail("is empty: write a path, as in '.' for the working directory.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 #: A path that click does not judge: what is wrong with it is said, or waited for, as if a file had named it.
-PATH = click.Path(readable=False, path_type=Path)
+PATH = _SaidPath(readable=False, path_type=Path)
 _FOLDERS = (
     click.option("--inbox", type=PATH, metavar="DIR", help="Watch this folder, without a configuration file."),
     click.option("--outbox", type=PATH, metavar="DIR", help="Where results appear."),
