@@ -167,8 +167,13 @@ class Ledger:
         # In the order of ids: by its index of paths, SQLite would sort all rows of the inbox for each block.
         return self._select(inbox, where, after, before, limit, by="NOT INDEXED")
 
-    def quarantined(self, inbox: str) -> list[Record]:
-        """Return the records of what is set aside in this inbox, oldest first; with `due` what is on its way back."""
+    def quarantined(self, inbox: str, path: str = "") -> list[Record]:
+        """Return the records of what is set aside in this inbox, oldest first; with `due` what is on its way back.
+
+        With `path` only those of what was there.
+        """
+        if path:
+            return self._select(inbox, "path = ? AND state = 'quarantined' ORDER BY id", os.fsencode(path))
         return self._select(inbox, "state = 'quarantined' ORDER BY id")
 
     def result(self, inbox: str, path: str) -> Record | None:

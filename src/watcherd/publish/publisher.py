@@ -206,7 +206,7 @@ class Publisher:
                 if isinstance(outcome.error, SystemFault):
                     self.health.pause(outcome.error)
             case CameBack():
-                wayback.clear_reason(self._place, outcome)
+                wayback.clear_reason(self._place, self._ledger, outcome)
             case SystemFault():
                 self.health.pause(outcome)
 

@@ -161,13 +161,17 @@ def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
     return str(error)
 
 
-def clear_reason(place: Place, came_back: CameBack) -> None:
-    """Remove the reason of a file that is not set aside any more; one that was copied back still lies beside it."""
-    record = came_back.record
-    way = _way(place, record)
-    with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
-        if way.into is None or beneath.status(way.into.path, way.retired) is None:
-            _remove_reason(way, record)
+def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
+    """Remove the reason of a file that is not set aside any more; one that was copied back still lies beside it.
+
+    Of several that had its name any may be the one, so the reasons of all that are gone go. Raises SystemFault.
+    """
+    latest = came_back.record  # which the ledger may not have written down yet
+    for record in (*ledger.quarantined(place.inbox, latest.file.path), latest):
+        way = _way(place, record)
+        with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
+            if way.into is None or beneath.status(way.into.path, way.retired) is None:
+                _remove_reason(way, record)
 
 
 def finish(place: Place, ledger: Ledger) -> list[PutBack]:

@@ -36,8 +36,8 @@ def set_aside(scene, name):
 
 
 def came_back(scene):
-    (record,) = scene.ledger.quarantined("scans")
-    wayback.clear_reason(scene.place, wayback.CameBack(record))
+    record = scene.ledger.quarantined("scans")[-1]
+    wayback.clear_reason(scene.place, scene.ledger, wayback.CameBack(record))
 
 
 def put_back(scene):
@@ -77,6 +77,15 @@ def test_the_reason_of_a_file_that_was_dragged_back_is_removed(aside, look):
         shutil.move(aside.failed / "sub/a.txt", aside.inbox / "sub/a.txt")
     came_back(aside)
     assert look.tree(aside.failed) == set()
+
+
+def test_of_two_of_one_name_the_reason_goes_of_the_one_that_was_dragged_back(scene, look):
+    for _ in range(2):
+        set_aside(scene, "a.txt")
+        scene.claims.release("a.txt")
+    (scene.failed / "a.txt").rename(scene.inbox / "a.txt")
+    came_back(scene)
+    assert look.tree(scene.failed) == {"a.1.txt", "a.1.txt.error.json"}
 
 
 def test_the_reason_of_a_file_that_was_copied_back_stays_beside_the_other(scene_of, look):
