@@ -337,7 +337,7 @@ def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were
 def test_whoever_uses_it_once_it_is_closed_meets_the_system_s_fault(path):
     with Ledger(path) as closed:
         closed.register("scans", "/srv/scans")
-    for use in (lambda: closed.forget([1]), lambda: record(closed, "a.txt")):
+    for use in (lambda: closed.forget([1]), lambda: record(closed, "a.txt"), lambda: closed.earliest_due("scans")):
         with pytest.raises(SystemFault, match="closed"):
             use()
 

@@ -148,10 +148,8 @@ class Ledger:
 
     def earliest_due(self, inbox: str) -> float | None:
         """Return when the next retry of this inbox is due, Unix seconds."""
-        where = f"inbox = ? AND {_UNFINISHED} AND state = 'retrying'"
-        with self._reading:
-            row = self._reader.execute(f"SELECT min(due) FROM file WHERE {where}", (self._inboxes[inbox],)).fetchone()
-        return None if row[0] is None else float(row[0])
+        ((due,),) = self._rows("min(due)", inbox, f"{_UNFINISHED} AND state = 'retrying'")
+        return None if due is None else float(due)
 
     def drafts(self) -> set[str]:
         """Return the names of all drafts that an intention refers to, of every inbox."""
