@@ -8,7 +8,6 @@ from watcherd.intake.settle import (
     COARSE_TICK,
     LONGEST_OPEN,
     LONGEST_SETTLE,
-    READY,
     How,
     Pace,
     Reason,
@@ -32,7 +31,7 @@ def test_a_fresh_file_waits_for_its_quiet_time():
 
 
 def test_quiet_for_settle_and_no_writer_is_complete():
-    assert judge(FRESH, Settling(V1, 99.0), 100.0, PACE, Writer.FREE) == READY
+    assert judge(FRESH, Settling(V1, 99.0), 100.0, PACE, Writer.FREE) is None
 
 
 def test_a_change_starts_the_clock_again():
@@ -48,7 +47,7 @@ def test_a_file_with_a_writer_waits_however_long_it_was_quiet():
 
 
 def test_a_file_renamed_into_place_skips_the_quiet_time():
-    assert judge(replace(FRESH, how=How.RENAMED), None, 0.0, PACE, Writer.FREE) == READY
+    assert judge(replace(FRESH, how=How.RENAMED), None, 0.0, PACE, Writer.FREE) is None
 
 
 @pytest.mark.parametrize("writer", [Writer.WRITTEN, Writer.UNKNOWN])
@@ -57,7 +56,7 @@ def test_a_renamed_file_skips_nothing_unless_the_kernel_says_that_nobody_writes(
 
 
 def test_an_old_ctime_at_first_sight_skips_the_quiet_time():
-    assert judge(replace(FRESH, changed_ago=1.0), None, 0.0, PACE, Writer.FREE) == READY
+    assert judge(replace(FRESH, changed_ago=1.0), None, 0.0, PACE, Writer.FREE) is None
 
 
 def test_an_old_ctime_skips_nothing_once_the_clock_runs():
@@ -72,7 +71,7 @@ def test_an_old_mtime_proves_nothing():
 
 def test_where_nobody_can_be_asked_the_quiet_time_is_the_long_one():
     assert judge(replace(FRESH, changed_ago=1e6), None, 0.0, PACE, Writer.UNKNOWN).until == 10.0
-    assert judge(FRESH, Settling(V1, 0.0), 10.0, PACE, Writer.UNKNOWN) == READY
+    assert judge(FRESH, Settling(V1, 0.0), 10.0, PACE, Writer.UNKNOWN) is None
 
 
 def test_where_nobody_can_be_asked_a_created_file_waits_for_its_close():
@@ -80,13 +79,13 @@ def test_where_nobody_can_be_asked_a_created_file_waits_for_its_close():
     assert created.reason is Reason.OPEN
     still = judge(FRESH, created.settling, 50.0, PACE, Writer.UNKNOWN)
     assert still.reason is Reason.OPEN
-    assert judge(replace(FRESH, how=How.CLOSED), still.settling, 50.0, PACE, Writer.UNKNOWN) == READY
+    assert judge(replace(FRESH, how=How.CLOSED), still.settling, 50.0, PACE, Writer.UNKNOWN) is None
 
 
 def test_a_close_that_never_comes_is_not_waited_for_for_ever():
     opened = Settling(V1, 0.0, open=True)
     assert isinstance(judge(FRESH, opened, LONGEST_OPEN - 1, PACE, Writer.UNKNOWN), Wait)
-    assert judge(FRESH, opened, LONGEST_OPEN, PACE, Writer.UNKNOWN) == READY
+    assert judge(FRESH, opened, LONGEST_OPEN, PACE, Writer.UNKNOWN) is None
 
 
 def test_a_link_was_never_open():
@@ -98,7 +97,7 @@ def test_a_link_was_never_open():
 def test_a_file_that_changed_under_us_skips_nothing_and_waits_its_longer_time(how):
     restless = replace(FRESH, how=how, changed_ago=1e6, restless=8.0)
     assert judge(restless, None, 0.0, PACE, Writer.FREE).until == 8.0
-    assert judge(restless, Settling(V1, 0.0), 8.0, PACE, Writer.FREE) == READY
+    assert judge(restless, Settling(V1, 0.0), 8.0, PACE, Writer.FREE) is None
 
 
 def test_the_quiet_time_doubles_up_to_a_minute():
@@ -115,8 +114,8 @@ def test_no_settle_at_all_still_doubles_from_something():
 def test_a_file_written_within_the_tick_is_looked_at_again():
     just = replace(FRESH, how=How.RENAMED, written_ago=COARSE_TICK / 2)
     assert judge(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK, Reason.SETTLING, Settling(V1, 0.0))
-    assert judge(just, None, 0.0, PACE, Writer.FREE) == READY
-    assert judge(replace(just, written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) == READY
+    assert judge(just, None, 0.0, PACE, Writer.FREE) is None
+    assert judge(replace(just, written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) is None
 
 
 def test_no_verdict_asks_to_look_again_at_once():
@@ -124,7 +123,7 @@ def test_no_verdict_asks_to_look_again_at_once():
     for writer in Writer:
         for how in How:
             verdict = judge(replace(FRESH, how=how), None, 5.0, eager, writer)
-            assert verdict == READY or verdict.until > 5.0
+            assert verdict is None or verdict.until > 5.0
 
 
 LOOKS = st.lists(
@@ -154,7 +153,7 @@ def test_nothing_is_complete_that_has_a_writer_or_was_not_quiet(looks):
         verdict = judge(sighting, settling, now, PACE, writer)
         quiet = now >= since + max(PACE.settle if writer is Writer.FREE else PACE.blind, restless)
         skips = writer is Writer.FREE and not restless and (how is How.RENAMED or (fresh and age >= PACE.settle))
-        assert (verdict == READY) is (writer is not Writer.WRITTEN and (quiet or skips))
-        if verdict == READY:
+        assert (verdict is None) is (writer is not Writer.WRITTEN and (quiet or skips))
+        if verdict is None:
             return
         settling, fresh = verdict.settling, False

@@ -10,7 +10,7 @@ Along the way of a file:
     scan    cursors: walks that stop when their lane is full and go on later
     census  what an inbox holds that its rules admit, for those that count
     gate    the one way from a path to an admitted job
-    settle  (sighting, what was known, now) → complete, or when to look again (pure)
+    settle  (sighting, what was known, now) → when to look again, unless it is complete (pure)
     probe   asking the kernel for writers, and what may be believed of a mount
     rules   name → kind, or why it is not taken (pure)
     bell    what wakes an intake

@@ -14,7 +14,6 @@ import heapq
 import stat
 import time
 from collections import deque
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ import structlog
 
 from watcherd import beneath, decide
 from watcherd.intake.probe import Looks
-from watcherd.intake.settle import How, Reason, Settling, Sighting, Wait, Writer, judge, stretched
+from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge, stretched
 from watcherd.model import After, Failed, File, Job, SystemFault
 from watcherd.states import State
 
@@ -53,13 +52,6 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
-@dataclass(frozen=True, slots=True)
-class _Waiting:
-    until: float
-    reason: str
-    settling: Settling | None
-
-
 class Gate:
     """The gate for files of `kind`. Used by one thread; `waiting` may be read by others."""
 
@@ -68,7 +60,7 @@ class Gate:
         self._claims = claims
         self._desk = desk
         self._hints: dict[str, How] = {}
-        self._waiting: dict[str, _Waiting] = {}
+        self._waiting: dict[str, Wait] = {}
         self._alarms: list[tuple[float, str]] = []  # a heap; entries that `_waiting` no longer bears out are skipped
         self._restless: dict[str, tuple[int, float]] = {}  # path → inode and quiet time
         self._parked: deque[Job] = deque()
@@ -131,7 +123,8 @@ class Gate:
         """Hand over what is parked; False where the lane is still full."""
         if self._parked:
             for _ in range(self._desk.offer(self._parked)):
-                self._queued(self._parked.popleft())
+                job = self._parked.popleft()
+                self._log.debug("file.queued", inbox=job.file.inbox, path=job.file.path, attempts=job.attempts)
         return not self._parked
 
     def room(self) -> int:
@@ -245,9 +238,6 @@ class Gate:
         if self._claims.claim(job.file.path):  # or it is somebody else's since we looked, and comes back when free
             self._parked.append(job)  # handed over with what is admitted beside it: a worker takes several at a time
 
-    def _queued(self, job: Job) -> None:
-        self._log.debug("file.queued", inbox=job.file.inbox, path=job.file.path, attempts=job.attempts)
-
     def _condemn(self, seen: Sighting, verdict: decide.Condemn, terms: Terms) -> None:
         self._claims.claim(seen.path)
         self._waiting.pop(seen.path, None)
@@ -280,13 +270,13 @@ class Gate:
 
     def _judged(self, sighting: Sighting, writer: Writer, terms: Terms) -> Sighting | None:
         known = self._waiting.get(sighting.path)
-        verdict = judge(sighting, known.settling if known else None, time.monotonic(), terms.pace, writer)
-        if not isinstance(verdict, Wait):
+        wait = judge(sighting, known.settling if known else None, time.monotonic(), terms.pace, writer)
+        if wait is None:
             return sighting
-        self._wait(sighting.path, _Waiting(verdict.until, verdict.reason, verdict.settling))
+        self._wait(sighting.path, wait)
         return None
 
-    def _wait(self, path: str, waiting: _Waiting) -> None:
+    def _wait(self, path: str, waiting: Wait) -> None:
         if path not in self._waiting and len(self._waiting) >= MOST_WAITING:
             self._overdue = min(self._overdue, waiting.until)
             return
@@ -300,7 +290,7 @@ class Gate:
             self._gone(path, how)
             return
         reason = Reason.PERMISSION if error.errno in _FORBIDDEN else str(error.strerror)
-        self._wait(path, _Waiting(time.monotonic() + self._patience(error), reason, None))
+        self._wait(path, Wait(time.monotonic() + self._patience(error), reason, None))
 
     def _patience(self, error: OSError) -> float:
         """Return seconds until an unreadable file is looked at again. A shortage is told, and pauses the intake."""

@@ -5,7 +5,7 @@ Quiet means that size, mtime, ctime and inode stood still from one look to the n
 nobody writes, two cases skip the quiet time: a file renamed into place, which is how careful programs deliver,
 and one whose ctime is older than `settle` at first sight, because no copying program can set a ctime.
 
-Pure: (sighting, what was known, now) → complete, or when to look again and why.
+Pure: (sighting, what was known, now) → when to look again and why, unless it is complete.
 """
 
 from __future__ import annotations
@@ -101,24 +101,19 @@ class Settling:
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
-    """The file is complete."""
-
-
-@dataclass(frozen=True, slots=True)
 class Wait:
-    """The file is to be looked at again at `until`, in monotonic seconds; `settling` is then what was known."""
+    """A file is to be looked at again at `until`, in monotonic seconds; `settling` is then what was known.
+
+    `reason` is a `Reason`, or the kernel's word where it cannot be looked at, and nothing is known of it.
+    """
 
     until: float
-    reason: Reason
-    settling: Settling
+    reason: str
+    settling: Settling | None
 
 
-READY = Ready()
-
-
-def judge(sighting: Sighting, previous: Settling | None, now: float, pace: Pace, writer: Writer) -> Ready | Wait:
-    """Decide whether a file is complete. `now` is in monotonic seconds, as are all times kept here."""
+def judge(sighting: Sighting, previous: Settling | None, now: float, pace: Pace, writer: Writer) -> Wait | None:
+    """Decide how long to wait for a file; None where it is complete. All times kept here are monotonic seconds."""
     if writer is Writer.FREE and _skips(sighting, previous, pace):
         return _past_tick(sighting, previous, now, pace)
     settling = _clock(sighting, previous, now)
@@ -158,8 +153,8 @@ def _is_open(sighting: Sighting, previous: Settling | None) -> bool:
     return previous is not None and previous.open
 
 
-def _past_tick(sighting: Sighting, previous: Settling | None, now: float, pace: Pace) -> Ready | Wait:
+def _past_tick(sighting: Sighting, previous: Settling | None, now: float, pace: Pace) -> Wait | None:
     # A second write within the tick would leave the same timestamps, and could not be told from none.
     if pace.coarse and abs(sighting.written_ago) < COARSE_TICK:
         return Wait(now + COARSE_TICK, Reason.SETTLING, _clock(sighting, previous, now))
-    return READY
+    return None
