@@ -40,7 +40,6 @@ _MASK = Mask(
     | InotifyConstants.IN_ONLYDIR
     | InotifyConstants.IN_EXCL_UNLINK
 )
-_APPEARED = InotifyConstants.IN_CREATE | InotifyConstants.IN_MOVED_TO | InotifyConstants.IN_ATTRIB
 _LEFT = (
     InotifyConstants.IN_MOVE_SELF
     | InotifyConstants.IN_DELETE_SELF
@@ -117,14 +116,10 @@ class Watch:
         if event.mask & _LEFT:
             self._left(folder, heard)
         elif event.mask & InotifyConstants.IN_ISDIR:
-            self._folder(_join(folder, event.name), event, heard)
+            heard.folders.append(_join(folder, event.name))  # it appeared, or its rights were changed
         elif event.name:
             path = _join(folder, event.name)
             heard.files.append((path, next(how for bit, how in _HOWS if event.mask & bit)))
-
-    def _folder(self, path: str, event: InotifyEvent, heard: Heard) -> None:
-        if event.mask & _APPEARED:
-            heard.folders.append(path)
 
     def _left(self, folder: str, heard: Heard) -> None:
         self._disarm(folder)
