@@ -95,7 +95,7 @@ def _linked(inbox: str, source: str, root: Root, path: str) -> bool:
 def _fill(original: int, copied: int, root: Root, between: Callable[[], None]) -> None:
     for number, block in enumerate(_blocks(original), 1):
         left = memoryview(block)
-        with _faults_of(root):
+        with root.faults():
             while left:
                 left = left[os.write(copied, left) :]
             if number * _BLOCK % _SYNC == 0:
@@ -111,7 +111,7 @@ def _require_unchanged(original: int, status: os.stat_result) -> None:
 
 
 def _finish(original: int, copied: int, status: os.stat_result, root: Root, between: Callable[[], None]) -> None:
-    with _faults_of(root):
+    with root.faults():
         _dress(original, copied, status)
         os.fsync(copied)
     if not _equal(original, copied, between):
@@ -162,11 +162,3 @@ def _place(root: Root, draft: str, path: str) -> None:
     with beneath.folder(root.path, OURS) as drafts, beneath.folder(root.path, folder, make=True) as target:
         move(drafts, draft, target, name)
         os.fsync(target)
-
-
-@contextmanager
-def _faults_of(root: Root) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise root.fault(error) from error

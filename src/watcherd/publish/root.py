@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +18,7 @@ from watcherd.model import Draft, SystemFault
 from watcherd.publish import disk
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
 
@@ -46,10 +46,8 @@ class Root:
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
         self._costs = _Costs()
         self._mounted = os.path.ismount(path)
-        try:
+        with self.faults():
             self._identity = _identity(path)
-        except OSError as error:
-            raise self.fault(error) from error
         self._mark: int | None = None
 
     def check(self) -> None:
@@ -59,19 +57,14 @@ class Root:
 
     def probe(self) -> None:
         """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file."""
-        with self._lock:
+        with self._lock, self.faults():
             self._check()
-            try:
-                _write_and_unlink(self._open_ours(), f"{self._owner}-probe")
-            except OSError as error:
-                raise self.fault(error) from error
+            _write_and_unlink(self._open_ours(), f"{self._owner}-probe")
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of the file system. Raises SystemFault."""
-        try:
+        with self.faults():
             status = os.statvfs(self.path)
-        except OSError as error:
-            raise self.fault(error) from error
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
     def new_draft(self, number: int) -> tuple[Draft, int]:
@@ -93,11 +86,8 @@ class Root:
     def write_draft(self, number: int, content: bytes) -> Draft:
         """Make a draft that holds `content`. Raises SystemFault."""
         draft, descriptor = self.new_draft(number)
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-        except OSError as error:
-            raise self.fault(error) from error
+        with self.faults(), os.fdopen(descriptor, "wb") as file:
+            file.write(content)
         return draft
 
     def discard(self, name: str) -> None:
@@ -124,12 +114,9 @@ class Root:
         """Write the drafts, and their names, to disk. Raises SystemFault."""
         if not self._durable:
             return
-        try:
-            with self._lock:
-                ours = self._open_ours()
+        ours = self.drafts()
+        with self.faults():
             self._costs.measure(len(drafts), lambda whole: self._sync(ours, drafts, whole=whole))
-        except OSError as error:
-            raise self.fault(error) from error
 
     def drafts(self) -> int:
         """Return the descriptor of the drafts' folder; it stays open until `rest`. Raises SystemFault."""
@@ -147,6 +134,14 @@ class Root:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno or 0)
+
+    @contextmanager
+    def faults(self) -> Iterator[None]:
+        """Let an OSError be a fault of this folder."""
+        try:
+            yield
+        except OSError as error:
+            raise self.fault(error) from error
 
     def _sync(self, ours: int, drafts: Sequence[Draft], *, whole: bool) -> None:
         if whole:
@@ -170,23 +165,19 @@ class Root:
     def _open_ours(self) -> int:
         if self._ours is None:
             self._check()
-            try:
+            with self.faults():
                 self._ours = os.open(
                     f"{self.path}/{OURS}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
                 )
-            except OSError as error:
-                raise self.fault(error) from error
         return self._ours
 
     def _check(self) -> None:
-        try:
+        with self.faults():
             identity = _identity(self.path)
             if identity == self._identity or self._is_back():
                 self._identity = identity
                 self._remember_mark()
                 return
-        except OSError as error:
-            raise self.fault(error) from error
         raise SystemFault(
             f"{self.path} is not the folder that watcherd started with: mount it again, or restart watcherd",
             root=self.path,
