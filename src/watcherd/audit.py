@@ -18,7 +18,7 @@ from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
 from watcherd.ledger.ledger import BLOCK
-from watcherd.model import After, Job, Kind, SystemFault
+from watcherd.model import After, Kind, SystemFault
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS
 from watcherd.publish.wayback import BACK
@@ -115,7 +115,7 @@ def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
         message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
         found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
     state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
-    way = place.way(Job(row.id, row.file, row.kind), state, row.number)
+    way = place.way(row, state, row.number)
     result = _status(way.root.path, way.visible)
     if result is not None and ledger.has_later_result(row, result.st_ino):
         found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
@@ -157,7 +157,7 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
             if name.startswith(owner) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
                 found.wrong.append(Wrong(place.inbox, f"{root}/{OURS}/{name}", "draft", message))
-    taken = {ours_of(Job(row.id, row.file, row.kind)) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
+    taken = {ours_of(row) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
     for name in _ours(place.inbox, place.root, found):
         if f"{OURS}/{name}" not in taken:
             found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", _said_of_taken(name)))

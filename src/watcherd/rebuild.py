@@ -24,7 +24,8 @@ from watcherd import beneath
 from watcherd.assembly import told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
-from watcherd.model import After, Failure, File, Job, Kind, Record
+from watcherd.model import After, Failure, File, Kind, Record
+from watcherd.publish import wayback
 from watcherd.publish.reason import stamp
 from watcherd.publish.root import OURS
 from watcherd.states import State
@@ -110,14 +111,14 @@ def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
     source = beneath.status(place.root, path)
     if source is None:
         return None
-    file = File(place.inbox, path, beneath.version_of(source))
-    visible = place.way(Job(0, file, kind), State.PUBLISHING, 0).visible
+    record = Record(0, File(place.inbox, path, beneath.version_of(source)), kind, State.PUBLISHED)
+    visible = place.way(record, State.PUBLISHING, 0).visible
     result = beneath.status(place.outbox.path, visible)
     if result is None or not result.st_size or result.st_mtime_ns < source.st_mtime_ns:
         return None
-    if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), file):
+    if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), record.file):
         return None
-    return Record(0, file, kind, State.PUBLISHED, inode=result.st_ino)
+    return replace(record, inode=result.st_ino)
 
 
 def _tells_of(facts: Mapping[str, object], file: File) -> bool:
@@ -143,18 +144,17 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
     kind = inbox.rules.kind(path)
     if facts.get("inbox") != place.inbox or not isinstance(kind, Kind) or status is None:
         return None
+    file = File(place.inbox, path, beneath.version_of(status))
     for number in range(_NUMBERS):
-        file = File(place.inbox, path, beneath.version_of(status))
-        way = place.way(Job(0, file, kind), State.QUARANTINING, number)
-        if way.visible == reason:
-            where = (way.into.path, way.retired) if way.into else (place.root, path)
-            found = beneath.status(*where)
+        record = Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino)
+        if wayback.way_of(place, record).visible == reason:
+            found = beneath.status(*wayback.lies_at(place, record))
             if found is None:
                 return None
-            file = File(place.inbox, path, beneath.version_of(found))
-            if facts.get("modified") != stamp(file.version.mtime_ns / 1e9):
+            version = beneath.version_of(found)
+            if facts.get("modified") != stamp(version.mtime_ns / 1e9):
                 return None
-            return _quarantined(facts, Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino))
+            return _quarantined(facts, replace(record, file=replace(file, version=version)))
     return None
 
 

@@ -13,7 +13,7 @@ from watcherd.states import State
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from watcherd.model import Job, Kind
+    from watcherd.model import Job, Kind, Record
     from watcherd.publish.root import Root
 
 
@@ -53,8 +53,8 @@ class Place:
         """The roots that are written to."""
         return (self.outbox, self.archive, self.failed) if self.after is After.ARCHIVE else (self.outbox, self.failed)
 
-    def way(self, job: Job, state: State, number: int) -> Way:
-        """Return the way of `job` when it is PUBLISHING or QUARANTINING under `number`."""
+    def way(self, job: Job | Record, state: State, number: int) -> Way:
+        """Return the way of a job, or of its record, when it is PUBLISHING or QUARANTINING under `number`."""
         folder, name = split(job.file.path)
         numbered = _join(folder, derived(name, number))
         if state is State.QUARANTINING:

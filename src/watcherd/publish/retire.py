@@ -25,7 +25,7 @@ from watcherd.publish.root import OURS
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcherd.model import Job
+    from watcherd.model import Job, Record
     from watcherd.publish.folders import Folders
 
 
@@ -87,7 +87,7 @@ def discard(folders: Folders, inbox: str, job: Job) -> None:
         os.unlink(name, dir_fd=ours)
 
 
-def ours_of(job: Job) -> str:
+def ours_of(job: Job | Record) -> str:
     """Return the path, in our own folder of the inbox, under which a taken input lies.
 
     The inode keeps it apart from what a daemon with another ledger, and the same ids, may have left there.

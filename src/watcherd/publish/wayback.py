@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.model import After, Failure, Job, SystemFault
+from watcherd.model import After, Failure, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.rename import LINKLESS, move
 from watcherd.publish.retire import ours_of
@@ -72,7 +72,7 @@ class PutBack:
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is quarantined of one inbox and has not been carried away by somebody."""
     # Of rows that name one place the latest is of what lies there: what the others speak of was carried away before.
-    latest = {_where(place, _way(place, record), record): record for record in ledger.quarantined(place.inbox)}
+    latest = {lies_at(place, record): record for record in ledger.quarantined(place.inbox)}
     for record in latest.values():
         if is_set_aside(place, record):
             yield _row(place, record)
@@ -87,11 +87,11 @@ def held(place: Place, ledger: Ledger) -> Iterator[SetAside]:
 
 def _held_at(place: Place, record: Record) -> str:
     """Return where in its inbox a file lies that is to be set aside; empty where that is done, and not on record."""
-    way = _way(place, record)
+    way = way_of(place, record)
     if way.into is None:
         waits = beneath.status(way.root.path, way.visible) is None
         return record.file.path if waits else ""
-    for where in (record.file.path, ours_of(Job(record.id, record.file, record.kind))):
+    for where in (record.file.path, ours_of(record)):
         found = beneath.status(place.root, where)
         if found is not None and found.st_ino == record.file.version.inode:
             return where
@@ -99,20 +99,22 @@ def _held_at(place: Place, record: Record) -> str:
 
 
 def _row(place: Place, record: Record) -> SetAside:
-    return SetAside(record.file.path, "/".join(_where(place, _way(place, record), record)), record)
+    return SetAside(record.file.path, "/".join(lies_at(place, record)), record)
 
 
 def is_set_aside(place: Place, record: Record) -> bool:
     """Whether a quarantined file lies where it was put, with its reason. Raises OSError."""
-    way = _way(place, record)
-    status = beneath.status(*_where(place, way, record))
+    way = way_of(place, record)
+    status = beneath.status(*lies_at(place, record))
     if status is None or beneath.status(way.root.path, way.visible) is None:
         return False
     # A kept file that was changed is another version, with a fate of its own.
     return bool(way.into) or _is_version(status, record)
 
 
-def _where(place: Place, way: Way, record: Record) -> tuple[str, str]:
+def lies_at(place: Place, record: Record) -> tuple[str, str]:
+    """Return the root beneath which a quarantined file lies, and its path there."""
+    way = way_of(place, record)
     return (way.into.path, way.retired) if way.into else (place.root, record.file.path)
 
 
@@ -168,7 +170,7 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
     """
     latest = came_back.record  # which the ledger may not have written down yet
     for record in (*ledger.quarantined(place.inbox, latest.file.path), latest):
-        way = _way(place, record)
+        way = way_of(place, record)
         with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
             if way.into is None or beneath.status(way.into.path, way.retired) is None:
                 _remove_reason(way, record)
@@ -199,7 +201,7 @@ def _is_aside_anew(place: Place, ledger: Ledger, record: Record) -> bool:
 
 
 def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
-    way = _way(place, record)
+    way = way_of(place, record)
     if way.into:
         _move(place, ledger, way, record)
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
@@ -209,14 +211,16 @@ def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
 
 
 def _forget(place: Place, ledger: Ledger, record: Record) -> None:
-    _remove_reason(_way(place, record), record)
+    _remove_reason(way_of(place, record), record)
     ledger.forget([record.id])
 
 
-def _way(place: Place, record: Record) -> Way:
-    """Return the way that a file went: it lies in the failed folder too if inputs are kept only since then."""
-    job = Job(record.id, record.file, record.kind)
-    way = place.way(job, State.QUARANTINING, record.number)
+def way_of(place: Place, record: Record) -> Way:
+    """Return the way that a quarantined file went, or is to go.
+
+    It lies in the failed folder too if inputs are kept only since then.
+    """
+    way = place.way(record, State.QUARANTINING, record.number)
     with suppress(OSError):  # what a folder that fails may hold is told by who looks into it
         if way.into is None and _is_version(beneath.status(place.failed.path, way.retired), record):
             return way._replace(into=place.failed)
