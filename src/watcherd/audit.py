@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
-from watcherd import beneath
+from watcherd import beneath, decide
 from watcherd.assembly import inbox_of, ledger_of, place_of
 from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
@@ -207,15 +207,11 @@ def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str]:
 
 
 def _is_accounted_for(record: Record | None, version: Version, after: After) -> bool:
-    """Whether a file is one that the ledger speaks of: unfinished, kept, or named by `_judge` already (pure).
-
-    A kept file is the same where its size and time are: inodes change when a file system is restored.
-    """
+    """Whether a file is one that the ledger speaks of: unfinished, kept, or named by `_judge` already (pure)."""
     if record is None:
         return False
-    if after is After.KEEP and record.state in {State.PUBLISHED, State.QUARANTINED}:
-        known = record.file.version
-        return (known.size, known.mtime_ns) == (version.size, version.mtime_ns)
+    if after is After.KEEP and decide.is_done(decide.ended(record), version.size, version.mtime_ns):
+        return True
     return record.file.version == version
 
 
