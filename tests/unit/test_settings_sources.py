@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd.model import After
-from watcherd.settings import ConfigurationError, load, notes, origins
+from watcherd.settings import ConfigurationError, load, origins
 from watcherd.settings.layers import from_environment, lines_of
 
 MINIMAL = '[inbox.scans]\npath = "in"\noutbox = "out"\n'
@@ -46,7 +46,7 @@ def test_inboxes_of_other_sources_are_left_aside_beside_inbox_flags_and_that_is_
     environ["WATCHERD_INBOX__PHOTOS__PATH"] = "p"
     settings = load({"inbox": "3", "outbox": "3o"}, environ, tmp_path, config)
     assert list(settings.inbox) == ["inbox"]
-    assert notes(settings) == (
+    assert settings.layers.notes == (
         "inbox.photos of WATCHERD_INBOX__PHOTOS__PATH is left aside: --inbox stands in its place",
         f"inbox.scans of {config}:1 is left aside: --inbox stands in its place",
     )
@@ -166,7 +166,7 @@ def test_a_strangers_file_in_the_working_directory_is_left_aside_with_a_note(wri
     write(MINIMAL.replace("scans", "mine"), "home/.config/watcherd/watcherd.toml")
     settings = load({}, environ, tmp_path)
     assert list(settings.inbox) == ["mine"]
-    assert "belongs to user 12345" in notes(settings)[0]
+    assert "belongs to user 12345" in settings.layers.notes[0]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

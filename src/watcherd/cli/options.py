@@ -86,7 +86,7 @@ def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
     from watcherd import settings
 
     loaded = settings.load(flags, os.environ, _working_directory(context), context.find_root().obj)
-    for note in settings.notes(loaded):
+    for note in loaded.layers.notes:
         print(f"watcherd: {note}", file=sys.stderr)
     return loaded
 

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 from watcherd.model import Kind
 from watcherd.settings import folders
 from watcherd.settings.layers import NOT_TOML, Layer, Layers, from_environment, from_file, from_flags, home
+from watcherd.settings.live import flat
 from watcherd.settings.machine import chunk, workers
 from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
 from watcherd.settings.rules import contradictions
@@ -49,7 +50,6 @@ __all__ = [
     "Text",
     "chunk",
     "load",
-    "notes",
     "origins",
     "workers",
 ]
@@ -165,11 +165,6 @@ def _missing_inbox(layers: Layers) -> Iterator[Problem]:
         yield Problem("configuration", "inbox", f"there is no inbox{passed}", _NO_INBOX)
 
 
-def notes(settings: Settings) -> tuple[str, ...]:
-    """Return what people should know of how these settings were found: a file that was left aside."""
-    return settings.layers.notes
-
-
 @dataclass(frozen=True, slots=True)
 class Origin:
     """A value as people write it, where it came from, and what "auto" comes to on this machine."""
@@ -181,21 +176,17 @@ class Origin:
 
 def origins(settings: Settings) -> dict[str, Origin]:
     """Return every key, dotted, with its value and origin, in the order of the example file."""
-    return dict(_origins(settings, settings.model_dump(mode="json"), ()))
+    written = flat(settings.model_dump(mode="json"))
+    return {
+        key: Origin(value, settings.layers.place(*key.split(".")), _chosen(key, value))
+        for key, value in written.items()
+    }
 
 
-def _origins(settings: Settings, values: Mapping[str, Any], outer: tuple[str, ...]) -> Iterator[tuple[str, Origin]]:
-    for name, value in values.items():
-        keys = (*outer, name)
-        if isinstance(value, dict):
-            yield from _origins(settings, value, keys)
-        else:
-            yield ".".join(keys), Origin(value, settings.layers.place(*keys), _chosen(keys, value))
-
-
-def _chosen(keys: tuple[str, ...], value: object) -> int | str | None:
+def _chosen(key: str, value: object) -> int | str | None:
     if value != "auto":
         return None
-    if keys[-1] == "workers":
-        return workers(Kind(keys[0]))
-    return size_text(chunk()) if keys[-1] == "chunk" else None
+    table, _, name = key.partition(".")
+    if name == "workers":
+        return workers(Kind(table))
+    return size_text(chunk()) if name == "chunk" else None

@@ -36,7 +36,7 @@ def effective(running: Settings, wanted: Settings) -> Settings:
 
 def changed(before: Settings, after: Settings) -> list[str]:
     """Return the keys, dotted, in which the two differ."""
-    old, new = _flat(before.model_dump(mode="json")), _flat(after.model_dump(mode="json"))
+    old, new = flat(before.model_dump(mode="json")), flat(after.model_dump(mode="json"))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
 
 
@@ -44,8 +44,9 @@ def _with(table: Table, other: Table, keys: Iterable[str]) -> Table:
     return table.model_copy(update={key: getattr(other, key) for key in keys})
 
 
-def _flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
+def flat(values: Mapping[str, object], prefix: str = "") -> dict[str, object]:
+    """Return the values of all tables, their keys dotted."""
+    found: dict[str, object] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
+        found |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return found
