@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from watcherd.processors.tally import unfinished
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from io import RawIOBase
 
     from watcherd.processors.tally import Bytes
 
@@ -28,7 +29,7 @@ class Reader:
 
     def __init__(self, source: BinaryIO, view: memoryview, max_bytes: int, checkpoint: Callable[[], None]) -> None:
         self.total = 0
-        self._source = cast("_Readable", source)
+        self._source = cast("RawIOBase", source)  # for `readinto`, which `BinaryIO` does not promise
         self._view = view
         self._max_bytes = max_bytes
         self._checkpoint = checkpoint
@@ -92,14 +93,6 @@ class Reader:
         if size > self._max_bytes:
             limit = f"{self._max_bytes:,}"
             raise FileFault(Failure.TOO_LARGE, f"has more than {limit} bytes: raise `max_bytes` under [text]")
-
-
-class _Readable(Protocol):
-    """What is asked of a source; `BinaryIO` does not promise it, but every binary file has it."""
-
-    def seek(self, offset: int, whence: int = 0, /) -> int: ...
-
-    def readinto(self, view: memoryview, /) -> int: ...
 
 
 def _between_spaces(sample: bytes, *, head: bool, tail: bool) -> bytes:
