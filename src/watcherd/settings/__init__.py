@@ -29,7 +29,7 @@ from watcherd.settings.live import flat
 from watcherd.settings.machine import chunk, workers
 from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
 from watcherd.settings.rules import contradictions
-from watcherd.settings.shape import Image, Inbox, LedgerSettings, Log, Queue, Retry, Settings, Text
+from watcherd.settings.shape import Inbox, Settings
 from watcherd.settings.units import MinFree, size_text
 
 if TYPE_CHECKING:
@@ -37,17 +37,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ConfigurationError",
-    "Image",
     "Inbox",
-    "LedgerSettings",
-    "Log",
     "MinFree",
     "Origin",
     "Problem",
-    "Queue",
-    "Retry",
     "Settings",
-    "Text",
     "chunk",
     "load",
     "origins",
