@@ -34,7 +34,7 @@ def complain(line: str) -> None:
         print(f"{mark}watcherd: {line}", file=sys.stderr)
 
 
-def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "", nothing: str = "") -> None:
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: str = "") -> None:
     """Print rows under their headings; elsewhere than on a terminal a line for each, with tabs between.
 
     Headings with nothing below say nothing: on a terminal the words `nothing` stand in place of a table without rows.
@@ -42,7 +42,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
     rows = list(rows)
     if on_terminal():
         if rows:
-            _draw(columns, rows, title)
+            _draw(columns, rows)
         elif nothing:
             print(nothing)
     else:
@@ -50,12 +50,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: st
             print("\t".join(safe(cell) for cell in row))
 
 
-def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str) -> None:
+def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, title=title or None, title_justify="left", box=None, pad_edge=False, header_style="bold")
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
     for row in rows:
         drawn.add_row(*(Text(safe(cell), overflow="fold") for cell in row))
     Console().print(drawn)
