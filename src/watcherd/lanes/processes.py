@@ -62,7 +62,8 @@ class IsolatedWorkers:
         self._lock = Lock()
         self._alive: set[Worker] = set()
         self._busy: set[Worker] = set()
-        self._stopping = self._begun = False
+        self.stopping = False  # whether workers are killed, and their jobs cut
+        self._begun = False
         self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
         self._feeder.start()
         if warm:
@@ -81,7 +82,7 @@ class IsolatedWorkers:
     def kill_busy(self) -> None:
         """Stop for good: kill the workers that have a job, whose `run` raises Cut, and let the others leave."""
         with self._lock:
-            self._stopping = True
+            self.stopping = True
             for worker in self._busy:
                 worker.kill()
         self._spares.put(None)
@@ -119,23 +120,18 @@ class IsolatedWorkers:
     def at_work(self, worker: Worker) -> Iterator[None]:
         """Hold `worker` for one job. Raises Cut where we stop, also in place of what a killed worker leads to."""
         with self._lock:
-            if self._stopping:
+            if self.stopping:
                 raise Cut("the daemon stops")
             self._busy.add(worker)
         try:
             yield
         except Exception:
-            if self._stopping:
+            if self.stopping:
                 raise Cut("the daemon stops") from None
             raise
         finally:
             with self._lock:
                 self._busy.discard(worker)
-
-    @property
-    def stopping(self) -> bool:
-        """Whether workers are killed, and their jobs cut."""
-        return self._stopping
 
     def dismiss(self, worker: Worker) -> int | None:
         """Let `worker` leave, or kill it; return what `Worker.bury` does."""
@@ -147,7 +143,7 @@ class IsolatedWorkers:
         return status
 
     def _feed(self) -> None:
-        while self._wanted.acquire() and not self._stopping:
+        while self._wanted.acquire() and not self.stopping:
             self._spares.put(self._start())
         self._bury_all()
 

@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 class Threads:
     """Slots that run `processor` in the threads that own them.
 
-    What it needs is imported here and now: later, descriptors may be short.
+    What it needs is imported here and now: later, descriptors may be short. `cut` says whether work is cut short.
     """
 
     def __init__(self, processor: Processor) -> None:
         self._process = processor.load()
-        self._cut = False
+        self.cut = False
 
     def slot(self, sign: Sign = unheard) -> Slot:
         """Return a slot for one thread."""
@@ -33,15 +33,10 @@ class Threads:
 
     def kill_busy(self) -> None:
         """Let every job that comes to its next checkpoint raise Cut."""
-        self._cut = True
+        self.cut = True
 
     def close(self) -> None:
         """Do nothing: a thread's slot holds nothing."""
-
-    @property
-    def cut(self) -> bool:
-        """Whether work is to be cut short."""
-        return self._cut
 
 
 class _InThread:
