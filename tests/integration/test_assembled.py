@@ -261,7 +261,7 @@ def test_a_stop_waits_for_the_intakes_before_the_ledger_closes(site, monkeypatch
     monkeypatch.setattr(Intake, "_run", run_and_linger)
     with running(quick(site)) as rooms:
         intake = rooms.lines[0].intake
-    assert not intake.alive
+    assert intake.join(0)
 
 
 def test_an_intake_that_hangs_is_left_behind_and_said_so(site, events, monkeypatch):

@@ -69,11 +69,6 @@ class Intake:
     # For the daemon; from any thread -------------------------------------------------------------------------------
 
     @property
-    def alive(self) -> bool:
-        """Whether the thread runs."""
-        return self._thread.is_alive()
-
-    @property
     def last_scan(self) -> float:
         """When the last scan of the whole ended, Unix seconds; 0 before the first."""
         return self._rounds.ended

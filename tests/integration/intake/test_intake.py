@@ -420,7 +420,7 @@ def test_a_bug_ends_the_thread_and_is_handed_over(watching, root):
 
     inbox.before_offer = fail
     with pytest.raises(ZeroDivisionError), inbox:  # noqa: PT012 (it is raised again at the end)
-        inbox.until(lambda: not inbox.intake.alive)
+        inbox.until(lambda: inbox.intake.join(0))
         assert not inbox.intake.drained()
         inbox.intake.wake()  # does no harm any more
 
