@@ -38,8 +38,7 @@ def _boxes_end(reader: Reader) -> int:
         return reader.size + (reader.read(2) != END_OF_CODESTREAM)
     end = 0
     while end < reader.size:
-        reader.seek(end)
-        length, _, long = struct.unpack(">IIQ", reader.read(16).ljust(16, b"\0"))
+        length, _, long = struct.unpack(">IIQ", reader.read_at(end, 16).ljust(16, b"\0"))
         length = {0: reader.size - end, 1: long}.get(length, length)
         end += max(length, 8)
     return end

@@ -63,19 +63,14 @@ def _is_only_frame(image: ImageFile.ImageFile, reader: Reader) -> bool:
 
 def _behind_blocks(reader: Reader, start: int) -> bytes:
     """Return the byte behind blocks that each begin with their length, the last being 0; none where the file ends."""
-    while block := _read_at(reader, start):
+    while block := reader.read_at(start, BLOCK):
         at = 0
         while at < len(block):
             if not block[at]:
-                return _read_at(reader, start + at + 1)[:1]
+                return reader.read_at(start + at + 1, 1)
             at += block[at] + 1
         start += at
     return b""
-
-
-def _read_at(reader: Reader, start: int) -> bytes:
-    reader.seek(start)
-    return reader.read(BLOCK)
 
 
 def reach(image: ImageFile.ImageFile, reader: Reader, number: int) -> bool:

@@ -47,7 +47,7 @@ def _lossless_webp(reader: Reader) -> bool:
     """Walk the chunks to the first with pixels: `VP8L` is lossless, `VP8 ` is not; those of a frame lie within it."""
     with decoding(reader):
         at = 12
-        while head := _read_at(reader, at, 8):
+        while head := reader.read_at(at, 8):
             name, length = head[:4], int.from_bytes(head[4:], "little")
             if name in {b"VP8L", b"VP8 "}:
                 return name == b"VP8L"
@@ -74,11 +74,6 @@ def _lossless_size(reader: Reader, picture: Image.Image) -> int:
     return (
         len(save(reader, sample, "AVIF", quality=LOSSLESS_AVIF, speed=AVIF_SPEED)) * picture.height // sample.height
     )
-
-
-def _read_at(reader: Reader, offset: int, size: int) -> bytes:
-    reader.seek(offset)
-    return reader.read(size)
 
 
 class Film(Image.Image):

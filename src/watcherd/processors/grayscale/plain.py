@@ -78,7 +78,6 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvi
 def _irreversible(reader: Reader) -> bool:
     """Look the wavelet up in the header: ISO/IEC 15444-1, A.6.1; the byte is the last of the fixed ten."""
     with decoding(reader):
-        reader.seek(0)
-        head = reader.read(HEAD)
+        head = reader.read_at(0, HEAD)
         start = head.find(COD, head.find(SIZ))
     return start >= 0 and head[start + 13 : start + 14] == b"\0"

@@ -125,6 +125,11 @@ class Reader:
         with self._noted():
             return self._buffer.seek(start + offset)
 
+    def read_at(self, offset: int, size: int) -> bytes:
+        """Read `size` bytes from `offset` on."""
+        self.seek(offset)
+        return self.read(size)
+
     def tell(self) -> int:
         """Return the position."""
         return self._buffer.tell()
@@ -132,9 +137,8 @@ class Reader:
     def getvalue(self) -> bytes:
         """Return the whole file, read once: libtiff asks for it anew at each page."""
         if self._whole is None:
-            self.seek(0)
             # With its size, as a buffer then takes it in place; "all" would be put together once more.
-            self._whole = self.read(self.size)
+            self._whole = self.read_at(0, self.size)
         return self._whole
 
     def checkpoint(self) -> None:
