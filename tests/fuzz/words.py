@@ -7,7 +7,7 @@ from io import BytesIO
 import atheris
 
 with atheris.instrument_imports(include=["watcherd.processors"]):
-    from watcherd.model import FileFault
+    from watcherd.model import FileFault, Limits
     from watcherd.processors.words import count
 
 MARKS = (codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, b"\0\0\xfe\xff", b"%PDF-")
@@ -30,7 +30,7 @@ def one(data):
 def counted(data, **options):
     """Return the Words, or the class of the fault."""
     try:
-        return count(BytesIO(data), **options)
+        return count(BytesIO(data), limits=Limits(**options))
     except FileFault as fault:
         return fault.failure.value
 

@@ -59,7 +59,7 @@ def expected(text, size, encoding="utf-8", invalid=0):
 
 
 def counted(data, **options):
-    return count(io.BytesIO(data), **options)
+    return count(io.BytesIO(data), limits=Limits(**options))
 
 
 def block_of(data):
@@ -252,7 +252,7 @@ def test_the_checkpoint_ends_the_work_in_the_middle():
             raise TimeoutError
 
     with pytest.raises(TimeoutError):
-        counted(b"word " * 1_000_000, checkpoint=checkpoint)
+        count(io.BytesIO(b"word " * 1_000_000), checkpoint=checkpoint)
 
 
 class OneLongLine:
@@ -278,7 +278,7 @@ class OneLongLine:
 def test_memory_does_not_grow_with_the_file(encoding):
     tracemalloc.start()
     try:
-        words = count(OneLongLine(100 << 20), encoding=encoding)
+        words = count(OneLongLine(100 << 20), limits=Limits(encoding=encoding))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -20,7 +20,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, BinaryIO
 
-from watcherd.model import Words
+from watcherd.model import Limits, Words
 from watcherd.processors.encoding import PDF, UTF8_MARK, announced, codec, detect, refuse_binary
 from watcherd.processors.reading import Reader
 from watcherd.processors.tally import Scratch, Tally
@@ -28,48 +28,34 @@ from watcherd.processors.tally import Scratch, Tally
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcherd.model import Limits
+DEFAULTS = Limits()
 
-_CHUNK = 1 << 19  # bytes: NumPy's calls then cost little, and what they pass over stays in a core's cache
 _SMALL = 4 << 10  # bytes up to which `str.split` is faster than NumPy
 
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
-def count(
-    source: BinaryIO,
-    *,
-    encoding: str = "auto",
-    max_bytes: int = 16 << 30,
-    checkpoint: Callable[[], None] = lambda: None,
-    chunk: int = _CHUNK,
-) -> Words:
+def count(source: BinaryIO, *, limits: Limits = DEFAULTS, checkpoint: Callable[[], None] = lambda: None) -> Words:
     """Count what is in `source`, a binary file with ``readinto`` and ``seek``, from its start.
 
-    `encoding` is "auto" (byte-order mark, else UTF-8, else detection) or a codec's name; bytes that are invalid in it
-    are counted in `invalid_bytes` and read as U+FFFD. `checkpoint` is called for every `chunk` bytes (4 or more) and
-    may raise to end the work. Memory is a small multiple of `chunk`, whatever the file.
+    The `encoding` of `limits` is "auto" (byte-order mark, else UTF-8, else detection) or a codec's name; bytes that
+    are invalid in it are counted in `invalid_bytes` and read as U+FFFD. `checkpoint` is called for every `chunk` of
+    bytes (4 or more) and may raise to end the work. Memory is a small multiple of `chunk`, whatever the file.
 
     Raises FileFault (`NOT_TEXT`, `TOO_LARGE`: more than `max_bytes`), ValueError for an unknown encoding, and what
     `source` and `checkpoint` raise.
     """
-    scratch = _own.scratch_of(chunk)
-    reader = Reader(source, scratch.buffer, max_bytes, checkpoint)
+    scratch = _own.scratch_of(limits.chunk)
+    reader = Reader(source, scratch.buffer, limits.max_bytes, checkpoint)
     head = reader.head()
-    if encoding == "auto" and len(head) <= _SMALL and (words := _count_small(head)):
+    if limits.encoding == "auto" and len(head) <= _SMALL and (words := _count_small(head)):
         return words
-    return _count_large(reader, scratch, head, "" if encoding == "auto" else codec(encoding))
+    return _count_large(reader, scratch, head, "" if limits.encoding == "auto" else codec(limits.encoding))
 
 
 def process(source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]) -> Words:
     """Count the words of `source` and write the result, one line of JSON, into `draft`. See `Process`, `count`."""
-    words = count(
-        source,
-        encoding=limits.encoding,
-        max_bytes=limits.max_bytes,
-        checkpoint=checkpoint,
-        chunk=limits.chunk,
-    )
+    words = count(source, limits=limits, checkpoint=checkpoint)
     line = memoryview(_line(name, words))
     while line:  # an unbuffered file may take a part
         line = line[draft.write(line) :]
