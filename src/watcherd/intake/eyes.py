@@ -82,8 +82,7 @@ class Eyes:
         self._path = path
         self._watching = watching
         self._log = log.bind(inbox=name)
-        self._root: Root | None = None
-        self._before: Root | None = None
+        self._root: Root | None = None  # as it was opened last
         self._watch: Watch | None = None
         self._said = False  # that it is blind
         self.blind = False
@@ -91,7 +90,7 @@ class Eyes:
     # Whether it is there -------------------------------------------------------------------------------------------
 
     def lost(self) -> str:
-        """Return why the folder that was opened is not there any more; empty where all is well."""
+        """Return why the folder that was opened last is not there any more; empty where it is. For any thread."""
         try:
             same = self._root is not None and self._root.is_at(self._path)
         except OSError as error:
@@ -99,33 +98,30 @@ class Eyes:
         return "" if same else "another folder took its place"
 
     def away(self) -> bool:
-        """Whether the folder that was opened last is gone, or another one; also once it is closed. For any thread."""
-        before = self._before
-        try:
-            return before is not None and not before.is_at(self._path)
-        except OSError:
-            return True
+        """Whether the folder that was opened last, if any was, is gone or another one. For any thread."""
+        return self._root is not None and bool(self.lost())
 
     def open(self) -> Mount:
         """Begin to see what is at the path now. Raises OSError where that cannot be the inbox."""
         found = look(self._path)
-        if self._before is not None and not self._before.may_become(found):
+        if self._root is not None and not self._root.may_become(found):
             raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
         seen = mount(self._path)
-        self._root = self._before = found
+        self._root = found
         self.rearm()
         return seen
 
     def close(self) -> None:
         """Let go of everything."""
-        self._root = None
-        self._drop_watch()
+        if self._watch is not None:
+            self._watch.close()
+            self._watch = None
 
     # What the kernel tells -----------------------------------------------------------------------------------------
 
     def rearm(self) -> None:
         """Begin with a new watch, whose folders a scan has to arm."""
-        self._drop_watch()
+        self.close()
         if not self._watching:
             return
         try:
@@ -174,8 +170,3 @@ class Eyes:
             self._said = True
             mend = _MENDS.get(error.errno or 0, "see the error")
             self._log.warning("inbox.blind", path=folder, error=str(error.strerror), polled=True, mend=mend)
-
-    def _drop_watch(self) -> None:
-        if self._watch is not None:
-            self._watch.close()
-            self._watch = None
