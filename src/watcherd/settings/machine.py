@@ -42,7 +42,9 @@ def chunk(processors: Path = _PROCESSORS) -> int:
 def memory() -> int:
     """Return the bytes of memory that we may use: the machine's, or fewer where a cgroup says so."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return min([physical, *_numbers("memory", "memory.max"), *_numbers("memory", "memory.limit_in_bytes")])
+    groups = _groups("memory", _CGROUPS, _MEMBERSHIP)
+    limits = (_read(group / name) for group in groups for name in ("memory.max", "memory.limit_in_bytes"))
+    return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
 
 
 def quota(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float:
@@ -58,11 +60,6 @@ def _quotas(root: Path, membership: Path) -> Iterator[float]:
         allowed, _, period = share.partition(" ")
         if allowed.isdecimal() and period.isdecimal():  # "max", and -1 in the first version, are no limit
             yield int(allowed) / int(period)
-
-
-def _numbers(controller: str, name: str, root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> Iterator[int]:
-    texts = (_read(group / name) for group in _groups(controller, root, membership))
-    return (int(text) for text in texts if text.isdecimal())
 
 
 def _groups(controller: str, root: Path, membership: Path) -> Iterator[Path]:
