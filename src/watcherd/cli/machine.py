@@ -42,7 +42,7 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Try everything that a run will need, and yield what is wrong or worth knowing."""
-    yield from _state(settings)
+    yield from _writable("state", settings.state, made_when_missing=True)
     for name, inbox in settings.inbox.items():
         yield from _inbox(f"inbox.{name}", inbox)
         yield from _written_to(f"inbox.{name}", inbox)
@@ -54,10 +54,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 
 # Folders
-
-
-def _state(settings: Settings) -> Iterator[Finding]:
-    yield from _writable("state", settings.state, made_when_missing=True)
 
 
 def _inbox(name: str, inbox: Inbox) -> Iterator[Finding]:
