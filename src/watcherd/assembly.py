@@ -213,7 +213,6 @@ class Note:
     def write(self) -> None:
         """Write it. Raises Refused where another daemon has the inbox, and SystemFault."""
         self.remove()
-        self._written = ExitStack()
         with told_plainly(self._path):
             self._written.enter_context(locks.root(os.path.realpath(self._path), self._state))
 
