@@ -87,17 +87,19 @@ def retry(
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
     """Return the rows of this class and at these paths, within the inbox or whole; no paths: all. By class."""
     wanted = {name for path in paths for name in (path.rstrip("/"), os.path.abspath(path))}
-    found = (
-        row for row in rows if not wanted or wanted & {row.path, row.where, f"{row.record.file.inbox}/{row.path}"}
-    )
-    return sorted((row for row in found if failure in {None, row.failure}), key=lambda row: (row.failure, row.path))
+    found = (row for row in rows if failure in {None, row.failure} and (not wanted or wanted & _names(row)))
+    return sorted(found, key=lambda row: (row.failure, row.path))
+
+
+def _names(row: SetAside) -> set[str]:
+    return {row.path, row.where, f"{row.record.file.inbox}/{row.path}"}
 
 
 def retry_status(
     paths: Sequence[str], rows: Sequence[SetAside], outcomes: Sequence[PutBack], failure: str | None = None
 ) -> int:
     """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused."""
-    known = {name for row in rows for name in (row.path, row.where, f"{row.record.file.inbox}/{row.path}")}
+    known = set().union(*map(_names, rows))
     unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
     how = f" as {failure}" if failure else ""
     for path in unknown:
