@@ -168,11 +168,11 @@ def test_a_retry_says_what_went_back_and_why_the_others_did_not(capsys):
     ],
 )
 def test_a_retry_that_was_not_all_done_leaves_with_1(asked, outcomes, status):
-    assert failures.retry_status(asked, ROWS[:1], outcomes) == status
+    assert failures.retry_status(asked, outcomes) == status
 
 
 def test_a_retry_of_a_path_that_is_of_another_class_says_so(capsys):
-    assert failures.retry_status(("a.txt",), [], [], "not-text") == 1
+    assert failures.retry_status(("a.txt",), [], "not-text") == 1
     assert "a.txt is not quarantined as not-text;" in capsys.readouterr().err
 
 

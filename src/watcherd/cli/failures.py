@@ -81,7 +81,7 @@ def retry(
         show.as_json([retry_facts(outcome) for outcome in outcomes])
     else:
         retry_table(outcomes, "" if paths else nothing_set_aside(failure))
-    context.exit(retry_status(paths, [outcome.row for outcome in outcomes], outcomes, failure))
+    context.exit(retry_status(paths, outcomes, failure))
 
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
@@ -95,11 +95,9 @@ def _names(row: SetAside) -> set[str]:
     return {row.path, row.where, f"{row.record.file.inbox}/{row.path}"}
 
 
-def retry_status(
-    paths: Sequence[str], rows: Sequence[SetAside], outcomes: Sequence[PutBack], failure: str | None = None
-) -> int:
+def retry_status(paths: Sequence[str], outcomes: Sequence[PutBack], failure: str | None = None) -> int:
     """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused."""
-    known = set().union(*map(_names, rows))
+    known = {name for outcome in outcomes for name in _names(outcome.row)}
     unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
     how = f" as {failure}" if failure else ""
     for path in unknown:
