@@ -39,11 +39,11 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     """
     root.check()
     with beneath.file(inbox, source) as (original, status):
-        if _is_there(root, path, original, status, between) or _linked(inbox, source, root, path):
+        if _is_there(root, path, original, status, between) or linked(inbox, source, root.path, path):
             return
         draft = _copied(original, status, root, number, between)
     try:
-        _place(root, draft.name, path)
+        place(root.path, draft.name, path)
     finally:
         root.discard(draft.name)
 
@@ -78,10 +78,10 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
         return False  # nothing there, or nothing that could be ours: placing the copy will tell
 
 
-def _linked(inbox: str, source: str, root: Root, path: str) -> bool:
+def linked(inbox: str, source: str, root: str, path: str) -> bool:
     """Link it, and return whether that can be done: on one file system that knows links, with a file that we may."""
     (ours, own_name), (folder, name) = beneath.split(source), beneath.split(path)
-    with beneath.folder(inbox, ours) as taken, beneath.folder(root.path, folder, make=True) as target:
+    with beneath.folder(inbox, ours) as taken, beneath.folder(root, folder, make=True) as target:
         try:
             os.link(own_name, name, src_dir_fd=taken, dst_dir_fd=target, follow_symlinks=False)
         except OSError as error:
@@ -156,9 +156,10 @@ def _unless_refused() -> Iterator[None]:
             raise
 
 
-def _place(root: Root, draft: str, path: str) -> None:
+def place(root: str, draft: str, path: str) -> None:
+    """Give a draft beneath `root` its name there, which is on disk then. Raises OSError: EEXIST where it is taken."""
     folder, name = beneath.split(path)
     # Not the root's own descriptor of its drafts: the publisher may let go of that one at any time.
-    with beneath.folder(root.path, OURS) as drafts, beneath.folder(root.path, folder, make=True) as target:
+    with beneath.folder(root, OURS) as drafts, beneath.folder(root, folder, make=True) as target:
         move(drafts, draft, target, name)
         os.fsync(target)

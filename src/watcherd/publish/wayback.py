@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.model import After, Failure, SystemFault
 from watcherd.publish import carry
-from watcherd.publish.rename import LINKLESS, move
+from watcherd.publish.rename import move
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS, Root
 from watcherd.states import State
@@ -292,15 +292,9 @@ def _is_same(copy: os.stat_result, original: os.stat_result | None) -> bool:
 
 
 def _show(place: Place, ledger: Ledger, record: Record) -> None:
-    folder, name = beneath.split(record.file.path)
-    with beneath.folder(place.root, OURS) as ours, beneath.folder(place.root, folder, make=True) as target:
-        try:
-            os.link(_copy(ledger, record), name, src_dir_fd=ours, dst_dir_fd=target, follow_symlinks=False)
-        except OSError as error:
-            if error.errno not in LINKLESS:
-                raise
-            move(ours, _copy(ledger, record), target, name)
-        os.fsync(target)
+    copy = _copy(ledger, record)
+    if not carry.linked(place.root, f"{OURS}/{copy}", place.root, record.file.path):
+        carry.place(place.root, copy, record.file.path)
 
 
 def _remove_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
