@@ -25,7 +25,7 @@ def admitted(
 
     `on_refused` is told of a folder that cannot be listed.
     """
-    return walk(inbox.root, kind, _Guide(inbox, on_refused))
+    return walk(inbox, kind, _Listener(on_refused))
 
 
 def undone(inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]]) -> Iterator[int]:
@@ -44,21 +44,17 @@ def undone(inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]]) 
                             yield status.st_size
 
 
-class _Guide:
-    """Answers a walk as an intake would. See `Guide`."""
+class _Listener:
+    """Hears of folders that cannot be listed. See `Listener`."""
 
-    def __init__(self, inbox: Inbox, on_refused: Callable[[str, OSError], None]) -> None:
-        self._inbox = inbox
+    def __init__(self, on_refused: Callable[[str, OSError], None]) -> None:
         self.refused = on_refused
-
-    def enters(self, folder: str) -> bool:
-        return self._inbox.recursive and self._inbox.rules.enters(folder)
-
-    def takes(self, path: str, kind: Kind) -> bool:
-        return self._inbox.rules.kind(path) is kind
 
     def entered(self, descriptor: int, folder: str) -> None:
         """Do nothing: no watch is set."""
+
+    def ignored(self, path: str, reason: str, kind: Kind) -> None:
+        """Do nothing: it is not counted."""
 
     def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
         """Do nothing: it is no file."""

@@ -12,7 +12,6 @@ import structlog
 
 from watcherd import beneath
 from watcherd.intake.gate import what_it_is
-from watcherd.intake.rules import Ignored
 from watcherd.intake.scan import Cursor, walk
 from watcherd.model import Kind
 
@@ -61,7 +60,7 @@ class Rounds:
         self.ended = 0.0  # when the last one ended, Unix seconds
 
     def _walker(self, kind: Kind) -> Callable[[str], Iterator[list[str]]]:
-        return lambda top: walk(self.inbox.root, kind, self, top)
+        return lambda top: walk(self.inbox, kind, self, top)
 
     @property
     def under_way(self) -> bool:
@@ -89,7 +88,7 @@ class Rounds:
         """Ask for a scan of one folder; `` is the whole."""
         if not folder:
             self.ask("changed root")
-        elif self.enters(folder):
+        elif self.inbox.enters(folder):
             for cursor in self._cursors.values():
                 cursor.ask_folder(folder)
 
@@ -141,20 +140,7 @@ class Rounds:
         self._round = None
         self.next = inf
 
-    # What a walk asks and tells ------------------------------------------------------------------------------------
-
-    def enters(self, folder: str) -> bool:
-        """Whether this folder is looked into."""
-        return self.inbox.recursive and self.inbox.rules.enters(folder)
-
-    def takes(self, path: str, kind: Kind) -> bool:
-        """Whether this file is one of the kind."""
-        found = self.inbox.rules.kind(path)
-        if found is kind:
-            return True
-        if isinstance(found, Ignored) and kind is Kind.TEXT:  # said once, not by each kind's walk
-            self._log.debug("file.ignored", path=path, reason=found.reason)
-        return False
+    # What a walk tells ---------------------------------------------------------------------------------------------
 
     def entered(self, descriptor: int, folder: str) -> None:
         """Watch a folder that is about to be listed."""
@@ -168,10 +154,12 @@ class Rounds:
         self._short = self._short or error.errno in beneath.SHORTAGE
         self._hasten()
 
+    def ignored(self, path: str, reason: str, kind: Kind) -> None:
+        """Say what is not taken: once, not by each kind's walk."""
+        if kind is Kind.TEXT:
+            self._log.debug("file.ignored", path=path, reason=reason)
+
     def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
         """Say what is neither a folder nor a regular file."""
-        if kind is not Kind.TEXT:
-            return
         with suppress(FileNotFoundError):  # gone already, then there is nothing to say
-            mode = entry.stat(follow_symlinks=False).st_mode
-            self._log.debug("file.ignored", path=path, reason=what_it_is(mode))
+            self.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), kind)

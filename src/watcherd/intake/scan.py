@@ -12,10 +12,12 @@ import os
 from typing import TYPE_CHECKING, Protocol
 
 from watcherd import beneath
+from watcherd.intake.rules import Ignored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from watcherd.intake.terms import Inbox
     from watcherd.model import Kind
 
 #: Entries looked at before a cursor hands over what it has, even nothing: a hint does not wait behind a long scan.
@@ -26,16 +28,8 @@ MOST_FOLDERS = 256
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-class Guide(Protocol):
-    """What a walk asks and tells on its way."""
-
-    def enters(self, folder: str) -> bool:
-        """Whether to look into this folder."""
-        ...
-
-    def takes(self, path: str, kind: Kind) -> bool:
-        """Whether this regular file is one of the kind."""
-        ...
+class Listener(Protocol):
+    """What a walk tells on its way."""
 
     def entered(self, descriptor: int, folder: str) -> None:
         """Take note of a folder that is open now and about to be listed."""
@@ -45,13 +39,17 @@ class Guide(Protocol):
         """Take note of a folder that cannot be listed."""
         ...
 
+    def ignored(self, path: str, reason: str, kind: Kind) -> None:
+        """Take note of a file that no kind takes."""
+        ...
+
     def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
         """Take note of something that is neither a folder nor a regular file."""
         ...
 
 
-def walk(root: str, kind: Kind, guide: Guide, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
-    """Yield the paths of regular files of `kind` in and below the folder `top`, in blocks of at most `most`.
+def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
+    """Yield the paths of an inbox's files of `kind` in and below the folder `top`, in blocks of at most `most`.
 
     A block may be empty: it is handed over after `most` entries were looked at, whatever they were. It is in
     the order of names, as rows of neighbours share pages of the ledger's index.
@@ -60,28 +58,30 @@ def walk(root: str, kind: Kind, guide: Guide, top: str = "", most: int = STRIDE)
     while folders:
         folder = folders.pop()
         try:
-            yield from _folder(root, folder, kind, guide, folders, most)
+            yield from _folder(inbox, folder, kind, listener, folders, most)
         except OSError as error:
             if error.errno not in _GONE or not folder:
-                guide.refused(folder, error)
+                listener.refused(folder, error)
 
 
 def _folder(  # noqa: PLR0913, PLR0917 (the state of one walk)
-    root: str, folder: str, kind: Kind, guide: Guide, folders: list[str], most: int
+    inbox: Inbox, folder: str, kind: Kind, listener: Listener, folders: list[str], most: int
 ) -> Iterator[list[str]]:
     prefix = folder + "/" if folder else ""
-    with beneath.folder(root, folder) as descriptor:
-        guide.entered(descriptor, folder)
+    with beneath.folder(inbox.root, folder) as descriptor:
+        listener.entered(descriptor, folder)
         with os.scandir(descriptor) as entries:
             block: list[str] = []
             for number, entry in enumerate(entries, 1):
                 path = prefix + entry.name
                 if entry.is_file(follow_symlinks=False):
-                    if guide.takes(path, kind):
+                    if (found := inbox.rules.kind(path)) is kind:
                         block.append(path)
+                    elif isinstance(found, Ignored):
+                        listener.ignored(path, found.reason, kind)
                 elif not entry.is_dir(follow_symlinks=False):
-                    guide.passed(path, entry, kind)
-                elif guide.enters(path):
+                    listener.passed(path, entry, kind)
+                elif inbox.enters(path):
                     folders.append(path)
                 if number % most == 0:
                     yield sorted(block)

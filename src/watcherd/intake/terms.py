@@ -32,6 +32,10 @@ class Inbox:
     policy: RetryPolicy
     once: bool = False
 
+    def enters(self, folder: str) -> bool:
+        """Whether a folder in it is looked into. Its parents are not considered."""
+        return self.recursive and self.rules.enters(folder)
+
 
 @dataclass(frozen=True, slots=True)
 class Terms:

@@ -4,23 +4,20 @@ import tracemalloc
 
 import pytest
 
+from watcherd.decide import RetryPolicy
+from watcherd.intake.rules import Rules
 from watcherd.intake.scan import Cursor, walk
-from watcherd.model import Kind
+from watcherd.intake.terms import Inbox
+from watcherd.model import After, Kind
+
+RULES = Rules({Kind.TEXT: frozenset({".txt"})}, exclude=("no/",))
 
 
-class Guide:
-    """Takes every file whose name ends in `t`, enters every folder but `no`, and remembers what it is told."""
+class Listener:
+    """Remembers what it is told."""
 
     def __init__(self):
-        self.folders, self.refusals, self.others = [], [], []
-
-    def enters(self, folder):
-        """Enter all but `no`."""
-        return not folder.endswith("no")
-
-    def takes(self, path, _):
-        """Take names that end in `t`."""
-        return path.endswith("t")
+        self.folders, self.refusals, self.ignores, self.others = [], [], [], []
 
     def entered(self, _, folder):
         """Remember."""
@@ -30,56 +27,68 @@ class Guide:
         """Remember."""
         self.refusals.append((folder, error.errno))
 
+    def ignored(self, path, _reason, _kind):
+        """Remember."""
+        self.ignores.append(path)
+
     def passed(self, path, _entry, _kind):
         """Remember."""
         self.others.append(path)
 
 
 @pytest.fixture
-def guide():
-    return Guide()
+def listener():
+    return Listener()
 
 
-def walked(root, guide, **terms):
-    return [path for block in walk(str(root), Kind.TEXT, guide, **terms) for path in block]
+def inbox(root):
+    return Inbox(
+        name="scans", root=str(root), after=After.ARCHIVE, recursive=True, rules=RULES,
+        settle=None, rescan=None, policy=RetryPolicy(),
+    )  # fmt: skip
 
 
-def test_a_walk_finds_every_file_that_is_taken_and_enters_each_folder_before_it_lists_it(tmp_path, guide):
+def walked(root, listener, **terms):
+    return [path for block in walk(inbox(root), Kind.TEXT, listener, **terms) for path in block]
+
+
+def test_a_walk_finds_every_file_that_is_taken_and_enters_each_folder_before_it_lists_it(tmp_path, listener):
     for path in ("a.txt", "b.bin", "sub/c.txt", "sub/deep/d.txt", "no/e.txt"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).touch()
-    assert sorted(walked(tmp_path, guide)) == ["a.txt", "sub/c.txt", "sub/deep/d.txt"]
-    assert sorted(guide.folders) == ["", "sub", "sub/deep"]
-    assert sorted(walked(tmp_path, guide, top="sub")) == ["sub/c.txt", "sub/deep/d.txt"]
+    assert sorted(walked(tmp_path, listener)) == ["a.txt", "sub/c.txt", "sub/deep/d.txt"]
+    assert sorted(listener.folders) == ["", "sub", "sub/deep"]
+    assert listener.ignores == ["b.bin"]
+    assert sorted(walked(tmp_path, listener, top="sub")) == ["sub/c.txt", "sub/deep/d.txt"]
 
 
-def test_links_are_not_followed_and_other_things_are_named(tmp_path, guide):
+def test_links_are_not_followed_and_other_things_are_named(tmp_path, listener):
     (tmp_path / "link").symlink_to("/etc")
     (tmp_path / "loop").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "fifo.t")
-    assert walked(tmp_path, guide) == []
-    assert sorted(guide.others) == ["fifo.t", "link", "loop"]
+    assert walked(tmp_path, listener) == []
+    assert sorted(listener.others) == ["fifo.t", "link", "loop"]
 
 
-def test_a_folder_that_became_a_link_meanwhile_is_not_entered(tmp_path, guide):
+def test_a_folder_that_became_a_link_meanwhile_is_not_entered(tmp_path, listener):
     (tmp_path / "sub").mkdir()
     (tmp_path / "a.txt").touch()
-    walking = walk(str(tmp_path), Kind.TEXT, guide)
+    walking = walk(inbox(tmp_path), Kind.TEXT, listener)
     assert next(walking) == ["a.txt"]
     (tmp_path / "sub").rmdir()
     (tmp_path / "sub").symlink_to("/etc")
     assert list(walking) == []
-    assert guide.folders == [""]
-    assert guide.refusals == []
+    assert listener.folders == [""]
+    assert listener.refusals == []
 
 
-def test_a_root_that_is_gone_is_refused_and_a_folder_that_is_gone_is_not(tmp_path, guide):
-    assert walked(tmp_path / "gone", guide) == []
-    assert walked(tmp_path, guide, top="gone") == []
-    assert guide.refusals == [("", 2)]
+def test_a_root_that_is_gone_is_refused_and_a_folder_that_is_gone_is_not(tmp_path, listener):
+    assert walked(tmp_path / "gone", listener) == []
+    assert walked(tmp_path, listener, top="gone") == []
+    assert listener.refusals == [("", 2)]
 
 
-def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, guide):
+def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, listener):
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(30):
         os.mkdir("d" * 200, dir_fd=here)
@@ -88,30 +97,30 @@ def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, guide):
         here = below
     os.close(os.open("a.txt", os.O_CREAT, dir_fd=here))
     os.close(here)
-    (found,) = walked(tmp_path, guide)
+    (found,) = walked(tmp_path, listener)
     assert len(found) > 6000
 
 
-def test_blocks_are_small_whatever_is_found(tmp_path, guide):
+def test_blocks_are_small_whatever_is_found(tmp_path, listener):
     for number in range(25):
         (tmp_path / f"{number}.{'bin' if number % 2 else 'txt'}").touch()
-    blocks = list(walk(str(tmp_path), Kind.TEXT, guide, most=10))
+    blocks = list(walk(inbox(tmp_path), Kind.TEXT, listener, most=10))
     assert len(blocks) == 3
     assert max(map(len, blocks)) <= 10
 
 
-def test_blocks_are_in_the_order_of_names(tmp_path, guide):
+def test_blocks_are_in_the_order_of_names(tmp_path, listener):
     for number in random.sample(range(100), 100):
         (tmp_path / f"{number:02}.txt").touch()
-    assert [block == sorted(block) for block in walk(str(tmp_path), Kind.TEXT, guide, most=10)] == [True] * 11
+    assert [block == sorted(block) for block in walk(inbox(tmp_path), Kind.TEXT, listener, most=10)] == [True] * 11
 
 
-def test_memory_does_not_grow_with_the_number_of_files(tmp_path, guide):
+def test_memory_does_not_grow_with_the_number_of_files(tmp_path, listener):
     for number in range(5_000):
         os.close(os.open(tmp_path / f"{number}.txt", os.O_CREAT))
     tracemalloc.start()
     try:
-        cursor = Cursor(lambda top: walk(str(tmp_path), Kind.TEXT, guide, top))
+        cursor = Cursor(lambda top: walk(inbox(tmp_path), Kind.TEXT, listener, top))
         cursor.ask()
         found = 0
         while cursor.wants:
