@@ -63,13 +63,8 @@ def _auto(read: Callable[[object], _Value]) -> Callable[[object], _Value | None]
     return lambda value: None if value is None or value == "auto" else read(value)
 
 
-def _written(write: Callable[[Any], str]) -> PlainSerializer:
-    return PlainSerializer(lambda value: "auto" if value is None else write(value), return_type=str, when_used="json")
-
-
-_written_count = PlainSerializer(
-    lambda value: "auto" if value is None else value, return_type=int | str, when_used="json"
-)
+def _written(write: Callable[[Any], int | str]) -> PlainSerializer:
+    return PlainSerializer(lambda value: "auto" if value is None else write(value), when_used="json")
 
 
 def _chunk(value: int | None) -> int | None:
@@ -158,7 +153,7 @@ ChunkOrAuto = Annotated[
 ]
 Share = Annotated[MinFree, BeforeValidator(min_free), _written(str), _one_of(_SHARE, _SIZE)]
 Count = Annotated[int, BeforeValidator(count), WithJsonSchema(_COUNT)]
-CountOrAuto = Annotated[int | None, BeforeValidator(_auto(count)), _written_count, _one_of(_AUTO, _COUNT)]
+CountOrAuto = Annotated[int | None, BeforeValidator(_auto(count)), _written(int), _one_of(_AUTO, _COUNT)]
 Folder = Annotated[Path, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_TEXTS)]
 Extensions = Annotated[tuple[str, ...], BeforeValidator(_extensions), WithJsonSchema(_TEXTS)]
