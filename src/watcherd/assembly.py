@@ -312,10 +312,10 @@ def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order
 def _pool(kind: Kind, settings: Settings, lock: int, *, once: bool) -> Pool:
     processor = processors.TABLE[kind]
     if not processor.isolated:
-        return Threads(processor)
+        return Threads(processors.load(processor.module))  # here and now: later, descriptors may be short
     image = settings.image
     return IsolatedWorkers(
-        processor, memory=image.memory, recycle_after=image.recycle_after, keep_open=[lock], warm=not once
+        processor.module, memory=image.memory, recycle_after=image.recycle_after, keep_open=[lock], warm=not once
     )
 
 

@@ -9,7 +9,6 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -38,7 +37,7 @@ from watcherd.model import (
     SystemFault,
     Words,
 )
-from watcherd.processors import TABLE
+from watcherd.processors import TABLE, load
 from watcherd.publish.root import OURS, Root
 from watcherd.states import State
 
@@ -111,7 +110,7 @@ class Floor:
         self.lane = Lane(
             Kind.TEXT,
             self.order,
-            pool or Threads(SimpleNamespace(load=lambda: self.work)),
+            pool or Threads(self.work),
             workers=workers,
             limits=limits or Limits(),
             benches=dict.fromkeys(
@@ -194,7 +193,7 @@ def impatient(monkeypatch):
 
 
 def test_a_text_comes_out_as_a_draft_with_its_numbers(floor):
-    lane = floor(pool=Threads(TABLE[Kind.TEXT]))
+    lane = floor(pool=Threads(load(TABLE[Kind.TEXT].module)))
     done = lane.do("sub/a.txt", "three words here\n")
     assert isinstance(done, Done)
     assert done.result.words == 3
@@ -531,7 +530,7 @@ def test_a_text_gives_a_sign_of_life_at_each_checkpoint(floor):
     lane, signs = floor(), []
     lane.work.deeds["read"] = lambda checkpoint: [checkpoint() for _ in range(3)]
     job = lane.job("a.txt", "read")
-    slot = Threads(SimpleNamespace(load=lambda: lane.work)).slot(lambda patience=None: signs.append(patience))
+    slot = Threads(lane.work).slot(lambda patience=None: signs.append(patience))
     with (lane.inbox / "a.txt").open("rb") as source, (lane.base / "draft").open("wb") as draft:
         slot.run(job, source.fileno(), draft.fileno(), Limits())
     assert signs == [None] * 3

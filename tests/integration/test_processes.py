@@ -22,7 +22,6 @@ from watcherd.lanes.child import LEAVE, NotTaken, Worker
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.model import Failure, File, FileFault, Job, Kind, Limits, Picture, SystemFault, Version
-from watcherd.processors import Processor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from watcherd.model import Result
 
 HERE = Path(__file__).parent
-MISBEHAVING = Processor("misbehaving", "", "", isolated=True)
+MISBEHAVING = "misbehaving"
 PICTURE = Picture(format="PNG", mode="L", width=3, height=2)
 MEMORY = 256 << 20
 IDS = count(1)
@@ -194,9 +193,8 @@ def test_the_real_processor_is_one_that_a_worker_can_run(tmp_path):
     image = pytest.importorskip("PIL.Image")
     image.new("RGB", (4, 3), "red").save(tmp_path / "red.png")
     job = Job(1, File("scans", "red.png", Version(1, 1, 1, 1)), Kind.IMAGE)
-    grey = Processor("watcherd.processors.grayscale", "", "", isolated=True)
     with (
-        IsolatedWorkers(grey, memory=1 << 30, recycle_after=9) as pool,
+        IsolatedWorkers("watcherd.processors.grayscale", memory=1 << 30, recycle_after=9) as pool,
         (tmp_path / "red.png").open("rb") as source,
         (tmp_path / "draft").open("w+b") as draft,
     ):
@@ -477,9 +475,8 @@ def test_workers_killed_in_the_instant_a_job_is_handed_over_cost_nothing(slot, d
 
 
 def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do):
-    missing = Processor("no_such_processor", "", "", isolated=True)
     with (
-        IsolatedWorkers(missing, memory=MEMORY, recycle_after=9) as pool,
+        IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9) as pool,
         pytest.raises(SystemFault, match="no_such_processor"),
     ):
         do(pool.slot(), "good")

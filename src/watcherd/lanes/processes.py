@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from watcherd.lanes.slot import Sign, Slot
     from watcherd.model import Job, Limits, Result
-    from watcherd.processors import Processor
 
 T = TypeVar("T")
 
@@ -40,7 +39,7 @@ TRIES = 4
 
 
 class IsolatedWorkers:
-    """The worker processes of one processor.
+    """The worker processes of the processor in `module`.
 
     `memory` is the address space of each in bytes; after `recycle_after` jobs a worker is replaced. Workers inherit
     the descriptors in `keep_open`, and hold them until they are gone. With `warm` one is ready before the first job.
@@ -48,7 +47,7 @@ class IsolatedWorkers:
 
     def __init__(
         self,
-        processor: Processor,
+        module: str,
         *,
         memory: int,
         recycle_after: int,
@@ -56,7 +55,7 @@ class IsolatedWorkers:
         warm: bool = True,
     ) -> None:
         self.recycle_after = recycle_after
-        self._terms = (processor.module, memory, tuple(keep_open))
+        self._terms = (module, memory, tuple(keep_open))
         self._spares: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: stopping
         self._wanted = Semaphore(0)
         self._lock = Lock()

@@ -14,17 +14,14 @@ from watcherd.lanes.slot import Cut, overdue, unheard, work
 if TYPE_CHECKING:
     from watcherd.lanes.slot import Sign, Slot
     from watcherd.model import Job, Limits, Result
-    from watcherd.processors import Process, Processor
+    from watcherd.processors import Process
 
 
 class Threads:
-    """Slots that run `processor` in the threads that own them.
+    """Slots that run `process` in the threads that own them. `cut` says whether work is cut short."""
 
-    What it needs is imported here and now: later, descriptors may be short. `cut` says whether work is cut short.
-    """
-
-    def __init__(self, processor: Processor) -> None:
-        self._process = processor.load()
+    def __init__(self, process: Process) -> None:
+        self._process = process
         self.cut = False
 
     def slot(self, sign: Sign = unheard) -> Slot:

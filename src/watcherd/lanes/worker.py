@@ -19,7 +19,7 @@ from watcherd import heap
 from watcherd.lanes import wire
 from watcherd.lanes.slot import work
 from watcherd.model import FileFault
-from watcherd.processors import Processor
+from watcherd.processors import load
 
 if TYPE_CHECKING:
     from watcherd.model import Result
@@ -68,7 +68,7 @@ def _go_first_when_memory_is_short() -> None:
 
 def _load(connection: socket.socket, module: str) -> Process:
     try:
-        return Processor(module, "", "", isolated=True).load()
+        return load(module)
     except Exception as error:
         # Nobody reads our standard error; the daemon tells what we could not start for.
         connection.send(f"{type(error).__name__}: {error}".encode(errors="replace")[: wire.LONGEST])

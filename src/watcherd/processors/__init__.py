@@ -57,10 +57,6 @@ class Processor:
     suffix: str
     isolated: bool
 
-    def load(self) -> Process:
-        """Import the module now: the image libraries cost memory where only texts are counted, and the reverse."""
-        return cast("Process", import_module(self.module).process)
-
 
 TABLE: Mapping[Kind, Processor] = MappingProxyType(
     {
@@ -68,3 +64,8 @@ TABLE: Mapping[Kind, Processor] = MappingProxyType(
         Kind.IMAGE: Processor("watcherd.processors.grayscale", "grayscale_", "", isolated=True),
     }
 )
+
+
+def load(module: str) -> Process:
+    """Import a processor now: the image libraries cost memory where only texts are counted, and the reverse."""
+    return cast("Process", import_module(module).process)
