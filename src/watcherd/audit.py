@@ -18,7 +18,7 @@ from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
 from watcherd.ledger.ledger import BLOCK
-from watcherd.model import After, Kind, SystemFault
+from watcherd.model import After, SystemFault
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS
 from watcherd.publish.wayback import BACK
@@ -185,13 +185,12 @@ def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     def refused(folder: str, error: OSError) -> None:
         found.unreadable(inbox.name, f"{inbox.root}/{folder}", error)
 
-    for kind in Kind:
-        for paths in admitted(inbox, kind, refused):
-            records = ledger.lookup(inbox.name, paths)
-            for path in paths:
-                version = _version(inbox.root, path)
-                if version is not None and not _is_accounted_for(records.get(path), version, inbox.after):
-                    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *_unaccounted_for(inbox, path)))
+    for _, paths in admitted(inbox, refused):
+        records = ledger.lookup(inbox.name, paths)
+        for path in paths:
+            version = _version(inbox.root, path)
+            if version is not None and not _is_accounted_for(records.get(path), version, inbox.after):
+                found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *_unaccounted_for(inbox, path)))
 
 
 def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str]:

@@ -102,9 +102,8 @@ def _discard_drafts(outbox: Root, owner: str) -> None:
 
 def _kept(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
     """Yield, in blocks, the kept inputs whose results are there."""
-    for kind in Kind:
-        for paths in admitted(inbox, kind):
-            yield [record for path in paths if (record := _kept_one(place, path, kind)) is not None]
+    for kind, paths in admitted(inbox):
+        yield [record for path in paths if (record := _kept_one(place, path, kind)) is not None]
 
 
 def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:

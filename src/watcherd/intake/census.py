@@ -19,13 +19,15 @@ if TYPE_CHECKING:
 
 
 def admitted(
-    inbox: Inbox, kind: Kind, on_refused: Callable[[str, OSError], None] = lambda *_: None
-) -> Iterator[list[str]]:
-    """Yield the paths of the regular files of `kind` that the inbox's rules admit, in blocks of at most 1,000.
+    inbox: Inbox, on_refused: Callable[[str, OSError], None] = lambda *_: None
+) -> Iterator[tuple[Kind, list[str]]]:
+    """Yield the paths of the regular files that the inbox's rules admit, kind by kind, in blocks of at most 1,000.
 
     `on_refused` is told of a folder that cannot be listed.
     """
-    return walk(inbox, kind, _Listener(on_refused))
+    for kind in Kind:
+        for paths in walk(inbox, kind, _Listener(on_refused)):
+            yield kind, paths
 
 
 def undone(inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]]) -> Iterator[int]:
@@ -34,14 +36,13 @@ def undone(inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]]) 
     What cannot be looked at, or goes meanwhile, is left to the intake.
     """
     with Looks(inbox.root) as looks:
-        for kind in Kind:
-            for paths in admitted(inbox, kind):
-                done = ended(paths) if inbox.after is After.KEEP else {}
-                for path in paths:
-                    with suppress(OSError):
-                        status = looks.status(path)
-                        if not decide.is_done(done.get(path), status.st_size, status.st_mtime_ns):
-                            yield status.st_size
+        for _, paths in admitted(inbox):
+            done = ended(paths) if inbox.after is After.KEEP else {}
+            for path in paths:
+                with suppress(OSError):
+                    status = looks.status(path)
+                    if not decide.is_done(done.get(path), status.st_size, status.st_mtime_ns):
+                        yield status.st_size
 
 
 class _Listener:
