@@ -257,7 +257,7 @@ def told_plainly(path: str) -> Iterator[None]:
         yield
     except OSError as error:
         message = f"cannot use the folder {path}: {error.strerror} ({error.filename})"
-        raise SystemFault(message, root=path, errno=error.errno or 0) from error
+        raise SystemFault(message, root=path, errno=error.errno) from error
 
 
 def inbox_of(name: str, settings: Settings, *, once: bool = False) -> Inbox:

@@ -261,9 +261,9 @@ class FileFault(WatcherdError):
 
 
 class SystemFault(WatcherdError):
-    """The machine could not do its part: `root` is the folder concerned, `errno` the kernel's word (0: none)."""
+    """The machine could not do its part: `root` is the folder concerned, `errno` the kernel's word, if any."""
 
-    def __init__(self, message: str, *, root: str, errno: int = 0) -> None:
+    def __init__(self, message: str, *, root: str, errno: int | None = None) -> None:
         super().__init__(message)
         self.root = root
         self.errno = errno

@@ -296,7 +296,7 @@ class Gate:
         """Return seconds until an unreadable file is looked at again. A shortage is told, and pauses the intake."""
         if error.errno not in beneath.SHORTAGE:
             return UNREADABLE
-        self._desk.on_fault(SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno or 0))
+        self._desk.on_fault(SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno))
         return SHORT
 
     def _gone(self, path: str, how: How) -> None:

@@ -39,7 +39,7 @@ def unreadable(job: Job, error: OSError) -> Outcome:
     if isinstance(error, PermissionError):
         return Returned(job, State.WAITING, "permission")
     if error.errno in beneath.SHORTAGE:
-        return Stalled(job, SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno or 0))
+        return Stalled(job, SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno))
     if error.errno in _ANOTHER_THING:
         return Returned(job, State.WAITING, f"is another thing now: {error.strerror}", changed=True)
     # The disk, or a mount, fails: as if it had changed, it is looked at again, less and less often.

@@ -245,7 +245,7 @@ class _Isolated:
             raise self._end_late(worker, job, limits) from None
         except OSError as error:
             self._end(worker)
-            raise SystemFault(f"cannot hand a job to a worker: {error}", root="", errno=error.errno or 0) from error
+            raise SystemFault(f"cannot hand a job to a worker: {error}", root="", errno=error.errno) from error
 
     def _understand(self, worker: Worker, job: Job, answer: bytes) -> Result:
         try:

@@ -311,7 +311,7 @@ class Ledger:
             yield
         except OSError as error:
             message = f"the ledger's folder {self.folder}: {os.strerror(error.errno or 0)}"
-            raise SystemFault(message, root=self.folder, errno=error.errno or 0) from error
+            raise SystemFault(message, root=self.folder, errno=error.errno) from error
 
     def _row(self, job: Job, now: int) -> tuple[object, ...]:
         return rows.attempt(job, self._inboxes[job.file.inbox], now)

@@ -376,7 +376,7 @@ class Batch:
         try:
             folders.sync()
         except OSError as error:
-            raise SystemFault(_said(error), root=str(error.filename or ""), errno=error.errno or 0) from error
+            raise SystemFault(_said(error), root=str(error.filename or ""), errno=error.errno) from error
 
 
 def _said(error: OSError) -> str:

@@ -99,7 +99,7 @@ def _as_fault(root: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise SystemFault(f"{error.strerror}: {error.filename}", root=root, errno=error.errno or 0) from error
+        raise SystemFault(f"{error.strerror}: {error.filename}", root=root, errno=error.errno) from error
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int) -> None:

@@ -133,7 +133,7 @@ class Root:
     def fault(self, error: OSError) -> SystemFault:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
-        return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno or 0)
+        return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
 
     @contextmanager
     def faults(self) -> Iterator[None]:
