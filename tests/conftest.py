@@ -18,6 +18,8 @@ import pytest
 import structlog
 from PIL import Image
 
+from watcherd import cli
+
 # Examples are many, and a busy machine is slow: neither says anything about the code.
 hypothesis.settings.register_profile(
     "busy",
@@ -298,6 +300,18 @@ def site(tmp_path):
     for daemon in site.daemons:
         daemon.clear()
         sys.stderr.write(f"{daemon.log.name}\n{daemon.tail()}\n")  # shown where the test failed
+
+
+@pytest.fixture
+def called(capfd):
+    """Return a function that runs the command in this process; it returns its status, output and complaints."""
+
+    def running(*arguments):
+        with pytest.raises(SystemExit) as left:
+            cli.main([str(argument) for argument in arguments])
+        return left.value.code, *capfd.readouterr()
+
+    return running
 
 
 @pytest.fixture(scope="session")

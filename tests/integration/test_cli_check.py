@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from watcherd import cli
 from watcherd.cli import machine
 from watcherd.processors.grayscale import turbo
 from watcherd.settings import load
@@ -195,15 +194,14 @@ def test_limits_that_cannot_be_read_are_no_problem(settings, limits):
 
 
 @pytest.fixture
-def check(tmp_path, monkeypatch, capfd):
+def check(tmp_path, monkeypatch, called):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
 
     def checking(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main(["check", *arguments])
-        lines = capfd.readouterr().out.splitlines(keepends=True)
-        return left.value.code, "".join(line for line in lines if not line.startswith(("note\tjpeg", "note\timage")))
+        status, out, _ = called("check", *arguments)
+        lines = out.splitlines(keepends=True)
+        return status, "".join(line for line in lines if not line.startswith(("note\tjpeg", "note\timage")))
 
     return checking
 

@@ -7,7 +7,6 @@ import sys
 
 import pytest
 
-from watcherd import cli
 from watcherd.cli import drain, failures
 from watcherd.drain import DrainReport
 from watcherd.model import Failure, File, Kind, Record, Version
@@ -177,20 +176,14 @@ def test_a_retry_of_a_path_that_is_of_another_class_says_so(capsys):
 
 
 @pytest.fixture
-def watcherd(tmp_path, monkeypatch, capfd):
+def watcherd(tmp_path, monkeypatch, called):
     """Run a command where these files are quarantined; return its status and output."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     monkeypatch.setattr("watcherd.failures.finish", lambda _: [])
     monkeypatch.setattr("watcherd.failures.set_aside", lambda _: ROWS)
     monkeypatch.setattr("watcherd.failures.put_back", lambda _, rows: [PutBack(row) for row in rows])
-
-    def running(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main([*arguments, "--inbox", "in", "--outbox", "out", "--state", "state"])
-        return left.value.code, capfd.readouterr().out
-
-    return running
+    return lambda *arguments: called(*arguments, "--inbox", "in", "--outbox", "out", "--state", "state")[:2]
 
 
 def test_failures_as_json_are_those_of_the_class(watcherd):

@@ -3,12 +3,12 @@
 import os
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from watcherd import cli
 from watcherd.cli import service
 from watcherd.service import places
 
@@ -37,16 +37,9 @@ def home(tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def watcherd(home, capfd):  # noqa: ARG001 (it runs there)
-    """Run the command; return its status, its output and its complaints."""
-
-    def running(*arguments):
-        with pytest.raises(SystemExit) as left:
-            cli.main(["service", *map(str, arguments)])
-        out, err = capfd.readouterr()
-        return left.value.code, out, err
-
-    return running
+def watcherd(home, called):  # noqa: ARG001 (it runs there)
+    """Run the command."""
+    return partial(called, "service")
 
 
 def files(home):
