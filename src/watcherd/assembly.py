@@ -43,10 +43,10 @@ if TYPE_CHECKING:
 
     from watcherd.lanes.lane import Pool
     from watcherd.model import Done, Failed
-    from watcherd.publish.batch import Ended
+    from watcherd.publish.batch import Exit
     from watcherd.settings import Settings
 
-    Ending = Callable[[Ended, Done | Failed | None], None]
+    Ending = Callable[[Exit, Done | Failed | None], None]
 
 #: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
 #: kind parks as many as it leads through at once, however short its queue is, and must leave room for the other.

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from watcherd.assembly import Line
     from watcherd.daemon import Daemon
     from watcherd.model import Done, Kind
-    from watcherd.publish.batch import Ended
+    from watcherd.publish.batch import Exit
     from watcherd.settings import Settings
 
 #: Seconds between looks at how far it is.
@@ -70,7 +70,7 @@ class _Tally:
     bytes: int = 0
     lock: Lock = field(default_factory=Lock)
 
-    def count(self, ended: Ended, told: Done | Failed | None) -> None:
+    def count(self, ended: Exit, told: Done | Failed | None) -> None:
         job = ended.job
         with self.lock:
             self.bytes += job.file.version.size

@@ -45,7 +45,7 @@ BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class Exit:
     """A job that left the batch: PUBLISHED or QUARANTINED with its `visible` path, else given up for `reason`.
 
     WAITING: its input is another version now. VANISHED: its input is gone. RETRYING: it cannot be placed, which is
@@ -92,7 +92,7 @@ class Batch:
         self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
         self._unwanted: deque[tuple[Root, str]] = deque()  # drafts that are nothing to anybody
-        self._ended: list[Ended] = []
+        self._ended: list[Exit] = []
         self._probed = False  # whether the roots were found well since the last settling began
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
@@ -104,7 +104,7 @@ class Batch:
         self._intended.extend(intended)
         self._revealed.extend(visible)
 
-    def ended(self) -> list[Ended]:
+    def ended(self) -> list[Exit]:
         """Return what has left the batch since this was last asked."""
         ended, self._ended = self._ended, []
         return ended
@@ -333,7 +333,7 @@ class Batch:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
         unclaimed = self._aside.leave(intent)
-        self._ended.append(Ended(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
+        self._ended.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
 
     def _fail(self, queue: deque[Intent], error: OSError) -> None:
         """Let the first of `queue` leave the batch or wait aside, where `error` is its alone. Raises SystemFault."""
@@ -352,11 +352,11 @@ class Batch:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
         on_record = queue is not self._ready
         if self._aside.put(queue, intent, unclaimed=on_record):
-            self._ended.append(Ended(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
+            self._ended.append(Exit(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
         self._discard(intent)
-        self._ended.append(Ended(intent.job, state, "", reason, failure))
+        self._ended.append(Exit(intent.job, state, "", reason, failure))
 
     def _discard(self, intent: Intent) -> None:
         self._unwanted.append((self._ways.of(intent).root, intent.draft.name))

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Job, Outcome
-    from watcherd.publish.batch import Ended
+    from watcherd.publish.batch import Exit
     from watcherd.publish.place import Place
 
 T = TypeVar("T")
@@ -60,7 +60,7 @@ class Publisher:
         durable: bool = True,
         is_away: Callable[[], bool] = lambda: False,
         on_pause: Callable[[], None] = lambda: None,
-        on_end: Callable[[Ended, Done | Failed | None], None] = lambda *_: None,
+        on_end: Callable[[Exit, Done | Failed | None], None] = lambda *_: None,
         on_death: Callable[[BaseException], None],
     ) -> None:
         self.carry_timeout = 5.0  # seconds that a stop waits for an input on its way to another file system
@@ -76,7 +76,7 @@ class Publisher:
         self._carrier = Carrier(place, self._queue.put, on_death)
         self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
         self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
-        self._unreported: deque[Ended] = deque()
+        self._unreported: deque[Exit] = deque()
         self._aside: dict[str, str] = {}  # path → why its input cannot be taken for now
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
@@ -218,7 +218,7 @@ class Publisher:
 
     # What leaves the batch -----------------------------------------------------------------------------------------
 
-    def _report(self, ended: Ended) -> None:
+    def _report(self, ended: Exit) -> None:
         job = ended.job
         self._aside.pop(job.file.path, None)
         match ended.state:
@@ -237,7 +237,7 @@ class Publisher:
                 self._told.pop(job.id, None)
                 self.judge.give_back(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))
 
-    def _tell(self, ended: Ended, told: Done | Failed | None) -> None:
+    def _tell(self, ended: Exit, told: Done | Failed | None) -> None:
         self.ended[ended.state] += 1
         self._on_end(ended, told)
         facts = said.result(told) if isinstance(told, Done) else said.why(told) if told else {}
