@@ -213,13 +213,16 @@ def test_a_thread_of_an_encoder_is_taken_to_be_short_of_memory_where_there_is_no
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
-def test_a_page_that_needs_more_memory_than_allowed_is_refused_from_its_own_header(compression):
+def test_a_page_of_more_memory_or_pixels_than_allowed_is_refused_from_its_own_header(compression):
     pages = [Image.new("L", (8, 8)), Image.new("L", (1000, 1000))]
     file = BytesIO(encoded("TIFF", pages[0], save_all=True, append_images=pages[1:], compression=compression))
     assert convert(file, limits=Limits(memory=bounds.BASE + (5 << 20)))[1].frames == len(pages)
     with pytest.raises(FileFault, match="to decode 1000 x 1000 pixels") as fault:
         convert(file, limits=Limits(memory=bounds.BASE + (2 << 20)))
     assert fault.value.failure is Failure.MEMORY
+    with pytest.raises(FileFault, match="1000 x 1000 = 1,000,000 pixels where 999,999 are allowed") as fault:
+        convert(file, limits=Limits(max_pixels=999_999))
+    assert fault.value.failure is Failure.TOO_LARGE
 
 
 #: Tells how many bytes of address space the conversion of its standard input took.
