@@ -115,6 +115,17 @@ def test_a_damaged_ledger_is_refused_in_one_line(path):
     assert "\n" not in str(refusal.value)
 
 
+def test_damage_where_ids_are_counted_is_refused_in_one_line_too(path):
+    with Ledger(path) as ledger:
+        where = ledger._one("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_sequence'") - 1
+        size = ledger._one("PRAGMA page_size")
+    with open(path, "r+b") as file:
+        file.seek(where * size)
+        file.write(b"\xa5" * size)
+    with pytest.raises(Refused, match="damaged"):
+        Ledger(path)
+
+
 def test_a_state_folder_that_is_not_there_is_a_fault_of_the_system(tmp_path):
     with pytest.raises(SystemFault, match="cannot be used"):
         Ledger(tmp_path / "missing" / "ledger.db")

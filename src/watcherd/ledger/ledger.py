@@ -326,7 +326,8 @@ class Ledger:
             return self._reader.execute(statement, (self._inboxes[inbox], *values)).fetchall()
 
     def _one(self, statement: str, values: tuple[object, ...] = ()) -> int:
-        return int(self._writer.execute(statement, values).fetchone()[0])
+        with told_plainly(self._path):
+            return int(self._writer.execute(statement, values).fetchone()[0])
 
     @contextmanager
     def _transaction(self, *, full: bool = False) -> Iterator[sqlite3.Cursor]:
