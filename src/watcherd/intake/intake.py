@@ -59,7 +59,6 @@ class Intake:
         self._recalled = -inf
         self._quiet = False
         self._updated: Inbox | None = None
-        self._asked = False
         self._stopping = False
         self._bell = Bell()
         self._thread = lifeline.thread(self._run, name=f"intake-{inbox.name}", on_death=desk.on_death)
@@ -94,11 +93,6 @@ class Intake:
     def wake(self) -> None:
         """Look again: a lane or a claim has room, or a pause is over."""
         self._bell.ring()
-
-    def rescan(self) -> None:
-        """Scan the whole inbox now."""
-        self._asked = True
-        self.wake()
 
     def update(self, inbox: Inbox) -> None:
         """Take other rules, settle, rescan, after or policy from now on. Name and root stay."""
@@ -291,9 +285,6 @@ class Intake:
         if self._updated is not None and self._terms is not None:
             self.inbox, self._updated = self._updated, None
             self._renew(self._terms.mount)
-        if self._asked:
-            self._asked = False
-            self._rounds.ask("request")
 
     def _renew(self, mount: Mount) -> None:
         self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))

@@ -372,14 +372,6 @@ def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root)
         inbox.job("a.txt")
 
 
-def test_a_rescan_finds_what_no_event_told(watching, root):
-    (root / ".hidden").mkdir()
-    with watching(settle=0.0).scanned() as inbox:
-        before = inbox.intake.last_scan
-        inbox.intake.rescan()
-        inbox.until(lambda: inbox.intake.last_scan > before)
-
-
 def test_rescans_come_by_themselves(watching):
     with watching(rescan=0.05).scanned() as inbox:
         before = inbox.intake.last_scan
