@@ -282,11 +282,9 @@ class Intake:
         )
 
     def _obey(self) -> None:
-        if self._updated is not None and self._terms is not None:
-            self.inbox, self._updated = self._updated, None
-            self._renew(self._terms.mount)
-
-    def _renew(self, mount: Mount) -> None:
+        if self._updated is None or self._terms is None:
+            return
+        mount, self.inbox, self._updated = self._terms.mount, self._updated, None
         self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
         self._rounds.inbox = self.inbox
         self._rounds.suspend()
