@@ -127,7 +127,8 @@ def _remembering(
         try:
             return method(self, *args, **kwargs)
         except OSError as error:
-            self.refuse(error)
+            if self.refusal is None and error.errno is not None:  # a read from what is open for writing has none
+                self.refusal = error
             raise
 
     return remembered
@@ -140,11 +141,6 @@ class Stream(FileIO):
     """
 
     refusal: OSError | None = None
-
-    def refuse(self, error: OSError) -> None:
-        """Remember `error` unless it is Python's own (a read from what is open for writing has no errno)."""
-        if self.refusal is None and error.errno is not None:
-            self.refusal = error
 
     read = _remembering(FileIO.read)
     readall = _remembering(FileIO.readall)
