@@ -9,6 +9,7 @@ nobody else.
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
@@ -58,7 +59,7 @@ class Intake:
         self._recall_at = 0.0
         self._recalled = -inf
         self._quiet = False
-        self._updated: Inbox | None = None
+        self._updated: deque[Inbox] = deque(maxlen=1)  # put by one thread and taken by another
         self._stopping = False
         self._bell = Bell()
         self._thread = lifeline.thread(self._run, name=f"intake-{inbox.name}", on_death=desk.on_death)
@@ -96,7 +97,7 @@ class Intake:
 
     def update(self, inbox: Inbox) -> None:
         """Take other rules, settle, rescan, after or policy from now on. Name and root stay."""
-        self._updated = inbox
+        self._updated.append(inbox)
         self.wake()
 
     def drained(self, besides: Container[str] = ()) -> bool:
@@ -282,9 +283,9 @@ class Intake:
         )
 
     def _obey(self) -> None:
-        if self._updated is None or self._terms is None:
+        if not self._updated or self._terms is None:
             return
-        mount, self.inbox, self._updated = self._terms.mount, self._updated, None
+        mount, self.inbox = self._terms.mount, self._updated.pop()
         self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
         self._rounds.inbox = self.inbox
         self._rounds.suspend()
