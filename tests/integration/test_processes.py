@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -54,7 +54,7 @@ def _nothing_is_left():
 
 @pytest.fixture
 def workers() -> Iterator[IsolatedWorkers]:
-    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=1000) as pool:
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=1000)) as pool:
         yield pool
 
 
@@ -151,7 +151,7 @@ def test_a_worker_that_rests_gives_back_what_its_last_job_left_behind(slot, do):
 
 
 def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
-    with IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9) as pool:
+    with closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
         slot, faults = pool.slot(), []
         for _ in range(8):  # where we are kept waiting for long, it rests in between
             do(slot, "fill")
@@ -160,7 +160,7 @@ def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
 
 
 def test_a_worker_is_replaced_after_so_many_jobs(do):
-    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2) as pool, capture_logs() as logs:
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2)) as pool, capture_logs() as logs:
         slot = pool.slot()
         first, second, third = (do.pid(slot) for _ in range(3))
     assert first == second != third
@@ -194,7 +194,7 @@ def test_the_real_processor_is_one_that_a_worker_can_run(tmp_path):
     image.new("RGB", (4, 3), "red").save(tmp_path / "red.png")
     job = Job(1, File("scans", "red.png", Version(1, 1, 1, 1)), Kind.IMAGE)
     with (
-        IsolatedWorkers("watcherd.processors.grayscale", memory=1 << 30, recycle_after=9) as pool,
+        closing(IsolatedWorkers("watcherd.processors.grayscale", memory=1 << 30, recycle_after=9)) as pool,
         (tmp_path / "red.png").open("rb") as source,
         (tmp_path / "draft").open("w+b") as draft,
     ):
@@ -212,7 +212,7 @@ def test_a_worker_leaves_ctrl_c_and_sigterm_to_the_daemon(slot, do):
 def test_a_worker_has_a_session_a_memory_limit_and_no_blocked_signals(do):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
-        with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+        with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
             do(pool.slot(), "session")
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
@@ -227,7 +227,7 @@ def test_a_worker_is_the_first_to_go_when_memory_is_short(slot, do):
 def test_a_worker_is_told_nothing_that_systemd_tells_the_daemon(do, monkeypatch):
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
         monkeypatch.setenv(name, "1")
-    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
         do(pool.slot(), "environment")
     assert b"NOTIFY_SOCKET" not in do.draft
     assert b"WATCHDOG" not in do.draft
@@ -238,7 +238,7 @@ def test_a_worker_keeps_its_memory_in_huge_pages_unless_somebody_tunes_it_otherw
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
     if own:
         monkeypatch.setenv("GLIBC_TUNABLES", own)
-    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
         do(pool.slot(), "environment")
     assert (own or f"hugetlb=1:glibc.malloc.mmap_threshold={32 << 20}:") in do.draft.decode()
     assert do.draft.count(b"GLIBC_TUNABLES") == 1
@@ -248,7 +248,7 @@ def test_a_worker_holds_its_pipe_its_job_and_what_it_is_to_keep_open(do, tmp_pat
     with (
         (tmp_path / "lock").open("w") as lock,
         (tmp_path / "other").open("w"),
-        IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, keep_open=[lock.fileno()]) as pool,
+        closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, keep_open=[lock.fileno()])) as pool,
     ):
         do(pool.slot(), "descriptors")
     held = do.draft.decode().split()[2:]
@@ -476,7 +476,7 @@ def test_workers_killed_in_the_instant_a_job_is_handed_over_cost_nothing(slot, d
 
 def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do):
     with (
-        IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9) as pool,
+        closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
         pytest.raises(SystemFault, match="no_such_processor"),
     ):
         do(pool.slot(), "good")
@@ -485,7 +485,7 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
 def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch):
     python = sys.executable
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
-    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9) as pool:
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
         slot = pool.slot()
         with pytest.raises(SystemFault, match="/nowhere/python"):
             do(slot, "good")
@@ -520,7 +520,7 @@ def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers,
 
 @pytest.mark.parametrize("warm", [True, False])
 def test_a_worker_is_started_before_the_first_job_only_where_a_warm_one_is_wanted(warm):
-    with IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, warm=warm) as pool:
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, warm=warm)) as pool:
         if warm:
             wait_until(children)
         else:

@@ -15,7 +15,7 @@ import time
 from contextlib import contextmanager
 from math import inf
 from threading import Lock, Semaphore, Thread
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -67,12 +67,6 @@ class IsolatedWorkers:
         self._feeder.start()
         if warm:
             self._begin()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
     def slot(self, sign: Sign = unheard) -> Slot:
         """Return a slot for one thread."""
