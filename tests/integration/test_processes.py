@@ -36,6 +36,10 @@ MEMORY = 256 << 20
 IDS = count(1)
 
 
+def unheard(patience=None):
+    """Take no note of a sign of life: nobody watches these slots."""
+
+
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
     # A worker imports from where we import.
@@ -60,7 +64,7 @@ def workers() -> Iterator[IsolatedWorkers]:
 
 @pytest.fixture
 def slot(workers) -> Slot:
-    return workers.slot()
+    return workers.slot(unheard)
 
 
 @pytest.fixture
@@ -152,7 +156,7 @@ def test_a_worker_that_rests_gives_back_what_its_last_job_left_behind(slot, do):
 
 def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
     with closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
-        slot, faults = pool.slot(), []
+        slot, faults = pool.slot(unheard), []
         for _ in range(8):  # where we are kept waiting for long, it rests in between
             do(slot, "fill")
             faults.append(int(do.draft.split()[-1]))
@@ -161,7 +165,7 @@ def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
 
 def test_a_worker_is_replaced_after_so_many_jobs(do):
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2)) as pool, capture_logs() as logs:
-        slot = pool.slot()
+        slot = pool.slot(unheard)
         first, second, third = (do.pid(slot) for _ in range(3))
     assert first == second != third
     # An earlier test's pool may still be saying how its workers ended.
@@ -198,7 +202,7 @@ def test_the_real_processor_is_one_that_a_worker_can_run(tmp_path):
         (tmp_path / "red.png").open("rb") as source,
         (tmp_path / "draft").open("w+b") as draft,
     ):
-        result = pool.slot().run(job, source.fileno(), draft.fileno(), Limits())
+        result = pool.slot(unheard).run(job, source.fileno(), draft.fileno(), Limits())
         assert (result.mode, result.width, result.height) == ("L", 4, 3)
 
 
@@ -213,7 +217,7 @@ def test_a_worker_has_a_session_a_memory_limit_and_no_blocked_signals(do):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
         with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-            do(pool.slot(), "session")
+            do(pool.slot(unheard), "session")
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     assert do.draft.endswith(f"True ({MEMORY}, {MEMORY}) set()".encode())
@@ -228,7 +232,7 @@ def test_a_worker_is_told_nothing_that_systemd_tells_the_daemon(do, monkeypatch)
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
         monkeypatch.setenv(name, "1")
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        do(pool.slot(), "environment")
+        do(pool.slot(unheard), "environment")
     assert b"NOTIFY_SOCKET" not in do.draft
     assert b"WATCHDOG" not in do.draft
 
@@ -239,7 +243,7 @@ def test_a_worker_keeps_its_memory_in_huge_pages_unless_somebody_tunes_it_otherw
     if own:
         monkeypatch.setenv("GLIBC_TUNABLES", own)
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        do(pool.slot(), "environment")
+        do(pool.slot(unheard), "environment")
     assert (own or f"hugetlb=1:glibc.malloc.mmap_threshold={32 << 20}:") in do.draft.decode()
     assert do.draft.count(b"GLIBC_TUNABLES") == 1
 
@@ -250,7 +254,7 @@ def test_a_worker_holds_its_pipe_its_job_and_what_it_is_to_keep_open(do, tmp_pat
         (tmp_path / "other").open("w"),
         closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, keep_open=[lock.fileno()])) as pool,
     ):
-        do(pool.slot(), "descriptors")
+        do(pool.slot(unheard), "descriptors")
     held = do.draft.decode().split()[2:]
     assert str(tmp_path / "lock") in held
     assert str(tmp_path / "other") not in held
@@ -342,7 +346,7 @@ def test_innocents_in_flight_lose_nothing_while_others_are_poisoned(workers, do)
     slots = threading.local()
 
     def outcome(deed: str) -> object:
-        slots.own = getattr(slots, "own", None) or workers.slot()
+        slots.own = getattr(slots, "own", None) or workers.slot(unheard)
         try:
             return do_alone(slots.own, deed)
         except FileFault as fault:
@@ -479,14 +483,14 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
         closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
         pytest.raises(SystemFault, match="no_such_processor"),
     ):
-        do(pool.slot(), "good")
+        do(pool.slot(unheard), "good")
 
 
 def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch):
     python = sys.executable
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        slot = pool.slot()
+        slot = pool.slot(unheard)
         with pytest.raises(SystemFault, match="/nowhere/python"):
             do(slot, "good")
         monkeypatch.setattr(sys, "executable", python)
@@ -514,7 +518,7 @@ def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers,
     with pytest.raises(Cut):
         do(slot, "good")
     with pytest.raises(Cut):
-        do(workers.slot(), "good")
+        do(workers.slot(unheard), "good")
     assert logs == []
 
 
@@ -539,7 +543,7 @@ def test_a_worker_that_is_not_ready_yet_does_not_hold_up_the_end():
 
 
 def test_close_leaves_no_child_whatever_the_children_do(workers, do):
-    slot, idle = workers.slot(), workers.slot()
+    slot, idle = workers.slot(unheard), workers.slot(unheard)
     do(idle, "good")
     with do.begun(slot) as (future, pid):
         wait_until(lambda: len(children()) == 3 and all(map(is_set_up, children())))
@@ -552,7 +556,7 @@ def test_close_leaves_no_child_whatever_the_children_do(workers, do):
 
 
 def test_a_slot_that_is_closed_lets_its_worker_leave(workers, do):
-    slot = workers.slot()
+    slot = workers.slot(unheard)
     pid = do.pid(slot)
     slot.close()
     assert pid not in children()
@@ -566,7 +570,7 @@ import os, sys, threading
 sys.path.insert(0, {str(HERE)!r})
 from test_processes import *
 pool = IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)
-job = Bench(Path({str(tmp_path)!r})).begun(pool.slot())
+job = Bench(Path({str(tmp_path)!r})).begun(pool.slot(unheard))
 job.__enter__()
 wait_until(lambda: len(children()) == 2)
 print(*children(), flush=True)

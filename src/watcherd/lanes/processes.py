@@ -21,7 +21,7 @@ import structlog
 
 from watcherd.lanes import wire
 from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
-from watcherd.lanes.slot import Cut, WorkerKilled, overdue, unheard
+from watcherd.lanes.slot import Cut, WorkerKilled, overdue
 from watcherd.model import Failure, FileFault, SystemFault
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class IsolatedWorkers:
         if warm:
             self._begin()
 
-    def slot(self, sign: Sign = unheard) -> Slot:
+    def slot(self, sign: Sign) -> Slot:
         """Return a slot for one thread."""
         return _Isolated(self, sign)
 

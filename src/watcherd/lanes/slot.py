@@ -44,10 +44,6 @@ class Sign(Protocol):
         ...
 
 
-def unheard(patience: float | None = None) -> None:
-    """Take no note: nobody watches this slot."""
-
-
 class Slot(Protocol):
     """Works on one job at a time, for the one thread that owns it."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from watcherd.lanes.slot import Cut, overdue, unheard, work
+from watcherd.lanes.slot import Cut, overdue, work
 
 if TYPE_CHECKING:
     from watcherd.lanes.slot import Sign, Slot
@@ -24,7 +24,7 @@ class Threads:
         self._process = process
         self.cut = False
 
-    def slot(self, sign: Sign = unheard) -> Slot:
+    def slot(self, sign: Sign) -> Slot:
         """Return a slot for one thread."""
         return _InThread(self._process, self, sign)
 
