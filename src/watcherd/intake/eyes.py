@@ -39,30 +39,18 @@ def mend_of(reason: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Root:
-    """An inbox's folder as it was when it was armed: device and inode tell it from one that took its place."""
+class Seen:
+    """An inbox's folder as it was when it was opened: device and inode tell it from one that took its place."""
 
     device: int
     inode: int
     is_mount: bool
 
-    def may_become(self, other: Root) -> bool:
-        """Whether `other`, found at the same path later, can be the inbox again.
 
-        Any folder can, but for what shows at a mount point while nothing is mounted there.
-        """
-        return other.is_mount or not self.is_mount
-
-    def is_at(self, path: str) -> bool:
-        """Whether it is what is at `path` now. Raises as `look` does; asked every second, so it is cheap."""
-        found = _folder(path)
-        return (found.st_dev, found.st_ino) == (self.device, self.inode)
-
-
-def look(path: str) -> Root:
+def look(path: str) -> Seen:
     """Return the folder at `path`. Raises OSError where there is none, or it may not be looked into."""
     status = _folder(path)
-    return Root(status.st_dev, status.st_ino, os.path.ismount(path))
+    return Seen(status.st_dev, status.st_ino, os.path.ismount(path))
 
 
 def _folder(path: str) -> os.stat_result:
@@ -82,7 +70,7 @@ class Eyes:
         self._path = path
         self._watching = watching
         self._log = log.bind(inbox=name)
-        self._root: Root | None = None  # as it was opened last
+        self._seen: Seen | None = None  # what was opened last
         self._watch: Watch | None = None
         self._said = False  # that it is blind
         self.blind = False
@@ -92,22 +80,24 @@ class Eyes:
     def lost(self) -> str:
         """Return why the folder that was opened last is not there any more; empty where it is. For any thread."""
         try:
-            same = self._root is not None and self._root.is_at(self._path)
+            status = _folder(self._path)  # looked at every second, so no more is asked
         except OSError as error:
             return str(error.strerror)
+        same = self._seen and (status.st_dev, status.st_ino) == (self._seen.device, self._seen.inode)
         return "" if same else "another folder took its place"
 
     def away(self) -> bool:
         """Whether the folder that was opened last, if any was, is gone or another one. For any thread."""
-        return self._root is not None and bool(self.lost())
+        return self._seen is not None and bool(self.lost())
 
     def open(self) -> Mount:
         """Begin to see what is at the path now. Raises OSError where that cannot be the inbox."""
         found = look(self._path)
-        if self._root is not None and not self._root.may_become(found):
+        # Any folder can be the inbox again, but for what shows at a mount point while nothing is mounted there.
+        if self._seen and self._seen.is_mount and not found.is_mount:
             raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
         seen = mount(self._path)
-        self._root = found
+        self._seen = found
         self.rearm()
         return seen
 
