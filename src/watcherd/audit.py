@@ -17,7 +17,6 @@ from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
-from watcherd.ledger.ledger import BLOCK
 from watcherd.model import After, SystemFault
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS
@@ -99,7 +98,7 @@ def _require_there(inbox: Inbox) -> None:
 def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
     """Judge all that is on record as published or quarantined, a block at a time."""
     last = 0
-    while rows := ledger.older(place.inbox, inf, after=last, limit=BLOCK):
+    while rows := ledger.older(place.inbox, inf, after=last):
         for row in rows:
             found.finished += 1
             try:
