@@ -112,7 +112,7 @@ class Batch:
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
         queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
-        return any(queues) or bool(self._taken or self._unwanted or self._ended)
+        return any((*queues, self._taken, self._unwanted, self._ended))
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
