@@ -79,11 +79,12 @@ class Eyes:
 
     def lost(self) -> str:
         """Return why the folder that was opened last is not there any more; empty where it is. For any thread."""
+        seen = self._seen  # which the intake's thread may replace meanwhile
         try:
             status = _folder(self._path)  # looked at every second, so no more is asked
         except OSError as error:
             return str(error.strerror)
-        same = self._seen and (status.st_dev, status.st_ino) == (self._seen.device, self._seen.inode)
+        same = seen and (status.st_dev, status.st_ino) == (seen.device, seen.inode)
         return "" if same else "another folder took its place"
 
     def away(self) -> bool:
