@@ -161,6 +161,13 @@ def test_a_frame_beyond_the_screen_of_a_gif_does_not_enlarge_it():
         assert [frame.size for frame in ImageSequence.Iterator(seen)] == [(8, 8)] * 2
 
 
+def test_a_gif_may_have_a_ramp_of_greys_for_one_palette_and_colours_for_another():
+    ramp = Image.frombytes("L", (16, 16), bytes(range(256)))
+    result, said = convert(BytesIO(moving("GIF", [ramp, Image.new("RGB", (16, 16), "red")], duration=50)))
+    with Image.open(BytesIO(result)) as seen:
+        assert (said.frames, seen.convert("L").tobytes()) == (2, ramp.tobytes())
+
+
 def test_a_gif_of_many_frames_holds_one_at_a_time():
     many = Image.new("L", (2, 2)), *(Image.new("L", (2, 2), index % 256) for index in range(1, 600))
     result, said = convert(BytesIO(moving("GIF", list(many), duration=10)))

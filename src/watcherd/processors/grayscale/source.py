@@ -88,6 +88,16 @@ _NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
 
 
+class _Gif(GifImagePlugin.GifImageFile):
+    """Pillow takes greys in their order for no palette, and fails where one frame has that and another colours."""
+
+    def _is_palette_needed(self, p: bytes) -> bool:
+        return bool(p)
+
+
+Image.register_open("GIF", _Gif, Image.OPEN["GIF"][1])
+
+
 class Reader:
     """A file as Pillow reads it: without a name or a descriptor, so that nothing maps it or reads around us.
 
