@@ -161,6 +161,15 @@ def test_a_frame_beyond_the_screen_of_a_gif_does_not_enlarge_it():
         assert [frame.size for frame in ImageSequence.Iterator(seen)] == [(8, 8)] * 2
 
 
+def test_an_opaque_frame_beyond_the_screen_of_a_transparent_gif_is_cut_to_it_too():
+    small = moving("GIF", [Image.new("P", (8, 8))], transparency=0)
+    large = moving("GIF", [Image.new("L", (16, 16), 9)])
+    second = large[large.index(b"\x2c\0\0\0\0\x10") :]
+    result, said = convert(BytesIO(small[:-1] + second))
+    with Image.open(BytesIO(result)) as seen:
+        assert (said.frames, [frame.size for frame in ImageSequence.Iterator(seen)]) == (2, [(8, 8)] * 2)
+
+
 def test_a_gif_may_have_a_ramp_of_greys_for_one_palette_and_colours_for_another():
     ramp = Image.frombytes("L", (16, 16), bytes(range(256)))
     result, said = convert(BytesIO(moving("GIF", [ramp, Image.new("RGB", (16, 16), "red")], duration=50)))

@@ -102,6 +102,6 @@ def duration(image: Image.Image) -> float:
 def changed(before: Image.Image | None, after: Image.Image) -> Box:
     """Return the smallest box outside of which `after` is `before`; never an empty one."""
     whole = (0, 0, *after.size)
-    if before is None or before.size != after.size or before.mode not in {"L", "LA"}:
+    if before is None or (before.size, before.mode) != (after.size, after.mode) or after.mode not in {"L", "LA"}:
         return whole
     return ImageChops.difference(before, after).getbbox(alpha_only=False) or DOT
