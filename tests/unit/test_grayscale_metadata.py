@@ -8,6 +8,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin
 from watcherd.processors.grayscale import convert
 
 XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+TURNED = b'<rdf:Description xmlns:tiff="http://ns.adobe.com/tiff/1.0/" tiff:Orientation="6"/>'
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 GRAY = SRGB[:16] + b"GRAY" + SRGB[20:]
 DESCRIBED = ["JPEG", "PNG", "WEBP", "AVIF"]
@@ -109,6 +110,20 @@ def test_a_tiff_keeps_what_it_says_of_itself_and_stands_upright():
     seen = reopened(file.getvalue())
     assert [seen.tag_v2[tag] for tag in (270, 305, 315, 700)] == ["a description", "a program", "an artist", XMP]
     assert (seen.size, 274 in seen.tag_v2) == ((30, 40), False)
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("tags", [{274: 6}, {274: 6, 700: TURNED}, {700: TURNED}, {274: 1, 700: TURNED}])
+def test_nothing_turns_an_upright_tiff_once_more(tags, compression):
+    file = BytesIO()
+    tags |= {282: 300, 283: 150, 296: 2}
+    Image.effect_noise((40, 30), 60).convert("RGB").save(file, "TIFF", tiffinfo=tags, compression=compression)
+    with Image.open(file) as source:
+        turned = source.getexif()[274] == 6
+        expected = source.convert("L").tobytes()
+    seen = reopened(file.getvalue())
+    assert (seen.size, seen.info["dpi"]) == (((30, 40), (150, 300)) if turned else ((40, 30), (300, 150)))
+    assert (seen.tobytes(), seen.getexif().get(274, 1)) == (expected, 1)
 
 
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "BMP"])

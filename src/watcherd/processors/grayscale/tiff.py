@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from typing import TYPE_CHECKING, Any, cast
 
@@ -35,12 +36,18 @@ DIRECTORIES = (34665, 34853)  # EXIF, GPS
 NESTED = frozenset({40965})  # interoperability
 PREDICTOR = 317
 ORIENTATION = 274
+LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
+RESOLUTIONS = {282: 283, 283: 282}
+XMP = 700
 HORIZONTAL = 2
 PROFILE = 34675
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
 #: What libtiff hands over in the machine's own order of bytes, and Pillow takes for the file's, high byte first.
 NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
+
+#: Where Pillow looks for an orientation in XMP.
+_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))([0-9])')
 
 
 class _Pages(TiffImagePlugin.AppendingTiffWriter):
@@ -70,11 +77,13 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
             with decoding(reader):
                 tags = cast("TiffImagePlugin.TiffImageFile", image).tag_v2
                 _expect(tags, reader)
-                description, profile = _description(tags), grey_profile({"icc_profile": tags.get(PROFILE)})
+                orientation = _orientation(tags)
+                profile = grey_profile({"icc_profile": tags.get(PROFILE)})
+                description = _description(tags, orientation)
                 if count == 0:
                     directories = _directories(image, tags)
                     description.update(dict.fromkeys(directories, 0))
-                picture = _picture(image, tags, reader)
+                picture = _picture(image, orientation, reader)
             options = _compression(picture, tags, image.info.get("compression", "raw"), description)
             with encoding(reader, "TIFF", picture):
                 picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
@@ -84,10 +93,16 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
     return memoryview(target.getvalue()), mode, count
 
 
-def _picture(image: ImageFile.ImageFile, tags: Tags, reader: Reader) -> Image.Image:
+def _orientation(tags: Tags) -> object:
+    """Return by what Pillow turns the page: its tag, else its XMP."""
+    xmp = tags.get(XMP)
+    said = _XMP_ORIENTATION.search(xmp) if isinstance(xmp, bytes) else None
+    return tags.get(ORIENTATION, int(said[2]) if said else 1)
+
+
+def _picture(image: ImageFile.ImageFile, orientation: object, reader: Reader) -> Image.Image:
     """Decode the page, in grey. Pillow itself turns it upright."""
-    upright = tags.get(ORIENTATION, 1) == 1
-    if upright and (picture := grey_of_strips(image, reader)):
+    if orientation == 1 and (picture := grey_of_strips(image, reader)):
         return picture
     image.tile = [_in_own_order(tile) for tile in image.tile]
     image.load()
@@ -123,13 +138,17 @@ def _compression(picture: Image.Image, tags: Tags, name: str, description: Tags)
     return {"compression": name}
 
 
-def _description(tags: Tags) -> Tags:
-    """Return what the page says of itself and can be written again; nothing where that is damaged."""
+def _description(tags: Tags, orientation: object) -> Tags:
+    """Return what the page says of itself, once upright, and can be written again; nothing where that is damaged."""
     kept = TiffImagePlugin.ImageFileDirectory_v2()
+    turned = RESOLUTIONS if orientation in LYING else {}
     for tag in KEPT:
         if tag in tags:
-            kept[tag] = tags[tag]
-            kept.tagtype[tag] = tags.tagtype[tag]
+            target = turned.get(tag, tag)
+            kept[target] = tags[tag]
+            kept.tagtype[target] = tags.tagtype[tag]
+    if isinstance(xmp := kept.get(XMP), bytes):
+        kept[XMP] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     return kept if not kept or _writable(kept) else TiffImagePlugin.ImageFileDirectory_v2()
 
 
