@@ -1,5 +1,7 @@
 """What a grey picture keeps of its source's description, and what no longer holds."""
 
+import struct
+import zlib
 from io import BytesIO
 
 import pytest
@@ -129,6 +131,32 @@ def test_nothing_turns_an_upright_tiff_once_more(tags, compression):
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "TIFF", "BMP"])
 def test_the_resolution_survives(name):
     assert [round(value) for value in grey_of(name, dpi=(300, 150)).info["dpi"]] == [300, 150]
+
+
+def png_of_pixels(across, down, frames):
+    """Return a PNG whose pixels are wider than high, or the reverse, as programs for video write it."""
+    file = BytesIO()
+    shots = [Image.effect_noise((40, 30), 60) for _ in range(frames)]
+    shots[0].save(file, "PNG", save_all=True, append_images=shots[1:], dpi=(72, 72))
+    data, chunk = file.getvalue(), b"pHYs" + struct.pack(">IIB", across, down, 0)
+    start = data.index(b"pHYs")
+    return data[:start] + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[start + len(chunk) + 4 :]
+
+
+@pytest.mark.parametrize("frames", [1, 3])
+def test_a_png_keeps_pixels_that_are_not_square(frames):
+    assert reopened(png_of_pixels(64, 45, frames)).info["aspect"] == (64, 45)
+
+
+@pytest.mark.parametrize("options", [{}, {"keep_rgb": True}], ids=["stored", "converted"])
+def test_a_jpeg_keeps_pixels_that_are_not_square(options):
+    file = BytesIO()
+    Image.effect_noise((40, 30), 60).convert("RGB").save(file, "JPEG", **options)
+    data = file.getvalue()
+    if data[6:10] != b"JFIF":  # which Pillow leaves out of an RGB one
+        data = data[:2] + b"\xff\xe0\0\x10JFIF\0\1\1" + bytes(7) + data[2:]
+    info = reopened(data[:13] + struct.pack(">BHH", 0, 64, 45) + data[18:]).info
+    assert (info["jfif_unit"], info["jfif_density"]) == (0, (64, 45))
 
 
 def test_a_resolution_that_makes_no_sense_is_left_out():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Bytes that one segment can hold of each.
 ROOM = {"comment": 65_533, "exif": 65_533, "xmp": 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")}
+
+DENSITY = 13  # where the JFIF header, as Pillow writes it first, has the unit of the resolution, and both of them
 
 _DESCRIBING = {*range(0xE0, 0xF0), 0xFE}
 
@@ -52,7 +55,7 @@ def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> me
         luma = lossless.luma(library, reader.getvalue(), progressive=options["progressive"])
     if luma is None:
         return None
-    header = save(reader, Image.new("L", (1, 1)), "JPEG", **options)
+    header = _saved(image, reader, Image.new("L", (1, 1)), options)
     stored = memoryview(luma)[_end_of_description(luma) :]
     return memoryview(b"".join((header[: _end_of_description(header)], stored)))
 
@@ -81,4 +84,14 @@ def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> t
         image.load()
         picture = image if image.mode == "L" else grey(image)
         tables = [image.quantization[image.layer[0][3]]]
-    return save(reader, picture, "JPEG", **options, qtables=tables), picture.mode, 1
+    return _saved(image, reader, picture, options | {"qtables": tables}), picture.mode, 1
+
+
+def _saved(image: JpegImageFile, reader: Reader, picture: Image.Image, options: dict[str, Any]) -> memoryview:
+    """Encode. Pixels that are not square, as in videos, stay so: a resolution without a unit, unknown to Pillow."""
+    encoded = save(reader, picture, "JPEG", **options)
+    across, down = image.info.get("jfif_density", (1, 1))
+    if across == down or image.info["jfif_unit"]:
+        return encoded
+    shape = struct.pack(">BHH", 0, across, down)
+    return memoryview(b"".join((encoded[:DENSITY], shape, encoded[DENSITY + len(shape) :])))

@@ -52,7 +52,7 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
         picture = grey(image)
         options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
     mode = picture.mode
-    return _encode(reader, picture, options), mode, 1
+    return _shaped(image, _encode(reader, picture, options)), mode, 1
 
 
 def _options(image: Image.Image, texts: Mapping[str, str]) -> dict[str, object]:
@@ -153,7 +153,17 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvie
     _chunk(target, b"IEND", b"")
     target.seek(counted_at)
     _chunk(target, b"acTL", struct.pack(">II", count - hidden, _loops(image)))
-    return memoryview(target.getvalue()), before.mode, count
+    return _shaped(image, memoryview(target.getvalue())), before.mode, count
+
+
+def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
+    """Return the file with pixels that are not square where the source has such, which Pillow does not write."""
+    aspect = image.info.get("aspect")
+    if not isinstance(aspect, tuple) or aspect[0] == aspect[1] or "dpi" in image.info:
+        return encoded
+    chunk = io.BytesIO()
+    _chunk(chunk, b"pHYs", struct.pack(">IIB", *aspect, 0))
+    return memoryview(b"".join((encoded[:AFTER_IHDR], chunk.getvalue(), encoded[AFTER_IHDR:])))
 
 
 def _early_texts(image: Image.Image) -> Mapping[str, str]:
