@@ -217,6 +217,24 @@ def test_damaged_exif_is_dropped_and_the_picture_kept(name, damage):
     assert not grey_of(name, exif=damage).getexif()
 
 
+def oddly_typed(orientation_tag, orientation):
+    """Return an EXIF block with an orientation, and a unit of the resolution as a text, which should be a number."""
+    turned = struct.pack("<HHLHH", orientation_tag, 3, 1, orientation, 0)
+    return b"II*\0" + struct.pack("<LH", 8, 2) + turned + struct.pack("<HHL4s", 296, 2, 4, b"dpi") + bytes(4)
+
+
+@pytest.mark.parametrize("name", ["JPEG", "PNG", "WEBP"])
+def test_a_value_of_another_type_than_its_tag_does_not_cost_the_orientation(name):
+    assert grey_of(name, exif=b"Exif\0\0" + oddly_typed(274, 6)).getexif()[274] == 6
+
+
+def test_an_avif_passes_with_a_value_of_another_type_than_its_tag():
+    file = BytesIO()
+    Image.effect_noise((40, 30), 60).save(file, "AVIF", exif=oddly_typed(273, 1))
+    data = file.getvalue().replace(oddly_typed(273, 1), oddly_typed(274, 1))
+    assert reopened(data).getexif().get(274, 1) == 1
+
+
 def test_the_thumbnail_which_is_in_colour_is_cut_off():
     block = exif().tobytes()
     first = 6 + 8  # of the block: its mark, then the header

@@ -17,6 +17,8 @@ DEEP = frozenset({"I", "F", "I;16"})
 #: Dots per inch that every format can say.
 LARGEST = 0xFFFF
 
+ORIENTATION = 274  # in EXIF, and in TIFF
+
 
 def grey(image: Image.Image) -> Image.Image:
     """Return the grey picture of one decoded frame: mode L, LA where there is transparency, or its own deep mode.
@@ -101,7 +103,17 @@ def _readable(body: bytes) -> bool:
     exif = Image.Exif()
     try:
         exif.load(body)
-        exif.tobytes()
     except Exception:  # noqa: BLE001 (whatever a reader would trip over: the picture is worth more than its EXIF)
         return False
     return len(exif) > 0
+
+
+def rewritable(block: bytes) -> bool:
+    """Whether Pillow can put an EXIF block together anew: not where a value has another type than its tag."""
+    exif = Image.Exif()
+    exif.load(block)
+    try:
+        exif.tobytes()
+    except Exception:  # noqa: BLE001 (it checks nothing itself)
+        return False
+    return True

@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin
 
 from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.frames import reach
-from watcherd.processors.grayscale.grey import grey, grey_profile
+from watcherd.processors.grayscale.grey import ORIENTATION, grey, grey_profile
 from watcherd.processors.grayscale.source import DAMAGE, decoding, encoding
 from watcherd.processors.grayscale.strips import grey_of_strips
 
@@ -35,7 +35,6 @@ KEPT = (254, 269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 70
 DIRECTORIES = (34665, 34853)  # EXIF, GPS
 NESTED = frozenset({40965})  # interoperability
 PREDICTOR = 317
-ORIENTATION = 274
 LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
 RESOLUTIONS = {282: 283, 283: 282}
 XMP = 700
