@@ -196,6 +196,15 @@ def test_a_gif_of_all_levels_keeps_its_hole():
     assert seen.getchannel("L").tobytes()[10:] == bytes(range(10, 256))
 
 
+@pytest.mark.parametrize(("mode", "grey"), [("L", "L"), ("LA", "LA"), ("RGB", "L"), ("RGBA", "LA")])
+def test_colours_that_the_pixels_of_a_tga_do_not_use_are_ignored(mode, grey):
+    data = bytearray(encoded(picture(mode), "TGA"))
+    data[1], data[3:8] = 1, struct.pack("<HHB", 0, 2, 24)  # two colours of three bytes
+    mapped = bytes(data[:18]) + b"\0\0\xff\xff\0\0" + bytes(data[18:])
+    result, said = convert(BytesIO(mapped))
+    assert (said.mode, decoded(result).tobytes()) == (grey, picture(mode).convert(grey).tobytes())
+
+
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "GIF", "BMP"])
 def test_the_format_is_the_contents_and_not_the_names(name):
     assert convert(BytesIO(encoded(picture("L"), name)))[1].format == name

@@ -25,6 +25,8 @@ def load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
     """Decode the one picture, in grey."""
     reader.checkpoint()
     with decoding(reader):
+        if image.mode != "P":
+            image.palette = None  # a TGA may have one that its pixels do not use: Pillow would mix it in
         image.load()
         return grey(image)
 
