@@ -133,6 +133,10 @@ def test_the_resolution_survives(name):
     assert [round(value) for value in grey_of(name, dpi=(300, 150)).info["dpi"]] == [300, 150]
 
 
+def test_the_resolution_of_a_bmp_stays_unknown():
+    assert "dpi" not in grey_of("BMP", dpi=(0, 0)).info
+
+
 def png_of_pixels(across, down, frames):
     """Return a PNG whose pixels are wider than high, or the reverse, as programs for video write it."""
     file = BytesIO()

@@ -48,10 +48,10 @@ def write_tga(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
 def write_bmp(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write 8 bits; where there is transparency, 32 bits with their masks, as BMP knows no grey with alpha."""
     picture = load(image, reader)
-    dpi = resolution(image.info)
+    dpi = resolution(image.info) or (0, 0)  # unknown; Pillow would make it 96
     if picture.mode == "LA":
-        return memoryview(_bmp_with_alpha(picture, dpi or (96, 96))), picture.mode, 1
-    return save(reader, picture, "BMP", **({"dpi": dpi} if dpi else {})), picture.mode, 1
+        return memoryview(_bmp_with_alpha(picture, dpi)), picture.mode, 1
+    return save(reader, picture, "BMP", dpi=dpi), picture.mode, 1
 
 
 def _bmp_with_alpha(picture: Image.Image, dpi: tuple[float, float]) -> bytes:
