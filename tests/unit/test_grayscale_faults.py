@@ -107,6 +107,12 @@ def test_damage_anywhere_is_a_fault_of_the_file_or_does_no_harm(kind, changes):
         assert said.width * said.height <= 1 << 20
 
 
+@pytest.mark.parametrize("behind", [b"\n", bytes(7), bytes(3000), b"a note of the maker's", b"\xff" * 33])
+@pytest.mark.parametrize("kind", SOUND)
+def test_what_is_behind_a_whole_picture_does_not_matter(kind, behind):
+    assert convert(BytesIO(SOUND[kind] + behind))[1] == convert(BytesIO(SOUND[kind]))[1]
+
+
 @pytest.mark.parametrize(
     "data",
     [

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from watcherd.processors.grayscale.source import Reader
 
 CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
+TAIL = 1 << 16
 PNG_SIGNATURE = 8
 PIXELS = frozenset({b"IDAT", b"fdAT"})
 BLOCK = 1 << 20
@@ -22,6 +23,7 @@ def require_whole(reader: Reader, name: str) -> None:
     """Raise `FileFault` where a container ends before it says: its library would only say that it cannot read it."""
     promised = _ENDS[name](reader) if name in _ENDS else 0
     reader.seek(0)
+    reader.starved = False
     if promised > reader.size:
         message = f"ends after {reader.size:,} bytes, and says that it has at least {promised:,}"
         raise FileFault(Failure.TRUNCATED, message)
@@ -32,15 +34,19 @@ def _riff_end(reader: Reader) -> int:
 
 
 def _boxes_end(reader: Reader) -> int:
-    """Walk the boxes of the top level: ISO/IEC 14496-12, 4.2. A bare JPEG 2000 codestream ends with its marker."""
+    """Walk the boxes of the top level, ISO/IEC 14496-12, 4.2, up to the last with a part of the picture.
+
+    What is behind it is nobody's, as in other formats. A bare JPEG 2000 codestream ends with its marker, which cannot
+    be among its pixels.
+    """
     if reader.read(2) == CODESTREAM:
-        reader.seek(-2, io.SEEK_END)
-        return reader.size + (reader.read(2) != END_OF_CODESTREAM)
-    end = 0
-    while end < reader.size:
-        length, _, long = struct.unpack(">IIQ", reader.read_at(end, 16).ljust(16, b"\0"))
+        return reader.size + (END_OF_CODESTREAM not in reader.read_at(max(0, reader.size - TAIL), TAIL))
+    end, seen = 0, set[bytes]()
+    while end < reader.size and not (b"jp2c" in seen or {b"meta", b"mdat"} <= seen):
+        length, name, long = struct.unpack(">I4sQ", reader.read_at(end, 16).ljust(16, b"\0"))
         length = {0: reader.size - end, 1: long}.get(length, length)
         end += max(length, 8)
+        seen.add(name)
     return end
 
 
