@@ -35,6 +35,7 @@ MARKS = {
     "utf-32-le": codecs.BOM_UTF32_LE,
     "utf-32-be": codecs.BOM_UTF32_BE,
 }
+ORDER = "le" if sys.byteorder == "little" else "be"
 RUSSIAN = (
     "Съешь же ещё этих мягких французских булок, да выпей чаю. Широкая электрификация южных губерний даст мощный "
     "толчок подъёму сельского хозяйства. Поехали в город, чтобы купить хлеба и молока; погода была хорошая.\n"
@@ -296,6 +297,12 @@ def test_an_unknown_encoding_is_a_wrong_value(encoding):
 def test_a_mark_is_no_character_where_the_encoding_is_given(encoding):
     data = "\ufeffa b".encode("utf-16-le")
     assert counted(data, encoding=encoding) == expected("a b", len(data), "utf-16-le")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32"])
+def test_without_a_mark_a_given_encoding_has_the_order_that_python_gives_it(encoding):
+    data = "two words".encode(encoding)[len("".encode(encoding)) :]
+    assert counted(data, encoding=encoding) == expected(data.decode(encoding), len(data), f"{encoding}-{ORDER}")
 
 
 def test_threads_do_not_disturb_each_other():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import sys
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors import codepages
@@ -40,6 +41,8 @@ def announced(head: bytes, wanted: str) -> tuple[bytes, str]:
     for mark, name in _MARKS:
         if head.startswith(mark) and name.startswith(wanted):
             return mark, name
+    if wanted in {"utf-16", "utf-32"}:  # `bytes.decode` takes the machine's order then, and a decoder in steps none
+        wanted += "-le" if sys.byteorder == "little" else "-be"
     return b"", wanted or "utf-8"
 
 
