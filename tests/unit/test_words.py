@@ -305,6 +305,12 @@ def test_without_a_mark_a_given_encoding_has_the_order_that_python_gives_it(enco
     assert counted(data, encoding=encoding) == expected(data.decode(encoding), len(data), f"{encoding}-{ORDER}")
 
 
+def test_what_a_codec_of_python_fails_at_is_a_fault_of_the_file():
+    with pytest.raises(FileFault, match="cannot be read as iso2022_jp") as fault:
+        counted(b"plain \x1b$(hello world", encoding="iso2022_jp")
+    assert fault.value.failure is Failure.NOT_TEXT
+
+
 def test_threads_do_not_disturb_each_other():
     texts = [(character + " ") * 300_000 for character in "aßшか😀"]
     with ThreadPoolExecutor(4) as pool:

@@ -20,7 +20,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, BinaryIO
 
-from watcherd.model import Limits, Words
+from watcherd.model import Failure, FileFault, Limits, Words
 from watcherd.processors.encoding import PDF, UTF8_MARK, announced, codec, detect, refuse_binary
 from watcherd.processors.reading import Reader
 from watcherd.processors.tally import Scratch, Tally
@@ -125,9 +125,12 @@ def _first_bad(data: bytes) -> int:
 def _count_decoded(reader: Reader, scratch: Scratch, encoding: str, start: int) -> Words:
     tally = _begin(scratch)
     decoder = codecs.getincrementaldecoder(encoding)(_COUNTING)
-    for block in reader.blocks(start):
-        tally.add_text(decoder.decode(block))
-    tally.add_text(decoder.decode(b"", final=True))
+    try:
+        for block in reader.blocks(start):
+            tally.add_text(decoder.decode(block))
+        tally.add_text(decoder.decode(b"", final=True))
+    except UnicodeError as error:  # a few codecs fail whatever is to be done with errors
+        raise FileFault(Failure.NOT_TEXT, f"cannot be read as {encoding}: {error}") from error
     return _summed(tally, encoding, reader.total)
 
 
