@@ -189,6 +189,16 @@ def test_the_comment_survives(name):
     assert grey_of(name, comment=b"a comment").info["comment"] == b"a comment"
 
 
+@pytest.mark.parametrize("length", [9, 10, 65_504, 65_505])
+def test_the_captions_of_a_jpeg_survive_and_its_thumbnail_does_not(length):
+    captions = b"\x1c\2\x78" + length.to_bytes(2, "big") + bytes(length - 5)
+    segments = b""
+    for number, said in ((0x0404, captions), (0x040C, b"a thumbnail, in colour")):
+        resource = struct.pack(">4sHHL", b"8BIM", number, 0, len(said)) + said + bytes(len(said) % 2)
+        segments += struct.pack(">2sH", b"\xff\xed", 16 + len(resource)) + b"Photoshop 3.0\0" + resource
+    assert grey_of("JPEG", extra=segments).info["photoshop"] == {0x0404: captions}
+
+
 def test_the_comment_of_a_cmyk_jpeg_survives():
     assert grey_of("JPEG", mode="CMYK", comment=b"a comment").info["comment"] == b"a comment"
 

@@ -22,6 +22,10 @@ ROOM = {"comment": 65_533, "exif": 65_533, "xmp": 65_533 - len(b"http://ns.adobe
 
 DENSITY = 13  # where the JFIF header, as Pillow writes it first, has the unit of the resolution, and both of them
 
+#: Whose segment it is, and its number for captions, keywords and the like.
+PHOTOSHOP, IPTC = b"Photoshop 3.0\0", 0x0404
+ROOM_OF_CAPTIONS = 65_533 - len(PHOTOSHOP) - 13
+
 _DESCRIBING = {*range(0xE0, 0xF0), 0xFE}
 
 
@@ -43,7 +47,17 @@ def _description(image: JpegImageFile) -> dict[str, Any]:
     for key, room in ROOM.items():
         if len(options.get(key) or b"") > room:
             del options[key]  # it came in several segments; the picture is worth more
+    options["extra"] = _captions(image)
     return options
+
+
+def _captions(image: JpegImageFile) -> bytes:
+    """Return the segment with what IPTC has a picture say; the others of Photoshop's resources may have colours."""
+    said = image.info.get("photoshop", {}).get(IPTC)
+    if not isinstance(said, bytes) or len(said) > ROOM_OF_CAPTIONS:
+        return b""
+    resource = struct.pack(">4sHHL", b"8BIM", IPTC, 0, len(said)) + said + bytes(len(said) % 2)
+    return struct.pack(">2sH", b"\xff\xed", 2 + len(PHOTOSHOP) + len(resource)) + PHOTOSHOP + resource
 
 
 def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> memoryview | None:
