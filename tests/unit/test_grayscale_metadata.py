@@ -114,6 +114,25 @@ def test_a_tiff_keeps_what_it_says_of_itself_and_stands_upright():
     assert (seen.size, 274 in seen.tag_v2) == ((30, 40), False)
 
 
+@pytest.mark.parametrize(
+    ("sound", "odd"),
+    [
+        pytest.param((305, 2, 10), (305, 7, 10), id="a text that is bytes"),
+        pytest.param((305, 2, 10), (305, 4, 1), id="a text that is a number"),
+        pytest.param((296, 3, 1, 2), (296, 3, 1, 9), id="a unit that there is not"),
+    ],
+)
+def test_a_tag_that_libtiff_would_not_write_is_all_that_a_tiff_loses(sound, odd):
+    file = BytesIO()
+    tags = {270: "a description", 282: 300, 283: 150, 296: 2, 305: "a program"}
+    Image.effect_noise((40, 30), 60).save(file, "TIFF", tiffinfo=tags, compression="tiff_lzw")
+    before, after = (struct.pack("<HHLL"[: 1 + len(entry)], *entry) for entry in (sound, odd))
+    assert file.getvalue().count(before) == 1
+    seen = reopened(file.getvalue().replace(before, after)).tag_v2
+    assert (seen[270], seen[282], seen[283]) == ("a description", 300, 150)
+    assert (seen.get(296, 2), seen.get(305, "a program")) == (2, "a program")
+
+
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
 @pytest.mark.parametrize("tags", [{274: 6}, {274: 6, 700: TURNED}, {700: TURNED}, {274: 1, 700: TURNED}])
 def test_nothing_turns_an_upright_tiff_once_more(tags, compression):

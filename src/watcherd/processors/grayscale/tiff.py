@@ -7,7 +7,7 @@ import re
 import struct
 from typing import TYPE_CHECKING, Any, cast
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.frames import reach
@@ -30,14 +30,20 @@ LOSSLESS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff
 PREDICTED = frozenset({"tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"})
 JPEG_QUALITY = 90
 
-#: Tags that describe the picture to people or say where it is from, and hold whatever its colours are.
-KEPT = (254, 269, 270, 271, 272, 282, 283, 285, 296, 297, 305, 306, 315, 316, 700, 33432, 33723)
+XMP, IPTC = 700, 33723
+#: Tags that describe the picture to people or say where it is from, and hold whatever its colours are; with the types
+#: of values that libtiff takes for each: others make it fail, or even end the process.
+KEPT = (
+    dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), (TiffTags.ASCII,))
+    | dict.fromkeys((254, 296, 297), (TiffTags.SHORT, TiffTags.LONG))
+    | dict.fromkeys((282, 283), (TiffTags.RATIONAL, TiffTags.FLOAT, TiffTags.DOUBLE, TiffTags.SHORT, TiffTags.LONG))
+    | dict.fromkeys((XMP, IPTC), (TiffTags.BYTE, TiffTags.UNDEFINED))
+)
 DIRECTORIES = (34665, 34853)  # EXIF, GPS
 NESTED = frozenset({40965})  # interoperability
 PREDICTOR = 317
 LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
 RESOLUTIONS = {282: 283, 283: 282}
-XMP = 700
 HORIZONTAL = 2
 PROFILE = 34675
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
@@ -78,12 +84,13 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
                 _expect(tags, reader)
                 orientation = _orientation(tags)
                 profile = grey_profile({"icc_profile": tags.get(PROFILE)})
-                description = _description(tags, orientation)
+                name = image.info.get("compression", "raw")
+                description = _description(tags, orientation, name)
                 if count == 0:
                     directories = _directories(image, tags)
                     description.update(dict.fromkeys(directories, 0))
                 picture = _picture(image, orientation, reader)
-            options = _compression(picture, tags, image.info.get("compression", "raw"), description)
+            options = _compression(picture, tags, name, description)
             with encoding(reader, "TIFF", picture):
                 picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
                 pages.newFrame()
@@ -137,23 +144,38 @@ def _compression(picture: Image.Image, tags: Tags, name: str, description: Tags)
     return {"compression": name}
 
 
-def _description(tags: Tags, orientation: object) -> Tags:
-    """Return what the page says of itself, once upright, and can be written again; nothing where that is damaged."""
+def _description(tags: Tags, orientation: object, name: str) -> Tags:
+    """Return what the page says of itself, once upright, and can be written again with compression `name`."""
     kept = TiffImagePlugin.ImageFileDirectory_v2()
     turned = RESOLUTIONS if orientation in LYING else {}
-    for tag in KEPT:
-        if tag in tags:
-            target = turned.get(tag, tag)
-            kept[target] = tags[tag]
-            kept.tagtype[target] = tags.tagtype[tag]
+    for tag, types in KEPT.items():
+        if tag in tags and tags.tagtype[tag] in types:
+            _put(kept, turned.get(tag, tag), tags[tag], tags.tagtype[tag])
     if isinstance(xmp := kept.get(XMP), bytes):
         kept[XMP] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-    return kept if not kept or _writable(kept) else TiffImagePlugin.ImageFileDirectory_v2()
+    return kept if not kept or _writable(kept, name) else _each_writable(kept, name)
 
 
-def _writable(tags: Tags) -> bool:
+def _put(tags: Tags, tag: int, value: object, kind: int) -> None:
+    tags[tag] = value
+    tags.tagtype[tag] = kind
+
+
+def _each_writable(tags: Tags, name: str) -> Tags:
+    """Return the tags that can be written: no unit of resolution that there is not, no resolution below nothing."""
+    kept = TiffImagePlugin.ImageFileDirectory_v2()
+    for tag, value in tags.items():
+        alone = TiffImagePlugin.ImageFileDirectory_v2()
+        _put(alone, tag, value, tags.tagtype[tag])
+        if _writable(alone, name):
+            _put(kept, tag, value, tags.tagtype[tag])
+    return kept
+
+
+def _writable(tags: Tags, name: str) -> bool:
+    compression = "raw" if name == "raw" else "tiff_adobe_deflate"  # Pillow itself writes it, or libtiff
     try:
-        Image.new("L", (1, 1)).save(io.BytesIO(), "TIFF", tiffinfo=tags)
+        Image.new("L", (1, 1)).save(io.BytesIO(), "TIFF", tiffinfo=tags, compression=compression)
     except DAMAGE:
         return False
     return True
