@@ -234,6 +234,12 @@ def test_a_picture_of_no_size_is_a_fault():
     assert failure_of(data) in {Failure.CORRUPT, Failure.NOT_IMAGE}
 
 
+def test_a_link_of_a_tiff_that_is_no_whole_number_is_none():
+    data = encoded("TIFF", tiffinfo={305: "a program"})
+    text, link = struct.pack("<HHL", 305, 2, 10), struct.pack("<HHL", 34665, 5, 1)  # to EXIF, as a fraction
+    assert convert(BytesIO(data.replace(text, link)))[1].frames == 1
+
+
 def test_pages_that_lead_back_to_the_first_end_there():
     data = bytearray(SOUND["tiff"])
     page = int.from_bytes(data[4:8], "little")

@@ -12,6 +12,7 @@ import struct
 import warnings
 import zlib
 from contextlib import contextmanager
+from operator import index
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imports all that it has)
@@ -128,12 +129,13 @@ class Reader:
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to `offset`; ValueError where a damaged file leads to what no file can hold."""
+        """Move to `offset`; an error where a damaged file leads to what no file can hold, or names no number."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.size}[whence]
-        if not 0 <= start + offset < 1 << 62:
+        place = start + index(offset)
+        if not 0 <= place < 1 << 62:
             raise ValueError("an offset leads out of the file")
         with self._noted():
-            return self._buffer.seek(start + offset)
+            return self._buffer.seek(place)
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Read `size` bytes from `offset` on."""
