@@ -134,6 +134,15 @@ def test_a_tag_that_libtiff_would_not_write_is_all_that_a_tiff_loses(sound, odd)
 
 
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+def test_captions_that_photoshop_wrote_as_numbers_are_kept(compression):
+    file, captions = BytesIO(), b"\x1c\2\x78\0\7caption"
+    Image.effect_noise((40, 30), 60).save(file, "TIFF", tiffinfo={33723: captions}, compression=compression)
+    of_bytes, of_numbers = struct.pack("<HHL", 33723, 7, 12), struct.pack("<HHL", 33723, 4, 3)
+    assert file.getvalue().count(of_bytes) == 1
+    assert reopened(file.getvalue().replace(of_bytes, of_numbers)).tag_v2[33723] == captions
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
 @pytest.mark.parametrize("tags", [{274: 6}, {274: 6, 700: TURNED}, {700: TURNED}, {274: 1, 700: TURNED}])
 def test_nothing_turns_an_upright_tiff_once_more(tags, compression):
     file = BytesIO()

@@ -151,6 +151,8 @@ def _description(tags: Tags, orientation: object, name: str) -> Tags:
     for tag, types in KEPT.items():
         if tag in tags and tags.tagtype[tag] in types:
             _put(kept, turned.get(tag, tag), tags[tag], tags.tagtype[tag])
+    if tags.tagtype.get(IPTC) == TiffTags.LONG:  # as Photoshop writes these bytes; Pillow's own reader goes this way
+        _put(kept, IPTC, tags._tagdata[IPTC], TiffTags.UNDEFINED)  # noqa: SLF001
     if isinstance(xmp := kept.get(XMP), bytes):
         kept[XMP] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
     return kept if not kept or _writable(kept, name) else _each_writable(kept, name)
