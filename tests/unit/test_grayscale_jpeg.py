@@ -114,14 +114,14 @@ def test_of_several_pictures_in_one_file_the_first_is_the_picture():
     assert luma(result).format == "JPEG"
 
 
-def test_description_too_long_for_one_segment_is_left_out():
+def test_description_too_long_for_one_segment_is_left_out_but_for_the_orientation():
     exif = Image.Exif()
-    exif[270] = "x" * 60_000
+    exif[270], exif[274] = "x" * 60_000, 6
     block = exif.tobytes()
     parts = (block, b"Exif\0\0" + bytes(40_000))
     segments = b"".join(b"\xff\xe1" + struct.pack(">H", 2 + len(part)) + part for part in parts)
     data = jpeg(scene())
-    assert not luma(convert(BytesIO(data[:2] + segments + data[2:]))[0]).getexif()
+    assert dict(luma(convert(BytesIO(data[:2] + segments + data[2:]))[0]).getexif()) == {274: 6}
 
 
 # As it is stored ----------------------------------------------------------------------------------------------------

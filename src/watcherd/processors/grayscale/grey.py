@@ -117,3 +117,13 @@ def rewritable(block: bytes) -> bool:
     except Exception:  # noqa: BLE001 (it checks nothing itself)
         return False
     return True
+
+
+def orientation_alone(block: bytes) -> bytes:
+    """Return an EXIF block that has the orientation of another, and nothing else."""
+    exif, alone = Image.Exif(), Image.Exif()
+    exif.load(block)
+    orientation = exif.get(ORIENTATION)
+    if isinstance(orientation, int) and orientation in range(1, 9):
+        alone[ORIENTATION] = orientation
+    return alone.tobytes()

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from watcherd.processors.grayscale import lossless, turbo
-from watcherd.processors.grayscale.grey import described, grey
+from watcherd.processors.grayscale.grey import described, grey, orientation_alone
 from watcherd.processors.grayscale.source import decoding, save
 
 if TYPE_CHECKING:
@@ -46,7 +46,9 @@ def _description(image: JpegImageFile) -> dict[str, Any]:
     options["comment"] = image.info.get("comment")
     for key, room in ROOM.items():
         if len(options.get(key) or b"") > room:
-            del options[key]  # it came in several segments; the picture is worth more
+            said = options.pop(key)  # it came in several segments; the picture is worth more
+            if key == "exif":
+                options[key] = orientation_alone(said)
     options["extra"] = _captions(image)
     return options
 
