@@ -234,6 +234,12 @@ def test_a_picture_of_no_size_is_a_fault():
     assert failure_of(data) in {Failure.CORRUPT, Failure.NOT_IMAGE}
 
 
+def test_a_tiff_of_strips_without_rows_is_corrupt():
+    rows, none = (struct.pack("<HHLL", 278, 4, 1, count) for count in (28, 0))
+    assert SOUND["tiff"].count(rows) == 1
+    assert failure_of(SOUND["tiff"].replace(rows, none)) is Failure.CORRUPT
+
+
 def test_a_link_of_a_tiff_that_is_no_whole_number_is_none():
     data = encoded("TIFF", tiffinfo={305: "a program"})
     text, link = struct.pack("<HHL", 305, 2, 10), struct.pack("<HHL", 34665, 5, 1)  # to EXIF, as a fraction

@@ -53,7 +53,8 @@ def _strip(tile: ImageFile._Tile, width: int) -> Strip | None:
     codec, extents, offset, arguments = tile
     if extents is None or (extents[0], extents[2]) != (0, width) or (codec, arguments) != ("raw", PLAIN):
         return None
-    return Strip(extents[1], extents[3], offset)
+    strip = Strip(extents[1], extents[3], offset)
+    return strip if strip.top < strip.bottom else None  # of no rows: Pillow tells what is wrong with it
 
 
 def _fill(levels: bytearray, width: int, strip: Strip, reader: Reader) -> None:
