@@ -27,6 +27,11 @@ def version_of(status: os.stat_result) -> Version:
     return Version(status.st_size, signed(status.st_mtime_ns), signed(status.st_ctime_ns), status.st_ino)
 
 
+def is_still(status: os.stat_result, version: Version) -> bool:
+    """Whether a `stat` shows this version."""
+    return version_of(status).is_still(version, linked=status.st_nlink > 1)
+
+
 def split(path: str) -> tuple[str, str]:
     """Split a relative path into its folder (empty for the root itself) and its name."""
     folder, _, name = path.rpartition("/")

@@ -69,6 +69,10 @@ class Version:
         """Whether both are the same bytes under a name that may have been renamed, which sets the ctime."""
         return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
 
+    def is_still(self, other: Version, *, linked: bool) -> bool:
+        """Whether both are one version. The ctime of a `linked` file says nothing: a rename of any name sets it."""
+        return self == other or (linked and self.same_content(other))
+
 
 @dataclass(frozen=True, slots=True)
 class File:

@@ -75,3 +75,14 @@ def test_two_names_of_one_file_have_a_result_and_an_archive_each(site):
     site.run_until_empty()
     assert site.words("one.txt") == site.words("other.txt") == 3
     assert (site.archive / "one.txt").samefile(site.archive / "other.txt")
+
+
+@pytest.mark.parametrize("settle", ["0ms", "200ms"])
+def test_many_names_of_one_file_do_not_make_each_other_wait(site, settle):
+    site.configure(inbox={"settle": settle})
+    first = site.write("0.txt")
+    for number in range(1, 300):
+        os.link(first, site.inbox / f"{number}.txt")
+    daemon = site.run_until_empty()
+    assert len(list(site.archive.glob("*.txt"))) == 300
+    assert not daemon.events("file.changed")

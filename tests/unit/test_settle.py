@@ -39,6 +39,16 @@ def test_a_change_starts_the_clock_again():
     assert verdict == Wait(101.0, Reason.CHANGING, Settling(V2, 100.0, changed=True))
 
 
+def test_the_clock_of_a_file_with_other_names_runs_on_when_one_of_them_is_renamed():
+    renamed = replace(V1, ctime_ns=2)
+    linked = replace(FRESH, version=renamed, linked=True)
+    assert judge(linked, Settling(V1, 99.5), 100.0, PACE, Writer.FREE) == Wait(
+        100.5, Reason.SETTLING, Settling(renamed, 99.5)
+    )
+    assert judge(replace(linked, linked=False), Settling(V1, 99.5), 100.0, PACE, Writer.FREE).until == 101.0
+    assert judge(replace(linked, version=V2), Settling(V1, 99.5), 100.0, PACE, Writer.FREE).until == 101.0
+
+
 def test_a_file_with_a_writer_waits_however_long_it_was_quiet():
     old = replace(FRESH, changed_ago=1e6)
     verdict = judge(old, None, 100.0, PACE, Writer.WRITTEN)

@@ -221,7 +221,7 @@ class Gate:
         except OSError as error:
             self._unseen(seen.path, seen.how, error)
             return None
-        if writer is Writer.FREE and beneath.version_of(status) == seen.version:
+        if writer is Writer.FREE and beneath.is_still(status, seen.version):
             return seen
         return self._judged(self._sighting(seen.path, seen.how, status, terms), writer, terms)
 

@@ -140,9 +140,9 @@ def _skips(sighting: Sighting, previous: Settling | None, pace: Pace) -> bool:
 
 def _clock(sighting: Sighting, previous: Settling | None, now: float) -> Settling:
     is_open = _is_open(sighting, previous)
-    if previous is None or previous.version != sighting.version:
+    if previous is None or not sighting.version.is_still(previous.version, linked=sighting.linked):
         return Settling(sighting.version, now, is_open, previous is not None)
-    return Settling(previous.version, previous.since, is_open, previous.changed)
+    return Settling(sighting.version, previous.since, is_open, previous.changed)
 
 
 def _is_open(sighting: Sighting, previous: Settling | None) -> bool:

@@ -211,7 +211,7 @@ class Lane:
         try:
             source, status = beneath.open_file(*nearby.parent(bench.root, job.file.path))
             try:
-                if beneath.version_of(status) != job.file.version:
+                if not beneath.is_still(status, job.file.version):
                     return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
                 return self._process(slot, job, bench, source)
             finally:

@@ -202,7 +202,7 @@ class Batch:
         status = folders.status(self._place.root, intent.job.file.path)
         if status is None:
             self._give_up(intent, State.VANISHED, "removed")
-        elif beneath.version_of(status) != intent.job.file.version:
+        elif not beneath.is_still(status, intent.job.file.version):
             self._give_up(intent, State.WAITING, "changed")
         elif not self._ways.of(intent).root.has(intent.draft):
             self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)

@@ -82,7 +82,7 @@ def _held_against_inputs(place: Place, intents: list[Intent]) -> tuple[list[Inte
 def _is_unchanged(folders: Folders, inbox: str, job: Job) -> bool:
     with _as_fault(inbox):
         status = folders.status(inbox, job.file.path)
-    return status is not None and beneath.version_of(status) == job.file.version
+    return status is not None and beneath.is_still(status, job.file.version)
 
 
 def _give_back(place: Place, visible: list[Intent]) -> None:
