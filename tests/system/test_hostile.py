@@ -156,3 +156,20 @@ def test_a_text_of_one_vast_line_is_counted_in_the_memory_of_a_small_one(site):
     (site.base / "line").rename(site.inbox / "line.txt")
     assert site.await_words("line.txt", 300) == 1
     assert held_at_most(daemon.pid) < before + (64 << 20)
+
+
+@pytest.mark.parametrize("after", ["archive", "delete", "keep"])
+def test_a_time_beyond_what_the_ledger_holds_is_one_like_any_other(site, after):
+    site.configure(inbox={"after": after})
+    for name, content in {"good.txt": b"a few words", "bad.txt": bytes(3000)}.items():
+        os.utime(site.drop(f".{name}", content), (2**33.7, 2**33.7))
+        (site.inbox / f".{name}").rename(site.inbox / name)
+    daemon = site.start()
+    site.await_words("good.txt")
+    daemon.wait("file.quarantined", path="bad.txt")
+    assert daemon.stop() == 0
+    again = site.start()
+    assert again.stop() == 0
+    assert not again.events("file.published") + again.events("file.quarantined")
+    site.audit()
+    assert site.command("failures").stdout.count(b"bad.txt") == 1
