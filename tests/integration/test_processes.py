@@ -486,6 +486,19 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
         do(pool.slot(unheard), "good")
 
 
+def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, monkeypatch, tmp_path):
+    bounded = tmp_path / "python"
+    bounded.write_text(f'#!/bin/sh\nulimit -v 500000\nexec {sys.executable} "$@"\n')
+    bounded.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(bounded))
+    with capture_logs() as logs, IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9) as pool:
+        slot = pool.slot()
+        for _ in range(3):
+            with pytest.raises(SystemFault, match=r"image\.memory is 1,073,741,824 bytes.* raise LimitAS"):
+                do(slot, "good")
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["worker.died"]
+
+
 def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch):
     python = sys.executable
     monkeypatch.setattr(sys, "executable", "/nowhere/python")

@@ -66,7 +66,7 @@ class Worker:
     def __init__(self, module: str, memory: int, keep_open: Sequence[int]) -> None:
         self.jobs = 0
         self.has_taken = False
-        self._is_ready = False
+        self.is_ready = False
         self._pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -82,7 +82,7 @@ class Worker:
 
     def require_ready(self, by: float) -> None:
         """Wait `by` that time until the worker says that it is ready, and see that it still is. Raises NotTaken."""
-        if not self._is_ready:
+        if not self.is_ready:
             self._await_ready(by)
         self._pipe.setblocking(False)  # noqa: FBT003 (its only argument)
         with suppress(BlockingIOError, ConnectionError):
@@ -93,7 +93,7 @@ class Worker:
         """Whether nothing is heard of the worker yet. For any thread."""
         heard = select.poll()
         heard.register(self._pipe, select.POLLIN)
-        return not (self._is_ready or heard.poll(0))
+        return not (self.is_ready or heard.poll(0))
 
     def _await_ready(self, by: float) -> None:
         try:
@@ -102,7 +102,7 @@ class Worker:
             raise NotTaken(f"did not get ready: {error}") from error
         if said != wire.READY:
             raise NotTaken(said.decode(errors="replace") or "ended before it was ready")
-        self._is_ready = True
+        self.is_ready = True
 
     def ask(self, order: bytes, descriptors: Sequence[int], timeout: float) -> bytes:
         """Hand over `order` and return the answer.

@@ -63,6 +63,7 @@ class IsolatedWorkers:
         self._busy: set[Worker] = set()
         self.stopping = False  # whether workers are killed, and their jobs cut
         self._begun = False
+        self._failing = False  # whether the last worker that was started did not get ready
         self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
         self._feeder.start()
         if warm:
@@ -125,6 +126,14 @@ class IsolatedWorkers:
         finally:
             with self._lock:
                 self._busy.discard(worker)
+
+    def is_news(self, worker: Worker) -> bool:
+        """Whether the end of `worker` is to be told: where none gets ready, each is like the last, for ever."""
+        return worker.is_ready or not self._failing
+
+    def heard(self, worker: Worker) -> None:
+        """Take note whether `worker` got ready."""
+        self._failing = not worker.is_ready
 
     def dismiss(self, worker: Worker) -> int | None:
         """Let `worker` leave, or kill it; return what `Worker.bury` does."""
@@ -226,6 +235,8 @@ class _Isolated:
         except NotTaken:
             self._end_dead(worker)
             raise
+        finally:
+            self._pool.heard(worker)
 
     def _ask(self, worker: Worker, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits) -> bytes:
         try:
@@ -262,7 +273,8 @@ class _Isolated:
     def _end_dead(self, worker: Worker, job: Job | None = None) -> int | None:
         status = self._end(worker)
         if not self._pool.stopping:
-            log.warning("worker.died", pid=worker.pid, **_how(status), **_what(job))
+            tell = log.warning if self._pool.is_news(worker) else log.debug
+            tell("worker.died", pid=worker.pid, **_how(status), **_what(job))
         return status
 
     def _end_garbled(self, worker: Worker, job: Job) -> None:

@@ -37,9 +37,7 @@ def main(pipe: str, parent: str, memory: str, module: str) -> None:
     _leave_signals_to_the_daemon()
     _go_first_when_memory_is_short()
     with socket.socket(fileno=int(pipe)) as connection, suppress(ConnectionError):
-        process = _load(connection, module)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        resource.setrlimit(resource.RLIMIT_AS, (int(memory), int(memory)))
+        process = _prepare(connection, module, int(memory))
         connection.send(wire.READY)
         while _serve(connection, process):
             pass
@@ -66,13 +64,25 @@ def _go_first_when_memory_is_short() -> None:
         score.write("1000")
 
 
-def _load(connection: socket.socket, module: str) -> Process:
+def _prepare(connection: socket.socket, module: str, memory: int) -> Process:
     try:
-        return load(module)
+        process = load(module)
+        _limit(memory)
     except Exception as error:
         # Nobody reads our standard error; the daemon tells what we could not start for.
         connection.send(f"{type(error).__name__}: {error}".encode(errors="replace")[: wire.LONGEST])
         raise
+    return process
+
+
+def _limit(memory: int) -> None:
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    except ValueError:
+        most = resource.getrlimit(resource.RLIMIT_AS)[1]
+        message = f"image.memory is {memory:,} bytes, and this process may have {most:,}: lower it, or raise LimitAS"
+        raise ValueError(message) from None
 
 
 def _rest(connection: socket.socket) -> None:
