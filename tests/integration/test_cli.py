@@ -362,6 +362,17 @@ def test_an_interrupt_leaves_with_130_and_no_traceback(watcherd, monkeypatch):
     assert (status, out, err.strip()) == (130, "", "")
 
 
+def test_a_compiled_module_that_a_full_disk_cut_short_is_not_taken_for_an_interrupt(here, monkeypatch):
+    monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(here / "compiled"))
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    assert installed(*FACTS, cwd=here, stdout=subprocess.DEVNULL).wait(30) == 0
+    (module,) = here.glob("compiled/**/watcherd/settings/__init__.*.pyc")
+    os.truncate(module, 100)
+    process = installed(*FACTS, cwd=here, stderr=subprocess.PIPE)
+    assert b"EOFError: marshal data too short" in process.communicate(timeout=30)[1]
+    assert process.returncode == 1
+
+
 def test_a_reader_that_has_gone_is_no_fault_to_complain_of(here):
     reading, writing = os.pipe()
     os.close(reading)
