@@ -11,7 +11,6 @@ import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 from watcherd import processors
@@ -27,6 +26,7 @@ from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.threads import Threads
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
+from watcherd.lifeline import Thread
 from watcherd.model import After, Kind, Limits, Refused, SystemFault
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning

@@ -2,11 +2,30 @@
 
 from __future__ import annotations
 
-from threading import Thread
+import threading
 from typing import TYPE_CHECKING
+
+from watcherd.model import SystemFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+class Thread(threading.Thread):
+    """A thread; that none can be started is the system's fault, and nobody waits for one that was not."""
+
+    def start(self) -> None:
+        """Begin. Raises SystemFault."""
+        try:
+            super().start()
+        except RuntimeError as error:
+            message = "cannot start a thread: raise this process's limits (TasksMax, ulimit -u, memory)"
+            raise SystemFault(message, root="") from error
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait for the end, if it began."""
+        if self.ident is not None:
+            super().join(timeout)
 
 
 def thread(act: Callable[[], None], *, name: str, on_death: Callable[[BaseException], None]) -> Thread:

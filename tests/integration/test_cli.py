@@ -373,6 +373,34 @@ def test_a_compiled_module_that_a_full_disk_cut_short_is_not_taken_for_an_interr
     assert process.returncode == 1
 
 
+#: Lets a process start so many threads and no more, as the limits of users and containers do.
+FEW_THREADS = """
+import sys, threading
+begin = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+real, left = getattr(threading, begin), [int(sys.argv.pop(1))]
+def started(*arguments, **more):
+    left[0] -= 1
+    if left[0] < 0:
+        raise RuntimeError("can't start new thread")
+    return real(*arguments, **more)
+setattr(threading, begin, started)
+from watcherd import cli
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("few", range(9))
+def test_that_no_thread_can_be_started_is_said_in_one_line(here, few):
+    folders = ["--inbox", "a", "--outbox", "b", "--make-folders"]
+    command = [sys.executable, "-c", FEW_THREADS, str(few), "run", *folders]
+    process = subprocess.run(command, cwd=here, capture_output=True, check=False, timeout=30)
+    complaints = [line for line in process.stderr.splitlines() if not line.startswith(b"{")]
+    assert complaints == [
+        b"watcherd: cannot start a thread: raise this process's limits (TasksMax, ulimit -u, memory)"
+    ]
+    assert process.returncode == 1
+
+
 def test_a_reader_that_has_gone_is_no_fault_to_complain_of(here):
     reading, writing = os.pipe()
     os.close(reading)

@@ -14,7 +14,7 @@ import queue
 import time
 from contextlib import contextmanager
 from math import inf
-from threading import Lock, Semaphore, Thread
+from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
@@ -22,6 +22,7 @@ import structlog
 from watcherd.lanes import wire
 from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
 from watcherd.lanes.slot import Cut, WorkerKilled, overdue
+from watcherd.lifeline import Thread
 from watcherd.model import Failure, FileFault, SystemFault
 
 if TYPE_CHECKING:

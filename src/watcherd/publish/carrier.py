@@ -53,8 +53,9 @@ class Carrier:
     def take(self, intent: Intent) -> None:
         """Carry the input of `intent`, which lies in our own folder of its inbox."""
         if self._thread is None:  # most inboxes never need one
-            self._thread = lifeline.thread(self._serve, name=f"carrier-{self._place.inbox}", on_death=self._on_death)
-            self._thread.start()
+            thread = lifeline.thread(self._serve, name=f"carrier-{self._place.inbox}", on_death=self._on_death)
+            thread.start()
+            self._thread = thread  # not before it runs: what it is told would wait for ever
         self._orders.put(intent)
 
     def stop(self, timeout: float) -> None:

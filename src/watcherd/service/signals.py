@@ -13,8 +13,9 @@ import signal
 import time
 from contextlib import contextmanager
 from math import inf
-from threading import Thread
 from typing import TYPE_CHECKING
+
+from watcherd.lifeline import Thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
