@@ -45,6 +45,19 @@ def test_our_own_folder_that_is_there_stays(settings, tmp_path):
     assert list((tmp_path / "out").rglob("*")) == [tmp_path / "out/.watcherd"]
 
 
+@pytest.mark.parametrize(
+    ("after", "concerned"), [("archive", ["path", "outbox"]), ("delete", ["path", "outbox"]), ("keep", ["outbox"])]
+)
+def test_a_file_system_that_is_mounted_inside_a_folder_is_a_problem(
+    settings, tmp_path, monkeypatch, after, concerned
+):
+    inside = [Mount("0:1", Path("/"), tmp_path / name / "disk", "ext4") for name in ("in", "out")]
+    monkeypatch.setattr(machine, "mounts", lambda: inside)
+    problems = found(settings(INBOX__INBOX__AFTER=after))
+    assert {subject for subject, is_problem in problems if is_problem} == {f"inbox.inbox.{key}" for key in concerned}
+    assert str(tmp_path / "out/disk") in problems["inbox.inbox.outbox", True].message
+
+
 @pytest.mark.parametrize(("folder", "subject"), [("in", "inbox.inbox.path"), ("out", "inbox.inbox.outbox")])
 def test_a_missing_folder_is_a_problem_with_its_command(settings, tmp_path, folder, subject):
     (tmp_path / folder).rmdir()

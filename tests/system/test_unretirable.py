@@ -167,3 +167,19 @@ def test_a_folder_where_an_archive_belongs_is_left_as_it_is(site):
     assert site.words("a.1.txt") == site.words("b.txt") == 3
     assert (site.archive / "a.1.txt").exists()
     assert os.listdir(site.archive / "a.txt") == []
+
+
+def test_an_input_on_a_file_system_that_is_mounted_inside_its_inbox_waits_aside_and_it_is_said_what_to_do(
+    site, mounts
+):
+    mounts.mount(site.inbox / "disk")
+    site.write("disk/a.txt")
+    site.drop("b.txt")
+    daemon = site.start()
+    assert "a file system is mounted inside" in daemon.wait("file.unretired", path="disk/a.txt")["reason"]
+    site.await_words("b.txt")
+    assert "inbox.scans.path" in site.command("check").stdout.decode()
+    mounts.unmount(site.inbox / "disk")
+    site.await_empty_inbox()
+    assert daemon.stop() == 0
+    site.audit()

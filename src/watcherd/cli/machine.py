@@ -46,6 +46,7 @@ def examine(settings: Settings) -> Iterator[Finding]:
     for name, inbox in settings.inbox.items():
         yield from _inbox(f"inbox.{name}", inbox)
         yield from _written_to(f"inbox.{name}", inbox)
+        yield from _mounted_inside(f"inbox.{name}", inbox)
     yield from _free_space(settings)
     yield from _watches(settings)
     yield from _memory(settings)
@@ -101,6 +102,20 @@ def _written_to(name: str, inbox: Inbox) -> Iterator[Finding]:
         if _device(inbox.archive) != _device(inbox.path):
             message = f"{inbox.archive} is on another file system than {inbox.path}: inputs are copied, not moved"
             yield Finding(f"{name}.archive", message, is_problem=False)
+
+
+def _mounted_inside(name: str, inbox: Inbox) -> Iterator[Finding]:
+    """Tell what is mounted inside a folder that files are renamed to or from: no rename leads there, or out of it."""
+    renamed = {"outbox": inbox.outbox, "failed": inbox.failed}
+    if inbox.after is not After.KEEP:
+        renamed["path"] = inbox.path
+    if inbox.after is After.ARCHIVE:
+        renamed["archive"] = inbox.archive
+    for key, path in renamed.items():
+        for mount in mounts():
+            if path.resolve() in mount.point.parents:
+                message = f"{mount.point} is a file system of its own inside {path}: nothing can be renamed across"
+                yield Finding(f"{name}.{key}", message, "unmount it, or give it an inbox of its own")
 
 
 def _device(path: Path) -> int:

@@ -380,4 +380,8 @@ class Batch:
 
 
 def _said(error: OSError) -> str:
+    if error.errno == errno.EXDEV:  # from root to root it would have been carried
+        return (
+            f"{error.filename}: a file system is mounted inside a folder of this inbox: give it an inbox of its own"
+        )
     return f"{os.strerror(error.errno or 0)}: {error.filename}"
