@@ -134,6 +134,20 @@ def test_damage_that_is_met_while_running_ends_the_daemon_and_the_next_start_men
     site.audit()
 
 
+def test_one_that_is_removed_beside_a_running_daemon_pauses_intake_until_it_is_put_back(site):
+    daemon = site.start()
+    ledger = site.state / "ledger.db"
+    ledger.rename(aside := site.state / "aside.db")
+    assert f"the ledger {ledger} was removed" in daemon.wait("intake.paused")["reason"]
+    site.drop("a.txt")
+    site.never(lambda: not site.has("a.txt"), "a result that no later run would know of")
+    aside.rename(ledger)
+    site.await_empty_inbox()
+    daemon.wait("intake.resumed")
+    assert daemon.stop() == 0
+    site.audit()
+
+
 def test_one_of_a_newer_version_is_refused_and_left_alone(site):
     assert site.start().stop() == 0
     with closing(sqlite3.connect(site.state / "ledger.db")) as ledger:

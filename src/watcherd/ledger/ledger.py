@@ -10,6 +10,7 @@ after a crash the next start finds the row at `publishing` and the input gone, w
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import ExitStack, contextmanager
@@ -76,6 +77,7 @@ class Ledger:
             undo.callback(self._writer.close)
             self.id = prepare(self._writer, path)
             self._reader = connect(path)
+            self._file = self._at_path()
             undo.pop_all()
         self._inboxes: dict[str, int] = {}
         self._names: dict[int, str] = {}
@@ -298,12 +300,27 @@ class Ledger:
             os.posix_fallocate(file.fileno(), 0, ROOM)
 
     def free(self) -> tuple[int, int]:
-        """Return the bytes that are free to us, and all bytes, of its file system. Raises SystemFault."""
+        """Return the bytes that are free to us, and all bytes, of its file system. Raises SystemFault.
+
+        Also where its file is gone: SQLite writes on into what no later run will find.
+        """
         with self._its_folder_s_fault():
             status = os.statvfs(self.folder)
+            here = self._at_path()
+        if here != self._file:
+            message = f"the ledger {self._path} was removed or replaced: put it back, or restart watcherd"
+            raise SystemFault(message, root=self.folder, errno=errno.ESTALE)
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
     # How -----------------------------------------------------------------------------------------------------------
+
+    def _at_path(self) -> tuple[int, int] | None:
+        """Return what tells the file at its path from another; None where there is none."""
+        try:
+            status = os.stat(self._path)
+        except FileNotFoundError:
+            return None
+        return status.st_dev, status.st_ino
 
     @contextmanager
     def _its_folder_s_fault(self) -> Iterator[None]:
