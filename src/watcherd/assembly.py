@@ -275,6 +275,7 @@ def inbox_of(name: str, settings: Settings, *, once: bool = False) -> Inbox:
         rescan=inbox.rescan,
         policy=policy_of(settings),
         once=once,
+        named=str(inbox.path),
     )
 
 

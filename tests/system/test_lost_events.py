@@ -98,6 +98,30 @@ def test_an_inbox_that_is_moved_away_and_back_is_recovered(site):
     site.await_words("sub/late.txt")
 
 
+def test_an_inbox_whose_link_leads_elsewhere_is_lost_and_recovered_once_it_leads_back(site):
+    first, second = site.inbox.rename(site.base / "first"), site.base / "second"
+    second.mkdir()
+    site.inbox.symlink_to(first)
+    daemon = site.start()
+    site.inbox.unlink()
+    site.inbox.symlink_to(second)
+    assert "restart watcherd" in daemon.wait("inbox.lost")["mend"]
+    site.drop("a.txt")
+    site.never(lambda: site.words("a.txt"), "a result of a file that no ledger knows")
+    site.inbox.unlink()
+    site.inbox.symlink_to(first)
+    daemon.wait("inbox.recovered")
+    site.drop("b.txt")
+    site.await_empty_inbox()
+    assert daemon.stop() == 0
+    assert len(daemon.events("inbox.lost")) == 1
+    site.inbox.unlink()
+    site.inbox.symlink_to(second)
+    site.run_until_empty()
+    assert site.words("a.txt") == site.words("b.txt") == 3
+    site.audit()
+
+
 def test_an_inbox_that_is_missing_at_the_start_is_waited_for(site):
     site.inbox.rmdir()
     daemon = site.daemon().start()

@@ -23,7 +23,11 @@ _MENDS = {
 }
 
 
+#: Why an inbox is lost whose own folder is still there: by its path, the ledger knows its files.
+_ELSEWHERE = "a link on the way to it leads to another folder now"
+
 _LOST_MENDS = {
+    _ELSEWHERE: "let it lead where it led, or restart watcherd",
     os.strerror(errno.EACCES): "chmod it, or the folder that holds it, so that this user may read it",
     os.strerror(errno.ENOTDIR): "move away the file that is in its place, or make the folder",
     os.strerror(errno.ELOOP): "correct its link",
@@ -63,11 +67,13 @@ def _folder(path: str) -> os.stat_result:
 class Eyes:
     """The eyes on one inbox. Closed they hold nothing open, and its file system can be unmounted.
 
-    With `watching` false they only see whether the folder is there.
+    `named` is its path as people gave it, where links may lead to `path`. With `watching` false they only see whether
+    the folder is there.
     """
 
-    def __init__(self, name: str, path: str, *, watching: bool = True) -> None:
+    def __init__(self, name: str, path: str, *, named: str = "", watching: bool = True) -> None:
         self._path = path
+        self._named = named or path
         self._watching = watching
         self._log = log.bind(inbox=name)
         self._seen: Seen | None = None  # what was opened last
@@ -78,18 +84,24 @@ class Eyes:
     # Whether it is there -------------------------------------------------------------------------------------------
 
     def lost(self) -> str:
-        """Return why the folder that was opened last is not there any more; empty where it is. For any thread."""
+        """Return why the folder that was opened last is not the inbox any more; empty where it is."""
+        reason = self._missed_at(self._path)
+        if not reason and self._named != self._path and self._missed_at(self._named):
+            return _ELSEWHERE
+        return reason
+
+    def away(self) -> bool:
+        """Whether the folder that was opened last, if any was, is gone or another one. For any thread."""
+        return self._seen is not None and bool(self._missed_at(self._path))
+
+    def _missed_at(self, path: str) -> str:
         seen = self._seen  # which the intake's thread may replace meanwhile
         try:
-            status = _folder(self._path)  # looked at every second, so no more is asked
+            status = _folder(path)  # looked at every second, so no more is asked
         except OSError as error:
             return str(error.strerror)
         same = seen and (status.st_dev, status.st_ino) == (seen.device, seen.inode)
         return "" if same else "another folder took its place"
-
-    def away(self) -> bool:
-        """Whether the folder that was opened last, if any was, is gone or another one. For any thread."""
-        return self._seen is not None and bool(self.lost())
 
     def open(self) -> Mount:
         """Begin to see what is at the path now. Raises OSError where that cannot be the inbox."""
@@ -97,6 +109,8 @@ class Eyes:
         # Any folder can be the inbox again, but for what shows at a mount point while nothing is mounted there.
         if self._seen and self._seen.is_mount and not found.is_mount:
             raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
+        if look(self._named) != found:
+            raise OSError(errno.ESTALE, _ELSEWHERE, self._named)
         seen = mount(self._path)
         self._seen = found
         self.rearm()

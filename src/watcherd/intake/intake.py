@@ -50,7 +50,7 @@ class Intake:
         self._desk = replace(desk, drop=self._drop)
         self._forget = desk.drop
         self._log = log.bind(inbox=inbox.name)
-        self._eyes = Eyes(inbox.name, inbox.root, watching=not inbox.once)
+        self._eyes = Eyes(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._eyes)
         self._gates = {kind: Gate(kind, claims, self._desk) for kind in Kind}
         self._terms: Terms | None = None  # none while the inbox is lost

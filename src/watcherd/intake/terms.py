@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Inbox:
     """A watched folder. `settle` and `rescan` are seconds, None leaves them to the mount.
 
-    `once`: it is scanned once and not watched, so that what comes later is left.
+    `once`: it is scanned once and not watched, so that what comes later is left. `named` is its path as people gave
+    it, where that is not `root`.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Inbox:
     rescan: float | None
     policy: RetryPolicy
     once: bool = False
+    named: str = ""
 
     def enters(self, folder: str) -> bool:
         """Whether a folder in it is looked into. Its parents are not considered."""
