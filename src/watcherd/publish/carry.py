@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _BLOCK = 1 << 20
 _SYNC = 32 * _BLOCK
 
+#: Nanoseconds by which the time of a copy may be off: some file systems hold only every second one.
+_COARSE = 2 * 10**9
+
 
 def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     inbox: str, source: str, root: Root, path: str, number: int, between: Callable[[], None] = lambda: None
@@ -54,6 +57,11 @@ def copied(folder: str, source: str, root: Root, number: int) -> Draft:
         return _copied(original, status, root, number, between=lambda: None)
 
 
+def is_alike(copy: os.stat_result, original: os.stat_result) -> bool:
+    """Whether a copy has the size and the time of its original, as far as its file system can hold the time."""
+    return copy.st_size == original.st_size and abs(copy.st_mtime_ns - original.st_mtime_ns) < _COARSE
+
+
 def _copied(original: int, status: os.stat_result, root: Root, number: int, between: Callable[[], None]) -> Draft:
     draft, descriptor = root.new_draft(number)
     try:
@@ -72,8 +80,7 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
     """Whether an earlier run, cut short, has carried this file already: the same bytes with the same time."""
     try:
         with beneath.file(root.path, path) as (other, found):
-            same = (found.st_size, found.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
-            return same and _equal(original, other, between)
+            return is_alike(found, status) and _equal(original, other, between)
     except OSError:
         return False  # nothing there, or nothing that could be ours: placing the copy will tell
 

@@ -288,7 +288,7 @@ def _is_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> bool:
 
 def _is_same(copy: os.stat_result, original: os.stat_result | None) -> bool:
     """Whether the original is what was copied: somebody may have mended it since."""
-    return original is not None and (copy.st_size, copy.st_mtime_ns) == (original.st_size, original.st_mtime_ns)
+    return original is not None and carry.is_alike(copy, original)
 
 
 def _show(place: Place, ledger: Ledger, record: Record) -> None:
