@@ -16,6 +16,7 @@ import os
 import re
 import time
 from dataclasses import replace
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import structlog
@@ -26,6 +27,7 @@ from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.model import After, Failure, File, Kind, Record
 from watcherd.publish import wayback
+from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import stamp
 from watcherd.publish.root import OURS
 from watcherd.states import State
@@ -151,10 +153,18 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
             if found is None:
                 return None
             version = beneath.version_of(found)
-            if facts.get("modified") != stamp(version.mtime_ns / 1e9):
+            if not _tells_the_time(facts.get("modified"), version.mtime_ns / 1e9):
                 return None
             return _quarantined(facts, replace(record, file=replace(file, version=version)))
     return None
+
+
+def _tells_the_time(said: object, seconds: float) -> bool:
+    """Whether a reason says this time, as far as the failed folder's file system can hold it (pure)."""
+    try:
+        return abs(datetime.fromisoformat(str(said)).timestamp() - seconds) < COARSE / 1e9
+    except ValueError:  # beyond the calendar
+        return said == stamp(seconds)
 
 
 def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:

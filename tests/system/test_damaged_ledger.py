@@ -97,6 +97,18 @@ def test_what_was_set_aside_can_still_be_retried(site):
     assert site.has("sub/bad.txt")
 
 
+def test_what_was_set_aside_is_known_where_its_file_system_holds_coarser_times(site):
+    site.drop("bad.txt", bytes(3000))
+    site.run_until_empty()
+    bad = site.failed / "bad.txt"
+    held = int(bad.stat().st_mtime) // 2 * 2
+    os.utime(bad, (held, held))
+    damage(site, no_database)
+    daemon = site.start()
+    assert daemon.events("ledger.rebuilt", quarantined=1)
+    assert daemon.stop() == 0
+
+
 def test_a_reason_that_is_not_ours_is_nothing_to_it(site):
     site.drop("bad.txt", bytes(3000))
     site.run_until_empty()

@@ -109,12 +109,11 @@ class Eyes:
         # Any folder can be the inbox again, but for what shows at a mount point while nothing is mounted there.
         if self._seen and self._seen.is_mount and not found.is_mount:
             raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
-        if look(self._named) != found:
-            raise OSError(errno.ESTALE, _ELSEWHERE, self._named)
-        seen = mount(self._path)
         self._seen = found
+        if reason := self.lost():
+            raise OSError(errno.ESTALE, reason, self._named)
         self.rearm()
-        return seen
+        return mount(self._path)
 
     def close(self) -> None:
         """Let go of everything."""

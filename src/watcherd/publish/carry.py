@@ -28,7 +28,7 @@ _BLOCK = 1 << 20
 _SYNC = 32 * _BLOCK
 
 #: Nanoseconds by which the time of a copy may be off: some file systems hold only every second one.
-_COARSE = 2 * 10**9
+COARSE = 2 * 10**9
 
 
 def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
@@ -59,7 +59,7 @@ def copied(folder: str, source: str, root: Root, number: int) -> Draft:
 
 def is_alike(copy: os.stat_result, original: os.stat_result) -> bool:
     """Whether a copy has the size and the time of its original, as far as its file system can hold the time."""
-    return copy.st_size == original.st_size and abs(copy.st_mtime_ns - original.st_mtime_ns) < _COARSE
+    return copy.st_size == original.st_size and abs(copy.st_mtime_ns - original.st_mtime_ns) < COARSE
 
 
 def _copied(original: int, status: os.stat_result, root: Root, number: int, between: Callable[[], None]) -> Draft:
