@@ -112,8 +112,9 @@ class Eyes:
         self._seen = found
         if reason := self.lost():
             raise OSError(errno.ESTALE, reason, self._named)
+        seen = mount(self._path)
         self.rearm()
-        return mount(self._path)
+        return seen
 
     def close(self) -> None:
         """Let go of everything."""
