@@ -491,8 +491,8 @@ def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_
     bounded.write_text(f'#!/bin/sh\nulimit -v 500000\nexec {sys.executable} "$@"\n')
     bounded.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(bounded))
-    with capture_logs() as logs, IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9) as pool:
-        slot = pool.slot()
+    with capture_logs() as logs, closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
+        slot = pool.slot(unheard)
         for _ in range(3):
             with pytest.raises(SystemFault, match=r"image\.memory is 1,073,741,824 bytes.* raise LimitAS"):
                 do(slot, "good")
