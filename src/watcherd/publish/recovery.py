@@ -8,7 +8,10 @@ What is on disk of one file, in this order, and what a start does that finds no 
     3  row `publishing`: number, draft, inode  the draft is there: if the input is the same version, on with 4; else
        (synced: survives the machine)          the row is forgotten, and the draft removed
     4  draft renamed, folder synced            the draft is gone, so it became visible: on with 5, whatever somebody
-                                               did with the result since
+                                               did with the result since. But where it was made in another folder,
+                                               and is not seen, it is out of reach, as before a change of the outbox
+                                               or beneath a mount that is missing: the row is forgotten, while the
+                                               input is there, and a new result is made
     5  input taken, both folders synced        5 again: the input is where it belongs, or gone, which is the same; a
                                                newer file that was taken in its place is given back
     6  row `published` (with the next write)   nothing
@@ -36,7 +39,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
     from watcherd.publish.batch import Batch
-    from watcherd.publish.place import Place
+    from watcherd.publish.place import Place, Way
 
 
 def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
@@ -45,9 +48,11 @@ def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
     Raises SystemFault, and then nothing was handed over: it can be called again.
     """
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
-    hidden, visible = _told_apart(place, [_intent(record) for record in records])
+    hidden, visible, beyond = _told_apart(place, [_intent(record) for record in records])
     intended, outdated = _held_against_inputs(place, hidden)
-    ledger.forget([intent.job.id for intent in outdated])
+    unseen, retired = _held_against_inputs(place, beyond)
+    visible += retired
+    ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
     _give_back(place, visible)
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
     wayback.finish(place, ledger)
@@ -59,14 +64,26 @@ def _intent(record: Record) -> Intent:
     return Intent(job, record.state, record.number, Draft(record.draft, record.inode))
 
 
-def _told_apart(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent]]:
-    """Return those whose draft is still there, and those whose draft has become visible."""
+def _told_apart(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent], list[Intent]]:
+    """Return those whose draft is still there, those whose draft became visible, and those with both out of reach."""
     hidden: list[Intent] = []
     visible: list[Intent] = []
+    beyond: list[Intent] = []
     for intent in intents:
-        root = place.way(intent.job, intent.state, intent.number).root
-        (hidden if root.has(intent.draft) else visible).append(intent)
-    return hidden, visible
+        way = place.way(intent.job, intent.state, intent.number)
+        if way.root.has(intent.draft):
+            hidden.append(intent)
+        elif way.root.made(intent.draft) or _is_visible(way, intent.draft):
+            visible.append(intent)
+        else:
+            beyond.append(intent)
+    return hidden, visible, beyond
+
+
+def _is_visible(way: Way, draft: Draft) -> bool:
+    with _as_fault(way.root.path):
+        status = beneath.status(way.root.path, way.visible)
+    return status is not None and status.st_ino == draft.inode
 
 
 def _held_against_inputs(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent]]:

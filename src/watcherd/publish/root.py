@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import time
 from contextlib import contextmanager, suppress
 from threading import Lock
@@ -69,7 +70,7 @@ class Root:
 
     def new_draft(self, number: int) -> tuple[Draft, int]:
         """Make the draft of attempt `number`; return it and a descriptor to fill, which the caller closes."""
-        name = f"{self._owner}-{number}"
+        name = self.name_of(number)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with self._lock:
@@ -77,6 +78,17 @@ class Root:
             return Draft(name, os.fstat(descriptor).st_ino), descriptor
         except OSError as error:
             raise self.fault(error) from error
+
+    def name_of(self, number: int) -> str:
+        """Return the name of the draft of attempt `number`. It says in which folder the draft is made."""
+        return f"{self._prefix()}{number}"
+
+    def made(self, draft: Draft) -> bool:
+        """Whether a draft was made in this very folder, and in no other that had its path before."""
+        return draft.name.startswith(self._prefix())
+
+    def _prefix(self) -> str:
+        return f"{self._owner}-{self._identity[1]}-"
 
     def hasten(self, descriptor: int) -> None:
         """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that here."""
@@ -106,9 +118,9 @@ class Root:
 
     def leftovers(self, before: int) -> list[str]:
         """Return the names of the owner's drafts of attempts before that number. Raises SystemFault."""
-        names = [name.rpartition("-") for name in self._in_ours(os.listdir) or []]
-        ours = [number for owner, _, number in names if owner == self._owner and number.isdecimal()]
-        return [f"{self._owner}-{number}" for number in ours if int(number) < before]
+        its = re.compile(rf"{re.escape(self._owner)}-\d+-(\d+)")
+        found = map(its.fullmatch, self._in_ours(os.listdir) or [])
+        return [match[0] for match in found if match and int(match[1]) < before]
 
     def to_disk(self, drafts: Sequence[Draft]) -> None:
         """Write the drafts, and their names, to disk. Raises SystemFault."""

@@ -273,13 +273,13 @@ def _owner(ledger: Ledger) -> str:
     return f"{BACK}{ledger.id}"
 
 
-def _copy(ledger: Ledger, record: Record) -> str:
-    return f"{_owner(ledger)}-{record.id}"
+def _copy(place: Place, ledger: Ledger, record: Record) -> str:
+    return Root(place.root, _owner(ledger)).name_of(record.id)
 
 
 def _is_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> bool:
     """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
-    copy = beneath.status(place.root, f"{OURS}/{_copy(ledger, record)}")
+    copy = beneath.status(place.root, f"{OURS}/{_copy(place, ledger, record)}")
     if copy is None or not _is_same(copy, beneath.status(way.root.path, way.retired)):
         return False
     latest = ledger.lookup(place.inbox, [record.file.path]).get(record.file.path, record)
@@ -292,7 +292,7 @@ def _is_same(copy: os.stat_result, original: os.stat_result | None) -> bool:
 
 
 def _show(place: Place, ledger: Ledger, record: Record) -> None:
-    copy = _copy(ledger, record)
+    copy = _copy(place, ledger, record)
     if not carry.linked(place.root, f"{OURS}/{copy}", place.root, record.file.path):
         carry.place(place.root, copy, record.file.path)
 
@@ -307,7 +307,7 @@ def _remove_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> N
 
 def _discard_copy(place: Place, ledger: Ledger, record: Record) -> None:
     with suppress(FileNotFoundError), beneath.folder(place.root, OURS) as ours:
-        os.unlink(_copy(ledger, record), dir_fd=ours)
+        os.unlink(_copy(place, ledger, record), dir_fd=ours)
 
 
 def _touch(root: str, path: str) -> None:

@@ -426,7 +426,7 @@ def test_a_result_whose_folder_is_a_link_is_not_put_where_it_leads(scene, look, 
 
 def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_nothing(scene, look):
     job, _ = scene.add("a.txt", "b.txt")
-    os.unlink(scene.outbox / ".watcherd" / f"{scene.ledger.id}-{job.id}")
+    os.unlink(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id))
     scene.batch.settle()
     assert {it.job.file.path: it.state for it in scene.batch.ended()} == {
         "a.txt": State.RETRYING,

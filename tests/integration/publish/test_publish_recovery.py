@@ -49,6 +49,45 @@ def test_a_visible_result_gets_its_input_retired(scene, look):
     assert look.tree(scene.archive) == {"a.txt"}
 
 
+def replace_outbox(scene):
+    """Put another folder in the place of the outbox, as a change of the configuration or a missing mount does."""
+    scene.outbox.rename(scene.state / "outbox of before")
+    scene.outbox.mkdir()
+    return scene.state / "outbox of before"
+
+
+def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_made_again(scene, look):
+    job = scene.job("a.txt")
+    intend(scene, job, scene.done(job).draft)
+    replace_outbox(scene)
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == []
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert scene.record("a.txt") is None
+
+
+def test_an_input_that_was_retired_before_its_outbox_was_replaced_needs_nothing_more(scene, look):
+    scene.add("a.txt")
+    scene.settle()
+    replace_outbox(scene)
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_a_visible_result_that_was_moved_to_a_new_outbox_gets_its_input_retired(scene, look):
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    (replace_outbox(scene) / ".watcherd" / draft.name).rename(scene.outbox / "a.txt.words.json")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
 def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
     job = scene.job("sub/a.txt")
     draft = scene.done(job).draft

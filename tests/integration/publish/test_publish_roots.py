@@ -203,7 +203,7 @@ def test_our_own_folder_is_made_again_where_somebody_removed_it(tmp_path):
     os.rmdir(tmp_path / OURS)
     root.write_draft(1, b"{}")
     root.rest()
-    assert os.listdir(tmp_path / OURS) == ["0123abcd-1"]
+    assert os.listdir(tmp_path / OURS) == [root.name_of(1)]
 
 
 def test_a_draft_that_is_not_there_is_not_ours_and_is_removed_without_complaint(tmp_path):
