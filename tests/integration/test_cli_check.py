@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from watcherd.cli import machine
+from watcherd.intake import probe
 from watcherd.processors.grayscale import turbo
 from watcherd.settings import load
 from watcherd.settings.mounts import Mount
@@ -133,11 +134,9 @@ def test_an_archive_on_another_file_system_is_worth_a_note(settings, tmp_path):
     assert "inputs are copied, not moved" in note.message
 
 
-def test_a_network_mount_is_worth_a_note(settings, monkeypatch):
-    over = [Mount("0:9", Path("/"), Path("/"), "nfs4")]
-    loaded = settings()
-    monkeypatch.setattr(machine, "mounts", lambda: over)
-    assert "events may be missing" in found(loaded)["inbox.inbox.path", False].message
+def test_a_mount_without_events_is_worth_a_note(settings, monkeypatch):
+    monkeypatch.setattr(probe, "mount", lambda _: probe.Mount("nfs", events=False, lease=False, coarse=True))
+    assert "is on nfs: events may be missing" in found(settings())["inbox.inbox.path", False].message
 
 
 def test_too_little_free_space_is_a_problem_of_each_destination(settings):

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from watcherd.intake import probe
 from watcherd.model import After, Kind
 from watcherd.processors.grayscale import bounds, turbo
 from watcherd.settings import machine, workers
-from watcherd.settings.mounts import mount_of, mounts
+from watcherd.settings.mounts import mounts
 from watcherd.settings.units import size_text
 
 if TYPE_CHECKING:
@@ -88,10 +89,11 @@ def _readable(subject: str, path: Path) -> Iterator[Finding]:
 
 
 def _mount(subject: str, path: Path) -> Iterator[Finding]:
-    mount = mount_of(path.resolve(), mounts())
-    if mount and mount.over_network:
-        message = f"{path} is on {mount.kind}: events may be missing, so it is scanned every few seconds"
-        yield Finding(subject, message, is_problem=False)
+    with suppress(OSError):  # then it cannot be read either
+        mount = probe.mount(str(path))
+        if not mount.events:
+            message = f"{path} is on {mount.name}: events may be missing, so it is scanned every few seconds"
+            yield Finding(subject, message, is_problem=False)
 
 
 def _written_to(name: str, inbox: Inbox) -> Iterator[Finding]:
