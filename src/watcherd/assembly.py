@@ -166,7 +166,7 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
         due=lambda now, furthest: ledger.due(name, now, furthest),
         suspects=lambda: [record.file.path for record in ledger.unfinished(name, State.WORKING)],
         paused=lambda: bool(publisher.paused),
-        on_found=note.write,
+        on_found=note.write_anew,
         on_fault=publisher.put,
         on_death=ears.of(f"intake of {name}"),
     )
@@ -215,6 +215,13 @@ class Note:
         self.remove()
         with told_plainly(self._path):
             self._written.enter_context(locks.root(os.path.realpath(self._path), self._state))
+
+    def write_anew(self) -> None:
+        """Write it in an inbox that is found again. Raises SystemFault, also where another daemon has it by now."""
+        try:
+            self.write()
+        except Refused as refusal:
+            raise SystemFault(str(refusal), root=self._path) from refusal
 
     def remove(self) -> None:
         """Take it back."""

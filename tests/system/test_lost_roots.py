@@ -105,3 +105,21 @@ def test_an_idle_outbox_can_be_unmounted(site, mounts):
         return subprocess.run(["/bin/umount", site.outbox], check=False, capture_output=True).returncode == 0
 
     site.wait_for(unmounted, "a moment to unmount in")
+
+
+def test_an_inbox_that_comes_back_and_cannot_be_marked_as_ours_pauses_alone_until_it_can(site, other, said_once):
+    site.inbox.rmdir()
+    daemon = site.daemon().start()
+    daemon.wait("inbox.lost")
+    again = site.base / "again"
+    again.mkdir()
+    (again / ".watcherd").touch()
+    again.rename(site.inbox)
+    assert ".watcherd" in said_once(daemon)
+    site.drop("a.txt", root=other / "in")
+    site.wait_for((other / "out/a.txt.words.json").exists, "the other inbox's result")
+    site.drop("b.txt")
+    (site.inbox / ".watcherd").unlink()
+    daemon.wait("inbox.recovered")
+    assert site.await_words("b.txt") == 3
+    assert daemon.stop() == 0

@@ -245,8 +245,13 @@ class Intake:
             self._lose(reason)
         try:
             mount = self._eyes.open()
+            if self.lost:
+                self._desk.on_found()
         except OSError as error:
             self._lose(str(error.strerror))
+        except SystemFault as fault:  # it is there, and cannot be marked as ours
+            self._lose(str(fault))
+            self._desk.on_fault(fault)
         else:
             self._find(mount)
 
@@ -264,7 +269,6 @@ class Intake:
     def _find(self, mount: Mount) -> None:
         self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
         if self.lost:
-            self._desk.on_found()
             self.lost = ""
             self._log.info("inbox.recovered", path=self.inbox.root)
         self._rounds.ask("start")
