@@ -207,6 +207,15 @@ def test_an_inbox_that_is_gone_at_the_end_is_no_error(state, inbox):
         inbox.rename(inbox.parent / "elsewhere")
 
 
+def test_another_daemon_s_note_in_a_folder_that_took_the_inbox_s_place_stays(state, other, inbox, tmp_path):
+    with locks.root(str(inbox), state):
+        inbox.rename(tmp_path / "away")
+        inbox.mkdir()
+        with daemon(other, inbox):
+            pass
+    assert json.loads(note(inbox).read_text())["state"] == other
+
+
 def test_nothing_stays_open_in_a_root(state, inbox):
     with locks.root(str(inbox), state):
         links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]

@@ -81,17 +81,18 @@ def root(path: str, directory: str) -> Iterator[None]:
     if note is None:
         yield
         return
+    said = json.dumps({"state": os.path.realpath(directory), "pid": os.getpid()}).encode()
     try:
         fcntl.flock(note, fcntl.LOCK_EX)  # for the moment of reading and writing
         _require_free(os.pread(note, 8192, 0), path, directory)
         os.ftruncate(note, 0)
-        os.pwrite(note, json.dumps({"state": os.path.realpath(directory), "pid": os.getpid()}).encode(), 0)
+        os.pwrite(note, said, 0)
     finally:
         os.close(note)
     try:
         yield
     finally:
-        _remove_note(path)
+        _remove_note(path, said)
 
 
 def is_noted(path: str) -> bool:
@@ -133,9 +134,13 @@ def _is_same(one: str, other: str) -> bool:
         return one == other
 
 
-def _remove_note(path: str) -> None:
-    # Not there any more, or not ours to remove: it binds nobody once the state's lock is free.
+def _remove_note(path: str, said: bytes) -> None:
+    # Not there any more, or not ours to remove: it binds nobody once the state's lock is free. Another folder may be
+    # there by now, which another daemon has noted as its own.
     with suppress(OSError):
+        with beneath.file(path, f"{_OURS}/{NOTE}") as (note, _):
+            if os.read(note, len(said) + 1) != said:
+                return
         with beneath.folder(path, _OURS) as ours:
             os.unlink(NOTE, dir_fd=ours)
         os.rmdir(f"{path}/{_OURS}")
