@@ -81,6 +81,14 @@ def test_a_file_in_place_of_a_folder_is_a_problem_that_no_mkdir_mends(settings, 
         assert "move it away" in problems[subject, True].mend
 
 
+def test_links_that_go_in_circles_in_place_of_a_folder_are_a_problem(settings, tmp_path):
+    for name in ("archive", "failed"):
+        (tmp_path / name).symlink_to(name)
+    problems = found(settings())
+    for key in ("archive", "failed"):
+        assert "is no folder" in problems[f"inbox.inbox.{key}", True].message
+
+
 @pytest.fixture
 def _within_reach(tmp_path):
     """Let everybody reach the folders of the test, which pytest makes for one user alone."""

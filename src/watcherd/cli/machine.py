@@ -114,8 +114,9 @@ def _mounted_inside(name: str, inbox: Inbox) -> Iterator[Finding]:
     if inbox.after is After.ARCHIVE:
         renamed["archive"] = inbox.archive
     for key, path in renamed.items():
+        resolved = Path(os.path.realpath(path))  # `Path.resolve` raises where links go in circles
         for mount in mounts():
-            if path.resolve() in mount.point.parents:
+            if resolved in mount.point.parents:
                 message = f"{mount.point} is a file system of its own inside {path}: nothing can be renamed across"
                 yield Finding(f"{name}.{key}", message, "unmount it, or give it an inbox of its own")
 
