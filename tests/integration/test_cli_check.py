@@ -178,6 +178,12 @@ def test_formats_that_the_memory_holds_fewer_pixels_of_are_worth_a_note_with_wha
     assert "image.memory" not in {finding.subject for finding in machine.examine(enough)}
 
 
+def test_more_memory_than_a_process_may_have_is_a_problem(settings, monkeypatch):
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (900 << 20, 900 << 20))
+    assert "1GiB is more than a process may have here, 900MiB" in found(settings())["image.memory", True].message
+    assert ("image.memory", True) not in found(settings(IMAGE__MEMORY="700MiB"))
+
+
 def test_more_workers_than_memory_is_a_problem(settings, monkeypatch):
     monkeypatch.setattr(machine.machine, "memory", lambda: 2 << 30)
     assert found(settings(IMAGE__WORKERS="100"))["image.workers", True].mend == "workers = 3"

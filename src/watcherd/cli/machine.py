@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shlex
 import tempfile
 from contextlib import contextmanager, suppress
@@ -231,6 +232,10 @@ def _folders(inbox: Inbox, most: int) -> int:
 
 def _memory(settings: Settings) -> Iterator[Finding]:
     image = settings.image
+    most = resource.getrlimit(resource.RLIMIT_AS)[1]
+    if most != resource.RLIM_INFINITY and most < image.memory:
+        message = f"{size_text(image.memory)} is more than a process may have here, {_about(most)}: no worker starts"
+        yield Finding("image.memory", message, "lower it, or raise LimitAS (ulimit -v)")
     needed = image.max_pixels * BYTES_PER_PIXEL + WORKER_BASE
     if needed > image.memory:
         fitting = max(0, (image.memory - WORKER_BASE) // BYTES_PER_PIXEL)
