@@ -25,6 +25,7 @@ from watcherd.lanes.order import HAND_FILES, Order
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.threads import Threads
 from watcherd.ledger.claims import Claims
+from watcherd.ledger.database import EMPTY, damaged
 from watcherd.ledger.ledger import Ledger
 from watcherd.lifeline import Thread
 from watcherd.model import After, Kind, Limits, Refused, SystemFault
@@ -179,12 +180,14 @@ def ledger_of(settings: Settings) -> Ledger:
     """Open the ledger for a command that makes none. Raises Refused where there never was one, and SystemFault."""
     path = settings.state / "ledger.db"
     try:
-        os.stat(path)
+        size = os.stat(path).st_size
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"there is no ledger in {settings.state}: no watcherd has run with this state directory"
         raise Refused(message) from error
     except OSError as error:
         raise SystemFault(f"the ledger {path} cannot be used: {error.strerror}", root=str(path.parent)) from error
+    if not size:  # left for the daemon to find: a new one would hide that the folders have to be asked
+        raise damaged(path, EMPTY)
     return Ledger(path)
 
 

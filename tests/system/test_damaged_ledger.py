@@ -74,6 +74,19 @@ def test_kept_files_whose_results_match_are_not_processed_again(site, picture):
     site.audit()
 
 
+@pytest.mark.parametrize("command", ["failures", "audit"])
+def test_a_command_leaves_an_emptied_one_for_the_start_that_makes_it_anew(site, command):
+    site.drop("bad.txt", bytes(3000))
+    site.run_until_empty()
+    damage(site, emptied)
+    done = site.command(command)
+    assert done.returncode == 1
+    assert b"is damaged (it is empty)" in done.stderr
+    daemon = site.start()
+    assert daemon.events("ledger.rebuilt", quarantined=1)
+    assert daemon.stop() == 0
+
+
 def test_a_kept_text_that_changed_meanwhile_is_not_taken_for_done(site):
     site.configure(inbox={"after": "keep"})
     site.drop("a.txt")

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 VERSION = 1
 
+#: What is wrong with a ledger of no bytes, of which SQLite would make a new one.
+EMPTY = "it is empty"
+
 #: Seconds that are waited for whoever holds the database locked: a command of ours holds it for milliseconds.
 PATIENCE = 2.0
 
@@ -30,12 +33,13 @@ def require_sound(path: Path) -> None:
     if not path.exists():
         return
     with closing(connect(path)) as connection, told_plainly(path):
-        said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if path.stat().st_size else "it is empty"
+        said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if path.stat().st_size else EMPTY
         if said != "ok":
-            raise _damaged(path, said)
+            raise damaged(path, said)
 
 
-def _damaged(path: Path, why: object) -> Damaged:
+def damaged(path: Path, why: object) -> Damaged:
+    """Return what is raised of a ledger that is damaged, and why it is."""
     return Damaged(f"{path} is damaged ({why}): start watcherd again, which sets it aside and makes a new one")
 
 
@@ -83,4 +87,4 @@ def told_plainly(path: Path) -> Iterator[None]:
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
-        raise _damaged(path, error) from error
+        raise damaged(path, error) from error
