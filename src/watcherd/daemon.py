@@ -209,7 +209,9 @@ class Daemon:
             return
         before, now = self.settings, live.effective(self.settings, settings)
         self._adopt(now)
-        log.info("daemon.reloaded", changed=live.changed(before, now), needs_restart=live.changed(now, settings))
+        needs_restart, notes = live.changed(now, settings), settings.layers.notes
+        aside = {"left_aside": notes} if notes else {}
+        log.info("daemon.reloaded", changed=live.changed(before, now), needs_restart=needs_restart, **aside)
 
     def _adopt(self, settings: Settings) -> None:
         self.settings = settings

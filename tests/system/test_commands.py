@@ -183,6 +183,18 @@ def test_a_reload_where_the_working_directory_is_gone_goes_on(site):
     assert daemon.stop() == 0
 
 
+def test_a_reload_says_what_was_left_aside_in_the_log_alone_which_waits_for_no_reader(site):
+    environment = {"WATCHERD_INBOX__OTHER__PATH": "/nowhere"}
+    flags = ("--inbox", site.inbox, "--outbox", site.outbox, "--state", site.state)
+    daemon = site.daemon("run", *flags, environment=environment).start()
+    before = daemon.log.read_bytes().count(b"\nwatcherd: ")
+    daemon.send(signal.SIGHUP)
+    (note,) = daemon.wait("daemon.reloaded")["left_aside"]
+    assert "WATCHERD_INBOX__OTHER__PATH is left aside" in note
+    assert daemon.log.read_bytes().count(b"\nwatcherd: ") == before
+    assert daemon.stop() == 0
+
+
 def test_a_reload_of_a_bad_configuration_changes_nothing_and_says_every_problem(site):
     daemon = site.start()
     site.configure(text={"extensions": [".md"], "timeout": "soon"}, inbox={"settel": "1s"})

@@ -83,12 +83,17 @@ def _problems_told(context: click.Context) -> Iterator[None]:
 
 def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
     """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
-    from watcherd import settings
-
-    loaded = settings.load(flags, os.environ, _working_directory(context), context.find_root().obj)
+    loaded = load_silently(context, flags)
     for note in loaded.layers.notes:
         print(f"watcherd: {note}", file=sys.stderr)
     return loaded
+
+
+def load_silently(context: click.Context, flags: dict[str, object]) -> Settings:
+    """Do the same, and leave it to the caller to say what was left aside."""
+    from watcherd import settings
+
+    return settings.load(flags, os.environ, _working_directory(context), context.find_root().obj)
 
 
 def _working_directory(context: click.Context) -> Path:

@@ -35,7 +35,7 @@ def run(context: click.Context, /, *, make_folders: bool, **flags: object) -> No
         from watcherd import daemon
 
     options.configure_logs(settings)
-    context.exit(daemon.run(settings, reload=lambda: options.load_or_raise(context, flags)))
+    context.exit(daemon.run(settings, reload=lambda: options.load_silently(context, flags)))
 
 
 def _welcome(settings: Settings) -> None:
