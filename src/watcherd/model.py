@@ -238,7 +238,11 @@ class Ended(NamedTuple):
 
 def readable(text: str) -> str:
     """Return a text that may speak of a path as JSON and SQLite hold it: undecodable bytes are U+FFFD."""
-    return text.encode(errors="surrogateescape").decode(errors="replace")
+    try:
+        exact = text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:  # a surrogate that stands for no byte: somebody wrote it so in JSON
+        exact = text.encode(errors="surrogatepass")
+    return exact.decode(errors="replace")
 
 
 def signed(number: int) -> int:
