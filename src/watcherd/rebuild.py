@@ -25,7 +25,7 @@ from watcherd import beneath
 from watcherd.assembly import told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
-from watcherd.model import After, Failure, File, Kind, Record
+from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.publish import wayback
 from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import stamp
@@ -52,6 +52,9 @@ _LONGEST = 64 << 10
 
 #: Names of one file that are tried for that of its reason.
 _NUMBERS = 1000
+
+#: Attempts that a reason of ours may speak of: as many as the ledger can hold.
+_COUNTS = range(1 << 31)
 
 
 def set_aside_damaged(ledger: Path) -> Path | None:
@@ -170,9 +173,11 @@ def _tells_the_time(said: object, seconds: float) -> bool:
 def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
     """Return the record with what the reason says of it; None where that is no reason of ours."""
     attempts, failure, message = facts.get("attempts"), facts.get("class"), facts.get("message")
-    if not isinstance(attempts, int) or not isinstance(message, str) or failure not in list(Failure):
+    if not isinstance(attempts, int) or attempts not in _COUNTS:
         return None
-    return replace(record, attempts=attempts, failure=Failure(str(failure)), message=message)
+    if not isinstance(message, str) or failure not in list(Failure):
+        return None
+    return replace(record, attempts=attempts, failure=Failure(str(failure)), message=readable(message))
 
 
 # What we wrote ------------------------------------------------------------------------------------------------------
@@ -192,6 +197,7 @@ def _path_in(facts: Mapping[str, object], key: str) -> str:
     """Return the path that a result or a reason holds, exactly; empty where it holds none."""
     try:
         exact = facts.get(f"{key}_b64")
-        return os.fsdecode(base64.b64decode(exact)) if isinstance(exact, str) else str(facts.get(key, ""))
-    except ValueError:
+        name = base64.b64decode(exact) if isinstance(exact, str) else os.fsencode(str(facts.get(key, "")))
+    except ValueError:  # also where JSON escapes what stands for no byte of a name
         return ""
+    return os.fsdecode(name)

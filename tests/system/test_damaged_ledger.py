@@ -1,5 +1,6 @@
 """A damaged ledger is set aside, and a new one made of what the folders prove."""
 
+import json
 import os
 import sqlite3
 from contextlib import closing
@@ -130,6 +131,20 @@ def test_a_reason_that_is_not_ours_is_nothing_to_it(site):
         site.write(f"{name}.error.json", content, root=site.failed)
     daemon = site.start()
     assert daemon.events("ledger.rebuilt", quarantined=1)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.parametrize(
+    "nonsense", [{"attempts": 10**30}, {"attempts": [1]}, {"message": "\ud800"}, {"path": "\ud800.txt"}]
+)
+def test_a_reason_that_speaks_of_what_cannot_be_ends_no_start(site, nonsense):
+    site.drop("bad.txt", bytes(3000))
+    site.drop("good.txt", bytes(3000))
+    site.run_until_empty()
+    damage(site, emptied)
+    site.write("bad.txt.error.json", json.dumps(site.failure("bad.txt") | nonsense).encode(), root=site.failed)
+    daemon = site.start()
+    assert daemon.events("ledger.rebuilt", quarantined=1 + ("message" in nonsense))
     assert daemon.stop() == 0
 
 
