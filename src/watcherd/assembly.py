@@ -92,14 +92,13 @@ class Line:
 
 
 def build(  # noqa: PLR0913 (what everything hangs on)
-    settings: Settings, ledger: Ledger, lock: int, stack: ExitStack, ears: Ears, *, once: bool
+    settings: Settings, ledger: Ledger, lock: int, notes: Mapping[str, Note], ears: Ears, *, once: bool
 ) -> tuple[Mapping[Kind, Lane], list[Line]]:
-    """Build the lanes, and a line for each inbox. Raises SystemFault, and Refused where a folder is somebody else's.
+    """Build the lanes, and a line for each inbox, whose folders have been prepared. Raises SystemFault.
 
-    What is noted in the folders is taken back when `stack` ends. Workers inherit `lock`, the state's: a daemon that
-    is started while they still live waits for their end. With `once` the inboxes are scanned once.
+    Workers inherit `lock`, the state's: a daemon that is started while they still live waits for their end. With
+    `once` the inboxes are scanned once.
     """
-    notes = {name: _prepared(name, settings, stack) for name in settings.inbox}
     places = {name: place_of(name, settings, ledger) for name in settings.inbox}
     lines: dict[str, Line] = {}
     orders = {kind: _order(kind, settings, lambda inbox: lines[inbox].intake.wake()) for kind in Kind}
@@ -235,6 +234,14 @@ class Note:
         leaving = Thread(target=self.remove, name="leaving", daemon=True)
         leaving.start()
         leaving.join(ANSWER)
+
+
+def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Note]:
+    """Make all inboxes' folders, and note in them whose they are: that is taken back when `stack` ends.
+
+    Raises SystemFault, and Refused where a folder is somebody else's.
+    """
+    return {name: _prepared(name, settings, stack) for name in settings.inbox}
 
 
 def _prepared(name: str, settings: Settings, stack: ExitStack) -> Note:

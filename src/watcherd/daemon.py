@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import __version__, lifeline, rebuild, vitals
-from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, told_plainly
+from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare, told_plainly
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault, WatcherdError
 from watcherd.service import locks, logs, signals, systemd
@@ -249,11 +249,10 @@ def assembled(settings: Settings, ears: Ears, *, once: bool = False) -> Iterator
         make(state, mode=0o700)
         with told_plainly(state):
             lock = stack.enter_context(locks.state(state))
+        notes = prepare(settings, stack)
         path = settings.state / "ledger.db"
-        damaged = rebuild.set_aside_damaged(path)
+        rebuild.mend(path, settings)
         ledger = stack.enter_context(Ledger(path, durable=settings.durability == "full"))
-        daemon = Daemon(settings, ledger, *build(settings, ledger, lock, stack, ears, once=once))
-        if damaged:
-            rebuild.from_folders(daemon.lines, ledger)
+        daemon = Daemon(settings, ledger, *build(settings, ledger, lock, notes, ears, once=once))
         stack.callback(daemon.stop)
         yield daemon

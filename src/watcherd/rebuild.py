@@ -11,20 +11,23 @@ was not retired yet has a second result then, under a number: nothing is lost, a
 from __future__ import annotations
 
 import base64
+import errno
 import json
 import os
 import re
 import time
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from watcherd import beneath
-from watcherd.assembly import told_plainly
+from watcherd.assembly import inbox_of, place_of, told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
+from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.publish import wayback
 from watcherd.publish.carry import COARSE
@@ -34,13 +37,11 @@ from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
 
-    from watcherd.assembly import Line
     from watcherd.intake.terms import Inbox
-    from watcherd.ledger.ledger import Ledger
     from watcherd.publish.place import Place
     from watcherd.publish.root import Root
+    from watcherd.settings import Settings
 
 log = structlog.get_logger(__name__)
 
@@ -53,36 +54,57 @@ _LONGEST = 64 << 10
 #: Names of one file that are tried for that of its reason.
 _NUMBERS = 1000
 
+#: Errors that say that no way leads to a file, and nothing of disk or mount.
+_NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
+
 #: Attempts that a reason of ours may speak of: as many as the ledger can hold.
 _COUNTS = range(1 << 31)
 
 
-def set_aside_damaged(ledger: Path) -> Path | None:
-    """Rename a damaged `ledger`, with what belongs to it; return its new name, None where it is sound.
+def mend(ledger: Path, settings: Settings) -> None:
+    """Put a new ledger in the place of a damaged one, which is set aside; leave one that is sound.
 
-    Raises Refused where it is a database of something else, SystemFault where it cannot be read.
+    It takes that place once it holds all that the folders prove: a start that is cut short before finds the damaged
+    one again. Raises Refused where it is a database of something else, SystemFault where it cannot be done.
     """
     try:
         require_sound(ledger)
     except Damaged as damage:
         aside = ledger.with_name(f"{ledger.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-        with told_plainly(str(ledger.parent)):
-            for suffix in ("-wal", "-shm", ""):
-                if os.path.lexists(f"{ledger}{suffix}"):
-                    os.rename(f"{ledger}{suffix}", f"{aside}{suffix}")
         log.warning("ledger.damaged", reason=str(damage), moved_to=str(aside))
-        return aside
-    return None
+        with told_plainly(str(ledger.parent)):
+            _replace(ledger, _made(ledger.with_name(f"{ledger.name}.new"), settings), aside)
 
 
-def from_folders(lines: Iterable[Line], ledger: Ledger) -> None:
-    """Put on record what the folders of these inboxes prove. Raises SystemFault."""
-    for line in lines:
-        with told_plainly(line.place.root):
-            _discard_drafts(line.place.outbox, ledger.id)
-            quarantined = _remembered(ledger, _set_aside(line.place, line.intake.inbox))
-            kept = _remembered(ledger, _kept(line.place, line.intake.inbox)) if line.place.after is After.KEEP else 0
-        log.warning("ledger.rebuilt", inbox=line.name, quarantined=quarantined, kept=kept)
+def _replace(ledger: Path, new: Path, aside: Path) -> None:
+    for suffix in ("-wal", "-shm"):
+        if os.path.lexists(f"{ledger}{suffix}"):
+            os.rename(f"{ledger}{suffix}", f"{aside}{suffix}")
+    try:
+        os.link(ledger, aside)
+    except OSError:  # a file system without second names: for an instant there is no ledger
+        os.rename(ledger, aside)
+    os.replace(new, ledger)
+
+
+def _made(path: Path, settings: Settings) -> Path:
+    """Make a ledger of what the folders of all inboxes prove. Raises SystemFault."""
+    for suffix in ("", "-wal", "-shm"):  # of a start that was cut short
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    with Ledger(path, durable=settings.durability == "full") as ledger:
+        for name in settings.inbox:
+            _from_folders(place_of(name, settings, ledger), inbox_of(name, settings), ledger)
+    return path
+
+
+def _from_folders(place: Place, inbox: Inbox, ledger: Ledger) -> None:
+    with told_plainly(place.root):
+        _discard_drafts(place.outbox, ledger.id)
+        quarantined = _remembered(ledger, _set_aside(place, inbox))
+        kept = _remembered(ledger, _kept(place, inbox)) if place.after is After.KEEP else 0
+    for root in place.roots:
+        root.rest()
+    log.warning("ledger.rebuilt", inbox=place.inbox, quarantined=quarantined, kept=kept)
 
 
 def _remembered(ledger: Ledger, blocks: Iterable[list[Record]]) -> int:
@@ -112,12 +134,12 @@ def _kept(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
 
 
 def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
-    source = beneath.status(place.root, path)
+    source = _status(place.root, path)
     if source is None:
         return None
     record = Record(0, File(place.inbox, path, beneath.version_of(source)), kind, State.PUBLISHED)
     visible = place.way(record, State.PUBLISHING, 0).visible
-    result = beneath.status(place.outbox.path, visible)
+    result = _status(place.outbox.path, visible)
     if result is None or not result.st_size or result.st_mtime_ns < source.st_mtime_ns:
         return None
     if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), record.file):
@@ -144,7 +166,7 @@ def _set_aside(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
 
 def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
     facts = _facts(place.failed.path, reason)
-    path, status = _path_in(facts, "path"), beneath.status(place.failed.path, reason)
+    path, status = _path_in(facts, "path"), _status(place.failed.path, reason)
     kind = inbox.rules.kind(path)
     if facts.get("inbox") != place.inbox or not isinstance(kind, Kind) or status is None:
         return None
@@ -152,7 +174,7 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
     for number in range(_NUMBERS):
         record = Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino)
         if wayback.way_of(place, record).visible == reason:
-            found = beneath.status(*wayback.lies_at(place, record))
+            found = _status(*wayback.lies_at(place, record))
             if found is None:
                 return None
             version = beneath.version_of(found)
@@ -178,6 +200,16 @@ def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
     if not isinstance(message, str) or failure not in list(Failure):
         return None
     return replace(record, attempts=attempts, failure=Failure(str(failure)), message=readable(message))
+
+
+def _status(root: str, path: str) -> os.stat_result | None:
+    """Return what is at a path; None where no way leads there, as through a closed folder: it proves nothing."""
+    try:
+        return beneath.status(root, path)
+    except OSError as error:
+        if error.errno not in _NO_WAY:
+            raise
+        return None
 
 
 # What we wrote ------------------------------------------------------------------------------------------------------

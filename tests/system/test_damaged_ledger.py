@@ -148,6 +148,41 @@ def test_a_reason_that_speaks_of_what_cannot_be_ends_no_start(site, nonsense):
     assert daemon.stop() == 0
 
 
+def test_a_start_that_is_killed_while_a_new_one_is_made_leaves_it_to_the_next(site):
+    site.configure(inbox={"after": "keep"})
+    names = site.texts(1500)
+    daemon = site.start()
+    site.wait_for(lambda: len(daemon.events("file.published")) == len(names), "all results")
+    assert daemon.stop() == 0
+    damage(site, no_database)
+    for _ in range(2):
+        daemon = site.daemon().spawn()
+        daemon.wait("ledger.damaged")
+        daemon.kill()
+    daemon = site.start()
+    if not daemon.events("ledger.damaged"):
+        pytest.skip("the kills came too late")
+    assert daemon.events("ledger.rebuilt", kept=len(names))
+    assert not daemon.events("file.quarantined")
+    assert daemon.stop() == 0
+    site.audit()
+    assert {path.name.partition(".damaged")[0] for path in site.state.iterdir()} == {"ledger.db", "lock"}
+
+
+def test_a_closed_folder_in_the_way_of_a_result_proves_nothing_and_ends_no_start(site, as_nobody):
+    site.configure(inbox={"after": "keep"})
+    daemon = site.start(prefix=as_nobody)
+    for name in ("sub/a.txt", "b.txt"):
+        site.drop(name)
+        site.await_words(name)
+    assert daemon.stop() == 0
+    damage(site, no_database)
+    (site.outbox / "sub").chmod(0)
+    daemon = site.start(prefix=as_nobody)
+    assert daemon.events("ledger.rebuilt", kept=1)
+    assert daemon.stop() == 0
+
+
 def test_drafts_that_nobody_remembers_are_removed(site, heavy):
     site.drop("slow.webp", heavy)
     daemon = site.start()
