@@ -34,7 +34,7 @@ from watcherd.publish.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
@@ -53,7 +53,7 @@ def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
     unseen, retired = _held_against_inputs(place, beyond)
     visible += retired
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
-    _give_back(place, visible)
+    _give_back(place, visible, {record.id: record.at for record in records})
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
     wayback.finish(place, ledger)
     batch.resume(intended, visible)
@@ -102,13 +102,16 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job) -> bool:
     return status is not None and beneath.is_still(status, job.file.version)
 
 
-def _give_back(place: Place, visible: list[Intent]) -> None:
-    """Give back the newer files that were taken for inputs and not looked at any more."""
+def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int]) -> None:
+    """Give back the newer files that were taken for inputs and not looked at any more.
+
+    `since` is when each job's intention went on record, Unix seconds.
+    """
     for intent in visible:
         way = place.way(intent.job, intent.state, intent.number)
         if way.into is not None:
             with _as_fault(way.into.path):
-                retire.give_back(place.root, intent.job, way.into.path, way.retired)
+                retire.give_back(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
+from watcherd.model import ROUNDING
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
 from watcherd.publish.root import OURS
@@ -67,16 +68,19 @@ def away(folders: Folders, inbox: str, job: Job) -> Taken:
     return taken
 
 
-def give_back(inbox: str, job: Job, root: str, path: str) -> None:
+def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
     """Give back a newer file that a run which died took for a job's input, to `path` beneath `root`. Raises OSError.
 
-    It cannot be told from one that its owner put there since; but that was not processed either, and then is.
+    It was taken after the time `since`, Unix seconds, and only where the input is not in its place any more: anything
+    else came there another way, as with another daemon. It cannot be told from one that its owner put there since;
+    but that was not processed either, and then is.
     """
     folder, name = beneath.split(path)
     with suppress(FileNotFoundError, NotADirectoryError), beneath.folder(root, folder) as target:
         found = os.stat(name, dir_fd=target, follow_symlinks=False)
         taken = stat.S_ISREG(found.st_mode) and found.st_dev == os.stat(inbox).st_dev
-        if taken and not _may_be_copy(job, found):
+        taken = taken and found.st_ctime >= since - ROUNDING and not _may_be_copy(job, found)
+        if taken and not _is_in_place(job, inbox):
             _put_back(target, name, inbox, job.file.path)
 
 
@@ -147,6 +151,11 @@ def _is_gone(inbox: str, path: str) -> bool:
 
 def _is_input(job: Job, found: os.stat_result) -> bool:
     return beneath.version_of(found).same_content(job.file.version)
+
+
+def _is_in_place(job: Job, inbox: str) -> bool:
+    found = beneath.status(inbox, job.file.path)
+    return found is not None and _is_input(job, found)
 
 
 def _may_be_copy(job: Job, found: os.stat_result) -> bool:

@@ -156,6 +156,43 @@ def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, l
     assert look.tree(scene.archive) == set()
 
 
+def show(scene, path):
+    """Publish a result, and die before its input is retired; return the job."""
+    job = scene.job(path)
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / f"{path}.words.json")
+    return job
+
+
+@pytest.mark.parametrize("before", [After.ARCHIVE, After.KEEP, After.DELETE])
+def test_what_somebody_else_archived_where_the_input_was_to_go_stays_there(scene_of, look, before):
+    scene = scene_of(before)
+    show(scene, "a.txt")
+    (scene.archive / "a.txt").write_bytes(b"from another daemon, or from before inputs were kept")
+    scene.after = After.ARCHIVE
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == set()
+    assert look.tree(scene.archive) == {"a.txt", "a.1.txt"}
+    assert (scene.archive / "a.txt").read_bytes().startswith(b"from another")
+
+
+def test_what_was_archived_long_before_an_input_was_deleted_stays_there(scene_of, look, monkeypatch):
+    scene = scene_of(After.DELETE)
+    (scene.archive / "a.txt").write_bytes(b"from before inputs were deleted")
+    monkeypatch.setattr("time.time", lambda: os.stat(scene.archive / "a.txt").st_ctime + 60)
+    show(scene, "a.txt")
+    (scene.inbox / "a.txt").unlink()
+    scene.after = After.ARCHIVE
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == set()
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
 def test_what_another_ledger_has_taken_is_not_taken_for_ours(scene_of, look):
     scene = scene_of(After.DELETE)
     (scene.inbox / ".watcherd").mkdir()
