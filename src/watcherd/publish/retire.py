@@ -53,8 +53,8 @@ def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
         if error.errno not in {errno.EXDEV, *UNKNOWN}:
             raise
         return _to_ours(folders, inbox, job)
-    if taken is Taken.GONE and _is_in_ours(folders, inbox, job):
-        return Taken.ELSEWHERE
+    if taken is not Taken.MOVED and _is_in_ours(folders, inbox, job):
+        return _to_ours(folders, inbox, job)
     folders.touch(root, path)
     return taken
 

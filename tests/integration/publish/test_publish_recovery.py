@@ -193,6 +193,39 @@ def test_what_was_archived_long_before_an_input_was_deleted_stays_there(scene_of
     assert look.tree(scene.archive) == {"a.txt"}
 
 
+def hide(scene, job):
+    """Take the input of a job into the inbox's own folder, and die."""
+    (scene.inbox / ".watcherd").mkdir()
+    os.rename(scene.inbox / job.file.path, scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}")
+
+
+def test_an_input_that_was_taken_to_be_deleted_is_archived_since_beside_a_newer_one(scene_of, look):
+    scene = scene_of(After.DELETE)
+    hide(scene, show(scene, "a.txt"))
+    scene.drop("a.txt", b"newer")
+    scene.after = After.ARCHIVE
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == []
+    assert scene.carry() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"newer"
+    assert (scene.archive / "a.txt").read_bytes() == b"one two\n"
+    assert look.drafts(scene.inbox) == set()
+
+
+def test_a_newer_file_that_was_taken_to_be_deleted_is_given_back_where_inputs_are_archived_since(scene_of, look):
+    scene = scene_of(After.DELETE)
+    job = show(scene, "a.txt")
+    scene.drop("newer", b"a newer file").rename(scene.inbox / "a.txt")
+    hide(scene, job)
+    scene.after = After.ARCHIVE
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
+    assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
+
+
 def test_what_another_ledger_has_taken_is_not_taken_for_ours(scene_of, look):
     scene = scene_of(After.DELETE)
     (scene.inbox / ".watcherd").mkdir()
