@@ -299,7 +299,7 @@ class Batch:
             return retire.to(folders, self._place.root, intent.job, way.into.path, way.retired)
         if self._place.after is After.DELETE:
             return retire.away(folders, self._place.root, intent.job)
-        return Taken.MOVED
+        return retire.kept(folders, self._place.root, intent.job)
 
     def _rename_next(self, folders: Folders) -> None:
         self._revealed.append(self._renamed(folders, self._collided[0]))

@@ -68,6 +68,13 @@ def away(folders: Folders, inbox: str, job: Job) -> Taken:
     return taken
 
 
+def kept(folders: Folders, inbox: str, job: Job) -> Taken:
+    """Leave a job's input where it is. What a run took that died, when inputs did not stay, is given back."""
+    if _is_in_ours(folders, inbox, job):
+        _given_back(job, inbox, *folders.parent(inbox, ours_of(job)))
+    return Taken.MOVED
+
+
 def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
     """Give back a newer file that a run which died took for a job's input, to `path` beneath `root`. Raises OSError.
 

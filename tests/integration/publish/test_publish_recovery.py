@@ -199,6 +199,17 @@ def hide(scene, job):
     os.rename(scene.inbox / job.file.path, scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}")
 
 
+def test_an_input_that_was_taken_to_be_deleted_is_given_back_where_inputs_are_kept_since(scene_of, look):
+    scene = scene_of(After.DELETE)
+    hide(scene, show(scene, "a.txt"))
+    scene.after = After.KEEP
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert look.drafts(scene.inbox) == set()
+
+
 def test_an_input_that_was_taken_to_be_deleted_is_archived_since_beside_a_newer_one(scene_of, look):
     scene = scene_of(After.DELETE)
     hide(scene, show(scene, "a.txt"))
