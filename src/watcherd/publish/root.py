@@ -48,7 +48,7 @@ class Root:
         self._costs = _Costs()
         self._mounted = os.path.ismount(path)
         with self.faults():
-            self._identity = _identity(path)
+            self._identity, self._home = _identity(path), _home(path)
         self._mark: int | None = None
 
     def check(self) -> None:
@@ -84,11 +84,15 @@ class Root:
         return f"{self._prefix()}{number}"
 
     def made(self, draft: Draft) -> bool:
-        """Whether a draft was made in this very folder, and in no other that had its path before."""
-        return draft.name.startswith(self._prefix())
+        """Whether a draft was made in this very folder, in no other that had its path before, and is gone from it.
+
+        One that is there with another inode is not: some file systems number theirs anew when they are mounted.
+        """
+        is_gone = self._in_ours(lambda ours: _inode(ours, draft.name)) is None
+        return is_gone and draft.name.startswith(self._prefix())
 
     def _prefix(self) -> str:
-        return f"{self._owner}-{self._identity[1]}-"
+        return f"{self._owner}-{self._home}-"
 
     def hasten(self, descriptor: int) -> None:
         """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that here."""
@@ -108,8 +112,7 @@ class Root:
 
     def has(self, draft: Draft) -> bool:
         """Whether this very draft is there, and no other of its name. Raises SystemFault."""
-        inode = self._in_ours(lambda ours: os.stat(draft.name, dir_fd=ours, follow_symlinks=False).st_ino)
-        return inode == draft.inode
+        return self._in_ours(lambda ours: _inode(ours, draft.name)) == draft.inode
 
     def stamp(self, draft: Draft) -> None:
         """Give a draft the time of this machine's clock; a server's may be another. Raises SystemFault."""
@@ -186,8 +189,9 @@ class Root:
     def _check(self) -> None:
         with self.faults():
             identity = _identity(self.path)
-            if identity == self._identity or self._is_back():
-                self._identity = identity
+            if identity != self._identity and self._is_back():
+                self._identity, self._home = identity, _home(self.path)
+            if identity == self._identity:
                 self._remember_mark()
                 return
         raise SystemFault(
@@ -252,6 +256,15 @@ def _write_and_unlink(folder: int, name: str) -> None:
         os.close(descriptor)
         with suppress(FileNotFoundError):  # another inbox that shares this root may have probed with it as well
             os.unlink(name, dir_fd=folder)
+
+
+def _inode(folder: int, name: str) -> int:
+    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
+
+
+def _home(path: str) -> int:
+    """Return what tells a folder from others that had its path: the roots of all ext4 have one inode, say."""
+    return os.stat(path).st_ino ^ os.statvfs(path).f_fsid
 
 
 def _identity(path: str) -> tuple[int, int]:

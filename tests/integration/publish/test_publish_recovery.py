@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from types import SimpleNamespace
 
 import pytest
 
@@ -65,6 +67,34 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
     assert scene.record("a.txt") is None
+
+
+def test_a_result_on_its_way_on_another_disk_than_is_mounted_now_is_made_again(scene_of, look, monkeypatch):
+    scene = scene_of(After.DELETE)
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    (scene.outbox / ".watcherd" / draft.name).unlink()
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_fsid=1))  # its root may have the same inode
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == []
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert scene.record("a.txt") is None
+
+
+def test_a_result_on_its_way_that_has_another_inode_since_is_made_again(scene_of, look):
+    scene = scene_of(After.DELETE)
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    drafts = scene.outbox / ".watcherd"  # as on FAT, whose inodes are numbered anew when it is mounted
+    shutil.copy(drafts / draft.name, drafts / "copy").replace(drafts / draft.name)
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == []
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert look.drafts(scene.outbox) == set()
 
 
 def test_an_input_that_was_retired_before_its_outbox_was_replaced_needs_nothing_more(scene, look):
