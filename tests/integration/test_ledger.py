@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sqlite3
+import time
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -327,6 +328,17 @@ def test_what_is_finished_is_known_at_once_and_written_with_whatever_is_next(led
         assert connection.execute("SELECT state FROM file").fetchone() == ("publishing",)
         handed(ledger, "b.txt")
         assert connection.execute("SELECT state FROM file ORDER BY id").fetchone() == ("published",)
+
+
+def test_what_is_finished_once_the_clock_was_set_back_still_proves_its_result(ledger, monkeypatch):
+    written = time.time() + 3600
+    (given,) = handed(ledger, "a.txt")
+    with monkeypatch.context() as ahead:
+        ahead.setattr("time.time", lambda: written)
+        intend(ledger, given)
+    ledger.finish([given.id], State.PUBLISHED)
+    ledger.flush()
+    assert record(ledger, "a.txt").is_shown_by(77, written)
 
 
 def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were_retired(path):

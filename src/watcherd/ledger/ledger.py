@@ -354,8 +354,8 @@ class Ledger:
             cursor.execute("BEGIN IMMEDIATE")
             retired = dict(self._retired)
             try:
-                cursor.executemany(
-                    "UPDATE file SET state = ?, draft = NULL, due = NULL, at = unixepoch() WHERE id = ?",
+                cursor.executemany(  # no earlier than it was intended: the clock may have been set back since
+                    "UPDATE file SET state = ?, draft = NULL, due = NULL, at = max(at, unixepoch()) WHERE id = ?",
                     [(state, row) for row, state in retired.items()],
                 )
                 yield cursor
