@@ -123,9 +123,18 @@ def test_no_settle_at_all_still_doubles_from_something():
 
 def test_a_file_written_within_the_tick_is_looked_at_again():
     just = replace(FRESH, how=How.RENAMED, written_ago=COARSE_TICK / 2)
-    assert judge(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK, Reason.SETTLING, Settling(V1, 0.0))
+    assert judge(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK / 2, Reason.SETTLING, Settling(V1, 0.0))
     assert judge(just, None, 0.0, PACE, Writer.FREE) is None
     assert judge(replace(just, written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) is None
+
+
+@pytest.mark.parametrize(("second", "tick"), [(7, 1), (8, 2)])  # FAT holds every second one, and says no odd one
+def test_where_times_are_whole_seconds_a_file_is_taken_once_its_second_is_over(second, tick):
+    version = replace(V1, mtime_ns=second * 10**9)
+    just = replace(FRESH, version=version, how=How.RENAMED, written_ago=0.25)
+    wait = judge(just, None, 0.0, PACE, Writer.FREE)
+    assert (wait.until, wait.reason) == (pytest.approx(tick + COARSE_TICK - 0.25), Reason.SETTLING)
+    assert judge(replace(just, written_ago=wait.until + 0.25), None, 0.0, PACE, Writer.FREE) is None
 
 
 def test_no_verdict_asks_to_look_again_at_once():

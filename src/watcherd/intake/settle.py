@@ -23,6 +23,8 @@ LONGEST_SETTLE = 60.0
 LONGEST_OPEN = 600.0
 #: Seconds within which two writes may share a timestamp, where the kernel's clock for files is a coarse one.
 COARSE_TICK = 0.01
+#: The same where file systems hold whole seconds (ext2 and ext3), or every second one (FAT).
+COARSER_TICKS = (2, 1)
 
 
 @unique
@@ -155,6 +157,15 @@ def _is_open(sighting: Sighting, previous: Settling | None) -> bool:
 
 def _past_tick(sighting: Sighting, previous: Settling | None, now: float, pace: Pace) -> Wait | None:
     # A second write within the tick would leave the same timestamps, and could not be told from none.
-    if pace.coarse and abs(sighting.written_ago) < COARSE_TICK:
-        return Wait(now + COARSE_TICK, Reason.SETTLING, _clock(sighting, previous, now))
+    tick = _tick(sighting.version, pace)
+    if abs(sighting.written_ago) < tick:
+        return Wait(now + tick - max(sighting.written_ago, 0.0), Reason.SETTLING, _clock(sighting, previous, now))
     return None
+
+
+def _tick(version: Version, pace: Pace) -> float:
+    """Return the seconds within which a second write may leave the timestamps of this version."""
+    for seconds in COARSER_TICKS:
+        if version.mtime_ns % (seconds * 10**9) == 0:
+            return seconds + COARSE_TICK  # the kernel's clock for files is behind by a tick of its own
+    return COARSE_TICK if pace.coarse else 0.0
