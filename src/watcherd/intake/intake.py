@@ -176,7 +176,7 @@ class Intake:
             self._rounds.ask_folder(folder)
 
     def _hint(self, path: str, how: How) -> None:
-        kind = self.inbox.rules.kind(path)
+        kind = self.inbox.kind(path)
         if isinstance(kind, Ignored):
             self._log.debug("file.ignored", path=path, reason=kind.reason)
             if how is How.DUE:

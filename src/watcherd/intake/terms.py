@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from watcherd.intake.rules import Ignored
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     from watcherd.intake.probe import Mount
     from watcherd.intake.rules import Rules
     from watcherd.intake.settle import Pace
-    from watcherd.model import After, Ended, Failed, Job, Record, SystemFault
+    from watcherd.model import After, Ended, Failed, Job, Kind, Record, SystemFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +35,12 @@ class Inbox:
     policy: RetryPolicy
     once: bool = False
     named: str = ""
+
+    def kind(self, path: str) -> Kind | Ignored:
+        """Return the kind of the file at `path`, or why it is not taken."""
+        if "/" in path and not self.recursive:
+            return Ignored("lies in a folder of the inbox, which is not recursive")
+        return self.rules.kind(path)
 
     def enters(self, folder: str) -> bool:
         """Whether a folder in it is looked into. Its parents are not considered."""

@@ -338,6 +338,16 @@ def test_a_retry_whose_file_is_gone_or_unwanted_is_dropped(watching):
         inbox.until(inbox.intake.drained)
 
 
+def test_a_retry_in_a_folder_that_is_not_entered_any_more_is_dropped(watching, root):
+    (root / "sub").mkdir()
+    (root / "sub/a.txt").write_text("one")
+    inbox = watching(recursive=False)
+    inbox.dues = {"sub/a.txt": 0.0}
+    with inbox:
+        inbox.until(lambda: inbox.dropped == ["sub/a.txt"] or inbox.jobs)
+    assert inbox.jobs == []
+
+
 def test_suspects_come_first_and_alone(watching, root):
     for name in ("a.txt", "b.txt", "z.txt"):
         (root / name).write_bytes(b"x")
