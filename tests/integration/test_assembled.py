@@ -527,6 +527,19 @@ def test_of_a_kept_file_s_old_rows_only_the_one_that_proves_its_result_lasts(sit
         site.wait_for(lambda: site.words("a.txt") == 3)
 
 
+def test_nothing_is_forgotten_of_kept_files_while_there_is_none_as_before_their_inbox_is_mounted(site):
+    with running(quick(site, {"after": "keep"})) as rooms:
+        site.drop("a.txt")
+        published(site, "a.txt")
+        (site.inbox / "a.txt").rename(site.base / "a.txt")
+        forget_all(rooms)
+        assert paths(site) == ["a.txt"]
+        site.drop("b.txt")
+        published(site, "a.txt", "b.txt")
+        forget_all(rooms)
+        assert paths(site) == ["b.txt"]
+
+
 def test_nothing_is_forgotten_of_an_inbox_that_is_away(site):
     with running(quick(site, {"after": "keep"})) as rooms:
         site.drop("a.txt")
