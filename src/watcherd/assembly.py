@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.reason import quoted
-from watcherd.publish.root import Root
+from watcherd.publish.root import OURS, Root
 from watcherd.publish.wayback import CameBack
 from watcherd.service import locks
 from watcherd.settings import chunk, workers
@@ -119,7 +119,7 @@ def build(  # noqa: PLR0913 (what everything hangs on)
         for kind in Kind
     }
     for name, place in places.items():
-        publisher, claims = _publisher(place, settings, ledger, ears, lines)
+        publisher, claims = _publisher(place, settings, ledger, ears, lines, notes[name])
         desk = _desk(name, ledger, orders, publisher, notes[name], ears)
         intake = Intake(inbox_of(name, settings, once=once), claims, desk)
         claims.wake = intake.wake
@@ -127,8 +127,8 @@ def build(  # noqa: PLR0913 (what everything hangs on)
     return lanes, list(lines.values())
 
 
-def _publisher(
-    place: Place, settings: Settings, ledger: Ledger, ears: Ears, lines: Mapping[str, Line]
+def _publisher(  # noqa: PLR0913, PLR0917 (what it is wired to)
+    place: Place, settings: Settings, ledger: Ledger, ears: Ears, lines: Mapping[str, Line], note: Note
 ) -> tuple[Publisher, Claims]:
     claims = Claims(CLAIMS * max(settings.queue.capacity, BLOCK))
     publisher = Publisher(
@@ -139,7 +139,7 @@ def _publisher(
         least_free=settings.min_free.of,
         retry_command=_retry_command(settings, place.inbox),
         durable=settings.durability == "full",
-        is_away=lambda: lines[place.inbox].intake.is_away(),  # noqa: PLW0108 (there will be one)
+        is_away=lambda: note.is_doubtful() or lines[place.inbox].intake.is_away(),
         on_pause=lambda: claims.wake(),  # noqa: PLW0108 (it is set when there is an intake to wake)
         on_end=ears.on_end,
         on_death=ears.of(f"publisher of {place.inbox}"),
@@ -211,9 +211,11 @@ class Note:
         self._path = path
         self._state = state
         self._written = ExitStack()
+        self._strange = False
 
     def write(self) -> None:
         """Write it. Raises Refused where another daemon has the inbox, and SystemFault."""
+        self._strange = not os.path.lexists(f"{self._path}/{OURS}")  # which a run leaves that is not done
         self.remove()
         with told_plainly(self._path):
             self._written.enter_context(locks.root(os.path.realpath(self._path), self._state))
@@ -224,6 +226,13 @@ class Note:
             self.write()
         except Refused as refusal:
             raise SystemFault(str(refusal), root=self._path) from refusal
+
+    def is_doubtful(self) -> bool:
+        """Whether nothing was seen in the folder yet: it may be the mount point of what an earlier run had."""
+        if self._strange:
+            with suppress(OSError), os.scandir(self._path) as entries:
+                self._strange = all(entry.name == OURS for entry in entries)
+        return self._strange
 
     def remove(self) -> None:
         """Take it back."""

@@ -123,3 +123,24 @@ def test_an_inbox_that_comes_back_and_cannot_be_marked_as_ours_pauses_alone_unti
     daemon.wait("inbox.recovered")
     assert site.await_words("b.txt") == 3
     assert daemon.stop() == 0
+
+
+def test_an_inbox_that_is_mounted_after_a_start_has_its_files_retired_and_not_done_again(site):
+    site.archive.mkdir()
+    (site.archive / "sub").write_bytes(b"somebody's, where the archive of a folder belongs")
+    first = site.start()
+    site.drop("sub/a.txt")
+    first.wait("file.unretired", path="sub/a.txt")
+    first.kill()
+    (site.archive / "sub").unlink()
+    site.inbox.rename(site.base / "disk")
+    site.inbox.mkdir()
+    again = site.start()
+    again.wait("file.unretired", path="sub/a.txt", reason="its inbox is away")
+    site.inbox.rename(site.base / "mount point")
+    (site.base / "disk").rename(site.inbox)
+    again.wait("file.published", path="sub/a.txt")
+    site.await_empty_inbox()
+    assert again.stop() == 0
+    assert [path.name for path in site.outbox.rglob("*.json")] == ["a.txt.words.json"]
+    site.audit()
