@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _REASON = ".error.json"
-_DRAFT = re.compile(r"[0-9a-f]{8}-\d+-\d+")
+_DRAFT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}-\d+")
 
 #: Bytes of a result or a reason that are read: what we wrote is shorter, but for the longest of paths.
 _LONGEST = 64 << 10

@@ -121,7 +121,7 @@ class Root:
 
     def leftovers(self, before: int) -> list[str]:
         """Return the names of the owner's drafts of attempts before that number. Raises SystemFault."""
-        its = re.compile(rf"{re.escape(self._owner)}-\d+-(\d+)")
+        its = re.compile(rf"{re.escape(self._owner)}-[0-9a-f]{{8}}-(\d+)")
         found = map(its.fullmatch, self._in_ours(os.listdir) or [])
         return [match[0] for match in found if match and int(match[1]) < before]
 
@@ -262,9 +262,10 @@ def _inode(folder: int, name: str) -> int:
     return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
 
 
-def _home(path: str) -> int:
+def _home(path: str) -> str:
     """Return what tells a folder from others that had its path: the roots of all ext4 have one inode, say."""
-    return os.stat(path).st_ino ^ os.statvfs(path).f_fsid
+    both = os.stat(path).st_ino ^ os.statvfs(path).f_fsid
+    return f"{(both ^ both >> 32) & 0xFFFFFFFF:08x}"
 
 
 def _identity(path: str) -> tuple[int, int]:

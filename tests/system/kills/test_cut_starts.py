@@ -36,7 +36,7 @@ def test_a_kill_before_any_call_of_the_very_first_run_loses_nothing(site, cut, l
     cut.everywhere(load.run, prepare=anew, hold=hold)
 
 
-@pytest.mark.parametrize("first", ["renameat2 outbox/.watcherd/#-#", "renameat2 inbox/#/text-#.txt"])
+@pytest.mark.parametrize("first", ["renameat2 outbox/.watcherd/#-#-#", "renameat2 inbox/#/text-#.txt"])
 def test_a_kill_before_any_call_of_a_recovery_loses_nothing_and_does_nothing_twice(site, cut, load, hold, first):
     load.begin()
 
