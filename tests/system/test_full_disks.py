@@ -108,3 +108,12 @@ def test_less_room_than_min_free_pauses_intake_before_anything_fails(site, mount
     site.never(lambda: not site.has("a.txt"), "its end", 1)
     filler.unlink()
     site.await_words("a.txt", 10)
+
+
+def test_a_configuration_that_did_not_fit_is_not_there_and_written_once_there_is_room(site, mounts):
+    small = mounts.mount(site.base / "small", "4K")
+    assert b"No space left" in site.command("init", small).stderr
+    assert not (small / "watcherd.toml").exists()
+    mounts.remount(small, "size=1M")
+    assert site.command("init", small).returncode == 0
+    assert (small / "watcherd.toml").read_text("utf-8").endswith("\n")

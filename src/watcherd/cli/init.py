@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -48,9 +49,19 @@ def _make_folder(path: Path) -> bool:
 def _write_configuration(path: Path) -> bool:
     try:
         with path.open("xb") as file:
-            file.write(resources.files("watcherd").joinpath("watcherd.toml").read_bytes())
+            _fill(path, file)
     except FileExistsError:
         return False
     except OSError as error:
         raise click.ClickException(f"{path} cannot be written: {error.strerror}; choose another DIR") from error
     return True
+
+
+def _fill(path: Path, file: BinaryIO) -> None:
+    """Write the example to disk, or leave nothing there: half of one would be kept by the next attempt."""
+    try:
+        file.write(resources.files("watcherd").joinpath("watcherd.toml").read_bytes())
+        file.flush()
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
