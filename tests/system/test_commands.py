@@ -1,6 +1,8 @@
 """The commands beside `run`, and a running daemon's reload."""
 
 import json
+import os
+import pty
 import signal
 import subprocess
 import sys
@@ -34,6 +36,19 @@ def test_drain_does_its_work_also_where_nobody_listens(site, closed):
     assert told.returncode == 3
     assert b"Traceback" not in told.stderr
     assert site.words("text-0002.txt") == 3
+
+
+def test_drain_whose_terminal_is_closed_goes_on_and_says_elsewhere_what_it_did(site, heavy):
+    site.drop("slow.webp", heavy)
+    screen, terminal = pty.openpty()
+    command = [*COMMAND, "--config", site.config, "drain", "--json"]
+    drain = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=terminal)
+    os.close(terminal)
+    site.wait_for(site.drafts, "work")
+    os.close(screen)
+    out, _ = drain.communicate(timeout=60)
+    assert drain.returncode == 0
+    assert json.loads(out)["published"] == {"image": 1}
 
 
 def test_drain_of_a_bad_file_exits_with_3_and_names_it(site):

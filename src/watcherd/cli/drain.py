@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from signal import Signals
 from typing import TYPE_CHECKING
 
@@ -85,14 +85,21 @@ def progress_bar() -> Iterator[Advance | None]:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("", total=None, files="looking")
+    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = bar.add_task("", total=None, files="looking")
 
-        def advance(files_done: int, files_total: int, bytes_done: int, bytes_total: int) -> None:
-            files = f"{files_done:,} of {files_total:,} files"
-            bar.update(task, completed=bytes_done, total=bytes_total, files=files)
+    def advance(files_done: int, files_total: int, bytes_done: int, bytes_total: int) -> None:
+        files = f"{files_done:,} of {files_total:,} files"
+        bar.update(task, completed=bytes_done, total=bytes_total, files=files)
 
+    # A terminal that is closed meanwhile shows no bar, and the summary may go elsewhere.
+    with suppress(OSError):
+        bar.start()
+    try:
         yield advance
+    finally:
+        with suppress(OSError):
+            bar.stop()
 
 
 def summary(report: DrainReport) -> None:
