@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd.assembly import ledger_of, place_of
+from watcherd.assembly import ledger_of, place_of, told_plainly
 from watcherd.model import After
 from watcherd.publish import wayback
 from watcherd.publish.wayback import PutBack
@@ -36,8 +36,12 @@ def finish(settings: Settings) -> list[PutBack]:
 
 
 def _of_each(inboxes: Iterable[str], settings: Settings, ask: Callable[[Place, Ledger], Iterable[T]]) -> list[T]:
+    rows: list[T] = []
     with ledger_of(settings) as ledger:
-        return [row for name in inboxes for row in ask(place_of(name, settings, ledger), ledger)]
+        for place in (place_of(name, settings, ledger) for name in inboxes):
+            with told_plainly(place.failed.path):  # as where it holds a folder that is closed to us
+                rows.extend(ask(place, ledger))
+    return rows
 
 
 def put_back(settings: Settings, rows: Sequence[SetAside]) -> list[PutBack]:

@@ -141,6 +141,18 @@ def test_a_folder_that_may_not_be_read_is_told_alike_whether_a_flag_or_a_file_na
     assert b"chmod it, or the folder that holds it, so that this user may read it, and drain again" in by_flags.stderr
 
 
+@pytest.mark.parametrize("command", [["failures"], ["retry", "--all"]])
+def test_a_closed_folder_of_what_is_set_aside_is_told_in_one_line(site, as_nobody, command):
+    site.drop("sub/bad.txt", bytes(3000)).parent.chmod(0o777)
+    daemon = site.start(prefix=as_nobody)
+    site.await_failure("sub/bad.txt")
+    assert daemon.stop() == 0
+    (site.failed / "sub").chmod(0)
+    told = site.command(*command, prefix=as_nobody)
+    assert told.returncode == 1
+    assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
+
+
 def test_retry_of_a_name_that_is_not_set_aside_is_refused(site):
     site.start().stop()
     told = site.command("retry", "nothing.txt")
