@@ -1,6 +1,7 @@
 """`watcherd service`, as far as it goes without systemd: the steps of a user's service, done in a home of its own."""
 
 import os
+import resource
 import sys
 from dataclasses import replace
 from functools import partial
@@ -106,6 +107,19 @@ def test_a_place_that_cannot_be_written_to_is_named(home, watcherd):
     status, _, err = watcherd("install", "--user")
     assert status == 1
     assert f"{home.path}/.config" in err
+
+
+def test_a_file_that_does_not_fit_is_named_and_written_by_the_next_attempt(home, watcherd):
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    try:
+        status, _, err = watcherd("install", "--user")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (status, err) == (1, f"watcherd: {home.configuration}: File too large; mend that, and come again\n")
+    _, out, _ = watcherd("install", "--user")
+    assert f"write   {home.configuration}" in out
+    assert [*home.configuration.parent.iterdir()] == [home.configuration]
 
 
 def test_without_systemd_nothing_is_written(home, watcherd, monkeypatch):

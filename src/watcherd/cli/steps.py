@@ -61,13 +61,22 @@ def _do(step: Step) -> None:
         mend = (
             "run it with sudo, or with --user" if isinstance(error, PermissionError) else "mend that, and come again"
         )
-        raise click.ClickException(f"{error.filename}: {error.strerror}; {mend}") from error
+        named = error.filename or getattr(step, "path", "")  # what is full has no name
+        raise click.ClickException(f"{named}: {error.strerror}; {mend}") from error
 
 
 def _write(path: Path, content: str) -> None:
+    """Write a file whole or not at all: a part of one would be somebody else's to the next attempt, and kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content, "utf-8")
-    path.chmod(0o644)
+    path = Path(os.path.realpath(path))
+    draft = path.with_name(f".{path.name}.new")
+    try:
+        draft.write_text(content, "utf-8")
+        draft.chmod(0o644)
+        draft.replace(path)
+    except OSError:
+        draft.unlink(missing_ok=True)
+        raise
 
 
 def _remove(path: Path) -> None:
