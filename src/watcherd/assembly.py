@@ -286,14 +286,14 @@ def told_plainly(path: str) -> Iterator[None]:
         raise SystemFault(message, root=path, errno=error.errno) from error
 
 
-def inbox_of(name: str, settings: Settings, *, once: bool = False) -> Inbox:
-    """Return what an intake is to know of its inbox."""
+def inbox_of(name: str, settings: Settings, *, root: str = "", once: bool = False) -> Inbox:
+    """Return what an intake is to know of its inbox; where its `root` is known, no folder is looked at."""
     inbox = settings.inbox[name]
     extensions = {Kind.TEXT: settings.text.extensions, Kind.IMAGE: settings.image.extensions}
     rules = Rules({kind: frozenset(claimed) for kind, claimed in extensions.items()}, inbox.include, inbox.exclude)
     return Inbox(
         name=name,
-        root=os.path.realpath(inbox.path),
+        root=root or os.path.realpath(inbox.path),
         after=inbox.after,
         recursive=inbox.recursive,
         rules=rules,

@@ -16,6 +16,7 @@ The main thread waits on one mailbox for signals and for rooms that die. Every t
     publisher-NAME              of each inbox: its batch; the only one that renames
     carrier-NAME                of each inbox that needs it: inputs on their way to other file systems
     pruning                     old rows, and the folders of their files
+    reload                      of a SIGHUP: reads the configuration, and looks at its folders
     leaving                     of each folder, at the stop: the note of ownership that it takes back
 
 What they share: `Claims` (a lock), `Order` and `Alone` (a condition each), the ledger (a lock for its writing
@@ -27,7 +28,6 @@ from __future__ import annotations
 import os
 import time
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
@@ -56,6 +56,9 @@ log = structlog.get_logger(__name__)
 #: long as work has, but no longer than that.
 LEAVE = 2.0
 FLUSH = 10.0
+
+#: Seconds that a new configuration may take to be read, and its folders to be looked at.
+RELOAD = 5.0
 
 #: Seconds between looks for old rows that can be forgotten, and until the first and where there are more of them.
 PRUNE_EVERY = 600.0
@@ -203,7 +206,7 @@ class Daemon:
     def reload(self, load: Callable[[], Settings]) -> None:
         """Take over what can be changed live, and say what needs a restart. A bad configuration changes nothing."""
         try:
-            settings = load()
+            settings = _in_time(load)
         except (WatcherdError, OSError) as error:
             log.error("daemon.reload_failed", problems=str(error).splitlines())  # noqa: TRY400 (no bug of ours)
             return
@@ -221,13 +224,29 @@ class Daemon:
         for line in self.lines:
             line.publisher.judge.policy = policy_of(settings)
             line.publisher.health.least_free = settings.min_free.of
-            line.intake.update(replace(inbox_of(line.name, settings), root=line.place.root))
+            line.intake.update(inbox_of(line.name, settings, root=line.place.root))
 
     def prune(self) -> float:
         """Forget some of the rows that are older than `history`, and return when to come again, in seconds."""
         before = time.time() - self.settings.ledger.history
         more = [_pruned(line, before) for line in self.lines]
         return PRUNE_MORE if any(more) else PRUNE_EVERY
+
+
+def _in_time(load: Callable[[], Settings]) -> Settings:
+    """Return what `load` does. It looks at folders, one of which may hang, and the main thread has signals to hear.
+
+    Raises what it raises, and SystemFault where it does not end.
+    """
+    came: SimpleQueue[Settings | BaseException] = SimpleQueue()
+    lifeline.thread(lambda: came.put(load()), name="reload", on_death=came.put).start()
+    try:
+        settings = came.get(timeout=RELOAD)
+    except Empty:
+        raise SystemFault("a folder does not answer: look after its mount, and reload again", root="") from None
+    if isinstance(settings, BaseException):
+        raise settings
+    return settings
 
 
 def _pruned(line: Line, before: float) -> bool:

@@ -66,6 +66,17 @@ def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, qu
     site.audit()
 
 
+def test_a_reload_beside_a_mount_that_hangs_fails_and_holds_up_no_stop(site, served, quick):  # noqa: ARG001 (short)
+    server = served(site.inbox)
+    daemon = hang_while_at_work(site, server)
+    daemon.wait("worker.stuck")
+    daemon.send(signal.SIGHUP)
+    assert "does not answer" in daemon.wait("daemon.reload_failed")["problems"][0]
+    assert stopped_in(daemon) < PATIENCE
+    server.answer()
+    assert daemon.process.wait(SOON) == 0
+
+
 @pytest.mark.parametrize("root", ["outbox", "archive"])
 def test_a_folder_that_hangs_where_results_or_inputs_go_holds_up_no_other_inbox_and_no_stop(
     site, served, quick, picture, root
