@@ -37,6 +37,12 @@ def test_a_refusal_for_want_of_room_does_not_bring_the_path_back():
     assert claims.returned() == {}
 
 
+def test_to_let_a_path_go_that_is_not_held_brings_nothing_back():
+    claims = Claims(1)
+    claims.release("a")
+    assert claims.returned() == {}
+
+
 def test_a_path_that_was_asked_for_meanwhile_comes_back():
     claims = Claims(10)
     claims.claim("a")
@@ -104,6 +110,18 @@ def test_room_after_there_was_none_wakes_once_there_is_room_for_many():
     assert claims.room() == 0
     for path in "abcdefgh":
         claims.release(path)
+    assert woken == [6]
+
+
+def test_another_that_finds_a_little_room_takes_nobodys_wake_away():
+    woken = []
+    claims = Claims(8, wake=lambda: woken.append(len(claims)))
+    for path in "abcdefgh":
+        claims.claim(path)
+    assert claims.room() == 0
+    claims.release("a")
+    assert claims.room() == 1
+    claims.release("b")
     assert woken == [6]
 
 

@@ -196,17 +196,22 @@ def test_a_file_that_a_user_puts_into_the_results_place_after_the_number_was_cho
     assert scene.record("a.txt").number == 1
 
 
-def test_a_file_that_a_user_puts_into_the_archives_place_stays_and_the_result_is_renumbered(scene, look, monkeypatch):
-    real = scene.ledger.intend
+@pytest.mark.parametrize("link", [False, True])
+def test_a_file_that_a_user_puts_into_the_archives_place_stays_and_the_result_is_renumbered(
+    scene, look, monkeypatch, link
+):
+    real, place = scene.ledger.intend, scene.archive / "a.txt"
 
     def intend(intents):
         real(intents)
-        (scene.archive / "a.txt").write_text("a user's")
+        if not os.path.lexists(place):
+            place.symlink_to(scene.inbox / "a.txt") if link else place.write_text("a user's")
 
     monkeypatch.setattr(scene.ledger, "intend", intend)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
-    assert (scene.archive / "a.txt").read_text() == "a user's"
+    assert place.is_symlink() if link else place.read_text() == "a user's"
+    assert look.tree(scene.inbox) == set()
     assert look.tree(scene.outbox) == {"a.1.txt.words.json"}
     assert look.tree(scene.archive) == {"a.txt", "a.1.txt"}
     assert scene.record("a.txt").number == 1
@@ -322,6 +327,24 @@ def test_a_newer_file_that_was_renamed_over_the_input_is_put_back_and_gets_its_o
     scene.add("a.txt", content=None)
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json", "a.1.txt.words.json"}
+
+
+@pytest.mark.parametrize("dangling", [False, True])
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_link_that_took_the_inputs_name_is_put_back(scene_of, look, monkeypatch, after, dangling):
+    scene = scene_of(after)
+    real, moved = scene.ledger.intend, scene.state / "a.txt"
+
+    def intend(intents):
+        real(intents)
+        os.rename(scene.inbox / "a.txt", moved)
+        (scene.inbox / "a.txt").symlink_to("nothing" if dangling else moved)
+
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").is_symlink()
+    assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
 
 
 def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypatch):
@@ -514,7 +537,9 @@ def test_an_input_is_not_missed_nor_looked_for_while_its_inbox_is_away(scene_of,
     assert look.tree(scene.inbox) == set()
 
 
-def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(scene, look):
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(scene_of, look, after):
+    scene = scene_of(after)
     scene.add("a.txt")
     looks = iter([False, True])
 
@@ -529,7 +554,8 @@ def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(sce
     scene.is_away = lambda: False
     scene.batch.unstick()
     assert scene.settle() == [State.PUBLISHED]
-    assert look.tree(scene.archive) == {"a.txt"}
+    assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
+    assert look.tree(scene.inbox) == set()
 
 
 # Quarantine ---------------------------------------------------------------------------------------------------------

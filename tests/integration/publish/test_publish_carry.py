@@ -14,6 +14,7 @@ import pytest
 from watcherd.model import After, SystemFault
 from watcherd.publish import carrier as carrier_module
 from watcherd.publish import carry, retire
+from watcherd.publish.root import OURS
 from watcherd.states import State
 
 DEADLINE = 10.0
@@ -32,6 +33,22 @@ def test_an_input_is_carried_and_the_original_removed(far, look):
     assert look.tree(far.archive) == {"sub/a.txt"}
     assert (far.archive / "sub/a.txt").read_bytes() == b"one two\n"
     assert look.drafts(far.inbox, far.archive, far.outbox) == set()
+
+
+def test_an_input_is_on_disk_in_our_own_folder_before_it_is_carried(far, monkeypatch):
+    synced, real = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    far.add("sub/a.txt")
+    far.settle()
+    assert {str(far.inbox / OURS), str(far.inbox / "sub")} <= synced
+
+
+def test_an_input_that_somebody_removed_from_our_own_folder_once_it_was_carried_is_published(far, look):
+    (job,) = far.add("a.txt")
+    far.settle()
+    far.is_away = (far.inbox / retire.ours_of(job)).unlink  # it is asked for after the carrying, and says no
+    assert far.carry() == [State.PUBLISHED]
+    assert look.tree(far.archive) == {"a.txt"}
 
 
 def test_a_quarantined_input_is_carried_too(far, look):

@@ -134,6 +134,20 @@ def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
     assert look.tree(scene.archive) == {"sub/a.txt"}
 
 
+def test_an_input_whose_folder_is_a_file_by_now_is_gone(scene, look):
+    job = scene.job("sub/a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    (scene.outbox / "sub").mkdir()
+    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "sub/a.txt.words.json")
+    os.rename(scene.inbox / "sub", scene.state / "elsewhere")
+    scene.drop("sub", b"a file now")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == {"sub"}
+
+
 def test_a_retired_input_needs_nothing_more_and_what_took_its_name_is_left_alone(scene, look):
     scene.add("a.txt")
     scene.settle()
@@ -265,6 +279,23 @@ def test_a_newer_file_that_was_taken_to_be_deleted_is_given_back_where_inputs_ar
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
     assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
+
+
+@pytest.mark.parametrize("what", ["a link", "a folder"])
+def test_what_is_no_file_in_the_archives_place_is_not_given_back(scene, look, what):
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
+    (scene.archive / "theirs").write_text("a user's")
+    place = scene.archive / "a.txt"
+    place.symlink_to("theirs") if what == "a link" else place.mkdir()
+    scene.crash()
+    scene.recover()
+    assert os.path.lexists(place)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == set()
+    assert (scene.archive / "a.1.txt").read_bytes() == b"one two\n"
 
 
 def test_what_another_ledger_has_taken_is_not_taken_for_ours(scene_of, look):

@@ -22,6 +22,14 @@ def unknown(*_, **__):
     raise OSError(errno.ENOSYS, "unknown call")
 
 
+def flagless(source, name, target, new_name, flags):
+    """Answer as the kernel does for a file system that knows no flags: it looks for both names before it asks."""
+    os.stat(name, dir_fd=source, follow_symlinks=False)
+    if flags == rename._NOREPLACE and new_name in os.listdir(target):
+        raise FileExistsError(errno.EEXIST, "is there", new_name)
+    raise OSError(errno.EINVAL, "unknown flag")
+
+
 @pytest.fixture(params=["renameat2", "links", "neither"])
 def folder(tmp_path, request, monkeypatch):
     """Open a folder of a file system that knows the flags, or only hard links, or not even these."""
@@ -115,11 +123,11 @@ def test_the_disk_begins_with_a_large_draft_before_it_is_synced(tmp_path, monkey
     assert len(calls) == begun
 
 
-@pytest.fixture(params=["links", "neither"])
+@pytest.fixture(params=["flagless", "links", "neither"])
 def less(request):
-    """Let file systems know no flags of a rename, and no hard links either."""
+    """Let file systems know no flags of a rename, or the kernel not the call, and no hard links either."""
     with pytest.MonkeyPatch.context() as kernel:
-        kernel.setattr(rename, "_renameat2", unknown)
+        kernel.setattr(rename, "_renameat2", flagless if request.param == "flagless" else unknown)
         if request.param == "neither":
             kernel.setattr(os, "link", unknown)
         yield
