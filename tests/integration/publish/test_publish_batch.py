@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from contextlib import suppress
@@ -451,9 +452,9 @@ def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_not
     job, _ = scene.add("a.txt", "b.txt")
     os.unlink(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id))
     scene.batch.settle()
-    assert {it.job.file.path: it.state for it in scene.batch.ended()} == {
-        "a.txt": State.RETRYING,
-        "b.txt": State.PUBLISHED,
+    assert {it.job.file.path: (it.state, it.failure) for it in scene.batch.ended()} == {
+        "a.txt": (State.RETRYING, Failure.UNPLACEABLE),
+        "b.txt": (State.PUBLISHED, None),
     }
     assert look.tree(scene.inbox) == {"a.txt"}
 
@@ -496,6 +497,23 @@ def test_a_root_that_is_another_folder_than_at_the_start_gets_nothing(scene, loo
     os.rename(scene.state / "unmounted", scene.outbox)
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_an_archive_that_became_another_folder_while_drafts_were_synced_gets_nothing(scene, look, monkeypatch):
+    real = scene.place.outbox.to_disk
+
+    def to_disk(drafts):
+        real(drafts)
+        scene.place.archive.rest()
+        os.rename(scene.archive, scene.state / "unmounted")
+        scene.archive.mkdir()
+
+    monkeypatch.setattr(scene.place.outbox, "to_disk", to_disk)
+    scene.add("a.txt")
+    with pytest.raises(SystemFault, match="not the folder that watcherd started with"):
+        scene.batch.settle()
+    assert look.tree(scene.archive) == look.tree(scene.outbox) == set()
+    assert look.tree(scene.inbox) == {"a.txt"}
 
 
 def test_what_waited_aside_does_not_go_into_an_archive_that_is_another_folder_by_now(scene, look):
@@ -598,10 +616,13 @@ def test_a_quarantine_that_cannot_be_placed_waits_until_it_can(scene, look):
 # Size and end -------------------------------------------------------------------------------------------------------
 
 
-def test_more_than_one_batch_is_settled_at_once_by_syncing_the_file_system(scene, look):
+def test_more_than_one_batch_is_settled_at_once_by_syncing_the_file_system(scene, look, monkeypatch):
+    sizes, real = [], scene.ledger.intend
+    monkeypatch.setattr(scene.ledger, "intend", lambda its: (sizes.append(len(its)), real(its)))
     names = [f"{n % 7}/{n}.txt" for n in range(batch_module.BATCH * 2 + 3)]
     scene.add(*names)
     assert scene.settle() == [State.PUBLISHED] * len(names)
+    assert sizes == [batch_module.BATCH, batch_module.BATCH, 3]
     assert look.tree(scene.archive) == set(names)
     assert not scene.batch
 
@@ -619,6 +640,18 @@ def test_what_is_not_on_record_is_given_up_with_its_draft(scene, look):
     scene.batch.clear_away()
     assert look.drafts(scene.outbox) == set()
     assert look.tree(scene.inbox) == {"a.txt", "b.txt"}
+
+
+def test_what_waits_aside_and_is_not_on_record_is_given_up_too(scene, look, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EIO, "broken", "a.txt")
+
+    monkeypatch.setattr(Ways, "numbered", fails)
+    jobs = scene.add("a.txt", state=State.QUARANTINING)
+    assert scene.settle() == [State.PUBLISHING]
+    assert scene.batch.abandon() == jobs
+    scene.batch.clear_away()
+    assert look.drafts(scene.failed) == set()
 
 
 def test_no_descriptor_stays_open_in_any_root_after_it_rests(scene):

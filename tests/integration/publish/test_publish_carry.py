@@ -174,6 +174,17 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
     assert (far.archive / "a.txt").read_bytes() == b"one two\nmore"
 
 
+def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fault(far, look):
+    far.add("a.txt")
+    far.settle()
+    (intent,) = far.carried
+    with pytest.raises(SystemFault, match="Too many open files"):
+        far.batch.carried(intent, OSError(errno.EMFILE, "", "a.txt"))
+    assert far.batch.ended() == []
+    assert far.carry() == [State.PUBLISHED]  # once it is put again
+    assert look.tree(far.archive) == {"a.txt"}
+
+
 def test_a_full_archive_is_the_systems_fault_and_the_original_stays(far, look, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "full")
