@@ -524,6 +524,36 @@ def test_a_sign_of_life_puts_off_when_a_thread_counts_as_stuck(floor):
     assert hand.replace(time.monotonic() + 50) == []
     assert hand.replace(time.monotonic() + 150) == [job]
     assert hand.replaced
+    assert hand.replace(time.monotonic() + 150) == []
+
+
+def test_signs_of_life_put_nothing_off_beyond_the_deadline(floor):
+    job = floor().job("a.txt")
+    hand = Hand()
+    hand.take([job])
+    hand.next(patience=10)
+    hand.sign(1000)
+    assert hand.replace(time.monotonic() + 50) == [job]
+
+
+def test_what_was_given_up_is_so_once_and_nothing_behind_it_is_begun(floor):
+    lane = floor()
+    jobs = [lane.job("a.txt"), lane.job("b.txt")]
+    hand = Hand()
+    hand.take(jobs)
+    hand.next(patience=0)
+    assert hand.give_up() == jobs
+    assert hand.give_up() == []
+    assert not hand.put_down()
+    assert hand.next(patience=0) is None
+
+
+def test_a_job_that_was_put_down_can_be_taken_from_nobody(floor):
+    hand = Hand()
+    hand.take([floor().job("a.txt")])
+    hand.next(patience=0)
+    assert hand.put_down()
+    assert hand.replace(time.monotonic() + 150) == hand.give_up() == []
 
 
 def test_a_text_gives_a_sign_of_life_at_each_checkpoint(floor):
