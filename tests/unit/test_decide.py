@@ -47,7 +47,7 @@ def decide(state, version=VERSION, after=After.ARCHIVE, **facts):
 
 
 def test_a_file_without_a_record_is_admitted_without_charges():
-    assert admission(None, VERSION, After.ARCHIVE, POLICY, NOW) == Admit()
+    assert admission(None, VERSION, After.ARCHIVE, POLICY, NOW) == Admit(attempts=0, kills=0, alone=False)
 
 
 @pytest.mark.parametrize("after", After)
@@ -75,8 +75,9 @@ def test_a_kept_file_stays_done_also_after_a_restore_that_gave_it_another_inode(
 
 
 @pytest.mark.parametrize("state", [State.PUBLISHED, State.QUARANTINED])
-def test_a_kept_file_that_was_edited_is_worked_on_again(state):
-    assert decide(state, NEWER, After.KEEP) == Admit()
+@pytest.mark.parametrize("edited", [NEWER, replace(VERSION, size=11)])
+def test_a_kept_file_that_was_edited_is_worked_on_again(state, edited):
+    assert decide(state, edited, After.KEEP) == Admit()
 
 
 def test_a_retry_waits_until_it_is_due():
@@ -127,6 +128,11 @@ def test_a_failure_that_may_pass_is_tried_as_often_as_the_policy_says(policy, ch
     assert tries == verdict.attempts == policy.attempts
 
 
+def test_a_file_that_failed_is_tried_again_beside_others():
+    verdict = fate(Failure.TIMEOUT, charged=True, attempts=0, kills=7, policy=POLICY, dice=0)
+    assert verdict == Retry(attempts=1, kills=7, delay=1.0, alone=False)
+
+
 @given(st.integers(0, 50), st.integers(0, 50), dice)
 def test_a_kill_from_outside_is_never_charged_and_after_three_the_file_runs_alone(attempts, kills, chance):
     verdict = fate(Failure.CRASHED, charged=False, attempts=attempts, kills=kills, policy=POLICY, dice=chance)
@@ -138,6 +144,11 @@ def test_a_kill_from_outside_is_never_charged_and_after_three_the_file_runs_alon
 @given(st.integers(1, 100_000), policies, dice)
 def test_a_back_off_has_its_bounds(failures, policy, chance):
     assert policy.backoff * 0.75 <= backoff(failures, policy, chance) <= policy.max_backoff
+
+
+def test_the_first_back_off_is_the_configured_one():
+    assert [backoff(failures, POLICY, 0) for failures in (1, 2, 3)] == [1, 2, 4]
+    assert backoff(1, POLICY, 1) == 0.75
 
 
 @given(st.integers(1, 30), policies)

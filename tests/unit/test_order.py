@@ -37,6 +37,7 @@ def test_an_inbox_has_its_share_of_the_capacity_and_no_more():
 def test_every_inbox_has_room_for_one_however_many_there_are():
     waiting = order("one", "two", "three", capacity=1)
     assert all(waiting.offer(job(n, name)) for n, name in enumerate(("one", "two", "three")))
+    assert not waiting.offer(job(3, "one"))
 
 
 def test_inboxes_take_turns():
@@ -157,6 +158,8 @@ def test_jobs_that_could_not_be_begun_wait_again_also_beyond_the_share():
     waiting.offer(job(1))
     waiting.offer(job(2))
     assert not waiting.take_back([job(3)])
+    assert len(waiting) == 3
+    assert not waiting.offer(job(4), job(5))
     assert len(waiting) == 3
 
 

@@ -86,16 +86,21 @@ def test_where_nobody_can_be_asked_the_quiet_time_is_the_long_one():
 
 def test_where_nobody_can_be_asked_a_created_file_waits_for_its_close():
     created = judge(replace(FRESH, how=How.CREATED), None, 0.0, PACE, Writer.UNKNOWN)
-    assert created.reason is Reason.OPEN
+    assert created == Wait(10.0, Reason.OPEN, Settling(V1, 0.0, open=True))
     still = judge(FRESH, created.settling, 50.0, PACE, Writer.UNKNOWN)
     assert still.reason is Reason.OPEN
-    assert judge(replace(FRESH, how=How.CLOSED), still.settling, 50.0, PACE, Writer.UNKNOWN) is None
+    for how in (How.CLOSED, How.RENAMED):
+        assert judge(replace(FRESH, how=how), still.settling, 50.0, PACE, Writer.UNKNOWN) is None
+
+
+def test_a_close_is_not_waited_for_where_the_kernel_says_that_nobody_writes():
+    assert judge(FRESH, Settling(V1, 99.0, open=True), 100.0, PACE, Writer.FREE) is None
 
 
 def test_a_close_that_never_comes_is_not_waited_for_for_ever():
-    opened = Settling(V1, 0.0, open=True)
-    assert isinstance(judge(FRESH, opened, LONGEST_OPEN - 1, PACE, Writer.UNKNOWN), Wait)
-    assert judge(FRESH, opened, LONGEST_OPEN, PACE, Writer.UNKNOWN) is None
+    opened = Settling(V1, 1000.0, open=True)
+    assert isinstance(judge(FRESH, opened, 999.0 + LONGEST_OPEN, PACE, Writer.UNKNOWN), Wait)
+    assert judge(FRESH, opened, 1000.0 + LONGEST_OPEN, PACE, Writer.UNKNOWN) is None
 
 
 def test_a_link_was_never_open():
@@ -135,6 +140,12 @@ def test_where_times_are_whole_seconds_a_file_is_taken_once_its_second_is_over(s
     wait = judge(just, None, 0.0, PACE, Writer.FREE)
     assert (wait.until, wait.reason) == (pytest.approx(tick + COARSE_TICK - 0.25), Reason.SETTLING)
     assert judge(replace(just, written_ago=wait.until + 0.25), None, 0.0, PACE, Writer.FREE) is None
+
+
+def test_a_quiet_time_shorter_than_the_tick_is_no_proof_within_it():
+    just, unsettled = replace(FRESH, written_ago=COARSE_TICK / 2), Pace(0.0, 0.0, coarse=True)
+    wait = judge(just, Settling(V1, 5.0), 5.0, unsettled, Writer.UNKNOWN)
+    assert wait.until == pytest.approx(5.0 + COARSE_TICK / 2)
 
 
 def test_no_verdict_asks_to_look_again_at_once():
