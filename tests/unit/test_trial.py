@@ -20,6 +20,7 @@ def test_a_pause_is_over_once_the_fault_has_stayed_away_and_that_is_said_once():
     assert trial.passed(10.0 + PROOF - 0.1) == ""
     assert trial.passed(10.0 + PROOF) == FULL
     assert trial.passed(10.0 + 2 * PROOF) == ""
+    assert not trial.runs
     assert trial.is_news(FULL)
 
 
@@ -41,7 +42,14 @@ def test_trials_become_rarer_while_the_fault_comes_back_and_no_rarer_than_the_lo
 
 def test_looking_in_vain_during_a_pause_makes_trials_no_rarer():
     trial = Trial()
+    trial.tell(FULL)
     assert [trial.hold(FULL) for _ in range(3)] == [SHORTEST] * 3
+
+
+def test_another_fault_on_trial_is_no_reason_to_wait_longer():
+    trial = Trial()
+    trial.begin(FULL, 0.0)
+    assert trial.hold("/out: Read-only file system") == SHORTEST
 
 
 def test_faults_that_come_by_turns_are_told_once_each_until_all_is_well():

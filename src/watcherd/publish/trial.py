@@ -2,7 +2,7 @@
 
 Whether a disk has room again for *these* results, only they can tell: a probe of a few bytes passes on a disk that is
 full for a picture. So work goes on as soon as a probe passes, but the pause is only said to be over when the fault
-has not come back for a while; and while it comes back, it is said once, and tried less and less often.
+has not come back for a while; and while it comes back, it is said once, and tried less often.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ PROOF = 3.0
 #: Faults that are remembered as told: some say something else each time.
 MOST = 16
 
-#: Seconds between two trials: rarer as the fault comes back, and work goes on soon once it was mended.
+#: Seconds between two trials: rarer where the fault came back, and work goes on soon once it was mended.
 SHORTEST, LONGEST = 1.0, 2.0
 
 
@@ -26,7 +26,6 @@ class Trial:
         self._reason = ""
         self._told: set[str] = set()
         self._proved_at = inf
-        self._hold = SHORTEST
 
     @property
     def runs(self) -> bool:
@@ -45,9 +44,9 @@ class Trial:
 
     def hold(self, reason: str) -> float:
         """Return how long to wait until the next trial, now that a fault came, or came back."""
-        self._hold = SHORTEST if self.is_news(reason) or self._proved_at == inf else min(2 * self._hold, LONGEST)
+        came_back = self.runs and not self.is_news(reason)
         self._proved_at = inf
-        return self._hold
+        return LONGEST if came_back else SHORTEST
 
     def begin(self, reason: str, now: float) -> None:
         """Go on with work on trial, after a pause for `reason`."""
