@@ -167,6 +167,17 @@ def test_two_inputs_of_one_name_have_two_results(scene, look):
     assert look.tree(scene.archive) == {"a.txt", "a.1.txt", "a.2.txt"}
 
 
+def test_a_name_that_was_freed_is_given_again(scene, look):
+    for _ in range(2):
+        scene.add("a.txt")
+        assert scene.settle() == [State.PUBLISHED]
+        scene.claims.release("a.txt")
+        assert look.tree(scene.outbox) == {"a.txt.words.json"}
+        assert look.tree(scene.archive) == {"a.txt"}
+        os.unlink(scene.outbox / "a.txt.words.json")
+        os.unlink(scene.archive / "a.txt")
+
+
 @pytest.mark.parametrize("order", [("a.txt", "a.1.txt"), ("a.1.txt", "a.txt")])
 def test_names_that_meet_within_one_batch_are_told_apart(scene, look, order):
     (scene.outbox / "a.txt.words.json").write_text("a user's")
@@ -600,6 +611,14 @@ def test_keep_leaves_a_quarantined_input_and_writes_only_the_reason(scene_of, lo
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"a.txt.error.json"}
     assert look.tree(scene.inbox) == {"a.txt"}
+
+
+def test_a_kept_input_s_reason_takes_a_number_where_its_name_is_taken(scene_of, look):
+    scene = scene_of(After.KEEP)
+    (scene.failed / "a.txt.error.json").write_text("an earlier one")
+    scene.add("a.txt", state=State.QUARANTINING)
+    assert scene.settle() == [State.QUARANTINED]
+    assert look.tree(scene.failed) == {"a.txt.error.json", "a.1.txt.error.json"}
 
 
 def test_a_quarantine_that_cannot_be_placed_waits_until_it_can(scene, look):

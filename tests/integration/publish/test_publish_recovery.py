@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from types import SimpleNamespace
@@ -10,6 +11,7 @@ import pytest
 
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, SystemFault
+from watcherd.publish.folders import Folders
 from watcherd.publish.recovery import recover
 from watcherd.publish.root import Root
 from watcherd.states import State
@@ -29,11 +31,15 @@ def test_an_intention_whose_draft_is_there_becomes_visible(scene, look):
     assert look.tree(scene.archive) == {"a.txt"}
 
 
-def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draft(scene, look):
+@pytest.mark.parametrize("gone", [False, True])
+def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draft(scene, look, gone):
     job = scene.job("a.txt")
     intend(scene, job, scene.done(job).draft)
     scene.crash()
-    scene.drop("a.txt", b"edited while nobody looked")
+    if gone:
+        os.unlink(scene.inbox / "a.txt")
+    else:
+        scene.drop("a.txt", b"edited while nobody looked")
     scene.recover()
     assert scene.settle() == []
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
@@ -372,6 +378,21 @@ def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypa
     scene.recover()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_an_inbox_that_cannot_be_looked_into_is_the_systems_fault_and_nothing_is_forgotten(scene, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EIO, "broken", "a.txt")
+
+    job = scene.job("a.txt")
+    intend(scene, job, scene.done(job).draft)
+    scene.crash()
+    monkeypatch.setattr(Folders, "status", fails)
+    with pytest.raises(SystemFault, match="broken"):
+        scene.recover()
+    monkeypatch.undo()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
 
 
 def test_an_id_is_never_used_again_also_when_its_row_is_gone(scene):

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import subprocess
+import time
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from tempfile import TemporaryDirectory
 from threading import Event
 
 import pytest
+from structlog.testing import capture_logs
 
 from watcherd.decide import RetryPolicy
 from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
@@ -126,12 +128,17 @@ def test_a_reason_holds_the_exact_path_of_a_name_that_is_no_text(going, look):
 
 
 def test_a_failure_that_may_pass_is_tried_again_later_and_charged(going, look):
-    going.publishing.put(Failed(going.job("a.txt"), Failure.TIMEOUT, "too long"))
-    look.eventually(lambda: free(going))
+    going.publishing.judge.policy = RetryPolicy(backoff=100)
+    before = time.time()
+    with capture_logs() as logs:
+        going.publishing.put(Failed(going.job("a.txt"), Failure.TIMEOUT, "too long"))
+        look.eventually(lambda: free(going) and logs)
     record = going.record("a.txt")
     assert (record.state, record.attempts, record.failure) == (State.RETRYING, 1, Failure.TIMEOUT)
-    assert record.due > 0
+    assert before + 75 <= record.due <= time.time() + 100
     assert look.tree(going.inbox) == {"a.txt"}
+    assert going.claims.returned() == {"a.txt": False}  # so that the intake asks when it is due
+    assert [(it["event"], it["attempts"]) for it in logs] == [("file.retrying", 1)]
 
 
 def test_the_last_attempt_sets_the_file_aside(going, look):
@@ -145,6 +152,16 @@ def test_a_kill_from_outside_is_not_charged(going, look):
     going.publishing.put(Failed(going.job("a.txt"), Failure.CRASHED, "killed", charged=False))
     look.eventually(lambda: free(going))
     assert (going.record("a.txt").attempts, going.record("a.txt").kills) == (0, 1)
+
+
+@pytest.mark.parametrize(("alone", "charged"), [(False, False), (True, True)])
+def test_an_attempt_that_fails_pauses_nothing_unless_it_was_killed_alone(going, look, alone, charged):
+    pauses = []
+    going.publishing.health._on_pause = lambda: pauses.append(going.publishing.paused)
+    going.publishing.put(Failed(going.job("a.txt", alone=alone), Failure.CRASHED, "killed", charged=charged))
+    going.publishing.put(going.done(going.job("b.txt")))
+    look.eventually(lambda: going.ended)
+    assert pauses == []
 
 
 def test_kills_of_a_file_that_runs_alone_pause_the_intake(scene, look):
@@ -165,6 +182,7 @@ def test_what_the_system_could_not_carry_out_comes_again_uncharged_and_pauses(sc
     look.eventually(lambda: pauses == ["", "the disk is full", ""])
     record = scene.record("a.txt")
     assert (record.state, record.attempts, record.kills) == (State.RETRYING, 0, 0)
+    assert scene.claims.returned() == {"a.txt": False}
 
 
 def test_a_fault_that_another_room_met_pauses_too(going, look):
@@ -175,15 +193,19 @@ def test_a_fault_that_another_room_met_pauses_too(going, look):
 
 
 def test_a_file_that_changed_is_looked_at_again_and_its_row_is_gone(going, look):
-    going.publishing.put(Returned(going.job("a.txt"), State.WAITING, "changed", changed=True))
-    look.eventually(lambda: free(going))
+    with capture_logs() as logs:
+        going.publishing.put(Returned(going.job("a.txt", attempts=1), State.WAITING, "changed", changed=True))
+        look.eventually(lambda: free(going) and logs)
+    assert [(it["event"], it["log_level"]) for it in logs] == [("file.changed", "info")]
     assert going.claims.returned() == {"a.txt": True}
     assert going.states("a.txt") == [None]
 
 
 def test_a_file_that_vanished_is_forgotten(going, look):
-    going.publishing.put(Returned(going.job("a.txt"), State.VANISHED, "removed"))
-    look.eventually(lambda: free(going))
+    with capture_logs() as logs:
+        going.publishing.put(Returned(going.job("a.txt", attempts=1), State.VANISHED, "removed"))
+        look.eventually(lambda: free(going) and logs)
+    assert [(it["event"], it["log_level"]) for it in logs] == [("file.vanished", "debug")]
     assert going.claims.returned() == {}
     assert going.states("a.txt") == [None]
 
