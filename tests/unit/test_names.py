@@ -35,6 +35,9 @@ affixes = st.sampled_from([("", ".words.json"), ("grayscale_", ""), ("", ""), ("
         (".bashrc", 1, "", "", ".bashrc.1"),
         ("v1.2.tar.gz", 3, "", "", "v1.2.tar.3.gz"),
         ("ends.", 1, "", "", "ends.1."),
+        ("a." + "x" * 32, 1, "", "", "a.1." + "x" * 32),
+        ("no extension." + "x" * 33, 1, "", "", "no extension." + "x" * 33 + ".1"),
+        ("a" * 251 + ".txt", 0, "", "", "a" * 251 + ".txt"),
         ("no extension. " + "x" * 40, 1, "", "", "no extension. " + "x" * 40 + ".1"),
     ],
 )
@@ -88,6 +91,12 @@ def test_a_long_name_is_its_longest_beginning_the_hash_of_its_source_and_its_end
     ending = f"~{sha256(os.fsencode(source)).hexdigest()[:8]}.7.words.json"
     assert name.endswith(ending)
     assert name.removesuffix(ending) == "é" * ((LONGEST - len(ending)) // 2)
+
+
+def test_of_a_long_name_in_long_characters_no_more_is_cut_than_must_be():
+    source = "\N{GRINNING FACE}" * 63
+    name = derived(source, suffix=".words.json")
+    assert name == f"{source[:58]}~{sha256(source.encode()).hexdigest()[:8]}.words.json"
 
 
 def test_a_long_picture_keeps_its_extension():

@@ -176,6 +176,29 @@ def test_a_folder_asked_for_goes_before_the_rest_of_the_whole():
     assert drained(cursor) == ["sub", "b"]
 
 
+def test_a_folder_asked_for_while_another_is_scanned_follows_it():
+    cursor = Cursor(lambda top: iter([[f"{top}/1"], [f"{top}/2"]]))
+    cursor.ask_folder("one")
+    assert cursor.take(2) == ["one/1"]
+    cursor.ask_folder("two")
+    assert drained(cursor) == ["one/2", "two/1", "two/2"]
+
+
+def test_a_suspended_cursor_has_nothing_open(tmp_path, listener):
+    (tmp_path / "sub").mkdir()
+    for path in ("a.txt", "b.txt", "sub/a.txt", "sub/b.txt"):
+        (tmp_path / path).touch()
+    cursor = Cursor(lambda top: walk(inbox(tmp_path), Kind.TEXT, listener, top, most=1))
+    cursor.ask()
+    cursor.take(1)
+    cursor.ask_folder("sub")
+    cursor.take(1)
+    before = len(os.listdir("/proc/self/fd"))
+    cursor.suspend()
+    assert len(os.listdir("/proc/self/fd")) < before - 1  # both walks had folders open
+    assert sorted(drained(cursor)) == ["a.txt", "b.txt", "sub/a.txt", "sub/b.txt"]
+
+
 def test_a_suspended_cursor_begins_again():
     cursor = scripted("ab")
     cursor.ask()
