@@ -5,14 +5,16 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from dataclasses import replace
+from unittest.mock import Mock
 
 import pytest
 
-from watcherd.model import After
-from watcherd.publish import wayback
+from watcherd.model import After, SystemFault
+from watcherd.publish import retire, wayback
 from watcherd.states import State
 
 
@@ -158,16 +160,100 @@ def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
     scene.crash()
     scene.recover()
     assert (scene.inbox / "sub/a.txt").read_bytes() == b"mended once more"
+    assert (scene.archive / "a.txt").read_bytes() == b"one two\n"
     assert is_back(scene, look)
 
 
-def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, look, monkeypatch):
+def test_what_a_daemon_took_and_deleted_after_a_retry_was_cut_short_is_not_put_back_again(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(After.DELETE, failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_carry")
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=None)
+    assert scene.settle() == [State.PUBLISHED]
+    scene.ledger.flush()
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.inbox) == look.tree(scene.failed) == look.drafts(scene.inbox) == set()
+
+
+def test_what_was_copied_and_not_shown_is_put_back_though_another_had_its_name_meanwhile(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(After.DELETE, failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(wayback, "_show", Mock(side_effect=Cut))
+        with pytest.raises(Cut):
+            put_back(scene)
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=b"another")
+    assert scene.settle() == [State.PUBLISHED]
+    scene.ledger.flush()
+    scene.crash()
+    scene.recover()
+    assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
+    assert is_back(scene, look, "a.txt")
+
+
+def test_what_is_on_its_way_back_goes_on_though_another_of_its_name_was_set_aside(scene, look, monkeypatch):
+    set_aside(scene, "a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(wayback, "_move", Mock(side_effect=Cut))
+        with pytest.raises(Cut):
+            put_back(scene)
+    scene.claims.release("a.txt")
+    set_aside(scene, "a.txt")
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert look.tree(scene.failed) == {"a.1.txt", "a.1.txt.error.json"}
+
+
+def test_the_reason_goes_of_what_was_published_after_a_retry_was_cut_short(scene, look, monkeypatch):
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_move")
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=None)
+    assert scene.settle() == [State.PUBLISHED]
+    scene.ledger.flush()
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.failed) == set()
+
+
+def test_the_folder_that_a_file_came_from_is_made_again_where_it_is_gone(aside, look):
+    if aside.after is not After.KEEP:
+        (aside.inbox / "sub").rmdir()
+    assert not put_back(aside).refused
+    assert is_back(aside, look)
+
+
+def test_a_name_that_is_taken_leaves_no_copy_from_another_file_system_and_nothing_open(scene_of, elsewhere, look):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "sub/a.txt")
+    scene.drop("sub/a.txt", b"a user's")
+    assert "is there again" in put_back(scene).refused
+    assert look.drafts(scene.inbox) == set()
+    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
+    assert not [link for link in links if os.path.realpath(link).startswith(str(scene.inbox))]
+
+
+@pytest.mark.parametrize("on_record", [False, True])
+def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, look, monkeypatch, on_record):
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "_remove_reason")
     scene.claims.release("a.txt")
-    set_aside(scene, "a.txt")  # it came back as bad as it was, and a daemon ran
+    scene.add("a.txt", state=State.QUARANTINING)  # it came back as bad as it was, and a daemon ran
+    assert scene.settle() == [State.QUARANTINED]
+    if on_record:
+        scene.ledger.flush()
     scene.crash()
     scene.recover()
+    scene.settle()
+    scene.ledger.flush()
     assert look.tree(scene.inbox) == set()
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
     (row,) = wayback.set_aside(scene.place, scene.ledger)
@@ -189,6 +275,62 @@ def test_what_cannot_be_set_aside_yet_is_held_and_not_put_back_until_it_is(scene
     assert [*wayback.held(scene.place, scene.ledger)] == []  # which is not on record yet
     scene.ledger.flush()
     assert len([*wayback.set_aside(scene.place, scene.ledger)]) == 1
+
+
+def test_what_is_held_lies_where_it_was_taken_to_whatever_has_its_name(scene_of, elsewhere):
+    scene = scene_of(failed=elsewhere / "failed")
+    (job,) = scene.add("a.txt", state=State.QUARANTINING)
+    assert scene.settle() == []
+    scene.drop("a.txt", b"a newer file")
+    (row,) = wayback.held(scene.place, scene.ledger)
+    assert row.where == f"{scene.inbox}/{retire.ours_of(job)}"
+
+
+def test_what_lies_there_without_its_reason_is_not_set_aside(scene):
+    set_aside(scene, "a.txt")
+    (scene.failed / "a.txt.error.json").unlink()
+    assert [*wayback.set_aside(scene.place, scene.ledger)] == []
+
+
+def test_the_copy_of_a_file_that_was_carried_away_meanwhile_is_removed(scene_of, elsewhere, look, monkeypatch):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "sub/a.txt")
+    cut_short(scene, monkeypatch, "_carry")
+    (scene.failed / "sub/a.txt").unlink()
+    scene.crash()
+    scene.recover()
+    assert is_back(scene, look)
+
+
+def test_a_fault_on_the_way_back_leaves_it_where_it_is_to_be_asked_for_again(scene_of, elsewhere, look, monkeypatch):
+    def full(*_):
+        raise SystemFault("the inbox is full", root="")
+
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "sub/a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(wayback.carry, "copied", full)
+        assert put_back(scene).refused == "the inbox is full"
+    (row,) = wayback.set_aside(scene.place, scene.ledger)
+    assert not row.record.due
+    assert not put_back(scene).refused
+    assert is_back(scene, look)
+
+
+def test_a_failed_folder_that_is_in_the_way_of_a_reason_s_end_stops_nothing(scene):
+    set_aside(scene, "sub/a.txt")
+    (scene.failed / "sub").rename(scene.state / "sub")
+    (scene.failed / "sub").write_text("a user's file")
+    came_back(scene)
+    assert (scene.failed / "sub").read_text() == "a user's file"
+
+
+def test_a_command_waits_for_another_that_puts_files_back(scene, monkeypatch):
+    set_aside(scene, "a.txt")
+    asked, real = [], fcntl.flock
+    monkeypatch.setattr(fcntl, "flock", lambda lock, how: (asked.append(how), real(lock, how)))
+    assert not put_back(scene).refused
+    assert asked == [fcntl.LOCK_EX]
 
 
 def test_where_there_are_no_links_a_file_comes_back_from_another_file_system_too(
