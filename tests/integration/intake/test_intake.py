@@ -1,16 +1,22 @@
 """What is dropped into an inbox comes to its lane, complete and once."""
 
+# ruff: noqa: SLF001 (a gate by itself is filled from inside)
+
 import os
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from math import inf
+from types import SimpleNamespace
 
 import pytest
 
-from watcherd.intake.gate import BLOCK
+from watcherd.intake.gate import BLOCK, Gate
 from watcherd.intake.rules import Rules
-from watcherd.model import After, Failure, Kind, SystemFault
+from watcherd.intake.settle import How, Reason, Wait
+from watcherd.ledger.claims import Claims
+from watcherd.model import After, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.states import State
 
 
@@ -382,6 +388,17 @@ def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root)
         inbox.job("a.txt")
 
 
+def test_a_kept_file_that_goes_while_it_is_looked_up_is_nobodys_fault(watching, root):
+    inbox = watching(after=After.KEEP)
+    (root / "a.txt").write_bytes(b"some words")
+    inbox.record("a.txt", State.PUBLISHED)
+    inbox.before_lookup = lambda: (root / "a.txt").unlink(missing_ok=True)
+    with inbox.scanned():
+        inbox.renamed_in("b.txt")
+        inbox.job("b.txt")
+    assert inbox.paths == ["b.txt"]
+
+
 def test_rescans_come_by_themselves(watching):
     with watching(rescan=0.05).scanned() as inbox:
         before = inbox.intake.last_scan
@@ -433,3 +450,83 @@ def test_the_log_says_how_an_inbox_is_watched(watching, events):
     (said,) = [event for event in events if event["event"] == "inbox.watching"]
     assert said["path"] == str(inbox.root)
     assert {"file_system", "events", "lease", "settle", "rescan"} <= said.keys()
+
+
+# The gate by itself -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gate():
+    """Make a gate before a lane that takes as many as `gate.lane.taken` says."""
+    lane = SimpleNamespace(taken=0)
+    gate = Gate(Kind.TEXT, Claims(2), SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs))))
+    gate.lane = lane
+    return gate
+
+
+def parked(gate, *paths):
+    """Park jobs, as if their files were led through."""
+    for number, path in enumerate(paths):
+        gate._admit(Job(number, File("scans", path, Version(1, 1, 1, number)), Kind.TEXT))
+
+
+def test_what_says_more_of_a_file_is_remembered_and_a_change_above_all(gate):
+    for path, first, second, known in [
+        ("a.txt", How.SEEN, How.CLOSED, How.CLOSED),
+        ("b.txt", How.CLOSED, How.SEEN, How.CLOSED),
+        ("c.txt", How.RENAMED, How.TOUCHED, How.RENAMED),
+        ("d.txt", How.CHANGED, How.CLOSED, How.CHANGED),
+        ("e.txt", How.CREATED, How.CLOSED, How.CLOSED),
+    ]:
+        assert gate.hint(path, first)
+        assert gate.hint(path, second)
+        assert gate.take(0.0, 1) == {path: known}
+    assert not gate.busy
+
+
+def test_a_gate_is_busy_with_hints_and_with_what_its_lane_does_not_take(gate):
+    assert not gate.busy
+    gate.hint("a.txt", How.SEEN)
+    assert gate.busy
+    assert not gate.blocked
+    gate.take(0.0, 1)
+    parked(gate, "a.txt")
+    assert gate.busy
+    assert gate.blocked
+    assert not gate.flush()
+    gate.lane.taken = 1
+    assert gate.flush()
+    assert not gate.busy
+    assert not gate.blocked
+    parked(gate, "b.txt")
+    assert gate.flush()
+    assert gate.room() == 0
+    assert gate.blocked
+
+
+def test_what_there_is_no_room_to_remember_is_to_be_scanned_for_once(gate, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 1)
+    gate._wait("a.txt", Wait(9.0, Reason.CHANGING, None))
+    assert (gate.alarm, gate.settling) == (9.0, False)
+    for until in (5.0, 7.0):
+        gate._wait("b.txt", Wait(until, Reason.CHANGING, None))
+    assert (gate.alarm, gate.settling) == (5.0, True)
+    assert [gate.is_overdue(now) for now in (4.0, 5.0, 6.0)] == [False, True, False]
+    assert (gate.alarm, gate.settling) == (9.0, False)
+
+
+def test_those_hinted_at_are_taken_before_those_whose_time_has_come(gate):
+    for until, path in ((1.0, "a.txt"), (2.0, "b.txt"), (3.0, "c.txt")):
+        gate._wait(path, Wait(until, Reason.SETTLING, None))
+    gate.hint("d.txt", How.CLOSED)
+    assert gate.take(2.0, 2) == {"d.txt": How.CLOSED, "a.txt": How.SEEN}
+    assert gate.take(2.0, 2) == {"b.txt": How.SEEN}
+
+
+def test_a_gate_that_forgets_has_nothing_to_look_at(gate, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 1)
+    gate.hint("a.txt", How.SEEN)
+    for path in ("b.txt", "c.txt"):
+        gate._wait(path, Wait(1.0, Reason.SETTLING, None))
+    gate.forget()
+    assert (gate.busy, gate.settling, gate.waiting(), gate.alarm) == (False, False, [], inf)
