@@ -259,6 +259,35 @@ def test_the_proof_of_a_result_is_the_latest_that_was_published(ledger):
     assert [it.id for it in ledger.quarantined("scans")] == [newer.id]
 
 
+def test_a_later_result_is_of_the_same_path_or_of_another_that_found_its_name_free(ledger):
+    for path, inode in (("a.txt", 5), ("a.txt", 6), ("a.1.txt", 7)):
+        (given,) = handed(ledger, path)
+        intend(ledger, given, inode=inode)
+        ledger.finish([given.id], State.PUBLISHED)
+    ledger.flush()
+    latest = record(ledger, "a.txt")
+    earlier = replace(latest, id=latest.id - 1)
+    assert [ledger.has_later_result(earlier, inode) for inode in (5, 6, 7, 8)] == [False, True, True, False]
+    assert [ledger.has_later_result(latest, inode) for inode in (5, 6, 7, 8)] == [False, False, True, False]
+
+
+def test_the_room_that_is_told_is_that_of_its_file_system(ledger):
+    free, size = ledger.free()
+    status = os.statvfs(ledger.folder)
+    assert size == status.f_blocks * status.f_frsize
+    assert 0 <= free <= size
+    assert free % status.f_frsize == 0
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_ledger_whose_file_is_gone_says_so(ledger, path, replaced):
+    path.rename(path.with_name("away"))
+    if replaced:
+        path.write_bytes(b"")
+    with pytest.raises(SystemFault, match="was removed or replaced"):
+        ledger.free()
+
+
 # What is told -------------------------------------------------------------------------------------------------------
 
 
@@ -376,13 +405,15 @@ def test_a_close_writes_what_was_only_known_in_memory(path):
         assert again.id == ledger.id
 
 
-def test_what_is_given_back_keeps_earlier_charges_and_else_leaves_no_row(ledger):
-    fresh, charged = job(ledger, "fresh.txt"), job(ledger, "charged.txt", attempts=1)
+@pytest.mark.parametrize("charges", [{"attempts": 1}, {"kills": 1}, {"alone": True}])
+def test_what_is_given_back_keeps_earlier_charges_and_else_leaves_no_row(ledger, charges):
+    fresh, charged = job(ledger, "fresh.txt"), job(ledger, "charged.txt", **charges)
     ledger.hand_over([fresh, charged])
     ledger.give_back([fresh, charged])
     assert record(ledger, "fresh.txt") is None
-    assert record(ledger, "charged.txt").state is State.RETRYING
-    assert record(ledger, "charged.txt").attempts == 1
+    found = record(ledger, "charged.txt")
+    assert found.state is State.RETRYING
+    assert (found.attempts, found.kills, found.alone) == (charged.attempts, charged.kills, charged.alone)
     assert ledger.due("scans", 0.0, 1.0) == ["charged.txt"]
 
 
@@ -429,6 +460,15 @@ def test_without_durability_no_commit_waits_for_the_disk(path):
     with Ledger(path) as ledger:
         ledger.register("scans", "/srv/scans")
         intend(ledger, given)
+        assert ledger._one("PRAGMA synchronous") == 2
+
+
+def test_that_a_file_is_on_its_way_back_is_on_disk_before_it_moves_and_so_is_a_probe(ledger):
+    (given,) = handed(ledger, "a.txt")
+    for act in (lambda: ledger.send_back(given.id, 1.0), ledger.probe):
+        ledger.forget([])
+        assert ledger._one("PRAGMA synchronous") == 1
+        act()
         assert ledger._one("PRAGMA synchronous") == 2
 
 

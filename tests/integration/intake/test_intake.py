@@ -388,17 +388,6 @@ def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root)
         inbox.job("a.txt")
 
 
-def test_a_kept_file_that_goes_while_it_is_looked_up_is_nobodys_fault(watching, root):
-    inbox = watching(after=After.KEEP)
-    (root / "a.txt").write_bytes(b"some words")
-    inbox.record("a.txt", State.PUBLISHED)
-    inbox.before_lookup = lambda: (root / "a.txt").unlink(missing_ok=True)
-    with inbox.scanned():
-        inbox.renamed_in("b.txt")
-        inbox.job("b.txt")
-    assert inbox.paths == ["b.txt"]
-
-
 def test_rescans_come_by_themselves(watching):
     with watching(rescan=0.05).scanned() as inbox:
         before = inbox.intake.last_scan
