@@ -56,6 +56,15 @@ def test_a_fault_that_may_have_passed_is_looked_at_every_second_also_at_rest(wel
     assert looks(well, clock, idle=True) == pytest.approx(12 / TICK, abs=1)
 
 
+def test_a_fault_is_not_looked_for_again_at_once(well, clock):
+    well.pause(SystemFault("full", root="/out"))
+    assert well.until_due() == TICK
+    assert not well.is_due(idle=False)
+    clock.now += 5
+    assert well.until_due() == 0
+    assert well.is_due(idle=False)
+
+
 def test_a_pause_that_may_be_over_is_looked_at_every_second_also_at_rest(well, clock):
     well.pause(SystemFault("full", root="/out"))
     well.conclude()  # a look found nothing any more

@@ -17,6 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from watcherd.model import Failure, FileFault, Limits, Words
+from watcherd.processors.reading import Reader
 from watcherd.processors.tally import Scratch, Tally
 from watcherd.processors.words import count, process
 
@@ -219,6 +220,22 @@ def test_what_is_binary_is_no_text(data):
     assert fault.value.failure is Failure.NOT_TEXT
 
 
+def test_what_is_binary_behind_its_first_chunk_is_no_text():
+    with pytest.raises(FileFault) as fault:
+        counted(b"words " * 10 + bytes(100), chunk=16)
+    assert fault.value.failure is Failure.NOT_TEXT
+
+
+def test_a_sample_from_the_middle_of_a_text_has_whole_words_alone():
+    data = b"first " + b"abc def\n" * 20_000 + b"last"
+    reader = Reader(io.BytesIO(data), memoryview(bytearray(4096)), len(data), lambda: None)
+    sample = reader.around(80_007)  # both ends of it are within words
+    assert sample in data
+    assert {*sample.split()} == {b"abc", b"def"}
+    assert reader.around(9).startswith(b"first ")
+    assert reader.around(len(data) - 1).endswith(b"last")
+
+
 def test_a_file_of_the_largest_size_passes():
     assert counted(b"a" * 9, max_bytes=9).words == 1
 
@@ -238,9 +255,11 @@ def test_a_larger_file_is_refused(size):
 def test_a_sparse_file_is_refused_before_it_is_read(tmp_path):
     calls = []
     with (tmp_path / "sparse.txt").open("w+b", buffering=0) as source:
+        source.write(b"word " * 20_000)
         source.truncate(1 << 40)
-        with pytest.raises(FileFault):
-            count(source, checkpoint=lambda: calls.append(1))
+        with pytest.raises(FileFault) as fault:
+            count(source, limits=Limits(max_bytes=1 << 22), checkpoint=lambda: calls.append(1))
+    assert fault.value.failure is Failure.TOO_LARGE
     assert len(calls) == 1
 
 

@@ -532,6 +532,20 @@ def test_a_stop_within_a_pause_gives_back_uncharged_what_is_not_on_record(scene,
     assert look.drafts(scene.outbox) == set()
 
 
+def test_a_stop_within_a_pause_whose_fault_has_passed_settles_what_was_put(going, look, monkeypatch):
+    real = going.ledger.intend
+
+    def fails(_):
+        monkeypatch.setattr(going.ledger, "intend", real)
+        raise SystemFault("not now", root="")
+
+    monkeypatch.setattr(going.ledger, "intend", fails)
+    going.publishing.put(going.done(going.job("a.txt")))
+    look.eventually(lambda: going.publishing.paused)
+    assert going.publishing.stop(10)
+    assert ended(going) == {State.PUBLISHED: 1}
+
+
 def test_an_idle_publisher_stops_at_once(scene, look, monkeypatch):
     monkeypatch.setattr(publisher, "TICK", 3600.0)
     publishing = scene.publisher()
