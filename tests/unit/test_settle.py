@@ -179,7 +179,8 @@ def test_nothing_is_complete_that_has_a_writer_or_was_not_quiet(looks):
         size += written
         if since is None or written:
             since = now
-        sighting = Sighting("a", Version(size, size, size, 1), how, age, age, linked=True, restless=restless)
+        version = Version(size, size + 1, size, 1)  # no whole second, which is waited for besides
+        sighting = Sighting("a", version, how, age, age, linked=True, restless=restless)
         verdict = judge(sighting, settling, now, PACE, writer)
         quiet = now >= since + max(PACE.settle if writer is Writer.FREE else PACE.blind, restless)
         skips = writer is Writer.FREE and not restless and (how is How.RENAMED or (fresh and age >= PACE.settle))
