@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +33,7 @@ from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.reason import quoted
-from watcherd.publish.root import OURS, Root
+from watcherd.publish.root import OURS, Root, is_bare
 from watcherd.publish.wayback import CameBack
 from watcherd.service import locks
 from watcherd.settings import chunk, workers
@@ -229,9 +229,7 @@ class Note:
 
     def is_doubtful(self) -> bool:
         """Whether nothing was seen in the folder yet: it may be the mount point of what an earlier run had."""
-        if self._strange:
-            with suppress(OSError), os.scandir(self._path) as entries:
-                self._strange = all(entry.name == OURS for entry in entries)
+        self._strange = self._strange and is_bare(self._path)
         return self._strange
 
     def remove(self) -> None:

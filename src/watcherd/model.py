@@ -67,7 +67,11 @@ class Version:
 
     def same_content(self, other: Version) -> bool:
         """Whether both are the same bytes under a name that may have been renamed, which sets the ctime."""
-        return (self.inode, self.size, self.mtime_ns) == (other.inode, other.size, other.mtime_ns)
+        return self.inode == other.inode and self.looks_like(other)
+
+    def looks_like(self, other: Version) -> bool:
+        """Whether both have one size and time, which is all that a copy keeps of its original."""
+        return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
 
     def is_still(self, other: Version, *, linked: bool) -> bool:
         """Whether both are one version. The ctime of a `linked` file says nothing: a rename of any name sets it."""

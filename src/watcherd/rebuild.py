@@ -173,8 +173,8 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
     file = File(place.inbox, path, beneath.version_of(status))
     for number in range(_NUMBERS):
         record = Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino)
-        if wayback.way_of(place, record).visible == reason:
-            found = _status(*wayback.lies_at(place, record))
+        if place.way(record, State.QUARANTINING, number).visible == reason:
+            found = _status(*wayback.lies_at(place, wayback.way_of(place, record), record))
             if found is None:
                 return None
             version = beneath.version_of(found)

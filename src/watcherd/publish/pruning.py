@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.model import After
-from watcherd.publish import wayback
-from watcherd.publish.root import OURS
+from watcherd.publish import root, wayback
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -41,19 +38,12 @@ class Pruning:
         gone = [row.id for row in rows if not self._lasts(row)]
         # Below a root that is away nothing is to be found, and that says nothing about the files.
         self._place.failed.check()
-        if not self._is_away() and not self._is_bare():
+        is_bare = self._place.after is After.KEEP and root.is_bare(self._place.root)
+        if not self._is_away() and not is_bare:
             self._ledger.forget(gone)
         more = len(rows) == ROWS
         self._looked_at = rows[-1].id if more else 0
         return more
-
-    def _is_bare(self) -> bool:
-        """Whether inputs are kept and none is there: it may be the mount point of an inbox that is mounted later."""
-        if self._place.after is not After.KEEP:
-            return False
-        with suppress(OSError), os.scandir(self._place.root) as entries:
-            return all(entry.name == OURS for entry in entries)
-        return True
 
     def _lasts(self, row: Record) -> bool:
         """Whether a row is still needed: for a file that is set aside, or for a kept one and its result."""

@@ -167,8 +167,7 @@ def _is_in_place(job: Job, inbox: str) -> bool:
 
 def _may_be_copy(job: Job, found: os.stat_result) -> bool:
     """Whether it is the input, or what was carried of it where there are no links."""
-    version, its = job.file.version, beneath.version_of(found)
-    return (its.size, its.mtime_ns) == (version.size, version.mtime_ns)
+    return beneath.version_of(found).looks_like(job.file.version)
 
 
 def _put_back(target: int, name: str, inbox: str, path: str) -> None:

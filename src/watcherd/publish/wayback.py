@@ -72,10 +72,10 @@ class PutBack:
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is quarantined of one inbox and has not been carried away by somebody."""
     # Of rows that name one place the latest is of what lies there: what the others speak of was carried away before.
-    latest = {lies_at(place, record): record for record in ledger.quarantined(place.inbox)}
-    for record in latest.values():
+    latest = {lies_at(place, way_of(place, it), it): it for it in ledger.quarantined(place.inbox)}
+    for where, record in latest.items():
         if is_set_aside(place, record):
-            yield _row(place, record)
+            yield SetAside(record.file.path, "/".join(where), record)
 
 
 def held(place: Place, ledger: Ledger) -> Iterator[SetAside]:
@@ -99,22 +99,21 @@ def _held_at(place: Place, record: Record) -> str:
 
 
 def _row(place: Place, record: Record) -> SetAside:
-    return SetAside(record.file.path, "/".join(lies_at(place, record)), record)
+    return SetAside(record.file.path, "/".join(lies_at(place, way_of(place, record), record)), record)
 
 
 def is_set_aside(place: Place, record: Record) -> bool:
     """Whether a quarantined file lies where it was put, with its reason. Raises OSError."""
     way = way_of(place, record)
-    status = beneath.status(*lies_at(place, record))
+    status = beneath.status(*lies_at(place, way, record))
     if status is None or beneath.status(way.root.path, way.visible) is None:
         return False
     # A kept file that was changed is another version, with a fate of its own.
     return bool(way.into) or _is_version(status, record)
 
 
-def lies_at(place: Place, record: Record) -> tuple[str, str]:
-    """Return the root beneath which a quarantined file lies, and its path there."""
-    way = way_of(place, record)
+def lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:
+    """Return the root beneath which a quarantined file lies that went this way, and its path there."""
     return (way.into.path, way.retired) if way.into else (place.root, record.file.path)
 
 
@@ -228,10 +227,7 @@ def way_of(place: Place, record: Record) -> Way:
 
 
 def _is_version(status: os.stat_result | None, record: Record) -> bool:
-    if status is None:
-        return False
-    known, found = record.file.version, beneath.version_of(status)
-    return (found.size, found.mtime_ns) == (known.size, known.mtime_ns)
+    return status is not None and beneath.version_of(status).looks_like(record.file.version)
 
 
 def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:

@@ -21,6 +21,23 @@ def intend(scene, job, draft, number=0, state=State.PUBLISHING):
     scene.ledger.intend([Intent(job, state, number, draft)])
 
 
+def show(scene, path):
+    """Publish a result, and die before its input is retired; return the job."""
+    job = scene.job(path)
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    visible = scene.outbox / f"{path}.words.json"
+    visible.parent.mkdir(exist_ok=True)
+    os.rename(scene.outbox / ".watcherd" / draft.name, visible)
+    return job
+
+
+def hide(scene, job):
+    """Take the input of a job into the inbox's own folder, and die."""
+    (scene.inbox / ".watcherd").mkdir()
+    os.rename(scene.inbox / job.file.path, scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}")
+
+
 def test_an_intention_whose_draft_is_there_becomes_visible(scene, look):
     job = scene.job("a.txt")
     intend(scene, job, scene.done(job).draft)
@@ -47,10 +64,7 @@ def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draf
 
 
 def test_a_visible_result_gets_its_input_retired(scene, look):
-    job = scene.job("a.txt")
-    draft = scene.done(job).draft
-    intend(scene, job, draft)
-    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
+    show(scene, "a.txt")
     scene.crash()
     scene.recover()
     assert scene.settle() == [State.PUBLISHED]
@@ -125,11 +139,7 @@ def test_a_visible_result_that_was_moved_to_a_new_outbox_gets_its_input_retired(
 
 
 def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
-    job = scene.job("sub/a.txt")
-    draft = scene.done(job).draft
-    intend(scene, job, draft)
-    (scene.outbox / "sub").mkdir()
-    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "sub/a.txt.words.json")
+    show(scene, "sub/a.txt")
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
     scene.recover()
@@ -141,11 +151,7 @@ def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
 
 
 def test_an_input_whose_folder_is_a_file_by_now_is_gone(scene, look):
-    job = scene.job("sub/a.txt")
-    draft = scene.done(job).draft
-    intend(scene, job, draft)
-    (scene.outbox / "sub").mkdir()
-    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "sub/a.txt.words.json")
+    show(scene, "sub/a.txt")
     os.rename(scene.inbox / "sub", scene.state / "elsewhere")
     scene.drop("sub", b"a file now")
     scene.crash()
@@ -169,12 +175,7 @@ def test_a_retired_input_needs_nothing_more_and_what_took_its_name_is_left_alone
 
 def test_a_taken_input_that_was_to_be_deleted_is_deleted(scene_of, look):
     scene = scene_of(After.DELETE)
-    job = scene.job("a.txt")
-    draft = scene.done(job).draft
-    intend(scene, job, draft)
-    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
-    (scene.inbox / ".watcherd").mkdir()
-    os.rename(scene.inbox / "a.txt", scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}")
+    hide(scene, show(scene, "a.txt"))
     scene.crash()
     scene.recover()
     assert scene.settle() == [State.PUBLISHED]
@@ -185,11 +186,7 @@ def test_a_taken_input_that_was_to_be_deleted_is_deleted(scene_of, look):
 @pytest.mark.parametrize("newest", [False, True])
 def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, look, after, newest):
     scene = scene_of(after)
-    job = scene.job("sub/a.txt")
-    draft = scene.done(job).draft
-    intend(scene, job, draft)
-    (scene.outbox / "sub").mkdir()
-    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "sub/a.txt.words.json")
+    job = show(scene, "sub/a.txt")
     scene.drop("newer", b"a newer file")
     ours = scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}"
     taken = scene.archive / "sub/a.txt" if after is After.ARCHIVE else ours
@@ -204,15 +201,6 @@ def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, l
     texts = {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)}
     assert texts == ({b"a newer file", b"the newest"} if newest else {b"a newer file"})
     assert look.tree(scene.archive) == set()
-
-
-def show(scene, path):
-    """Publish a result, and die before its input is retired; return the job."""
-    job = scene.job(path)
-    draft = scene.done(job).draft
-    intend(scene, job, draft)
-    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / f"{path}.words.json")
-    return job
 
 
 @pytest.mark.parametrize("before", [After.ARCHIVE, After.KEEP, After.DELETE])
@@ -241,12 +229,6 @@ def test_what_was_archived_long_before_an_input_was_deleted_stays_there(scene_of
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
     assert look.tree(scene.archive) == {"a.txt"}
-
-
-def hide(scene, job):
-    """Take the input of a job into the inbox's own folder, and die."""
-    (scene.inbox / ".watcherd").mkdir()
-    os.rename(scene.inbox / job.file.path, scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}")
 
 
 def test_an_input_that_was_taken_to_be_deleted_is_given_back_where_inputs_are_kept_since(scene_of, look):
@@ -289,10 +271,7 @@ def test_a_newer_file_that_was_taken_to_be_deleted_is_given_back_where_inputs_ar
 
 @pytest.mark.parametrize("what", ["a link", "a folder"])
 def test_what_is_no_file_in_the_archives_place_is_not_given_back(scene, look, what):
-    job = scene.job("a.txt")
-    draft = scene.done(job).draft
-    intend(scene, job, draft)
-    os.rename(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
+    show(scene, "a.txt")
     (scene.archive / "theirs").write_text("a user's")
     place = scene.archive / "a.txt"
     place.symlink_to("theirs") if what == "a link" else place.mkdir()

@@ -9,7 +9,6 @@ import fcntl
 import os
 import shutil
 from dataclasses import replace
-from unittest.mock import Mock
 
 import pytest
 
@@ -47,12 +46,13 @@ def put_back(scene):
     return wayback.put_back(scene.place, scene.ledger, row)
 
 
-def cut_short(scene, monkeypatch, step):
-    """Put back, and be killed right behind a step."""
+def cut_short(scene, monkeypatch, step, *, done=True):
+    """Put back, and be killed right behind a step; before it, where it is not `done`."""
     real = getattr(wayback, step)
 
     def cut(*what):
-        real(*what)
+        if done:
+            real(*what)
         raise Cut
 
     with monkeypatch.context() as context:
@@ -184,10 +184,7 @@ def test_what_was_copied_and_not_shown_is_put_back_though_another_had_its_name_m
 ):
     scene = scene_of(After.DELETE, failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
-    with monkeypatch.context() as context:
-        context.setattr(wayback, "_show", Mock(side_effect=Cut))
-        with pytest.raises(Cut):
-            put_back(scene)
+    cut_short(scene, monkeypatch, "_show", done=False)
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"another")
     assert scene.settle() == [State.PUBLISHED]
@@ -200,10 +197,7 @@ def test_what_was_copied_and_not_shown_is_put_back_though_another_had_its_name_m
 
 def test_what_is_on_its_way_back_goes_on_though_another_of_its_name_was_set_aside(scene, look, monkeypatch):
     set_aside(scene, "a.txt")
-    with monkeypatch.context() as context:
-        context.setattr(wayback, "_move", Mock(side_effect=Cut))
-        with pytest.raises(Cut):
-            put_back(scene)
+    cut_short(scene, monkeypatch, "_move", done=False)
     scene.claims.release("a.txt")
     set_aside(scene, "a.txt")
     scene.crash()
