@@ -1,5 +1,6 @@
 """Links, hard and symbolic: no file outside of the inbox is read, and none outside of where results go is written."""
 
+import errno
 import os
 
 import pytest
@@ -42,22 +43,26 @@ def test_links_swapped_for_folders_that_we_write_to_lead_nobody_outside(site, el
     for name in names:
         site.drop(name)
         if folder.is_dir():
-            folder.rename(folder.with_name("away"))
+            away = folder.rename(folder.with_name("away"))
             os.symlink(elsewhere, folder)
             os.unlink(folder)
-            folder.with_name("away").rename(folder) if not folder.exists() else merge(folder)
+            bring_back(away, folder)
     site.await_empty_inbox(60)
     assert os.listdir(elsewhere) == ["a.txt"]
     found = [path.name for path in site.outbox.rglob("*.json")]
     assert sorted(found) == sorted(f"{os.path.basename(name)}.words.json" for name in names)
 
 
-def merge(folder):
-    """Bring back what lies in the folder that was put away, where another one was made meanwhile."""
-    away = folder.with_name("away")
-    for path in away.iterdir():
-        path.rename(folder / path.name)
-    away.rmdir()
+def bring_back(away, folder):
+    """Give a folder its name again; the daemon may make another in its place, and write into either, at any moment."""
+    while away.exists():
+        try:
+            away.rename(folder)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            for path in away.iterdir():
+                path.rename(folder / path.name)
 
 
 @pytest.mark.parametrize("after", ["archive", "delete"])

@@ -224,8 +224,7 @@ def test_by_hand_it_is_installed_as_the_unit_says_and_folders_elsewhere_as_the_e
     bare.shell("""
         cd /usr/src/watcherd/systemd
         cp watcherd.service /etc/systemd/system/
-        cp sysusers.d/* /etc/sysusers.d/
-        cp tmpfiles.d/* /etc/tmpfiles.d/
+        cp -r sysusers.d tmpfiles.d /etc/
         mkdir -p /etc/systemd/system/watcherd.service.d
         cp other-folders.conf /etc/systemd/system/watcherd.service.d/
     """)
