@@ -184,7 +184,8 @@ def _photos(
 def small_texts(session: Session) -> Iterator[Row]:
     many = made("small", lambda folder: data.small_texts(folder, 20_000))
     loop = program("bare loop, a sync and a commit every 256", "loop")
-    rows = list(session.compare("words, 20,000 small texts, durable", many, drain(), [(loop, 0.8)]))
+    calls = program("the same loop with each of the daemon's system calls", "calls")
+    rows = list(session.compare("words, 20,000 small texts, durable", many, drain(), [(loop, 0.8), (calls, 0.8)]))
     yield from rows
     few = made("small-2000", lambda folder: data.small_texts(folder, 2_000))
     pipeline = program("`inotifywait | xargs -P2`, not durable (2,000, times 10)", "pipeline")
