@@ -54,7 +54,7 @@ def test_links_swapped_for_folders_that_we_write_to_lead_nobody_outside(site, el
 
 
 def bring_back(away, folder):
-    """Give a folder its name again; the daemon may make another in its place, and write into either, at any moment."""
+    """Give a folder its name again; at any moment the daemon may make another in its place, and write into either."""
     while away.exists():
         try:
             away.rename(folder)
