@@ -2,6 +2,8 @@
 
 Pure: nothing here does anything. Every path is relative to a root and is a ``str`` as `os.fsdecode` gives it, so
 that names which are not text survive the whole way as surrogates; `os.fsencode` gives the kernel's bytes back.
+
+What is made several times for each file is a named tuple, which takes a third of the time of a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -53,8 +55,7 @@ class Failure(StrEnum):
         return self in {Failure.TIMEOUT, Failure.CRASHED, Failure.UNPLACEABLE}
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
+class Version(NamedTuple):
     """What tells one content of a file from the next, as `os.stat` reports it.
 
     Times are in nanoseconds, `signed`: a file may claim any, also one before 1677 or after 2262.
@@ -78,8 +79,7 @@ class Version:
         return self == other or (linked and self.same_content(other))
 
 
-@dataclass(frozen=True, slots=True)
-class File:
+class File(NamedTuple):
     """One regular file in an inbox, at one version. `inbox` is the inbox's name, `path` relative to its root."""
 
     inbox: str
@@ -87,8 +87,7 @@ class File:
     version: Version
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
+class Job(NamedTuple):
     """A file admitted to a lane.
 
     `id` is never used twice in a daemon's life: it names the draft, and fences off a result that comes too late.
@@ -142,8 +141,7 @@ class Limits:
     timeout: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(NamedTuple):
     """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours."""
 
     name: str

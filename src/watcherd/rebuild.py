@@ -180,7 +180,7 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
             version = beneath.version_of(found)
             if not _tells_the_time(facts.get("modified"), version.mtime_ns / 1e9):
                 return None
-            return _quarantined(facts, replace(record, file=replace(file, version=version)))
+            return _quarantined(facts, replace(record, file=file._replace(version=version)))
     return None
 
 

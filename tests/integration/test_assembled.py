@@ -12,7 +12,6 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -151,7 +150,7 @@ def leave_behind(site, settings, path, *, grown=False, **charges):
     with Ledger(settings.state / "ledger.db") as ledger:
         ledger.register("scans", str(site.inbox))
         version = beneath.version_of(os.lstat(site.inbox / path))
-        version = replace(version, size=version.size - 1) if grown else version
+        version = version._replace(size=version.size - 1) if grown else version
         ledger.hand_over([Job(ledger.next_id(), File("scans", path, version), Kind.TEXT, **charges)])
 
 

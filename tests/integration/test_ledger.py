@@ -328,7 +328,7 @@ def test_one_whose_intention_was_withdrawn_is_no_suspect_that_was_alone(ledger):
 def test_a_hand_over_that_failed_leaves_the_one_before_it_to_the_next(ledger):
     (innocent,) = handed(ledger, "innocent.txt", alone=True)
     with pytest.raises(sqlite3.IntegrityError):
-        ledger.hand_over([replace(innocent, file=replace(innocent.file, path="of the same id.txt"))])
+        ledger.hand_over([innocent._replace(file=innocent.file._replace(path="of the same id.txt"))])
     handed(ledger, "last.txt", alone=True)
     assert not record(ledger, "innocent.txt").alone
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +24,7 @@ from watcherd.states import State
 
 POLICY = RetryPolicy(attempts=3, backoff=1.0, max_backoff=300.0)
 VERSION = Version(size=10, mtime_ns=1_000, ctime_ns=2_000, inode=3)
-NEWER = replace(VERSION, mtime_ns=1_001)
+NEWER = VERSION._replace(mtime_ns=1_001)
 NOW = 1_000_000.0
 
 dice = st.floats(0, 1, exclude_max=True)
@@ -70,12 +68,12 @@ def test_an_input_that_should_have_gone_and_is_there_is_worked_on(state, after):
 
 @pytest.mark.parametrize("state", [State.PUBLISHED, State.QUARANTINED])
 def test_a_kept_file_stays_done_also_after_a_restore_that_gave_it_another_inode(state):
-    restored = replace(VERSION, ctime_ns=9, inode=99)
+    restored = VERSION._replace(ctime_ns=9, inode=99)
     assert decide(state, restored, After.KEEP) == Leave(f"is {state} already")
 
 
 @pytest.mark.parametrize("state", [State.PUBLISHED, State.QUARANTINED])
-@pytest.mark.parametrize("edited", [NEWER, replace(VERSION, size=11)])
+@pytest.mark.parametrize("edited", [NEWER, VERSION._replace(size=11)])
 def test_a_kept_file_that_was_edited_is_worked_on_again(state, edited):
     assert decide(state, edited, After.KEEP) == Admit()
 

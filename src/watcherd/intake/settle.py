@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, StrEnum, unique
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from watcherd.model import Version
@@ -72,8 +72,7 @@ class Pace:
     coarse: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Sighting:
+class Sighting(NamedTuple):
     """A regular file as it was seen just now.
 
     `changed_ago` and `written_ago` are the ages of ctime and mtime in seconds by the wall clock, `linked` says that
