@@ -16,6 +16,9 @@ LONGEST = 255
 #: What follows the last dot counts as an extension up to this many bytes.
 _LONGEST_EXTENSION = 32
 
+#: The most bytes of one character.
+_WIDEST = 4
+
 
 @lru_cache(maxsize=4096)  # each stage of a batch asks for the same names again
 def derived(source: str, number: int = 0, *, prefix: str = "", suffix: str = "") -> str:
@@ -26,7 +29,7 @@ def derived(source: str, number: int = 0, *, prefix: str = "", suffix: str = "")
     """
     stem, extension = _split(source)
     name = f"{prefix}{stem}{_dotted(number)}{extension}{suffix}"
-    if len(fsencode(name)) <= LONGEST:
+    if _fits(name, LONGEST):
         return name
     ending = f"~{sha256(fsencode(source)).hexdigest()[:8]}{_dotted(number)}{suffix or extension}"
     return _beginning(f"{prefix}{source}", LONGEST - len(fsencode(ending))) + ending
@@ -34,7 +37,7 @@ def derived(source: str, number: int = 0, *, prefix: str = "", suffix: str = "")
 
 def _split(source: str) -> tuple[str, str]:
     stem, dot, extension = source.rpartition(".")
-    if not stem or len(fsencode(extension)) > _LONGEST_EXTENSION:
+    if not stem or not _fits(extension, _LONGEST_EXTENSION):
         return source, ""
     return stem, dot + extension
 
@@ -43,10 +46,13 @@ def _dotted(number: int) -> str:
     return f".{number}" if number else ""
 
 
+def _fits(name: str, size: int) -> bool:
+    return _WIDEST * len(name) <= size or len(fsencode(name)) <= size
+
+
 def _beginning(name: str, size: int) -> str:
     """Return the longest beginning of at most `size` bytes that cuts no character in half."""
-    while len(fsencode(name)) > size:
+    while not _fits(name, size):
         excess = len(fsencode(name)) - size
-        # No character has more than four bytes, so this never cuts more than is needed.
-        name = name[: -max(excess // 4, 1)]
+        name = name[: -max(excess // _WIDEST, 1)]  # never more than is needed
     return fsdecode(fsencode(name))

@@ -42,9 +42,9 @@ class Ways:
         if self.is_kept(intent):
             return intent._replace(number=0)
         for number in count():
-            candidate = intent._replace(number=number)
+            candidate = intent if intent.number == number else intent._replace(number=number)
             names = self._names(candidate)
-            if self._given.isdisjoint(names) and not any(folders.status(*name) for name in names):
+            if self._given.isdisjoint(names) and not any(folders.has(*name) for name in names):
                 self._given.update(names)
                 return candidate
         raise AssertionError  # count() does not end
