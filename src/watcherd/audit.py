@@ -18,9 +18,9 @@ from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
+from watcherd.publish import wayback
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS
-from watcherd.publish.wayback import BACK
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -120,7 +120,9 @@ def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
         found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
     elif result is None:
         found.collected += 1
-    elif message := _flaw(row, result):
+    elif (message := _flaw(row, result)) and wayback.is_anothers(place, way):
+        found.collected += 1  # and another inbox, with which the folder is shared, has set aside by that name since
+    elif message:
         found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", message))
     elif way.into and _status(way.into.path, way.retired) is None:
         found.collected += 1
@@ -163,7 +165,7 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
 
 
 def _said_of_taken(name: str) -> str:
-    if name.startswith(BACK):
+    if name.startswith(wayback.BACK):
         return "is of a retry that was cut short: start watcherd, or retry, and it is finished"
     return "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import base64
 import errno
-import json
 import os
 import re
 import time
@@ -31,7 +30,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.publish import wayback
 from watcherd.publish.carry import COARSE
-from watcherd.publish.reason import stamp
+from watcherd.publish.reason import facts_in, is_anothers, stamp
 from watcherd.publish.root import OURS
 from watcherd.states import State
 
@@ -47,9 +46,6 @@ log = structlog.get_logger(__name__)
 
 _REASON = ".error.json"
 _DRAFT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}-\d+")
-
-#: Bytes of a result or a reason that are read: what we wrote is shorter, but for the longest of paths.
-_LONGEST = 64 << 10
 
 #: Names of one file that are tried for that of its reason.
 _NUMBERS = 1000
@@ -142,7 +138,7 @@ def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
     result = _status(place.outbox.path, visible)
     if result is None or not result.st_size or result.st_mtime_ns < source.st_mtime_ns:
         return None
-    if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), record.file):
+    if kind is Kind.TEXT and not _tells_of(facts_in(place.outbox.path, visible), record.file):
         return None
     return replace(record, inode=result.st_ino)
 
@@ -165,10 +161,12 @@ def _set_aside(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
 
 
 def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
-    facts = _facts(place.failed.path, reason)
+    facts = facts_in(place.failed.path, reason)
     path, status = _path_in(facts, "path"), _status(place.failed.path, reason)
     kind = inbox.rules.kind(path)
-    if facts.get("inbox") != place.inbox or not isinstance(kind, Kind) or status is None:
+    if facts.get("inbox") != place.inbox or is_anothers(facts, place.root):
+        return None
+    if not isinstance(kind, Kind) or status is None:
         return None
     file = File(place.inbox, path, beneath.version_of(status))
     for number in range(_NUMBERS):
@@ -213,16 +211,6 @@ def _status(root: str, path: str) -> os.stat_result | None:
 
 
 # What we wrote ------------------------------------------------------------------------------------------------------
-
-
-def _facts(root: str, path: str) -> Mapping[str, object]:
-    """Return the JSON object in a file; none where it is no such file, or another's."""
-    try:
-        with beneath.file(root, path) as (descriptor, _):
-            facts = json.loads(os.read(descriptor, _LONGEST))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
 
 
 def _path_in(facts: Mapping[str, object], key: str) -> str:

@@ -76,7 +76,8 @@ class Judge:
         say("info" if returned.changed else "debug", f"file.{event}", job, reason=returned.reason)
 
     def _set_aside(self, failed: Failed, attempts: int) -> Draft:
-        text = reason(failed, attempts=attempts, command=self._retry_command, now=time.time())
+        root, command = self._place.root, self._retry_command
+        text = reason(failed, root=root, attempts=attempts, command=command, now=time.time())
         draft = self._place.failed.write_draft(failed.job.id, text)
         self._ledger.judge(failed.job, failed.failure, failed.message, attempts)
         return draft

@@ -1,4 +1,4 @@
-"""The reason that lies beside a quarantined file: what was wrong, and how to try it again."""
+"""The reason that lies beside a quarantined file: whose it is, what was wrong, and how to try it again."""
 
 from __future__ import annotations
 
@@ -9,14 +9,23 @@ import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from watcherd import beneath
 from watcherd.model import readable
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from watcherd.model import Failed
 
+#: Bytes of a result or a reason that are read: what we wrote is shorter, but for the longest of paths.
+_LONGEST = 64 << 10
 
-def reason(failed: Failed, *, attempts: int, command: str, now: float) -> bytes:
-    """Return the JSON of an ``error.json``. `command` retries, but for the path; `now` is in Unix seconds."""
+
+def reason(failed: Failed, *, root: str, attempts: int, command: str, now: float) -> bytes:
+    """Return the JSON of an ``error.json`` of a file in the inbox at `root`.
+
+    `command` retries, but for the path; `now` is in Unix seconds.
+    """
     file = failed.job.file
     facts: dict[str, object] = {
         "class": failed.failure,
@@ -25,12 +34,28 @@ def reason(failed: Failed, *, attempts: int, command: str, now: float) -> bytes:
         "failed": stamp(now),
         "modified": stamp(file.version.mtime_ns / 1e9),
         "inbox": file.inbox,
+        "root": readable(root),
         "path": _readable(file.path),
         "retry": f"{command} -- {quoted(file.path)}",
     }
     if facts["path"] != file.path:
         facts["path_b64"] = base64.b64encode(os.fsencode(file.path)).decode()
     return json.dumps(facts, ensure_ascii=False, indent=2).encode() + b"\n"
+
+
+def facts_in(root: str, path: str) -> Mapping[str, object]:
+    """Return the JSON object in a file that we wrote; none where it is no such file, or another's."""
+    try:
+        with beneath.file(root, path) as (descriptor, _):
+            found = json.loads(os.read(descriptor, _LONGEST))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def is_anothers(said: Mapping[str, object], root: str) -> bool:
+    """Whether a reason is of another inbox than that at `root`, with which a failed folder is shared (pure)."""
+    return said.get("root", readable(root)) != readable(root)
 
 
 def quoted(path: str) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.model import After, Failure, SystemFault
-from watcherd.publish import carry
+from watcherd.publish import carry, reason
 from watcherd.publish.rename import move
 from watcherd.publish.retire import ours_of
 from watcherd.publish.root import OURS, Root
@@ -106,7 +106,7 @@ def is_set_aside(place: Place, record: Record) -> bool:
     """Whether a quarantined file lies where it was put, with its reason. Raises OSError."""
     way = way_of(place, record)
     status = beneath.status(*lies_at(place, way, record))
-    if status is None or beneath.status(way.root.path, way.visible) is None:
+    if status is None or beneath.status(way.root.path, way.visible) is None or is_anothers(place, way):
         return False
     # A kept file that was changed is another version, with a fate of its own.
     return bool(way.into) or _is_version(status, record)
@@ -224,6 +224,11 @@ def way_of(place: Place, record: Record) -> Way:
         if way.into is None and _is_version(beneath.status(place.failed.path, way.retired), record):
             return way._replace(into=place.failed)
     return way
+
+
+def is_anothers(place: Place, way: Way) -> bool:
+    """Whether what has the name of a reason is that of another inbox, with which the failed folder is shared."""
+    return reason.is_anothers(reason.facts_in(way.root.path, way.visible), place.root)
 
 
 def _is_version(status: os.stat_result | None, record: Record) -> bool:

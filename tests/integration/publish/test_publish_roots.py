@@ -275,10 +275,11 @@ def test_a_folder_that_was_removed_needs_no_sync_and_one_that_fails_is_not_forgo
 def test_a_reason_bears_any_time_that_a_file_may_claim():
     file = File("scans", "a.txt", Version(1, (1 << 62), 0, 0))
     failed = Failed(Job(1, file, Kind.TEXT), Failure.CORRUPT, "bad")
-    told = json.loads(reason(failed, attempts=3, command="watcherd retry", now=0.0))
+    told = json.loads(reason(failed, root="/in\udcff", attempts=3, command="watcherd retry", now=0.0))
     assert told["failed"] == "1970-01-01T00:00:00Z"
     assert told["attempts"] == 3
     assert told["modified"]
+    assert told["root"] == "/in\ufffd"
 
 
 def test_a_batch_stays_beneath_the_roots_that_it_began_with(tmp_path):
