@@ -28,7 +28,7 @@ from watcherd.model import After, Draft, Failure, Job, SystemFault
 from watcherd.publish import retire, reveal
 from watcherd.publish.aside import MOST_STUCK, Aside
 from watcherd.publish.folders import Folders
-from watcherd.publish.retire import Taken
+from watcherd.publish.retire import NotGivenBack, Taken
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 from watcherd.turns import turn
@@ -88,6 +88,7 @@ class Batch:
         self._checked: list[Intent] = []  # durable, and about to be on record
         self._intended: deque[Intent] = deque()  # on record, and not visible
         self._revealed: deque[Intent] = deque()  # visible, and not retired
+        self._ungiven: deque[Intent] = deque()  # the same, and a newer file was taken for its input
         self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
         self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
@@ -111,8 +112,8 @@ class Batch:
 
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
-        queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
-        return any((*queues, self._taken, self._unwanted, self._ended))
+        queues = (self._ready, self._checked, self._intended, self._revealed, self._ungiven, self._collided)
+        return any((*queues, self._carried, self._taken, self._unwanted, self._ended))
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
@@ -255,9 +256,10 @@ class Batch:
     # Stage three: retired ------------------------------------------------------------------------------------------
 
     def _retire(self, folders: Folders) -> None:
-        if self._revealed or self._carried:
+        if self._revealed or self._ungiven or self._carried:
             self._wait_for_inbox(folders)
         for queue, act in (
+            (self._ungiven, self._give_back_next),
             (self._collided, self._rename_next),
             (self._revealed, self._retire_next),
             (self._carried, self._discard_next),
@@ -273,7 +275,7 @@ class Batch:
             folders.root(self._place.root)
         if not self._is_away():
             return
-        for queue in (self._revealed, self._carried):
+        for queue in (self._revealed, self._ungiven, self._carried):
             while queue:
                 self._set_aside(queue, queue[0], "its inbox is away")
                 queue.popleft()
@@ -300,6 +302,14 @@ class Batch:
         if self._place.after is After.DELETE:
             return retire.away(folders, self._place.root, intent.job)
         return retire.kept(folders, self._place.root, intent.job)
+
+    def _give_back_next(self, folders: Folders) -> None:
+        """Give back a newer file that could not be in the moment when it was taken."""
+        intent = self._ungiven[0]
+        way = self._ways.of(intent)
+        if way.into is not None:
+            retire.put_back(folders, self._place.root, intent.job, way.into.path, way.retired)
+        self._revealed.append(self._ungiven.popleft())
 
     def _rename_next(self, folders: Folders) -> None:
         self._revealed.append(self._renamed(folders, self._collided[0]))
@@ -345,7 +355,8 @@ class Batch:
         if intent.state is State.PUBLISHING and queue is self._ready:
             self._give_up(intent, State.RETRYING, _said(error), Failure.UNPLACEABLE)
         else:  # visible, or a quarantine, which has no other place to go: only time helps
-            self._set_aside(queue, intent, _said(error))
+            waits_for = self._ungiven if isinstance(error, NotGivenBack) else queue
+            self._set_aside(waits_for, intent, _said(error))
         queue.popleft()
 
     def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:

@@ -36,12 +36,19 @@ class Taken(Enum):
 
     MOVED = "it is where it belongs"
     GONE = "its owner removed it"
-    REPLACED = "a newer file had its name, and has it again"
+    REPLACED = "a newer file had its name, and is given back"
     ELSEWHERE = "it lies in our own folder of the inbox, and is to be carried to where it belongs"
 
 
+class NotGivenBack(OSError):
+    """A newer file was taken in the input's place, and still lies where that was to go."""
+
+
 def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
-    """Move a job's input from `inbox` to `path` beneath `root`. Raises OSError: EEXIST where something is there."""
+    """Move a job's input from `inbox` to `path` beneath `root`.
+
+    Raises OSError: EEXIST where something is there, NotGivenBack where `put_back` is to come first.
+    """
     target, name = folders.parent(root, path, make=True)
     try:
         taken = _take(folders, inbox, job, target, name, take)
@@ -53,25 +60,39 @@ def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
         if error.errno not in {errno.EXDEV, *UNKNOWN}:
             raise
         return _to_ours(folders, inbox, job)
+    if taken is Taken.REPLACED:
+        put_back(folders, inbox, job, root, path)
     if taken is not Taken.MOVED and _is_in_ours(folders, inbox, job):
         return _to_ours(folders, inbox, job)
     folders.touch(root, path)
     return taken
 
 
+def put_back(folders: Folders, inbox: str, job: Job, root: str, path: str) -> None:
+    """Give a newer file back that `to` took for a job's input. Raises NotGivenBack."""
+    try:
+        _put_back(*folders.parent(root, path), inbox, job.file.path)
+    except OSError as error:
+        raise NotGivenBack(error.errno, error.strerror, error.filename) from error
+
+
 def away(folders: Folders, inbox: str, job: Job) -> Taken:
     """Remove a job's input from `inbox` for good. Raises OSError."""
     taken = _to_ours(folders, inbox, job)
-    if taken is Taken.ELSEWHERE:
-        discard(folders, inbox, job)
-        return Taken.MOVED
-    return taken
+    if taken is not Taken.ELSEWHERE:
+        return taken
+    ours, name = folders.parent(inbox, ours_of(job))
+    if not _is_input(job, os.stat(name, dir_fd=ours, follow_symlinks=False)):  # by now, or when a run died
+        _put_back(ours, name, inbox, job.file.path)
+        return Taken.REPLACED
+    os.unlink(name, dir_fd=ours)
+    return Taken.MOVED
 
 
 def kept(folders: Folders, inbox: str, job: Job) -> Taken:
     """Leave a job's input where it is. What a run took that died, when inputs did not stay, is given back."""
     if _is_in_ours(folders, inbox, job):
-        _given_back(job, inbox, *folders.parent(inbox, ours_of(job)))
+        _put_back(*folders.parent(inbox, ours_of(job)), inbox, job.file.path)
     return Taken.MOVED
 
 
@@ -108,13 +129,14 @@ def ours_of(job: Job | Record) -> str:
 
 def _to_ours(folders: Folders, inbox: str, job: Job) -> Taken:
     ours, name = folders.parent(inbox, ours_of(job), make=True)
-    if _is_there(
-        ours, name
-    ):  # an earlier run, or an earlier attempt, has taken it; its owner may still write into it
-        same = os.stat(name, dir_fd=ours, follow_symlinks=False).st_ino == job.file.version.inode
-        return Taken.ELSEWHERE if same else _given_back(job, inbox, ours, name)
-    taken = _take(folders, inbox, job, ours, name, _rename)
-    folders.touch(inbox, ours_of(job))
+    if _is_there(ours, name):  # an earlier run, or attempt, has taken it; its owner may still write into it
+        is_its = os.stat(name, dir_fd=ours, follow_symlinks=False).st_ino == job.file.version.inode
+        taken = Taken.MOVED if is_its else Taken.REPLACED
+    else:
+        taken = _take(folders, inbox, job, ours, name, _rename)
+        folders.touch(inbox, ours_of(job))
+    if taken is Taken.REPLACED:
+        _put_back(ours, name, inbox, job.file.path)
     return Taken.ELSEWHERE if taken is Taken.MOVED else taken
 
 
@@ -143,12 +165,7 @@ def _take(  # noqa: PLR0913, PLR0917 (from where, what, to where, how)
         return Taken.GONE
     folders.touch(inbox, job.file.path)
     same = _is_input(job, os.stat(name, dir_fd=target, follow_symlinks=False))
-    return Taken.MOVED if same else _given_back(job, inbox, target, name)
-
-
-def _given_back(job: Job, inbox: str, target: int, name: str) -> Taken:
-    _put_back(target, name, inbox, job.file.path)
-    return Taken.REPLACED
+    return Taken.MOVED if same else Taken.REPLACED
 
 
 def _is_gone(inbox: str, path: str) -> bool:

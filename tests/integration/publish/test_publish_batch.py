@@ -412,6 +412,43 @@ def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, 
     assert look.tree(scene.archive) == look.tree(outside) == set()
 
 
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+@pytest.mark.parametrize("newest", [False, True])
+def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_can(
+    scene_of, look, monkeypatch, after, newest
+):
+    scene = scene_of(after)
+    real = scene.ledger.intend
+
+    def intend(intents):
+        real(intents)
+        scene.drop("a.txt", b"newer")
+
+    def fail(*names):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), names[-1])
+
+    scene.add("a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(scene.ledger, "intend", intend)
+        context.setattr(batch_module.retire, "move", fail)
+        scene.batch.settle()
+        (told,) = scene.batch.ended()
+        assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.EIO)}: a.txt")
+        scene.batch.unstick()
+        assert scene.settle() == []
+    scene.is_away = lambda: True
+    scene.batch.unstick()
+    assert scene.settle() == []
+    scene.is_away = lambda: False
+    if newest:
+        scene.drop("a.txt", b"newest")
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED]
+    texts = {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)}
+    assert texts == ({b"newer", b"newest"} if newest else {b"newer"})
+    assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
+
+
 def test_an_input_that_is_removed_after_its_result_is_visible_is_published(scene, look, monkeypatch):
     real = scene.ledger.intend
     monkeypatch.setattr(scene.ledger, "intend", lambda its: (real(its), os.unlink(scene.inbox / "a.txt")))

@@ -182,6 +182,19 @@ def test_a_taken_input_that_was_to_be_deleted_is_deleted(scene_of, look):
     assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
 
 
+def test_a_taken_input_that_was_written_to_in_that_instant_is_given_back_and_not_deleted(scene_of, look):
+    scene = scene_of(After.DELETE)
+    job = show(scene, "a.txt")
+    taken = scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}"
+    taken.parent.mkdir()
+    os.rename(scene.drop("a.txt", b"one two three\n"), taken)
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"one two three\n"
+    assert look.drafts(scene.inbox) == set()
+
+
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
 @pytest.mark.parametrize("newest", [False, True])
 def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, look, after, newest):
