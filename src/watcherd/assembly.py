@@ -166,7 +166,7 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
         due=lambda now, furthest: ledger.due(name, now, furthest),
         suspects=lambda: [record.file.path for record in ledger.unfinished(name, State.WORKING)],
         paused=lambda: bool(publisher.paused),
-        on_found=note.write_anew,
+        on_found=note.renew,
         on_fault=publisher.put,
         on_death=ears.of(f"intake of {name}"),
     )
@@ -205,12 +205,13 @@ def place_of(name: str, settings: Settings, ledger: Ledger) -> Place:
 
 
 class Note:
-    """What says in a folder whose it is: written when the daemon starts, and when an inbox is found again."""
+    """What says in a folder whose it is: written when the daemon starts, and when an inbox is found that had none."""
 
     def __init__(self, path: str, state: str) -> None:
         self._path = path
         self._state = state
         self._written = ExitStack()
+        self._is_written = False
         self._strange = False
 
     def write(self) -> None:
@@ -219,9 +220,15 @@ class Note:
         self.remove()
         with told_plainly(self._path):
             self._written.enter_context(locks.root(os.path.realpath(self._path), self._state))
+        self._is_written = True
 
-    def write_anew(self) -> None:
-        """Write it in an inbox that is found again. Raises SystemFault, also where another daemon has it by now."""
+    def renew(self, was_lost: bool) -> None:  # noqa: FBT001 (a callback)
+        """Write it in an inbox that is found again, or was none, or another folder, when the daemon started.
+
+        Raises SystemFault, also where another daemon has it by now.
+        """
+        if self._is_written and locks.is_noted(self._path) and not was_lost:
+            return
         try:
             self.write()
         except Refused as refusal:

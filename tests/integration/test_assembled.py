@@ -28,6 +28,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Job, Kind, Refused, SystemFault
 from watcherd.publish import wayback
 from watcherd.publish.publisher import Publisher
+from watcherd.service import locks
 from watcherd.settings import ConfigurationError, MinFree, Problem
 
 QUICK = {"settle": "50ms"}
@@ -296,6 +297,33 @@ def test_a_root_in_which_nothing_can_be_noted_is_said_in_one_line(site, root):
     said = f"cannot use the folder {getattr(site, root)}: Not a directory"
     with pytest.raises(SystemFault, match=said), running(quick(site)):
         pass
+
+
+@pytest.mark.parametrize("before", ["missing", "another folder"])
+def test_an_inbox_that_comes_between_the_start_and_the_first_look_is_noted_as_ours(site, before):
+    settings = quick(site)
+    if before == "missing":
+        site.inbox.rmdir()
+    with assembled(settings, Ears(on_death=pytest.fail)) as rooms:
+        if before == "another folder":
+            site.inbox.rename(site.base / "away")
+        site.inbox.mkdir()
+        rooms.start()
+        site.wait_for(lambda: rooms.lines[0].intake.last_scan, "the first scan")
+        assert locks.is_noted(str(site.inbox))
+    assert not locks.is_noted(str(site.inbox))
+
+
+def test_an_inbox_that_another_daemon_has_by_the_first_look_pauses_alone(site):
+    settings = quick(site)
+    site.inbox.rmdir()
+    with assembled(settings, Ears(on_death=pytest.fail)) as rooms:
+        site.inbox.mkdir()
+        others = site.base / "others"
+        others.mkdir()
+        with locks.state(str(others)), locks.root(str(site.inbox), str(others)):
+            rooms.start()
+            site.wait_for(lambda: "is in use by watcherd" in rooms.lines[0].publisher.paused, "the pause")
 
 
 def test_a_second_daemon_on_one_state_directory_is_refused(site):

@@ -245,8 +245,7 @@ class Intake:
             self._lose(reason)
         try:
             mount = self._eyes.open()
-            if self.lost:
-                self._desk.on_found()
+            self._desk.on_found(bool(self.lost))
         except OSError as error:
             self._lose(str(error.strerror))
         except SystemFault as fault:  # it is there, and cannot be marked as ours

@@ -87,8 +87,8 @@ class Watching:
         self.looks += self.paused
         return self.paused
 
-    def _found(self):
-        self.found += 1
+    def _found(self, was_lost):
+        self.found += was_lost
 
     def _died(self, error):
         self.death = error
