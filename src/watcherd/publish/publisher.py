@@ -44,7 +44,7 @@ class Publisher:
     """Publishes for one inbox, in a thread of its own.
 
     What waits here holds its claim, so there is never more of it than there are claims, and `put` never blocks.
-    `least_free` and `on_pause` are its `Health`'s, `is_away` is its `Batch`'s; `on_end` is called with each file that
+    `least_free` and `on_pause` are its `Health`'s, `is_away` is also its `Batch`'s; `on_end` is called with each file that
     is published or quarantined, `on_death` with whatever ends the thread.
     """
 
@@ -68,6 +68,7 @@ class Publisher:
         self.judge = Judge(place, ledger, claims, self.health, policy, retry_command)
         self.turned = inf  # when its thread last came round, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
+        self._is_away = is_away
         self._place = place
         self._ledger = ledger
         self._claims = claims
@@ -81,6 +82,7 @@ class Publisher:
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
         self._recovered = self._closing = False
+        self._returned = False  # whether retries that were cut short are finished, too
         self._idle = False
         self._thread = lifeline.thread(self._serve, name=f"publisher-{place.inbox}", on_death=on_death)
 
@@ -256,6 +258,9 @@ class Publisher:
         if not self._recovered:
             recovery.recover(self._place, self._ledger, self._batch)
             self._recovered = True
+        if not self._returned and not self._is_away():
+            wayback.finish(self._place, self._ledger)
+            self._returned = True
         self._halted = False
         self._batch.unstick()
         self.health.conclude()

@@ -18,7 +18,7 @@ What is on disk of one file, in this order, and what a start does that finds no 
 
 No name appears before 3, so a visible result is ours where a row has its inode; no input goes before 4 is synced. A
 quarantine is the same with the reason as its draft. Drafts of this ledger that no row refers to are removed; those of
-others are left. A file on its way back out of quarantine is finished here too (wayback.py).
+others are left. A file on its way back out of quarantine is finished by `wayback.finish`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Job, SystemFault
-from watcherd.publish import retire, wayback
+from watcherd.publish import retire
 from watcherd.publish.folders import Folders
 from watcherd.states import State
 
@@ -55,7 +55,6 @@ def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
     _give_back(place, visible, {record.id: record.at for record in records})
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
-    wayback.finish(place, ledger)
     batch.resume(intended, visible)
 
 

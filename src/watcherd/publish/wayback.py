@@ -19,7 +19,7 @@ from watcherd.model import After, Failure, SystemFault
 from watcherd.publish import carry, reason
 from watcherd.publish.rename import move
 from watcherd.publish.retire import ours_of
-from watcherd.publish.root import OURS, Root
+from watcherd.publish.root import OURS, Root, is_bare
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
     if row.held:
         return PutBack(row, row.held)
-    with _alone(ledger, wait=True):
+    with _alone(ledger, wait=True), _marked(place.root):
         ledger.send_back(row.record.id, time.time())
         return _tried(place, ledger, row, _put_back)
 
@@ -153,6 +153,16 @@ def _locked(descriptor: int, *, wait: bool) -> bool:
     return True
 
 
+@contextmanager
+def _marked(inbox: str) -> Iterator[None]:
+    """Keep our own folder in the inbox: by it a start that is to finish this knows it from a bare mount point."""
+    with suppress(OSError):
+        os.mkdir(f"{inbox}/{OURS}", 0o700)
+    yield
+    with suppress(OSError):  # a daemon's note is in it
+        os.rmdir(f"{inbox}/{OURS}")
+
+
 def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
     match error:
         case FileExistsError():
@@ -176,7 +186,12 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
 
 
 def finish(place: Place, ledger: Ledger) -> list[PutBack]:
-    """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault."""
+    """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault.
+
+    A failed folder that is bare may be the mount point of what holds these files.
+    """
+    if is_bare(place.failed.path):
+        return []
     with _alone(ledger, wait=False) as alone:
         records = [record for record in ledger.quarantined(place.inbox) if record.due] if alone else []
         return [_tried(place, ledger, _row(place, record), _finish) for record in records]

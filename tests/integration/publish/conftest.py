@@ -18,7 +18,7 @@ from watcherd.decide import RetryPolicy
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Done, File, Job, Kind, Words
-from watcherd.publish import recovery
+from watcherd.publish import recovery, wayback
 from watcherd.publish.batch import Batch
 from watcherd.publish.carrier import Carrier
 from watcherd.publish.place import Affixes, Place
@@ -154,6 +154,7 @@ class Scene:
     def recover(self) -> None:
         """Take up what an earlier run left."""
         recovery.recover(self.place, self.ledger, self.batch)
+        wayback.finish(self.place, self.ledger)
 
     def settle(self) -> list[State]:
         """Settle the batch; return how its jobs ended."""

@@ -14,6 +14,7 @@ import pytest
 
 from watcherd.model import After, SystemFault
 from watcherd.publish import retire, wayback
+from watcherd.publish.root import OURS
 from watcherd.states import State
 
 
@@ -147,6 +148,37 @@ def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkey
     monkeypatch.undo()
     aside.recover()
     assert is_back(aside, look)
+
+
+def test_what_is_on_its_way_back_waits_for_its_inbox_and_the_failed_folder(scene, look, monkeypatch):
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_move", done=False)
+    mounted, away = scene.state / "failed", [True]
+    scene.failed.rename(mounted)
+    scene.failed.mkdir()  # what shows where a file system is not mounted yet
+    scene.crash()
+    scene.recover()
+    shutil.rmtree(scene.failed)
+    mounted.rename(scene.failed)
+    scene.crash()
+    publisher = scene.publisher(is_away=lambda: away[0])
+    publisher.start()
+    look.eventually(lambda: not publisher.paused)
+    assert look.tree(scene.inbox) == set()
+    away[0] = False
+    look.eventually(lambda: look.tree(scene.inbox))
+    look.eventually(lambda: not scene.ledger.quarantined("scans"))
+    assert is_back(scene, look, "a.txt")
+
+
+def test_a_retry_that_is_killed_leaves_our_folder_in_its_inbox_which_tells_it_from_a_mount_point(
+    scene, look, monkeypatch
+):
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_move", done=False)
+    assert (scene.inbox / OURS).is_dir()
+    scene.recover()
+    assert is_back(scene, look, "a.txt")
 
 
 def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
