@@ -587,6 +587,33 @@ def test_rows_of_what_is_set_aside_last_until_it_is_taken_away(site):
         (site.failed / "a.txt").unlink()
         forget_all(rooms)
         assert paths(site) == []
+        assert site.failure("a.txt") is None
+
+
+def test_rows_of_what_is_set_aside_last_while_nothing_is_there_as_before_the_failed_folder_is_mounted(site):
+    with running(quick(site)) as rooms:
+        site.drop("a.txt", b"\x00\x01\x02" * 100)
+        site.await_failure("a.txt")
+        site.wait_for(lambda: site.rows("id", "state = 'quarantined'"))
+        for path in site.failed.glob("a.txt*"):
+            path.rename(site.base / path.name)
+        forget_all(rooms)
+        assert paths(site) == ["a.txt"]
+
+
+def test_the_reason_of_what_was_dragged_back_under_a_numbered_name_goes_with_its_row(site):
+    with running(quick(site)) as rooms:
+        for content in (b"\0" * 300, b"\0" * 400):
+            site.drop("a.txt", content)
+            site.await_empty_inbox()
+        numbered = site.failed / "a.1.txt"
+        site.wait_for(lambda: len(site.rows("id", "state = 'quarantined'")) == 2)
+        numbered.write_text("mended")
+        numbered.rename(site.inbox / numbered.name)
+        published(site, numbered.name)
+        forget_all(rooms)
+        assert sorted(path.name for path in site.failed.glob("a*")) == ["a.txt", "a.txt.error.json"]
+        assert paths(site) == ["a.txt"]
 
 
 def test_a_failed_folder_that_is_away_pauses_and_forgets_nothing(site):

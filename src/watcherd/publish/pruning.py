@@ -1,7 +1,8 @@
-"""Forgetting: rows of the ledger that are old, and whose file is gone."""
+"""Forgetting: rows of the ledger that are old, and whose file is gone; a reason goes with its row."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
@@ -35,21 +36,30 @@ class Pruning:
         Raises SystemFault.
         """
         rows = self._ledger.older(self._place.inbox, before, after=self._looked_at, limit=ROWS)
-        gone = [row.id for row in rows if not self._lasts(row)]
+        gone = [row for row in rows if not self._lasts(row)]
         # Below a root that is away nothing is to be found, and that says nothing about the files.
         self._place.failed.check()
         is_bare = self._place.after is After.KEEP and root.is_bare(self._place.root)
         if not self._is_away() and not is_bare:
-            self._ledger.forget(gone)
+            for row in gone:
+                self._forget_reason(row)
+            self._ledger.forget([row.id for row in gone])
         more = len(rows) == ROWS
         self._looked_at = rows[-1].id if more else 0
         return more
+
+    def _forget_reason(self, row: Record) -> None:
+        """Remove the reason of a file that was dragged back under a numbered name, say: nobody else knows of it."""
+        if row.state is State.QUARANTINED:
+            with suppress(OSError):  # a reason too many does no harm
+                wayback.remove_reason(self._place, row)
 
     def _lasts(self, row: Record) -> bool:
         """Whether a row is still needed: for a file that is set aside, or for a kept one and its result."""
         try:
             if row.state is State.QUARANTINED:
-                return wayback.is_set_aside(self._place, row)
+                # Nothing is told by a failed folder that is bare: it may be what shows where none is mounted.
+                return wayback.is_set_aside(self._place, row) or root.is_bare(self._place.failed.path)
             return self._place.after is After.KEEP and self._is_kept(row)
         except OSError:
             return True  # what cannot be looked at is not known to be gone

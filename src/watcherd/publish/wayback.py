@@ -182,7 +182,7 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
         way = way_of(place, record)
         with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
             if way.into is None or beneath.status(way.into.path, way.retired) is None:
-                _remove_reason(way, record)
+                remove_reason(place, record)
 
 
 def finish(place: Place, ledger: Ledger) -> list[PutBack]:
@@ -225,7 +225,7 @@ def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
 
 
 def _forget(place: Place, ledger: Ledger, record: Record) -> None:
-    _remove_reason(way_of(place, record), record)
+    remove_reason(place, record)
     ledger.forget([record.id])
 
 
@@ -335,9 +335,11 @@ def _touch(root: str, path: str) -> None:
             os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
 
 
-def _remove_reason(way: Way, record: Record) -> None:
-    """Remove the reason that we wrote; a file of somebody else's under that name stays."""
+def remove_reason(place: Place, record: Record) -> None:
+    """Remove the reason that we wrote; a file of somebody else's under that name stays. Raises OSError."""
+    way = way_of(place, record)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
-        if os.stat(name, dir_fd=parent, follow_symlinks=False).st_ino == record.inode:
+        is_its = os.stat(name, dir_fd=parent, follow_symlinks=False).st_ino == record.inode
+        if is_its and not is_anothers(place, way):
             os.unlink(name, dir_fd=parent)

@@ -131,7 +131,7 @@ def test_somebody_s_own_file_in_the_place_of_a_reason_stays(scene_of, look):
 
 
 @pytest.mark.parametrize("acts_first", [False, True])
-@pytest.mark.parametrize("step", ["_move", "_carry", "_remove_reason", "_touch"])
+@pytest.mark.parametrize("step", ["_move", "_carry", "remove_reason", "_touch"])
 def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
     real = getattr(wayback, step)
 
@@ -270,7 +270,7 @@ def test_a_name_that_is_taken_leaves_no_copy_from_another_file_system_and_nothin
 @pytest.mark.parametrize("on_record", [False, True])
 def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, look, monkeypatch, on_record):
     set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_remove_reason")
+    cut_short(scene, monkeypatch, "remove_reason")
     scene.claims.release("a.txt")
     scene.add("a.txt", state=State.QUARANTINING)  # it came back as bad as it was, and a daemon ran
     assert scene.settle() == [State.QUARANTINED]
