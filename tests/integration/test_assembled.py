@@ -24,12 +24,14 @@ from watcherd import settings as configuration
 from watcherd.assembly import Ears
 from watcherd.daemon import assembled
 from watcherd.intake.intake import Intake
-from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Failure, File, Job, Kind, Refused, SystemFault
+from watcherd.ledger.ledger import Intent, Ledger
+from watcherd.model import After, Draft, Failure, File, Job, Kind, Refused, SystemFault
 from watcherd.publish import wayback
+from watcherd.publish.batch import Batch
 from watcherd.publish.publisher import Publisher
 from watcherd.service import locks
 from watcherd.settings import ConfigurationError, MinFree, Problem
+from watcherd.states import State
 
 QUICK = {"settle": "50ms"}
 FEW = {"text": {"workers": 2}, "image": {"workers": 1}, "retry": {"backoff": "50ms"}}
@@ -145,14 +147,19 @@ def test_a_file_that_was_in_hand_when_the_ledger_failed_is_done_once_it_works_ag
 
 
 def leave_behind(site, settings, path, *, grown=False, **charges):
-    """Leave the row of a file that was being worked on when an earlier run was killed; `grown`: it changed since."""
+    """Leave the row of a file that was being worked on when an earlier run was killed; return its job.
+
+    `grown`: it changed since.
+    """
     site.drop(path)
     site.state.mkdir(mode=0o700, exist_ok=True)
     with Ledger(settings.state / "ledger.db") as ledger:
         ledger.register("scans", str(site.inbox))
         version = beneath.version_of(os.lstat(site.inbox / path))
         version = version._replace(size=version.size - 1) if grown else version
-        ledger.hand_over([Job(ledger.next_id(), File("scans", path, version), Kind.TEXT, **charges)])
+        job = Job(ledger.next_id(), File("scans", path, version), Kind.TEXT, **charges)
+        ledger.hand_over([job])
+    return job
 
 
 def test_a_file_that_was_worked_on_when_the_daemon_was_killed_is_done_uncharged(site):
@@ -162,6 +169,24 @@ def test_a_file_that_was_worked_on_when_the_daemon_was_killed_is_done_uncharged(
         assert site.await_words("a.txt") == 3
         site.await_empty_inbox()
     assert site.rows("state, attempts, alone") == [("published", 0, 1)]
+
+
+def test_a_newer_file_by_the_name_of_one_that_a_crash_left_on_its_way_out_is_done_too(site, monkeypatch):
+    settings = quick(site)
+    job = leave_behind(site, settings, "a.txt")
+    result = site.write("a.txt.words.json", b"{}", root=site.outbox)
+    with Ledger(settings.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        ledger.intend([Intent(job, State.PUBLISHING, 0, Draft("draft", result.stat().st_ino))])
+    site.archive.mkdir()
+    (site.inbox / "a.txt").rename(site.archive / "a.txt")
+    site.write("a.txt", b"a newer one")
+    scanned, real = threading.Event(), Batch.settle
+    monkeypatch.setattr(Batch, "settle", lambda batch: (scanned.wait(10), real(batch)))
+    with running(settings) as rooms:
+        site.wait_for(lambda: rooms.lines[0].intake.last_scan, "the first scan")
+        scanned.set()
+        site.wait_for((site.outbox / "a.1.txt.words.json").exists, "the newer one's result")
 
 
 def test_a_file_that_ended_the_daemon_each_time_it_ran_alone_is_set_aside(site):

@@ -75,6 +75,20 @@ def test_what_is_to_be_looked_at_again_comes_back_once():
     assert claims.returned() == {}
 
 
+def test_what_is_asked_for_comes_back_at_once_or_once_it_is_free():
+    woken = []
+    claims = Claims(10, wake=lambda: woken.append("woken"))
+    claims.ask("a")
+    assert (claims.returned(), woken) == ({"a": False}, ["woken"])
+    claims.claim("a")
+    claims.ask("a")
+    assert claims.returned() == {}
+    assert not claims.claim("a")
+    claims.release("a", changed=True)
+    claims.ask("a")
+    assert claims.returned() == {"a": True}
+
+
 def test_claims_are_idle_once_nothing_is_held_and_nothing_waits_to_come_back():
     claims = Claims(10)
     assert claims.idle()

@@ -72,6 +72,13 @@ class Claims:
         if back or roomy:
             self.wake()
 
+    def ask(self, path: str) -> None:
+        """Have `path` looked at once more: now, or once it is free where it is held."""
+        if not self.holds(path):
+            with self._lock:
+                self._returned.setdefault(path, False)
+            self.wake()
+
     def returned(self) -> dict[str, bool]:
         """Take the paths to look at again, each with whether it changed under us."""
         with self._lock:

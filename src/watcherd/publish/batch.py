@@ -50,7 +50,7 @@ class Exit:
 
     WAITING: its input is another version now. VANISHED: its input is gone. RETRYING: it cannot be placed, which is
     to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for now. What is on record by
-    then needs its claim no more: `unclaimed`, also in the end.
+    then needs its claim no more: `unclaimed`, also in the end, as is what an earlier run left.
     """
 
     job: Job
@@ -342,7 +342,7 @@ class Batch:
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
-        unclaimed = self._aside.leave(intent)
+        unclaimed = self._aside.leave(intent) or intent.job.id < self._ledger.first  # of an earlier run
         self._ended.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
 
     def _fail(self, queue: deque[Intent], error: OSError) -> None:

@@ -596,3 +596,14 @@ def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
     publishing.start()
     look.eventually(lambda: ended(scene) == {State.PUBLISHED: 2})
     assert look.tree(scene.archive) == {"a.txt", "b.txt"}
+
+
+def test_what_an_earlier_run_left_lets_go_of_no_newer_file_s_claim_and_has_its_name_looked_at_again(scene, look):
+    scene.add("a.txt", "b.txt")
+    scene.batch._write(scene.batch._folders)
+    scene.crash()
+    assert scene.claims.claim("a.txt")
+    scene.publisher().start()
+    look.eventually(lambda: ended(scene) == {State.PUBLISHED: 2})
+    look.eventually(lambda: scene.claims.returned() == {"b.txt": False})
+    assert not scene.claims.claim("a.txt")
