@@ -277,13 +277,18 @@ class Gate:
         return None
 
     def _wait(self, path: str, waiting: Wait) -> None:
-        if path not in self._waiting and len(self._waiting) >= MOST_WAITING:
-            self._overdue = min(self._overdue, waiting.until)
+        if path not in self._waiting and not self._has_place_for(waiting):
+            if waiting.settling:  # else its event, or a scan by the clock, brings it back
+                self._overdue = min(self._overdue, waiting.until)
             return
         self._waiting[path] = waiting
         heapq.heappush(self._alarms, (waiting.until, path))
         if len(self._alarms) > 4 * MOST_WAITING:
             self._alarms = sorted((known.until, path) for path, known in self._waiting.items())
+
+    def _has_place_for(self, waiting: Wait) -> bool:
+        """Whether one more may be remembered. What cannot be read may wait for ever: half the places are not for it."""
+        return len(self._waiting) < (MOST_WAITING if waiting.settling else MOST_WAITING // 2)
 
     def _unseen(self, path: str, how: How, error: OSError) -> None:
         if error.errno in _GONE:

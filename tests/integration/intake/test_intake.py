@@ -14,7 +14,7 @@ import pytest
 
 from watcherd.intake.gate import BLOCK, Gate
 from watcherd.intake.rules import Rules
-from watcherd.intake.settle import How, Reason, Wait
+from watcherd.intake.settle import How, Reason, Settling, Wait
 from watcherd.ledger.claims import Claims
 from watcherd.model import After, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.states import State
@@ -495,12 +495,21 @@ def test_a_gate_is_busy_with_hints_and_with_what_its_lane_does_not_take(gate):
 
 def test_what_there_is_no_room_to_remember_is_to_be_scanned_for_once(gate, monkeypatch):
     monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 1)
-    gate._wait("a.txt", Wait(9.0, Reason.CHANGING, None))
+    known = Settling(Version(1, 0, 0, 1), 0.0)
+    gate._wait("a.txt", Wait(9.0, Reason.CHANGING, known))
     assert (gate.alarm, gate.settling) == (9.0, False)
     for until in (5.0, 7.0):
-        gate._wait("b.txt", Wait(until, Reason.CHANGING, None))
+        gate._wait("b.txt", Wait(until, Reason.CHANGING, known))
     assert (gate.alarm, gate.settling) == (5.0, True)
     assert [gate.is_overdue(now) for now in (4.0, 5.0, 6.0)] == [False, True, False]
+    assert (gate.alarm, gate.settling) == (9.0, False)
+
+
+def test_of_what_cannot_be_read_half_as_much_is_remembered_and_no_scan_is_asked_for(gate, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 4)
+    for name in "abc":
+        gate._wait(f"{name}.txt", Wait(9.0, Reason.PERMISSION, None))
+    assert len(gate.waiting()) == 2
     assert (gate.alarm, gate.settling) == (9.0, False)
 
 
@@ -516,6 +525,6 @@ def test_a_gate_that_forgets_has_nothing_to_look_at(gate, monkeypatch):
     monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 1)
     gate.hint("a.txt", How.SEEN)
     for path in ("b.txt", "c.txt"):
-        gate._wait(path, Wait(1.0, Reason.SETTLING, None))
+        gate._wait(path, Wait(1.0, Reason.SETTLING, Settling(Version(1, 0, 0, 1), 0.0)))
     gate.forget()
     assert (gate.busy, gate.settling, gate.waiting(), gate.alarm) == (False, False, [], inf)

@@ -202,6 +202,23 @@ def test_what_is_kept_and_done_takes_no_new_file_s_place_where_nobody_can_be_ask
     assert inbox.paths == ["new.txt"]
 
 
+def test_many_that_cannot_be_read_take_no_new_file_s_place_where_nobody_can_be_asked_for_writers(
+    unprivileged, monkeypatch
+):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 4)
+    monkeypatch.setattr("watcherd.intake.eyes.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
+    for number in range(6):
+        path = unprivileged.root / f"{number}.txt"
+        path.write_bytes(b"x")
+        path.chmod(0)
+    with unprivileged:
+        (unprivileged.root / "new.txt").write_bytes(b"x")
+        (unprivileged.root / "newer.txt").write_bytes(b"x")
+        assert unprivileged.job("new.txt")
+        assert unprivileged.job("newer.txt")
+        assert len(unprivileged.intake.waiting()) == 2
+
+
 def test_a_file_that_is_touched_again_and_again_is_remembered_once(watching, root, monkeypatch):
     monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 2)
     (root / "a.txt").write_bytes(b"x")
