@@ -92,9 +92,21 @@ class Folders:
         if descriptor is None:
             if len(self._open) >= _OPEN:
                 self._close_oldest()
-            descriptor = beneath.open_within(self.root(root), folder, make=make)
+            descriptor = self._entered(root, folder, make=make)
         self._open[root, folder] = descriptor  # again at the end
         return descriptor
+
+    def _entered(self, root: str, folder: str, *, make: bool) -> int:
+        try:
+            return beneath.open_within(self.root(root), folder)
+        except FileNotFoundError:
+            if not make:
+                raise
+        made = folder
+        while made:  # those around it are synced, too: its name is in one of them
+            self.touch(root, made)
+            made, _ = beneath.split(made)
+        return beneath.open_within(self.root(root), folder, make=True)
 
     def _close_oldest(self) -> None:
         os.close(self._open.pop(next(iter(self._open))))

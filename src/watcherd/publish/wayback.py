@@ -261,6 +261,9 @@ def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
                 raise
             _carry(place, ledger, way, record)
             _remove_carried(place, ledger, way, record)
+        else:
+            os.fsync(folder)
+            os.fsync(source)
 
 
 # To another file system --------------------------------------------------------------------------------------------

@@ -269,6 +269,23 @@ def test_a_folder_that_was_removed_needs_no_sync_and_one_that_fails_is_not_forgo
         assert synced == [str(tmp_path / "here")]
 
 
+def test_a_folder_that_is_made_is_synced_with_those_around_it_and_one_that_is_there_alone(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+    with Folders() as folders:
+        for name in ("a/b/c.txt", "a/b/d.txt"):
+            folders.parent(str(tmp_path), name, make=True)
+            folders.touch(str(tmp_path), name)
+        folders.sync()
+        assert sorted(synced) == [str(tmp_path), str(tmp_path / "a"), str(tmp_path / "a/b")]
+    synced.clear()
+    with Folders() as folders:
+        folders.parent(str(tmp_path), "a/b/e.txt", make=True)
+        folders.touch(str(tmp_path), "a/b/e.txt")
+        folders.sync()
+    assert synced == [str(tmp_path / "a/b")]
+
+
 # Reasons ------------------------------------------------------------------------------------------------------------
 
 

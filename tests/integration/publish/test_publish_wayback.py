@@ -75,6 +75,15 @@ def test_a_file_is_put_back_and_its_reason_is_gone(aside, look):
     assert is_back(aside, look)
 
 
+def test_a_file_is_on_disk_where_it_came_from_before_it_is_forgotten(scene, monkeypatch):
+    set_aside(scene, "sub/a.txt")
+    steps, forget, fsync = [], wayback._forget, os.fsync
+    monkeypatch.setattr(wayback, "_forget", lambda *what: (steps.append("forget"), forget(*what)))
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    assert not put_back(scene).refused
+    assert steps[:3] == [str(scene.inbox / "sub"), str(scene.failed / "sub"), "forget"]
+
+
 def test_the_reason_of_a_file_that_was_dragged_back_is_removed(aside, look):
     if aside.after is not After.KEEP:
         shutil.move(aside.failed / "sub/a.txt", aside.inbox / "sub/a.txt")
