@@ -287,7 +287,7 @@ class Gate:
             self._alarms = sorted((known.until, path) for path, known in self._waiting.items())
 
     def _has_place_for(self, waiting: Wait) -> bool:
-        """Whether one more may be remembered. What cannot be read may wait for ever: half the places are not for it."""
+        """Whether one more may be remembered. What cannot be read may wait for ever: half the places are not its."""
         return len(self._waiting) < (MOST_WAITING if waiting.settling else MOST_WAITING // 2)
 
     def _unseen(self, path: str, how: How, error: OSError) -> None:

@@ -44,8 +44,8 @@ class Publisher:
     """Publishes for one inbox, in a thread of its own.
 
     What waits here holds its claim, so there is never more of it than there are claims, and `put` never blocks.
-    `least_free` and `on_pause` are its `Health`'s, `is_away` is also its `Batch`'s; `on_end` is called with each file that
-    is published or quarantined, `on_death` with whatever ends the thread.
+    `least_free` and `on_pause` are its `Health`'s, `is_away` is also its `Batch`'s; `on_end` is called with each file
+    that is published or quarantined, `on_death` with whatever ends the thread.
     """
 
     def __init__(  # noqa: PLR0913 (what it is wired to)
