@@ -127,6 +127,14 @@ def test_damage_where_ids_are_counted_is_refused_in_one_line_too(path):
         Ledger(path)
 
 
+def test_changes_that_are_cut_short_beside_an_open_ledger_are_damage(path):
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        os.truncate(f"{path}-wal", 0)
+        with pytest.raises(Refused, match=r"damaged \(it was cut short\)"):
+            ledger.lookup("scans", ["a.txt"])
+
+
 def test_a_state_folder_that_is_not_there_is_a_fault_of_the_system(tmp_path):
     with pytest.raises(SystemFault, match="cannot be used"):
         Ledger(tmp_path / "missing" / "ledger.db")

@@ -83,8 +83,15 @@ def told_plainly(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.ProgrammingError) as error:
+        if _is_cut_short(error):
+            raise damaged(path, "it was cut short") from error
         raise SystemFault(f"the ledger {path} cannot be used: {error}", root=str(path.parent)) from error
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
         raise damaged(path, error) from error
+
+
+def _is_cut_short(error: sqlite3.Error) -> bool:
+    """Whether the file, or that of its changes, ends before what it is known to hold: no pause brings that back."""
+    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHORT_READ
