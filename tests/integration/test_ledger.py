@@ -130,9 +130,18 @@ def test_damage_where_ids_are_counted_is_refused_in_one_line_too(path):
 def test_changes_that_are_cut_short_beside_an_open_ledger_are_damage(path):
     with Ledger(path) as ledger:
         ledger.register("scans", "/srv/scans")
+        handed(ledger, "a.txt")
         os.truncate(f"{path}-wal", 0)
         with pytest.raises(Refused, match=r"damaged \(it was cut short\)"):
             ledger.lookup("scans", ["a.txt"])
+
+
+def test_a_ledger_is_whole_without_its_log_of_changes_from_its_first_moment(path):
+    with Ledger(path) as ledger:
+        copy = path.with_name("copy.db")
+        copy.write_bytes(path.read_bytes())
+        with Ledger(copy) as copied:
+            assert copied.id == ledger.id
 
 
 def test_a_state_folder_that_is_not_there_is_a_fault_of_the_system(tmp_path):

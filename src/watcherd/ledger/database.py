@@ -62,9 +62,9 @@ def prepare(connection: sqlite3.Connection, path: Path) -> str:
             )
         if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
             raise Refused(f"{path} is a database of something else: give another state directory")
-        connection.execute("PRAGMA journal_mode = WAL")
         if version == 0:
             _create(connection)
+        connection.execute("PRAGMA journal_mode = WAL")  # not before: a file without its log of changes is a ledger
         return str(connection.execute("SELECT id FROM ledger").fetchone()[0])
 
 
