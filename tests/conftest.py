@@ -127,16 +127,25 @@ class Site:
         return self.words(name)
 
     def await_failure(self, name, seconds=SOON):
-        """Wait until `name` is quarantined, input and reason, and return the reason."""
-        return wait_for(lambda: not self.has(name) and self.failure(name), f"the quarantine of {name}", seconds)
+        """Wait until `name` is quarantined, input and reason, and that is on record; return the reason."""
+        wait_for(
+            lambda: self.failure(name) and self.is_settled() and not self.has(name),
+            f"the quarantine of {name}",
+            seconds,
+        )
+        return self.failure(name)
 
     def await_work(self):
         """Wait until a file is being worked on."""
         wait_for(lambda: self.rows("id", "state = 'working'"), "work")
 
     def await_empty_inbox(self, seconds=SOON):
-        """Wait until every file was taken."""
-        wait_for(lambda: not self.left(), f"an empty inbox (left: {self.left()[:3]})", seconds)
+        """Wait until every file was taken for good."""
+        wait_for(lambda: self.is_settled() and not self.left(), "an empty inbox", seconds)
+
+    def is_settled(self):
+        """Whether nothing is on its way out: what is taken there may turn out to be newer, and is given back."""
+        return not self.rows("id", "state IN ('publishing', 'quarantining')")
 
     def has(self, name):
         """Whether a file of this name is in the inbox."""

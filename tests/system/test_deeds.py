@@ -84,8 +84,8 @@ def is_processed_as(site, left, others=()):
 
 
 def is_at_rest(site):
-    """Whether nothing waits, and nothing is being taken: what turns out to be newer then is given back."""
-    return not site.left() and not site.rows("id", "state NOT IN ('published', 'quarantined')")
+    """Whether nothing is being taken, which may turn out to be newer and be given back, and then nothing waits."""
+    return not site.rows("id", "state NOT IN ('published', 'quarantined')") and not site.left()
 
 
 def test_an_input_that_something_is_done_to_while_it_is_published_has_the_right_result_of_what_it_is_then(

@@ -75,5 +75,6 @@ def test_retry_lets_a_kept_file_be_tried_again(keeping):
     keeping.drop("bad.txt", bytes(300))
     daemon = keeping.start()
     daemon.wait("file.quarantined")
+    keeping.wait_for(keeping.is_settled, "its record")
     assert json.loads(keeping.command("retry", "bad.txt", "--json").stdout)[0]["refused"] is None
     keeping.wait_for(lambda: len(daemon.events("file.quarantined")) == 2, "another try")

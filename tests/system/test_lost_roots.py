@@ -58,7 +58,7 @@ def test_a_retry_puts_nothing_on_the_mount_point_of_an_unmounted_inbox(site, mou
     mounts.mount(site.inbox)
     daemon = site.start()
     site.drop("bad.txt", bytes(3000))
-    daemon.wait("file.quarantined", 10)
+    site.await_failure("bad.txt")
     subprocess.run([shutil.which("umount"), "--lazy", site.inbox], check=True)
     daemon.wait("inbox.lost", 10)
     told = site.command("retry", "bad.txt")

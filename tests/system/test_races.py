@@ -19,7 +19,8 @@ def replaced_again_and_again(site, seed):
     for words in range(1, 61):
         site.drop("a.txt", b"word " * words)
         if dice.random() < 0.2:
-            site.wait_for(lambda: not site.has("a.txt"), "its end")
+            # With a result of its own: what is taken in its predecessor's place is given back.
+            site.wait_for(lambda words=words: words in counted(site).values() and not site.has("a.txt"), "its end")
             stayed.add(words)
     site.await_empty_inbox()
     return stayed

@@ -84,7 +84,7 @@ def test_a_bad_file_that_cannot_be_moved_is_among_the_failures_with_what_holds_i
     assert b"not set aside yet" in refused.stdout
     let_go()
     daemon.wait("file.quarantined", path="bad.txt")
-    site.wait_for(lambda: site.rows("id", "state = 'quarantined'"), "its record")
+    site.wait_for(site.is_settled, "its record")
     (row,) = json.loads(site.command("failures", "--json").stdout)
     assert (row["where"], row["held"]) == (f"{site.failed}/bad.txt", None)
 
