@@ -6,6 +6,7 @@ import signal
 import subprocess
 
 import pytest
+from tests.conftest import wait_for
 
 
 @pytest.fixture
@@ -41,8 +42,9 @@ class Mounts:
         _run("mount", "-o", f"remount,{options}", path)
 
     def unmount(self, path):
-        """Unmount, as people do: it fails where anything is open."""
-        _run("umount", path)
+        """Unmount, as people do, as soon as nothing is open there."""
+        umount = [shutil.which("umount"), path]
+        wait_for(lambda: not subprocess.run(umount, check=False, capture_output=True).returncode, f"umount {path}")
 
 
 @pytest.fixture(params=["archive", "archive elsewhere", "delete", "keep"])

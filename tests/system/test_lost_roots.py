@@ -100,11 +100,7 @@ def test_an_idle_outbox_can_be_unmounted(site, mounts):
     site.start()
     site.drop("a.txt")
     site.await_words("a.txt")
-
-    def unmounted():
-        return subprocess.run(["/bin/umount", site.outbox], check=False, capture_output=True).returncode == 0
-
-    site.wait_for(unmounted, "a moment to unmount in")
+    mounts.unmount(site.outbox)
 
 
 def test_an_inbox_that_comes_back_and_cannot_be_marked_as_ours_pauses_alone_until_it_can(site, other, said_once):
