@@ -1,9 +1,11 @@
 """What only the tests with real faults need: file systems of one's own, and a witness of system calls."""
 
+import errno
 import os
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 
 import pytest
 from tests.conftest import wait_for
@@ -134,6 +136,32 @@ def fill_up():
         return filler
 
     return fill
+
+
+@pytest.fixture
+def bring_back():
+    """Return a function that gives a folder its name again.
+
+    The daemon may make another in its place, and write into or take from either, at any moment.
+    """
+
+    def bring(away, folder):
+        while away.exists():
+            try:
+                away.rename(folder)
+            except OSError as error:
+                if error.errno != errno.ENOTEMPTY:
+                    raise
+                merge(away, folder)
+
+    def merge(away, folder):
+        for path in away.iterdir():
+            with suppress(FileNotFoundError):
+                path.rename(folder / path.name)
+        with suppress(OSError):  # something is in there again
+            away.rmdir()
+
+    return bring
 
 
 @pytest.fixture

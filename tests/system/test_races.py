@@ -1,6 +1,5 @@
 """People who do things at the worst moment: each version that stayed has its one result, and nothing is lost."""
 
-import errno
 import os
 import random
 import re
@@ -124,7 +123,7 @@ def test_files_that_are_moved_to_and_fro_all_come_to_one_end(site):
     assert archived <= results
 
 
-def test_swapped_links_lead_nobody_outside_the_inbox(site):
+def test_swapped_links_lead_nobody_outside_the_inbox(site, bring_back):
     secret = site.base / "secret"
     secret.mkdir()
     (secret / "a.txt").write_bytes(b"secret " * 1000)
@@ -190,15 +189,3 @@ def test_a_file_that_is_dragged_back_at_once_with_its_times_is_a_new_arrival(sit
         kept.rename(site.inbox / name)  # keeps its times
     site.wait_for(lambda: len(daemon.events(event)) == rounds + 1, "the last one's")
     assert not site.rows("path", "attempts > 1")
-
-
-def bring_back(away, folder):
-    """Rename a folder back, or merge both where the daemon made it anew to give a newer file back."""
-    try:
-        away.rename(folder)
-    except OSError as error:
-        if error.errno != errno.ENOTEMPTY:
-            raise
-        for path in away.iterdir():
-            path.rename(folder / f"{away.name[1:]}-{path.name}")
-        away.rmdir()
