@@ -24,7 +24,10 @@ def quick(site, other):
 
 
 def hang_while_at_work(site, server):
-    """Start a daemon, give it more texts than it has workers, and let their mount hang while they are read."""
+    """Start a daemon, give it more texts than it has workers, and let their mount hang while they are read.
+
+    The server is to be slow, or they may all have been read by then.
+    """
     for number in range(12):
         site.write(f"{number}.txt", LARGE, root=server.source)
     daemon = site.daemon().start()
@@ -52,7 +55,7 @@ def stopped_in(daemon):
 
 
 def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, quick, picture):
-    server = served(site.inbox)
+    server = served(site.inbox, "--read-rate=30M")
     daemon = hang_while_at_work(site, server)
     for name in drop_into(site, quick, picture):
         daemon.wait("file.published", inbox="other", path=name)
@@ -67,7 +70,7 @@ def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, qu
 
 
 def test_a_reload_beside_a_mount_that_hangs_fails_and_holds_up_no_stop(site, served, quick):  # noqa: ARG001 (short)
-    server = served(site.inbox)
+    server = served(site.inbox, "--read-rate=30M")
     daemon = hang_while_at_work(site, server)
     daemon.wait("worker.stuck")
     daemon.send(signal.SIGHUP)
