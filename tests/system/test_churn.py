@@ -68,10 +68,10 @@ class Churn:
         """Rename a finished file into place."""
         path = self.path()
         content = self.content(path)
-        self.must.add(content)
         if path.exists():
             self.lose(path)
         self.site.drop(path.relative_to(self.site.inbox), content)
+        self.must.add(content)
 
     def write(self):
         """Write a file in place."""
