@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import time
 
 import pytest
@@ -46,6 +47,8 @@ def test_a_result_that_has_the_inode_of_one_that_it_replaced_long_before_is_no_e
     first_had, age, words = {}, 0, 0
     while age < 3:  # seconds: longer than a clock may be off
         words += 1
+        if words > 500:
+            pytest.skip("no inode is given again on this file system")
         site.drop("a.txt", b"word " * words)
         site.wait_for(lambda words=words: site.words("a.txt") == words, "the new result")
         now = time.monotonic()
@@ -189,6 +192,8 @@ def test_work_that_was_cut_short_is_found_and_gone_after_the_next_run(site, heav
     site.drop("slow.webp", heavy)
     daemon = site.start()
     site.await_work()
+    for worker in daemon.workers():
+        os.kill(worker, signal.SIGSTOP)  # however long we take
     running = site.audit()
     assert (running["running"], running["wrong"]) == (True, [])
     daemon.kill()
