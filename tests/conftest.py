@@ -295,6 +295,13 @@ class Daemon:
             wait_for(lambda pid=event["pid"]: not _runs_us(pid), "its end")
 
 
+def pytest_terminal_summary(terminalreporter, exitstatus, config):
+    """Say with which order of tests a run failed: the header that says it is left out with `-q`."""
+    seed = config.getoption("randomly_seed", None)
+    if exitstatus and seed is not None:
+        terminalreporter.write_line(f"the order of these tests: --randomly-seed={seed}")
+
+
 @pytest.fixture(scope="session")
 def lacking():
     """Return what ends a test for want of root or of a tool: a skip, but with `REQUIRE_ALL`, as in CI, a failure."""
