@@ -81,7 +81,7 @@ def test_a_daemon_says_ready_its_status_and_its_end(site, listener):
 
     def hears(text):
         said.append(heard.recv(4096).decode())
-        return text in said
+        return said[-1] == text
 
     site.wait_for(lambda: hears("STATUS=1 published, 0 quarantined, 0 in hand"))
     assert said[:2] == ["STATUS=starting: takes up what an earlier run left", "READY=1"]
