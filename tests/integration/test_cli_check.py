@@ -2,8 +2,8 @@
 
 import json
 import os
-import shutil
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -132,13 +132,9 @@ def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(s
         assert "through the folders above" in problems[subject, True].mend
 
 
-def test_an_archive_on_another_file_system_is_worth_a_note(settings, tmp_path):
-    other = Path("/dev/shm") / tmp_path.name  # noqa: S108 (a file system in memory is what is wanted)
-    other.mkdir()
-    try:
-        note = found(settings(INBOX__INBOX__ARCHIVE=str(other)))["inbox.inbox.archive", False]
-    finally:
-        shutil.rmtree(other)
+def test_an_archive_on_another_file_system_is_worth_a_note(settings):
+    with TemporaryDirectory(dir="/dev/shm") as other:
+        note = found(settings(INBOX__INBOX__ARCHIVE=other))["inbox.inbox.archive", False]
     assert "inputs are copied, not moved" in note.message
 
 
