@@ -720,7 +720,7 @@ def test_a_drain_ends_although_a_log_grows_for_ever(site):
     growing = threading.Thread(target=grow)
     growing.start()
     try:
-        report = draining.drain(quick(site, {"settle": "300ms"}))
+        report = draining.drain(quick(site, {"settle": "2s"}))
     finally:
         enough.set()
         growing.join()

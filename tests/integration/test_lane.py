@@ -181,10 +181,10 @@ def floor(tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Replace and give up stuck threads after a moment."""
+    """Replace and give up stuck threads after a moment in which others are heard of, also on a busy machine."""
     monkeypatch.setattr(lane_module, "GRACE", 0.05)
-    monkeypatch.setattr(hand_module, "SILENCE", 0.02)
-    monkeypatch.setattr(lane_module, "SILENCE", 0.02)
+    monkeypatch.setattr(hand_module, "SILENCE", 0.2)
+    monkeypatch.setattr(lane_module, "SILENCE", 0.2)
     monkeypatch.setattr(lane_module, "LOOK", 0.01)
     monkeypatch.setattr(lane_module, "CUT", 0.2)
 

@@ -10,7 +10,8 @@ from watcherd import turns
 from watcherd.turns import Turns
 
 
-def test_turns_come_one_at_a_time():
+def test_turns_come_one_at_a_time(monkeypatch):
+    monkeypatch.setattr(turns, "PATIENCE", 60)
     mine, inside = Turns(), []
 
     def take():

@@ -194,7 +194,7 @@ def test_a_writer_that_holds_a_file_open_and_pauses_is_never_overtaken(watching,
 
 def test_appending_again_and_again_within_settle_is_never_overtaken(watching, root):
     command = [sys.executable, "-c", WRITER, root / "a.txt", "10", "append"]
-    with watching(settle=0.5).scanned() as inbox, subprocess.Popen(command):
+    with watching(settle=1.5).scanned() as inbox, subprocess.Popen(command):
         assert inbox.job("a.txt").file.version.size == 10
 
 
@@ -225,7 +225,7 @@ def test_a_file_that_settles_holds_up_a_drain(watching, root):
 
 def test_a_file_that_vanishes_while_it_settles_is_forgotten(watching, root):
     (root / "a.txt").write_bytes(b"x")
-    with watching(settle=0.3) as inbox:
+    with watching(settle=1.0) as inbox:
         inbox.until(inbox.intake.waiting)
         (root / "a.txt").unlink()
         inbox.until(inbox.intake.drained)
