@@ -58,6 +58,7 @@ class Cut:
             hold()
             if was_killed:
                 return True
+            number = min(number, max(calls.count(call), 1))  # it made fewer this time: then the last of them
         return False
 
     def once(self, run, call="", number=0):
