@@ -33,7 +33,7 @@ SCAN_SHARE = 60
 
 @dataclass(slots=True)
 class _Round:
-    """A scan of the whole: done when each kind's cursor has made the passes that `until` names."""
+    """A scan of the whole: done when each kind's cursor has answered what `until` says."""
 
     reason: str
     until: dict[Kind, int]
@@ -110,7 +110,7 @@ class Rounds:
     def conclude(self, period: float) -> None:
         """If the scan under way is done, say so, and put off the next one for `period` seconds or more."""
         done = self._round
-        if done is None or any(self._cursors[kind].passes < passes for kind, passes in done.until.items()):
+        if done is None or any(self._cursors[kind].answered < asked for kind, asked in done.until.items()):
             return
         self._round = None
         self._eyes.concluded()

@@ -103,7 +103,9 @@ class Cursor:
         self._whole: Iterator[list[str]] | None = None
         self._part: Iterator[list[str]] | None = None
         self._rest: list[str] = []
-        self.passes = 0  # scans of the whole that came to their end
+        self._asked = 0  # times that a scan of the whole was asked for; those that the one under way answers
+        self._answers = 0
+        self.answered = 0  # and those that have been answered
 
     @property
     def wants(self) -> bool:
@@ -111,9 +113,10 @@ class Cursor:
         return bool(self._rest or self._part or self._whole or self._folders or self._dirty)
 
     def ask(self) -> int:
-        """Ask for a scan of the whole; return what `passes` will be once it is done."""
+        """Ask for a scan of the whole; return what `answered` will have come to once it is done."""
         self._dirty = True
-        return self.passes + (1 if self._whole is None else 2)
+        self._asked += 1
+        return self._asked
 
     def ask_folder(self, folder: str) -> None:
         """Ask for a scan of one folder and what is below it."""
@@ -154,9 +157,10 @@ class Cursor:
     def _step_whole(self) -> list[str]:
         if self._whole is None:
             self._dirty = False
+            self._answers = self._asked
             self._whole = self._walker("")
         block = next(self._whole, None)
         if block is None:
             self._whole = None
-            self.passes += 1
+            self.answered = self._answers
         return block or []

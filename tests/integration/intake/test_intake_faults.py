@@ -164,6 +164,24 @@ def test_lost_events_are_made_good_by_a_scan(watching, root, events):
     assert names(events).count("inbox.overflowed") == 1
 
 
+def test_a_scan_that_is_asked_for_during_another_ends_though_a_pause_cuts_that_one_short(watching, root):
+    (root / "a.txt").touch()
+
+    def interrupt(_):
+        inbox.before_offer = lambda _: None
+        root.chmod(0o755)  # which is a reason to scan the whole
+        inbox.paused = True
+
+    inbox = watching(settle=0.0)
+    inbox.before_offer = interrupt
+    with inbox:
+        inbox.until(lambda: inbox.looks)
+        assert not inbox.intake.last_scan
+        inbox.paused = False
+        inbox.intake.wake()
+        inbox.until(lambda: inbox.intake.last_scan)
+
+
 def test_more_hints_than_fit_are_made_good_by_a_scan(watching, monkeypatch):
     monkeypatch.setattr("watcherd.intake.gate.MOST_HINTS", 5)
 
