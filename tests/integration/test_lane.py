@@ -483,6 +483,18 @@ def test_a_lane_that_never_started_can_be_stopped(floor):
     assert lane.silent()
 
 
+def test_a_stop_lets_go_of_the_pool_and_leaves_no_thread_behind(floor):
+    lane = floor()
+    closed = threading.Event()
+    lane.lane._pool.close = closed.set
+    lane.lane.start()
+    lane.lane.stop(DEADLINE)
+    assert closed.is_set()
+    for thread in (lane.lane._warden, lane.lane._hands[0].thread):
+        thread.join(DEADLINE)
+        assert not thread.is_alive()
+
+
 # Threads that are stuck --------------------------------------------------------------------------------------------
 
 

@@ -127,20 +127,20 @@ class Lane:
     def stop(self, timeout: float) -> None:
         """Finish what is being worked on; what is not done after `timeout` seconds is cut short, uncharged."""
         self.close()
-        if not self._joined(time.monotonic() + timeout) or self._stuck:
-            self._pool.kill_busy()
-            self._joined(time.monotonic() + CUT)
+        self._join(timeout)
+        self._pool.kill_busy()
+        self._join(CUT)
         self._stopped.set()
         for hand in (*self._hands, *self._stuck):
             if hand.thread and hand.thread.is_alive():  # what a thread died of stays on record as suspect
                 self._let_go(hand.give_up())
         self._pool.close()
 
-    def _joined(self, ends: float) -> bool:
-        """Wait for the threads, but not for those that are stuck; return whether all have ended."""
+    def _join(self, timeout: float) -> None:
+        """Wait for the threads, but not for those that are stuck."""
+        ends = time.monotonic() + timeout
         while (alive := self._alive()) and (left := ends - time.monotonic()) > 0:
             alive[0].join(min(left, LOOK))
-        return not alive
 
     def _alive(self) -> list[Thread]:
         return [hand.thread for hand in self._hands if hand.thread and hand.thread.is_alive()]
