@@ -30,7 +30,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.publish import wayback
 from watcherd.publish.carry import COARSE
-from watcherd.publish.reason import facts_in, is_anothers, stamp
+from watcherd.publish.reason import facts_in, is_anothers
 from watcherd.publish.root import OURS
 from watcherd.states import State
 
@@ -95,7 +95,7 @@ def _made(path: Path, settings: Settings) -> Path:
 
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger) -> None:
     with told_plainly(place.root):
-        _discard_drafts(place.outbox, ledger.id)
+        _discard_drafts(place.outbox)
         quarantined = _remembered(ledger, _set_aside(place, inbox))
         kept = _remembered(ledger, _kept(place, inbox)) if place.after is After.KEEP else 0
     for root in place.roots:
@@ -111,13 +111,12 @@ def _remembered(ledger: Ledger, blocks: Iterable[list[Record]]) -> int:
     return count
 
 
-def _discard_drafts(outbox: Root, owner: str) -> None:
+def _discard_drafts(outbox: Root) -> None:
     """Remove drafts that the damaged ledger knew of: the outbox is ours alone, so they are nobody's now."""
     with beneath.folder(outbox.path, OURS, make=True) as ours:
         names = os.listdir(ours)
-    for name in names:
-        if _DRAFT.fullmatch(name) and not name.startswith(owner):
-            outbox.discard(name)
+    for name in filter(_DRAFT.fullmatch, names):
+        outbox.discard(name)
 
 
 # What was kept ------------------------------------------------------------------------------------------------------
@@ -186,8 +185,8 @@ def _tells_the_time(said: object, seconds: float) -> bool:
     """Whether a reason says this time, as far as the failed folder's file system can hold it (pure)."""
     try:
         return abs(datetime.fromisoformat(str(said)).timestamp() - seconds) < COARSE / 1e9
-    except ValueError:  # beyond the calendar
-        return said == stamp(seconds)
+    except ValueError:
+        return False
 
 
 def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:

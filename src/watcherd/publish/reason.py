@@ -76,8 +76,5 @@ def _readable(path: str) -> str:
 
 
 def stamp(seconds: float) -> str:
-    """Write a time in Unix seconds as reasons have it: RFC 3339, UTC."""
-    try:
-        return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
-    except (OverflowError, ValueError, OSError):  # a file may claim any time, also one beyond the calendar
-        return f"@{seconds}"
+    """Write a time in Unix seconds, within the years that a version can have, as reasons have it: RFC 3339, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")

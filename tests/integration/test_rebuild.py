@@ -1,0 +1,193 @@
+"""A new ledger in place of a damaged one: what the folders prove, and what proves nothing."""
+
+import json
+import os
+
+import pytest
+from structlog.testing import capture_logs
+
+from watcherd import rebuild
+from watcherd import settings as configuration
+from watcherd.publish.reason import stamp
+
+TEXT = b"three words here\n"
+
+
+@pytest.fixture
+def ledger(site):
+    for folder in (site.state, site.failed, site.archive):
+        folder.mkdir(exist_ok=True)
+    path = site.state / "ledger.db"
+    path.write_bytes(b"these are notes, and no database\n" * 300)
+    return path
+
+
+@pytest.fixture
+def rebuilt(site, ledger):
+    """Return a function that makes the ledger anew, and returns the files that are on record then."""
+
+    def rebuilt():
+        rebuild.mend(ledger, configuration.load({}, {}, site.base, site.config))
+        return sorted(os.fsdecode(path) for (path,) in site.rows("path"))
+
+    return rebuilt
+
+
+@pytest.fixture
+def kept(site):
+    """Return a function that keeps a text and its result, about which `facts` may say something else."""
+    site.configure(inbox={"after": "keep"})
+
+    def kept(name="a.txt", **facts):
+        source = site.write(name, TEXT)
+        facts = {"source": name, "words": 3, "bytes": len(TEXT)} | facts
+        return source, site.write(f"{name}.words.json", json.dumps(facts).encode(), root=site.outbox)
+
+    return kept
+
+
+@pytest.fixture
+def set_aside(site):
+    """Return a function that sets a file aside with its reason, of which `facts` may say something else."""
+
+    def set_aside(path="bad.txt", lies="bad.txt", **facts):
+        bad = site.write(lies, bytes(300), root=site.failed)
+        usual = {"class": "not-text", "message": "it is binary", "attempts": 2, "inbox": "scans", "path": path}
+        facts = usual | {"modified": stamp(bad.stat().st_mtime)} | facts
+        return bad, site.write(f"{lies}.error.json", json.dumps(facts).encode(), root=site.failed)
+
+    return set_aside
+
+
+# What was kept -----------------------------------------------------------------------------------------------------
+
+
+def test_a_kept_text_and_a_kept_picture_with_their_results_are_done(site, rebuilt, kept):
+    _, result = kept("sub/a.txt")
+    site.write("b.png")
+    picture = site.write("grayscale_b.png", root=site.outbox)
+    site.write("c.txt")  # which has none
+    assert rebuilt() == ["b.png", "sub/a.txt"]
+    inodes = {(file.stat().st_ino,) for file in (result, picture)}
+    assert {*site.rows("result", "state = 'published'")} == inodes
+
+
+def test_what_is_not_kept_is_not_done_because_of_what_looks_like_its_result(site, rebuilt, kept):
+    kept()
+    site.configure()
+    assert rebuilt() == []
+
+
+@pytest.mark.parametrize("facts", [{"source": "b.txt"}, {"bytes": len(TEXT) + 1}])
+def test_a_result_of_another_text_proves_nothing(rebuilt, kept, facts):
+    kept(**facts)
+    assert rebuilt() == []
+
+
+def test_a_result_of_the_same_instant_counts_and_one_older_than_its_picture_does_not(site, rebuilt, kept):
+    source, result = kept()
+    os.utime(result, ns=(0, source.stat().st_mtime_ns))
+    newer = site.write("b.png")
+    os.utime(site.write("grayscale_b.png", root=site.outbox), ns=(0, newer.stat().st_mtime_ns - 1))
+    assert rebuilt() == ["a.txt"]
+
+
+def test_an_empty_result_proves_nothing(site, rebuilt, kept):
+    kept("a.txt")
+    site.write("b.png")
+    site.write("grayscale_b.png", b"", root=site.outbox)
+    assert rebuilt() == ["a.txt"]
+
+
+# What was set aside ------------------------------------------------------------------------------------------------
+
+
+def test_what_was_set_aside_is_known_with_all_that_its_reason_says(site, rebuilt, set_aside):
+    _, reason = set_aside("sub/bad.txt", "sub/bad.txt")
+    assert rebuilt() == ["sub/bad.txt"]
+    known = site.rows("state, failure, message, attempts, number, result")
+    assert known == [("quarantined", "not-text", "it is binary", 2, 0, reason.stat().st_ino)]
+
+
+def test_each_of_several_bad_files_that_had_one_name_is_known(site, rebuilt, set_aside):
+    for lies in ("bad.txt", "bad.1.txt", "bad.2.txt"):
+        set_aside("bad.txt", lies)
+    assert rebuilt() == ["bad.txt"] * 3
+    assert sorted(site.rows("number")) == [(0,), (1,), (2,)]
+
+
+def test_a_bad_file_that_is_kept_is_known_where_it_is(site, rebuilt, kept, set_aside):
+    kept("good.txt")
+    bad, _ = set_aside()
+    bad.rename(site.inbox / "bad.txt")
+    assert rebuilt() == ["bad.txt", "good.txt"]
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"inbox": "other"},
+        {"path": "other.txt"},
+        {"path": "bad.bin"},
+        {"class": "bad-luck"},
+        {"class": None},
+        {"message": None},
+        {"attempts": None},
+        {"attempts": -1},
+        {"modified": None},
+        {"modified": "2001-01-01T00:00:00Z"},
+    ],
+)
+def test_a_reason_of_something_else_proves_nothing(rebuilt, set_aside, facts):
+    set_aside(**facts)
+    assert rebuilt() == []
+
+
+def test_a_reason_without_its_file_proves_nothing(rebuilt, set_aside):
+    set_aside()[0].unlink()
+    assert rebuilt() == []
+
+
+def test_what_hides_in_the_failed_folder_is_no_reason(site, rebuilt, set_aside):
+    set_aside()
+    set_aside(".hidden/bad.txt", ".hidden/bad.txt")
+    (site.failed / ".hidden").rename(site.failed / ".watcherd")
+    assert rebuilt() == ["bad.txt"]
+
+
+# What is in the way ------------------------------------------------------------------------------------------------
+
+
+def test_drafts_are_removed_and_nothing_else_of_our_own_folder(site, rebuilt):
+    for name in ("01234567-89abcdef-1", "owner", "somebody-s.txt"):
+        site.write(f".watcherd/{name}", root=site.outbox)
+    rebuilt()
+    assert sorted(os.listdir(site.outbox / ".watcherd")) == ["owner", "somebody-s.txt"]
+
+
+@pytest.mark.parametrize("fails", [None, PermissionError(1, "Operation not permitted")])
+def test_the_damaged_one_is_set_aside_with_its_log_also_where_a_file_has_one_name_only(
+    site, ledger, rebuilt, monkeypatch, fails
+):
+    ledger.write_bytes(b"")
+    (site.state / "ledger.db-wal").write_bytes(b"the log of its changes")
+
+    def link(*_):
+        raise fails
+
+    if fails:
+        monkeypatch.setattr(os, "link", link)
+    with capture_logs() as events:
+        rebuilt()
+    (aside,) = [event["moved_to"] for event in events if event["event"] == "ledger.damaged"]
+    held = {
+        path.name: path.read_bytes() for path in site.state.iterdir() if path.name.startswith("ledger.db.damaged")
+    }
+    assert held == {os.path.basename(aside): b"", f"{os.path.basename(aside)}-wal": b"the log of its changes"}
+
+
+def test_a_sound_one_is_left_as_it_is(site, ledger, rebuilt):
+    rebuilt()
+    before = ledger.stat().st_ino, os.listdir(site.state)
+    rebuilt()
+    assert (ledger.stat().st_ino, os.listdir(site.state)) == before
