@@ -1,5 +1,6 @@
 """A new ledger in place of a damaged one: what the folders prove, and what proves nothing."""
 
+import base64
 import json
 import os
 
@@ -50,9 +51,9 @@ def kept(site):
 def set_aside(site):
     """Return a function that sets a file aside with its reason, of which `facts` may say something else."""
 
-    def set_aside(path="bad.txt", lies="bad.txt", **facts):
+    def set_aside(lies="bad.txt", **facts):
         bad = site.write(lies, bytes(300), root=site.failed)
-        usual = {"class": "not-text", "message": "it is binary", "attempts": 2, "inbox": "scans", "path": path}
+        usual = {"class": "not-text", "message": "it is binary", "attempts": 2, "inbox": "scans", "path": lies}
         facts = usual | {"modified": stamp(bad.stat().st_mtime)} | facts
         return bad, site.write(f"{lies}.error.json", json.dumps(facts).encode(), root=site.failed)
 
@@ -103,15 +104,15 @@ def test_an_empty_result_proves_nothing(site, rebuilt, kept):
 
 
 def test_what_was_set_aside_is_known_with_all_that_its_reason_says(site, rebuilt, set_aside):
-    _, reason = set_aside("sub/bad.txt", "sub/bad.txt")
+    bad, reason = set_aside("sub/bad.txt")
     assert rebuilt() == ["sub/bad.txt"]
-    known = site.rows("state, failure, message, attempts, number, result")
-    assert known == [("quarantined", "not-text", "it is binary", 2, 0, reason.stat().st_ino)]
+    known = site.rows("state, failure, message, attempts, number, result, inode")
+    assert known == [("quarantined", "not-text", "it is binary", 2, 0, reason.stat().st_ino, bad.stat().st_ino)]
 
 
 def test_each_of_several_bad_files_that_had_one_name_is_known(site, rebuilt, set_aside):
     for lies in ("bad.txt", "bad.1.txt", "bad.2.txt"):
-        set_aside("bad.txt", lies)
+        set_aside(lies, path="bad.txt")
     assert rebuilt() == ["bad.txt"] * 3
     assert sorted(site.rows("number")) == [(0,), (1,), (2,)]
 
@@ -128,7 +129,6 @@ def test_a_bad_file_that_is_kept_is_known_where_it_is(site, rebuilt, kept, set_a
     [
         {"inbox": "other"},
         {"path": "other.txt"},
-        {"path": "bad.bin"},
         {"class": "bad-luck"},
         {"class": None},
         {"message": None},
@@ -143,16 +143,21 @@ def test_a_reason_of_something_else_proves_nothing(rebuilt, set_aside, facts):
     assert rebuilt() == []
 
 
-def test_a_reason_without_its_file_proves_nothing(rebuilt, set_aside):
-    set_aside()[0].unlink()
+@pytest.mark.parametrize("path", ["bad.bin", ".hidden/bad.txt"])
+def test_what_the_rules_admit_no_more_is_not_known(rebuilt, set_aside, path):
+    set_aside(path)
     assert rebuilt() == []
 
 
-def test_what_hides_in_the_failed_folder_is_no_reason(site, rebuilt, set_aside):
-    set_aside()
-    set_aside(".hidden/bad.txt", ".hidden/bad.txt")
-    (site.failed / ".hidden").rename(site.failed / ".watcherd")
-    assert rebuilt() == ["bad.txt"]
+def test_a_bad_file_whose_name_is_no_text_is_known(rebuilt, set_aside):
+    path = os.fsdecode(b"bad-\xff.txt")
+    set_aside(path, path="bad-\ufffd.txt", path_b64=base64.b64encode(os.fsencode(path)).decode())
+    assert rebuilt() == [path]
+
+
+def test_a_reason_without_its_file_proves_nothing(rebuilt, set_aside):
+    set_aside()[0].unlink()
+    assert rebuilt() == []
 
 
 # What is in the way ------------------------------------------------------------------------------------------------
