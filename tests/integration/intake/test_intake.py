@@ -12,12 +12,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from watcherd.intake import rounds
 from watcherd.intake.gate import BLOCK, Gate
 from watcherd.intake.rules import Rules
 from watcherd.intake.settle import How, Reason, Settling, Wait
 from watcherd.ledger.claims import Claims
 from watcherd.model import After, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.states import State
+
+
+def rescans(events):
+    return [event for event in events if event["event"] == "inbox.rescanned"]
 
 
 def test_a_file_renamed_into_an_idle_inbox_is_admitted_without_settling(watching):
@@ -115,12 +120,17 @@ def test_a_folder_moved_out_is_watched_no_more(watching, root, tmp_path):
         assert inbox.intake.waiting() == []
 
 
-def test_a_flat_inbox_looks_into_no_folder(watching, root):
-    (root / "sub").mkdir()
-    (root / "sub" / "a.txt").write_bytes(b"x")
-    with watching(recursive=False).scanned() as inbox:
-        (root / "later").mkdir()
-        inbox.renamed_in("later/b.txt")
+@pytest.mark.parametrize(("recursive", "folder"), [(False, "sub"), (True, ".sub")])
+def test_what_lies_in_a_folder_that_is_not_entered_is_not_taken_whenever_it_came(
+    watching, root, events, recursive, folder
+):
+    (root / folder).mkdir()
+    (root / folder / "a.txt").write_bytes(b"x")
+    with watching(recursive=recursive, settle=0.0).scanned() as inbox:
+        (root / f"{folder}-later").mkdir()
+        inbox.renamed_in(f"{folder}-later/b.txt")
+        root.chmod(0o755)
+        inbox.until(lambda: "changed root" in [event["reason"] for event in rescans(events)])
         inbox.renamed_in("c.txt")
         inbox.job("c.txt")
         assert inbox.paths == ["c.txt"]
@@ -388,10 +398,20 @@ def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root)
         inbox.job("a.txt")
 
 
-def test_rescans_come_by_themselves(watching):
+def test_rescans_come_by_themselves_and_only_others_are_news(watching, events):
     with watching(rescan=0.05).scanned() as inbox:
         before = inbox.intake.last_scan
         inbox.until(lambda: inbox.intake.last_scan > before)
+    assert {(event["reason"], event["log_level"]) for event in rescans(events)} == {
+        ("start", "info"),
+        ("period", "debug"),
+    }
+
+
+def test_the_dearer_a_scan_the_later_the_next(watching, monkeypatch):
+    monkeypatch.setattr(rounds, "SCAN_SHARE", 10**9)
+    with watching(rescan=0.05).scanned() as inbox:
+        assert inbox.intake._rounds.next > time.monotonic() + 1000
 
 
 def test_new_rules_hold_from_now_on_and_for_what_was_there(watching, root):
@@ -439,6 +459,15 @@ def test_the_log_says_how_an_inbox_is_watched(watching, events):
     (said,) = [event for event in events if event["event"] == "inbox.watching"]
     assert said["path"] == str(inbox.root)
     assert {"file_system", "events", "lease", "settle", "rescan"} <= said.keys()
+
+
+def test_the_log_says_how_many_files_of_all_kinds_a_scan_found(watching, root, events):
+    for name in ("a.txt", "sub/b.txt", "c.png", "d.bin"):
+        (root / name).parent.mkdir(exist_ok=True)
+        (root / name).touch()
+    with watching().scanned():
+        pass
+    assert [event["files"] for event in rescans(events)] == [3]
 
 
 # The gate by itself -------------------------------------------------------------------------------------------------

@@ -353,6 +353,16 @@ def test_an_unreadable_folder_is_listed_and_entered_when_it_is_given(unprivilege
         inbox.until(lambda: inbox.intake.waiting() == [])
 
 
+def test_an_unreadable_folder_that_is_gone_is_not_listed_any_more(unprivileged):
+    folder = unprivileged.root / "sub"
+    folder.mkdir(0)
+    with unprivileged as inbox:
+        assert inbox.intake.waiting() == [("sub", "Permission denied")]
+        folder.rmdir()
+        inbox.intake.update(inbox.inbox)  # a reload: it is scanned
+        inbox.until(lambda: inbox.intake.waiting() == [])
+
+
 def test_a_folder_swapped_for_a_link_leads_nowhere(watching, root, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
