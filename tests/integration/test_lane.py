@@ -8,6 +8,7 @@ import queue
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,7 @@ class Raising:
     def __init__(self, error, unready=None):
         self.error = error
         self.unready = unready
+        self.closed = 0  # times, as a pool and as a slot
 
     def slot(self, _):
         return self
@@ -88,7 +90,7 @@ class Raising:
         pass
 
     def close(self):
-        pass
+        self.closed += 1
 
 
 class Floor:
@@ -359,8 +361,8 @@ def test_an_attempt_that_cannot_be_put_on_record_is_not_begun(floor):
     assert {outcome.fault for outcome in stalled} == {lane.refusal}
     assert lane.work.begun.empty()
     lane.refusal = None
-    lane.offer("later.txt")
-    assert isinstance(lane.outcome(), Done)
+    assert lane.do_next("later.txt").job.file.path == "later.txt"
+    assert lane.recorded == [["later.txt"]]
 
 
 # Hands full of jobs ------------------------------------------------------------------------------------------------
@@ -373,6 +375,23 @@ def test_small_files_go_to_a_worker_together_and_each_has_its_outcome(floor):
     assert {lane.outcome().job for _ in jobs} == set(jobs)
     assert max(map(len, lane.recorded)) > 1
     assert sum(map(len, lane.recorded)) == len(jobs)
+
+
+def test_several_files_wait_for_their_turn_and_one_that_may_take_any_time_for_none(floor, monkeypatch):
+    turns = []
+
+    @contextmanager
+    def turn():
+        turns.append(1)
+        yield
+
+    monkeypatch.setattr(lane_module, "turn", turn)
+    lane = floor(workers=1)
+    lane.do("a.txt")
+    assert turns == []
+    lane.order.offer(lane.job("b.txt"), lane.job("c.txt"))
+    assert {lane.outcome().job.file.path for _ in range(2)} == {"b.txt", "c.txt"}
+    assert len(turns) == 1
 
 
 def test_one_bad_file_in_a_hand_harms_no_other(floor):
@@ -483,16 +502,14 @@ def test_a_lane_that_never_started_can_be_stopped(floor):
     assert lane.silent()
 
 
-def test_a_stop_lets_go_of_the_pool_and_leaves_no_thread_behind(floor):
-    lane = floor()
-    closed = threading.Event()
-    lane.lane._pool.close = closed.set
+def test_a_stop_lets_go_of_slots_and_pool_and_leaves_no_thread_behind(floor):
+    pool = Raising(LookupError("it does not get so far"))
+    lane = floor(pool=pool, workers=2)
     lane.lane.start()
     lane.lane.stop(DEADLINE)
-    assert closed.is_set()
-    for thread in (lane.lane._warden, lane.lane._hands[0].thread):
-        thread.join(DEADLINE)
-        assert not thread.is_alive()
+    assert pool.closed == 2 + 1
+    lane.lane._warden.join(DEADLINE)
+    assert not lane.lane._warden.is_alive()
 
 
 # Threads that are stuck --------------------------------------------------------------------------------------------
