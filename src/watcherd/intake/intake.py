@@ -255,7 +255,7 @@ class Intake:
             self._find(mount)
 
     def _lose(self, reason: str) -> None:
-        self._rounds.cancel()
+        self._rounds.suspend()
         self._eyes.close()
         self._terms = None
         for gate in self._gates.values():

@@ -134,12 +134,6 @@ class Rounds:
         for cursor in self._cursors.values():
             cursor.suspend()
 
-    def cancel(self) -> None:
-        """End what is under way: the inbox is lost."""
-        self.suspend()
-        self._round = None
-        self.next = inf
-
     # What a walk tells ---------------------------------------------------------------------------------------------
 
     def entered(self, descriptor: int, folder: str) -> None:

@@ -461,13 +461,16 @@ def test_the_log_says_how_an_inbox_is_watched(watching, events):
     assert {"file_system", "events", "lease", "settle", "rescan"} <= said.keys()
 
 
-def test_the_log_says_how_many_files_of_all_kinds_a_scan_found(watching, root, events):
+def test_the_log_says_how_many_files_of_all_kinds_a_scan_found_and_once_what_it_left(watching, root, events):
     for name in ("a.txt", "sub/b.txt", "c.png", "d.bin"):
         (root / name).parent.mkdir(exist_ok=True)
         (root / name).touch()
-    with watching().scanned():
-        pass
+    with watching(settle=0.0) as inbox:
+        inbox.until(lambda: sorted(inbox.paths) == ["a.txt", "c.png", "sub/b.txt"])
+        inbox.until(lambda: inbox.intake.last_scan)
     assert [event["files"] for event in rescans(events)] == [3]
+    assert [event["path"] for event in events if event["event"] == "file.ignored"] == ["d.bin"]
+    assert sorted(event["path"] for event in events if event["event"] == "file.queued") == sorted(inbox.paths)
 
 
 # The gate by itself -------------------------------------------------------------------------------------------------
@@ -540,6 +543,20 @@ def test_of_what_cannot_be_read_half_as_much_is_remembered_and_no_scan_is_asked_
         gate._wait(f"{name}.txt", Wait(9.0, Reason.PERMISSION, None))
     assert len(gate.waiting()) == 2
     assert (gate.alarm, gate.settling) == (9.0, False)
+
+
+def test_where_no_more_hints_are_remembered_a_known_one_may_still_say_more(gate, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.MOST_HINTS", 2)
+    assert [gate.hint(path, How.SEEN) for path in ("a.txt", "b.txt", "c.txt")] == [True, True, False]
+    assert gate.hint("b.txt", How.CHANGED)
+    assert gate.take(0.0, 9) == {"a.txt": How.SEEN, "b.txt": How.CHANGED}
+
+
+def test_a_file_that_waits_anew_is_not_looked_at_when_it_was_to_be_before(gate):
+    for until in (1.0, 3.0):
+        gate._wait("a.txt", Wait(until, Reason.CHANGING, None))
+    assert gate.take(2.0, 1) == {}
+    assert gate.take(3.0, 1) == {"a.txt": How.SEEN}
 
 
 def test_those_hinted_at_are_taken_before_those_whose_time_has_come(gate):

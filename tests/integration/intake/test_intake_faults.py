@@ -9,10 +9,12 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from watcherd import beneath
 from watcherd.intake import rounds
 from watcherd.intake.probe import Mount
 from watcherd.intake.watch import Watch
@@ -117,6 +119,16 @@ def test_nothing_stays_open_in_an_idle_inbox(watching, root):
         inbox.until(lambda: in_root(root) == [])
 
 
+def test_nothing_stays_open_in_an_inbox_that_is_lost_while_it_is_scanned(watching, root, tmp_path):
+    (root / "a.txt").touch()
+    inbox = watching(settle=0.0)
+    inbox.capacity[Kind.TEXT] = 0
+    inbox.before_offer = lambda _: root.is_dir() and root.rename(tmp_path / "elsewhere")
+    with inbox:
+        inbox.until(lambda: inbox.intake.lost)
+        assert in_root(tmp_path / "elsewhere") == []
+
+
 def test_an_inbox_can_be_unmounted_and_what_shows_below_is_not_taken(watching, root, events):
     if libc.mount(b"tmpfs", os.fsencode(root), b"tmpfs", 0, b"size=1m") != 0:
         pytest.skip("may not mount")
@@ -175,8 +187,9 @@ def test_a_scan_that_is_asked_for_during_another_ends_though_a_pause_cuts_that_o
     inbox = watching(settle=0.0)
     inbox.before_offer = interrupt
     with inbox:
-        inbox.until(lambda: inbox.looks)
+        inbox.until(lambda: inbox.looks > 1)
         assert not inbox.intake.last_scan
+        assert in_root(root) == []
         inbox.paused = False
         inbox.intake.wake()
         inbox.until(lambda: inbox.intake.last_scan)
@@ -329,6 +342,37 @@ def test_folders_beyond_the_limit_of_watches_are_polled_and_the_log_says_how_to_
     assert done.returncode == 0, done.stderr
     (blind,) = json.loads(done.stdout.splitlines()[-1])
     assert "max_user_watches" in blind["mend"]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(watching, root, monkeypatch, before):
+    monkeypatch.setattr(rounds, "BLIND_RESCAN", 0.05)
+    opened, short = beneath.folder, [before]
+
+    def folder(root, path, **how):
+        if path == "sub" and short[0]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return opened(root, path, **how)
+
+    monkeypatch.setattr(beneath, "folder", folder)
+    if before:
+        (root / "sub").mkdir()
+    with watching(settle=0.0).scanned() as inbox:
+        if not before:
+            short[0] = True
+            (root / "sub").mkdir()
+        inbox.until(lambda: inbox.intake.waiting() == [("sub", "Too many open files")])
+        (root / "sub" / "a.txt").touch()
+        short[0] = False
+        inbox.job("sub/a.txt")
+
+
+def test_a_folder_that_appears_and_can_be_watched_is_no_reason_to_scan_the_whole(watching, root):
+    with watching(settle=0.0).scanned() as inbox:
+        (root / "sub").mkdir()
+        inbox.renamed_in("sub/a.txt")
+        inbox.job("sub/a.txt")
+        assert inbox.intake._rounds.next > time.monotonic() + 100  # noqa: SLF001 (it would only be dear)
 
 
 def test_an_unreadable_file_waits_for_permission_and_is_taken_when_it_is_given(unprivileged):
