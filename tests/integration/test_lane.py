@@ -365,6 +365,23 @@ def test_an_attempt_that_cannot_be_put_on_record_is_not_begun(floor):
     assert lane.recorded == [["later.txt"]]
 
 
+def test_nothing_stays_open_whatever_comes_of_a_file(floor, tmp_path):
+    lane = floor()
+    lane.work.deeds["divide"] = lambda _: 1 // 0
+    for path, content in (("fine.txt", "fine"), ("bad.txt", "divide"), ("changed.txt", "fine"), ("gone.txt", "fine")):
+        lane.offer(path, content)
+    (lane.inbox / "changed.txt").write_text("more words than there were")
+    (lane.inbox / "gone.txt").unlink()
+    with capture_logs() as logs:
+        lane.lane.start()
+        assert {type(lane.outcome()) for _ in range(4)} == {Done, Failed, Returned}
+        lane.lane.stop(DEADLINE)
+    lane.root.rest()
+    links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
+    assert not [it for link in links if link.is_symlink() and (it := os.readlink(link)).startswith(str(tmp_path))]
+    assert logs == []  # what is told of a file is told by who settles it
+
+
 # Hands full of jobs ------------------------------------------------------------------------------------------------
 
 
@@ -456,10 +473,12 @@ def test_the_deadline_of_a_stop_cuts_what_is_worked_on_uncharged(floor):
     lane.offer("a.txt", "poll")
     lane.lane.start()
     lane.work.begun.get(timeout=DEADLINE)
-    lane.lane.stop(0.01)
+    with capture_logs() as logs:
+        lane.lane.stop(0.01)
     returned = lane.outcome()
     assert (returned.to, returned.reason, returned.changed) == (State.WAITING, "stopped", False)
     assert lane.drafts() == []
+    assert [(entry["event"], entry["path"]) for entry in logs] == [("file.cut_short", "a.txt")]
 
 
 @pytest.mark.usefixtures("impatient")
@@ -540,6 +559,8 @@ def test_a_stuck_thread_that_comes_back_in_time_delivers_its_result_and_ends(flo
         assert isinstance(lane.outcome(), Done)
         thread.join(DEADLINE)
         assert lane.do_next("b.txt").job.file.path == "b.txt"
+        while lane.lane._stuck:
+            threading.Event().wait(0.001)
     assert not thread.is_alive()
     assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.came_back"]
 
@@ -618,6 +639,19 @@ def test_what_a_given_up_thread_says_later_is_not_listened_to_and_its_draft_is_r
     assert not thread.is_alive()
     assert lane.silent()
     assert lane.drafts() == []
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_given_up_thread_whose_file_turns_out_bad_ends_nothing(floor):
+    lane = floor(limits=Limits(timeout=0.05))
+    lane.work.deeds["hold-and-divide"] = lambda _: lane.work.go_on.wait(DEADLINE) // 0
+    lane.offer("stuck.txt", "hold-and-divide")
+    lane.lane.start()
+    assert isinstance(lane.outcome(), Failed)
+    thread = lane.lane._stuck[0].thread
+    lane.work.go_on.set()
+    thread.join(DEADLINE)
+    assert lane.silent()
 
 
 @pytest.mark.usefixtures("impatient")
