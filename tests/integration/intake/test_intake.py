@@ -387,15 +387,29 @@ def test_a_suspect_that_was_charged_often_enough_is_condemned(watching, root):
     assert inbox.claims.holds("a.txt")
 
 
-def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root):
+def test_a_done_file_that_comes_back_is_new_where_none_are_kept(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.record("a.txt", State.PUBLISHED)
+    done = os.stat(root / "a.txt")
+    inbox.renamed_in("a.txt", b"x")  # with the same size and time
+    os.utime(root / "a.txt", ns=(done.st_atime_ns, done.st_mtime_ns))
+    with inbox:
+        assert inbox.job("a.txt").attempts == 0
+
+
+def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root, events):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0, after=After.KEEP)
     inbox.record("a.txt", State.PUBLISHED)
     with inbox:
         inbox.until(inbox.intake.drained)
         assert inbox.jobs == []
+        told = [event["reason"] for event in events if event["event"] == "file.ignored"]
+        assert set(told) == {"is published already"}
         inbox.renamed_in("a.txt", b"changed")
         inbox.job("a.txt")
+    assert [event["reason"] for event in events if event["event"] == "file.ignored"] == told
 
 
 def test_rescans_come_by_themselves_and_only_others_are_news(watching, events):
