@@ -22,6 +22,7 @@ from watcherd import beneath, daemon, failures
 from watcherd import drain as draining
 from watcherd import settings as configuration
 from watcherd.assembly import Ears
+from watcherd.audit import audit
 from watcherd.daemon import assembled
 from watcherd.intake.intake import Intake
 from watcherd.ledger.ledger import Intent, Ledger
@@ -29,6 +30,7 @@ from watcherd.model import After, Draft, Failure, File, Job, Kind, Refused, Syst
 from watcherd.publish import wayback
 from watcherd.publish.batch import Batch
 from watcherd.publish.publisher import Publisher
+from watcherd.publish.retire import ours_of
 from watcherd.service import locks
 from watcherd.settings import ConfigurationError, MinFree, Problem
 from watcherd.states import State
@@ -1004,3 +1006,24 @@ def test_a_retry_across_file_systems_is_refused_where_the_name_is_taken(site, el
     (back,) = failures.put_back(settings, failures.set_aside(settings))
     assert "is there again" in back.refused
     assert (elsewhere / "sub/a.txt").exists()
+
+
+# An audit ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_a_crash_an_audit_tells_what_is_unfinished_and_nothing_that_belongs_to_it(site):
+    settings = quick(site)
+    for folder in (site.state, site.archive, site.failed):
+        folder.mkdir()
+    path = site.drop("a.txt")
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        job = Job(ledger.next_id(), File("scans", "a.txt", beneath.version_of(path.stat())), Kind.TEXT)
+        draft = Draft(f"{ledger.id}-00000000-{job.id}", 1)
+        ledger.hand_over([job])
+        ledger.intend([Intent(job, State.PUBLISHING, 0, draft)])
+    for root, name in ((site.outbox, draft.name), (site.inbox, "owner"), (site.outbox, "owner")):
+        site.write(f".watcherd/{name}", root=root)
+    path.rename(site.inbox / ours_of(job))
+    (it,) = audit(settings).wrong
+    assert (it.what, it.where) == ("unfinished", str(path))
