@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 from types import SimpleNamespace
 
 import pytest
+from structlog.testing import capture_logs
 
 from watcherd.model import SystemFault
 from watcherd.publish import health
@@ -69,3 +71,38 @@ def test_a_pause_that_may_be_over_is_looked_at_every_second_also_at_rest(well, c
     well.pause(SystemFault("full", root="/out"))
     well.conclude()  # a look found nothing any more
     assert looks(well, clock, idle=True) == pytest.approx(12 / TICK, abs=1)
+
+
+def test_faults_that_come_by_turns_are_told_once_each(well):
+    with capture_logs() as logs:
+        for reason in ("full", "read-only", "full", "read-only"):
+            well.pause(SystemFault(reason, root="/out"))
+    assert [(entry["event"], entry["reason"]) for entry in logs] == [
+        ("intake.paused", "full"),
+        ("intake.paused", "read-only"),
+    ]
+    assert well.paused == "read-only"
+
+
+def test_a_shortage_of_the_process_is_one_fault_wherever_it_is_met_and_says_what_to_raise(well):
+    with capture_logs() as logs:
+        for root in ("/out", "/in", "/out"):
+            well.pause(SystemFault(f"{root}: Too many open files", root=root, errno=errno.EMFILE))
+    (told,) = logs
+    assert "LimitNOFILE" in told["reason"]
+
+
+def test_the_ledger_s_own_disk_may_be_short_of_space_too_and_what_is_just_enough_is_not_short(well):
+    well.least_free = lambda _: 1
+    well.conclude()
+    assert well.paused == ""
+    well.least_free = lambda _: 2
+    well.conclude()
+    assert well.paused.startswith("/state has fewer bytes free than min_free")
+
+
+def test_a_look_can_be_asked_for_at_once(well):
+    well.pause(SystemFault("full", root="/out"))
+    well.look_at_once()
+    assert well.until_due() == 0
+    assert well.is_due(idle=True)
