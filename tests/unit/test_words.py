@@ -276,10 +276,10 @@ def test_the_checkpoint_ends_the_work_in_the_middle():
 
 
 class OneLongLine:
-    """A file of one line: a word of `size` bytes that nobody holds in memory."""
+    """A file of one line: a word of `size` bytes, `head` first, that nobody holds in memory."""
 
-    def __init__(self, size):
-        self.size, self.position = size, 0
+    def __init__(self, size, head=b""):
+        self.size, self.position, self.head = size, 0, head
 
     def seek(self, offset, whence=os.SEEK_SET):
         """Go somewhere, as files do."""
@@ -289,7 +289,7 @@ class OneLongLine:
     def readinto(self, view):
         """Fill `view` with the one word."""
         size = min(len(view), self.size - self.position)
-        view[:size] = b"x" * size
+        view[:size] = (self.head[self.position :] + b"x" * size)[:size]
         self.position += size
         return size
 
@@ -304,6 +304,19 @@ def test_memory_does_not_grow_with_the_file(encoding):
         tracemalloc.stop()
     assert words.words == 1
     assert peak < 16 << 20
+
+
+@pytest.mark.parametrize(("encoding", "head"), [("utf-7", b"+"), ("unicode_escape", b"\\N{")])
+def test_a_sequence_that_never_ends_is_refused_before_it_fills_the_memory(encoding, head):
+    text = OneLongLine(8 << 20, head)
+    with pytest.raises(FileFault, match="a sequence of more than 1,048,576 bytes"):
+        count(text, limits=Limits(encoding=encoding))
+    assert text.position < 4 << 20
+
+
+def test_a_sequence_as_long_as_a_page_is_read_to_its_end():
+    data = b"+" + b"MEIw" * 30_000 + b"- end"
+    assert counted(data, encoding="utf-7").words == len(data.decode("utf-7").split())
 
 
 @pytest.mark.parametrize("encoding", ["klingon", "rot13"])

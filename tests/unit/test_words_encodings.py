@@ -1,13 +1,17 @@
 """Texts from before Unicode, a word or a line, are read as they were written."""
 
+import encodings
 import io
+import pkgutil
+import random
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from watcherd.model import Failure, FileFault
+from watcherd.model import Failure, FileFault, Limits
 from watcherd.processors.words import count
+from watcherd.settings import ConfigurationError, load
 
 #: Everyday phrases between bars, few of them long enough for statistics.
 PHRASES = {
@@ -120,3 +124,49 @@ def test_nothing_without_a_mark_is_taken_for_utf_16_or_32_or_7(data):
 def test_a_text_that_fits_nothing_is_western_with_its_bad_bytes_counted():
     words = counted(b"caf\xe9 \x81\x9d\n")
     assert (words.encoding, words.words, words.invalid_bytes) == ("cp1252", 2, 2)
+
+
+#: What one encoding or another has, and what some of them write in several bytes, or give a meaning of their own.
+PARTS = ["hello", "é", "日本", "Привет", "שלום", "ก", "ｶﾀｶﾅ", "안녕", "😀", "~", "+", "&"]
+
+CODECS = sorted(module.name for module in pkgutil.iter_modules(encodings.__path__))
+#: What no encoding of texts is: none at all, bytes to bytes, letters to letters, and names of hosts.
+OF_NO_TEXT = {"aliases", "base64_codec", "bz2_codec", "hex_codec", "idna", "mbcs", "oem", "punycode", "quopri_codec"}
+OF_NO_TEXT |= {"rot_13", "undefined", "uu_codec", "zlib_codec"}
+
+
+def configured(encoding, folder):
+    """Return what the settings make of the name of an encoding; None where they refuse it."""
+    environ = {"WATCHERD_TEXT__ENCODING": encoding, "STATE_DIRECTORY": str(folder / "state")}
+    try:
+        return load({"inbox": "in", "outbox": "out"}, environ, folder).text.encoding
+    except ConfigurationError:
+        return None
+
+
+def test_the_settings_refuse_what_is_no_encoding_of_texts(tmp_path):
+    assert {name for name in CODECS if configured(name, tmp_path) is None} == OF_NO_TEXT
+
+
+def written_in(encoding):
+    """Return a text of words and spaces that this encoding has, several times as long as a chunk."""
+    parts = [part for part in PARTS if _has(encoding, part)]
+    spaces = [space for space in (*SPACES, "\u3000", "\x1c", "\u2028") if _has(encoding, space)]
+    dice = random.Random(1)
+    return "".join(dice.choice(parts) + dice.choice(spaces) for _ in range(300))
+
+
+def _has(encoding, part):
+    try:
+        return part.encode(encoding).decode(encoding) == part
+    except UnicodeError:
+        return False
+
+
+@pytest.mark.parametrize("encoding", sorted(set(CODECS) - OF_NO_TEXT))
+def test_a_text_in_any_encoding_of_python_s_has_the_words_that_it_has_in_one_piece(encoding, tmp_path):
+    data = written_in(encoding).encode(encoding)
+    text = data.decode(encoding)
+    words = count(io.BytesIO(data), limits=Limits(encoding=configured(encoding, tmp_path), chunk=64))
+    assert (words.words, words.characters, words.lines) == (len(text.split()), len(text), text.count("\n"))
+    assert words.invalid_bytes == 0

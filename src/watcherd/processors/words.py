@@ -32,6 +32,9 @@ DEFAULTS = Limits()
 
 _SMALL = 4 << 10  # bytes up to which `str.split` is faster than NumPy
 
+#: Bytes of a shifted sequence of UTF-7, or of an escaped name of a character, which are read as one.
+_LONGEST_RUN = 1 << 20
+
 _quoted = json.JSONEncoder(ensure_ascii=False).encode
 
 
@@ -128,10 +131,18 @@ def _count_decoded(reader: Reader, scratch: Scratch, encoding: str, start: int) 
     try:
         for block in reader.blocks(start):
             tally.add_text(decoder.decode(block))
+            _refuse_unending(decoder)
         tally.add_text(decoder.decode(b"", final=True))
     except UnicodeError as error:  # a few codecs fail whatever is to be done with errors
         raise FileFault(Failure.NOT_TEXT, f"cannot be read as {encoding}: {error}") from error
     return _summed(tally, encoding, reader.total)
+
+
+def _refuse_unending(decoder: codecs.IncrementalDecoder) -> None:
+    """Raise UnicodeError where a decoder keeps what it was given, and reads it anew with each block."""
+    kept, _ = decoder.getstate()
+    if len(kept) > _LONGEST_RUN:
+        raise UnicodeError(f"a sequence of more than {_LONGEST_RUN:,} bytes does not end")
 
 
 def _begin(scratch: Scratch) -> Tally:

@@ -121,10 +121,12 @@ def _extension(value: str) -> str:
 
 def _encoding(value: str) -> str:
     try:
-        "".encode(value)  # `codecs.lookup` also knows codecs that are none of text
-    except (LookupError, UnicodeError, ValueError):
+        # `codecs.lookup` also knows codecs that are none of texts, and those of host names (idna, punycode), which
+        # read no text block by block, and know few ways with bytes that are invalid in it.
+        b"-".decode(value, "backslashreplace")
+    except (LookupError, ValueError):
         raise Unreadable(
-            f"{value!r} is no encoding that Python knows", 'write "auto", or one as in "utf-8"'
+            f"{value!r} is no encoding of texts that Python knows", 'write "auto", or one as in "utf-8"'
         ) from None
     return codecs.lookup(value).name
 
