@@ -125,6 +125,14 @@ def test_a_lock_with_nonsense_in_it_is_taken(state):
         assert (Path(state) / "lock").read_text() == str(os.getpid())
 
 
+def test_those_who_ask_in_the_same_instant_do_not_take_each_other_for_a_daemon(state):
+    with daemon(state):
+        assert locks.is_held(state)
+    with (Path(state) / "lock").open() as other:
+        fcntl.flock(other, fcntl.LOCK_SH)  # as one who asks has it
+        assert not locks.is_held(state)
+
+
 # Inboxes and outboxes -------------------------------------------------------------------------------------------
 
 

@@ -66,7 +66,7 @@ def is_held(directory: str) -> bool:
     except OSError:
         return True  # somebody else's: it cannot be asked, so it is believed
     try:
-        return not _locked(descriptor)
+        return not _locked(descriptor, fcntl.LOCK_SH)  # which those who merely ask do not refuse each other
     finally:
         os.close(descriptor)
 
@@ -146,9 +146,9 @@ def _remove_note(path: str, said: bytes) -> None:
         os.rmdir(f"{path}/{_OURS}")
 
 
-def _locked(descriptor: int) -> bool:
+def _locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
