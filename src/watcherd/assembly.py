@@ -37,6 +37,7 @@ from watcherd.publish.root import OURS, Root, is_bare
 from watcherd.publish.wayback import CameBack
 from watcherd.service import locks
 from watcherd.settings import chunk, workers
+from watcherd.settings.layers import PREFIX, ROLES
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -188,6 +189,17 @@ def ledger_of(settings: Settings) -> Ledger:
     if not size:  # left for the daemon to find: a new one would hide that the folders have to be asked
         raise damaged(path, EMPTY)
     return Ledger(path)
+
+
+def unheard_of(settings: Settings) -> tuple[list[str], list[str]]:
+    """Return the inboxes of which nothing is on record, and those on record that the settings do not name.
+
+    A daemon may have others than who asks: by a flag, or by a variable of its own. Raises what `ledger_of` raises.
+    """
+    with ledger_of(settings) as ledger:
+        recorded = ledger.roots()
+    named = {os.path.realpath(inbox.path) for inbox in settings.inbox.values()}
+    return sorted(named - recorded), sorted(recorded - named)
 
 
 def place_of(name: str, settings: Settings, ledger: Ledger) -> Place:
@@ -358,11 +370,11 @@ def _bench(place: Place) -> Bench:
 
 def _retry_command(settings: Settings, name: str) -> str:
     """Return the command that retries a file of this inbox, but for the file's path."""
-    place, program = settings.layers.place("inbox", name, "path"), _program()
-    if not place.startswith("--"):
-        file, _, line = place.rpartition(":")
-        return f"{program} --config {quoted(file)} retry" if line.isdecimal() else f"{program} retry"
-    inbox = settings.inbox[name]
+    program, inbox, place = _program(), settings.inbox[name], settings.layers.place
+    said = [place("state"), *(place("inbox", name, key) for key in (*ROLES, "after"))]
+    if not any(it.startswith(("--", PREFIX)) for it in said):
+        return f"{program} --config {quoted(said[1].rpartition(':')[0])} retry"
+    # What came by a flag or a variable is unknown to who retries, so all is said by flags.
     roles = {"inbox": inbox.path, "outbox": inbox.outbox, "archive": inbox.archive, "failed": inbox.failed}
     flags = {**roles, "state": settings.state, "after": inbox.after}
     return f"{program} retry " + " ".join(f"--{flag} {quoted(str(value))}" for flag, value in flags.items())

@@ -246,6 +246,24 @@ def test_the_command_that_a_reason_names_retries_the_file_also_where_all_was_sai
     assert not reason.exists()
 
 
+@pytest.mark.parametrize("variable", ["STATE", "INBOX__SCANS__PATH", "INBOX__SCANS__FAILED", "INBOX__SCANS__AFTER"])
+def test_the_command_that_a_reason_names_retries_the_file_also_where_a_variable_said_a_part(
+    site, monkeypatch, variable
+):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    elsewhere = site.base / "elsewhere"
+    elsewhere.mkdir()
+    environ = {f"WATCHERD_{variable}": "keep" if variable.endswith("AFTER") else str(elsewhere)}
+    settings = configuration.load({}, environ, site.base, site.config)
+    inbox, failed = settings.inbox["scans"].path, settings.inbox["scans"].failed
+    site.drop("a.txt", b"\x00\x01\x02" * 100, root=inbox)
+    draining.drain(settings)
+    command = json.loads((failed / "a.txt.error.json").read_text())["retry"]
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0  # noqa: S607
+    assert (inbox / "a.txt").exists()
+    assert not (failed / "a.txt.error.json").exists()
+
+
 @pytest.mark.parametrize("year", [2300, 9999])
 @pytest.mark.parametrize("after", After)
 def test_a_file_may_claim_any_time(site, after, year):

@@ -153,6 +153,20 @@ def test_a_closed_folder_of_what_is_set_aside_is_told_in_one_line(site, as_nobod
     assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
 
 
+@pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"]])
+def test_a_command_that_was_told_another_inbox_than_the_daemon_says_of_which_something_is_on_record(site, command):
+    elsewhere = site.base / "elsewhere"
+    elsewhere.mkdir()
+    site.drop("bad.txt", bytes(3000), root=elsewhere)
+    site.start(environment={"WATCHERD_INBOX__SCANS__PATH": str(elsewhere)})
+    site.wait_for(lambda: site.failure("bad.txt"), "the quarantine")
+    said = f"watcherd: nothing is on record of {site.inbox}, but of {elsewhere}; give the command the flags and"
+    assert site.command(*command).stderr.decode().startswith(said)
+    assert (site.failed / "bad.txt").exists()
+    told = site.command(*command, "--inbox", elsewhere, "--outbox", site.outbox, "--state", site.state)
+    assert b"nothing is on record" not in told.stderr
+
+
 def test_retry_of_a_name_that_is_not_set_aside_is_refused(site):
     site.start().stop()
     told = site.command("retry", "nothing.txt")

@@ -32,6 +32,7 @@ def audit(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
     settings = options.load(context, flags)
     from watcherd import audit as audited
 
+    options.tell_of_others(settings)
     found = audited.audit(settings)
     if as_json:
         show.as_json(facts(found))

@@ -42,6 +42,7 @@ def failures(context: click.Context, /, *, failure: str | None, as_json: bool, *
     settings = options.load(context, flags)
     from watcherd.failures import set_aside
 
+    options.tell_of_others(settings)
     rows = chosen(set_aside(settings), (), failure)
     if as_json:
         show.as_json([failure_facts(row) for row in rows])
@@ -74,6 +75,7 @@ def retry(
     settings = options.load(context, flags)
     from watcherd.failures import finish, put_back, set_aside
 
+    options.tell_of_others(settings)
     finished = finish(settings)
     rows = chosen(set_aside(settings), paths, failure)
     outcomes = [*finished, *put_back(settings, rows)]

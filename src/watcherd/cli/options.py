@@ -110,6 +110,16 @@ def _working_directory(context: click.Context) -> Path:
     return Path(known[_STARTED_IN])
 
 
+def tell_of_others(settings: Settings) -> None:
+    """Say where nothing is on record of an inbox, but of others: what its daemon was told, this command was not."""
+    from watcherd.assembly import unheard_of
+
+    unheard, others = (", ".join(map(show.typed, roots)) for roots in unheard_of(settings))
+    if unheard and others:
+        mend = "give the command the flags and variables of the daemon"
+        print(f"watcherd: nothing is on record of {unheard}, but of {others}; {mend}", file=sys.stderr)
+
+
 @contextmanager
 def without_rich() -> Iterator[None]:
     """Import what logs without rich: structlog takes it along where it can, for tracebacks that we never draw.

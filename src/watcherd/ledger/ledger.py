@@ -116,6 +116,14 @@ class Ledger:
 
     # What is asked -------------------------------------------------------------------------------------------------
 
+    def roots(self) -> set[str]:
+        """Return the roots of the inboxes of which anything is on record, also of those without a label."""
+        with self._reading, told_plainly(self._path):
+            found = self._reader.execute(
+                "SELECT root FROM inbox WHERE EXISTS (SELECT 1 FROM file WHERE inbox = inbox.id)"
+            ).fetchall()
+        return {os.fsdecode(root) for (root,) in found}
+
     def lookup(self, inbox: str, paths: Sequence[str]) -> Mapping[str, Record]:
         """Return the latest record of each of these paths that has one."""
         return {
