@@ -61,6 +61,20 @@ def test_a_clock_that_is_set_back_holds_up_neither_a_retry_nor_a_new_file(site, 
     assert published["timestamp"] < retrying["timestamp"]  # or the clock was not set back at all
 
 
+@pytest.mark.parametrize("after", ["archive", "delete", "keep"])
+def test_a_result_that_was_written_before_the_clock_was_set_back_is_known_as_ours(site, clock, after):
+    environment, set_back = clock
+    set_back(DAY)  # for watcherd alone: to files the kernel, or the server of a mount, gives its own time
+    site.configure(inbox={"after": after})
+    daemon = site.start(environment=environment)
+    site.drop("good.txt")
+    site.drop("bad.txt", bytes(3000))
+    site.await_words("good.txt")
+    site.wait_for(lambda: site.failure("bad.txt"), "the reason")
+    assert daemon.stop() == 0
+    assert site.audit()["finished"] == 2
+
+
 def test_a_retry_that_was_put_on_record_before_the_clock_was_set_back_is_due_at_the_next_start(
     site, clock, unplaceable
 ):

@@ -181,10 +181,9 @@ class Batch:
         self._each(self._ready, self._check_next, folders, size)
 
     def _stamp_drafts(self, size: int) -> None:
-        """Give drafts that others may replace one day the time of our clock: by it they are known as they were."""
+        """Give drafts the time of our clock, as rows have: by it results are known as they were."""
         for intent in islice(self._ready, size):
-            if self._ways.is_kept(intent):
-                self._ways.of(intent).root.stamp(intent.draft)
+            self._ways.of(intent).root.stamp(intent.draft)
 
     def _sync_drafts(self, intents: list[Intent]) -> None:
         drafts: dict[Root, list[Draft]] = {}

@@ -115,7 +115,7 @@ class Root:
         return self._in_ours(lambda ours: _inode(ours, draft.name)) == draft.inode
 
     def stamp(self, draft: Draft) -> None:
-        """Give a draft the time of this machine's clock; a server's may be another. Raises SystemFault."""
+        """Give a draft the time that this machine's clock has now: a server's may be another. Raises SystemFault."""
         now = time.time_ns()
         self._in_ours(lambda ours: os.utime(draft.name, ns=(now, now), dir_fd=ours, follow_symlinks=False))
 

@@ -112,7 +112,9 @@ def test_a_crash_after_the_take_is_finished_by_the_next_start(far, look):
 @pytest.mark.parametrize("unit", [1, 100, 10**9, 2 * 10**9])
 def test_a_crash_after_the_copy_leaves_one_archive_however_coarse_its_times_are(far, look, monkeypatch, unit):
     utime = os.utime
-    monkeypatch.setattr(os, "utime", lambda file, ns: utime(file, ns=tuple(time - time % unit for time in ns)))
+    monkeypatch.setattr(
+        os, "utime", lambda file, ns, **where: utime(file, ns=tuple(time - time % unit for time in ns), **where)
+    )
     (job,) = far.add("a.txt")
     far.settle()
     far.carried.clear()
