@@ -16,6 +16,8 @@ What is on disk of one file, in this order, and what a start does that finds no 
                                                newer file that was taken in its place is given back
     6  row `published` (with the next write)   nothing
 
+Where a number was taken and the next one is on record, a visible result may still have the former: it is renamed.
+
 No name appears before 3, so a visible result is ours where a row has its inode; no input goes before 4 is synced. A
 quarantine is the same with the reason as its draft. Drafts of this ledger that no row refers to are removed; those of
 others are left. A file on its way back out of quarantine is finished by `wayback.finish`.
@@ -23,13 +25,13 @@ others are left. A file on its way back out of quarantine is finished by `waybac
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Job, SystemFault
-from watcherd.publish import retire
+from watcherd.publish import retire, reveal
 from watcherd.publish.folders import Folders
 from watcherd.states import State
 
@@ -52,6 +54,7 @@ def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
     intended, outdated = _held_against_inputs(place, hidden)
     unseen, retired = _held_against_inputs(place, beyond)
     visible += retired
+    _renumber(place, visible)
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
     _give_back(place, visible, {record.id: record.at for record in records})
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
@@ -83,6 +86,16 @@ def _is_visible(way: Way, draft: Draft) -> bool:
     with _as_fault(way.root.path):
         status = beneath.status(way.root.path, way.visible)
     return status is not None and status.st_ino == draft.inode
+
+
+def _renumber(place: Place, visible: list[Intent]) -> None:
+    """Give results the number on record that still have an earlier one, as the run died between the two."""
+    with Folders() as folders:
+        for intent in visible:
+            *before, way = (place.way(intent.job, intent.state, number) for number in range(intent.number + 1))
+            for earlier in before:
+                with suppress(OSError):  # as where its folder is a file by now: it keeps the number that it has
+                    reveal.rename(folders, earlier, way, intent.draft)
 
 
 def _held_against_inputs(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent]]:

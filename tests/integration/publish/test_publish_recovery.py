@@ -71,6 +71,29 @@ def test_a_visible_result_gets_its_input_retired(scene, look):
     assert look.tree(scene.archive) == {"a.txt"}
 
 
+@pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
+def test_a_result_that_was_to_have_another_number_when_the_run_died_gets_that_of_its_input(scene, look, state):
+    (job,) = scene.add("a.txt", state=state)
+    root, into = (scene.outbox, scene.archive) if state is State.PUBLISHING else (scene.failed, scene.failed)
+    real = scene.ledger.intend
+
+    def intend_and_die(intents):
+        real(intents)
+        if intents[0].number:
+            raise KeyboardInterrupt
+        (into / "a.txt").write_text("a user's")
+
+    scene.ledger.intend = intend_and_die
+    with pytest.raises(KeyboardInterrupt):
+        scene.settle()
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED if state is State.PUBLISHING else State.QUARANTINED]
+    ending = ".words.json" if state is State.PUBLISHING else ".error.json"
+    assert look.tree(root) | look.tree(into) == {"a.txt", "a.1.txt", f"a.1.txt{ending}"}
+    assert (into / "a.txt").read_text() == "a user's"
+
+
 def replace_outbox(scene):
     """Put another folder in the place of the outbox, as a change of the configuration or a missing mount does."""
     scene.outbox.rename(scene.state / "outbox of before")
