@@ -565,6 +565,30 @@ def test_a_stuck_thread_that_comes_back_in_time_delivers_its_result_and_ends(flo
     assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.came_back"]
 
 
+@pytest.mark.usefixtures("impatient")
+def test_where_no_thread_can_take_the_place_of_a_stuck_one_that_is_said_once_and_tried_until_one_can(
+    floor, monkeypatch
+):
+    begin = "_start_joinable_thread" if hasattr(threading, "_start_joinable_thread") else "_start_new_thread"
+    tries, start = [], getattr(threading, begin)
+
+    def refuse(*arguments, **more):
+        tries.append(1)
+        if len(tries) < 4:
+            raise RuntimeError("can't start new thread")  # as limits of users and containers have it
+        return start(*arguments, **more)
+
+    lane = floor(limits=Limits(timeout=DEADLINE))
+    lane.lane.start()
+    monkeypatch.setattr(threading, begin, refuse)
+    with capture_logs() as logs:
+        lane.offer("stuck.txt", "hold")
+        lane.offer("b.txt", "fine")
+        assert lane.outcome().job.file.path == "b.txt"
+    assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.missing"]
+    assert logs[1]["error"].startswith("cannot start a thread: raise this process's limits")
+
+
 def test_a_sign_of_life_puts_off_when_a_thread_counts_as_stuck(floor):
     job = floor().job("a.txt")
     hand = Hand()

@@ -106,6 +106,7 @@ class Lane:
         self._stopped = Event()
         self._hands = [Hand() for _ in range(workers)]
         self._stuck: list[Hand] = []  # those replaced: as many as `Order` allows for each inbox, and workers
+        self._missing = False  # whether was said that a thread is
         self._warden = self._thread("warden", self._watch)
 
     @property
@@ -253,7 +254,9 @@ class Lane:
             for jobs in stuck.values():  # all of them before anybody takes their place, and the next of that inbox
                 self._leave_stuck(*jobs)
             for number in stuck:
-                self._replace(number)
+                self._stuck.append(self._hands[number])
+                self._hands[number] = Hand()
+            self._man()
             self._stuck = [hand for hand in self._stuck if hand.thread and hand.thread.is_alive()]
             for hand in self._stuck:
                 for job in hand.give_up(now):
@@ -269,10 +272,17 @@ class Lane:
         self._let_go(self._order.take_back(waiting))
         self._alone.leave(alone=job.alone)  # in the kernel it ends nobody
 
-    def _replace(self, number: int) -> None:
-        self._stuck.append(self._hands[number])
-        self._hands[number] = Hand()
-        self._begin(number, self._hands[number])
+    def _man(self) -> None:
+        """Begin a thread for each hand without one; where none can be started, that is said, and tried at each look."""
+        try:
+            for number, hand in enumerate(self._hands):
+                if hand.thread is None:
+                    self._begin(number, hand)
+            self._missing = False
+        except SystemFault as fault:
+            if not self._missing:
+                log.error("worker.missing", kind=self._kind, error=str(fault))
+            self._missing = True
 
     def _give_up(self, job: Job) -> None:
         log.error("worker.given_up", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
