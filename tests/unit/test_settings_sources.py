@@ -41,6 +41,15 @@ def test_flags_beat_the_environment_that_beats_the_file_that_beats_the_defaults(
     assert settings.log.format == "auto"
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_a_file_may_begin_with_a_mark_and_end_its_lines_as_editors_on_windows_have_it(write, environ, tmp_path, end):
+    config = write("")
+    config.write_bytes(f"\ufeff{MINIMAL}".replace("\n", end).encode())
+    settings = load({}, environ, tmp_path, config)
+    assert settings.inbox["scans"].path.is_relative_to(tmp_path)
+    assert settings.layers.place("inbox", "scans", "path") == f"{config}:2"
+
+
 def test_inboxes_of_other_sources_are_left_aside_beside_inbox_flags_and_that_is_said(write, environ, tmp_path):
     config = write(MINIMAL)
     environ["WATCHERD_INBOX__PHOTOS__PATH"] = "p"

@@ -87,8 +87,9 @@ def test_what_is_no_size_is_refused(written):
 
 def test_a_size_that_no_kernel_can_hold_is_refused():
     assert size(LARGEST) == LARGEST
-    with pytest.raises(Unreadable, match="too large"):
-        size(LARGEST + 1)
+    for larger in (LARGEST + 1, "9" * 400 + ".5", "8192.0PiB"):
+        with pytest.raises(Unreadable, match="too large"):
+            size(larger)
 
 
 @given(st.integers(0, LARGEST))

@@ -127,7 +127,7 @@ def _listed(text: str) -> list[str]:
 
 def from_file(path: Path) -> Layer:
     """Read a TOML file. Raises OSError, UnicodeDecodeError and NOT_TOML."""
-    text = path.read_bytes().decode()
+    text = path.read_bytes().decode("utf-8-sig")  # with the mark that editors on Windows set
     values = tomllib.loads(text)
     places = {keys: f"{path}:{line}" for keys, line in lines_of(text)}
     return Layer(str(path), anchored(values, path.absolute().parent), places)

@@ -62,8 +62,8 @@ def size(value: object) -> int:
     number, letter, ending = match.groups()
     base = 1000 if (ending or "").lower() == "b" else 1024
     factor = base ** _POWERS[letter.lower()] if letter else 1
-    whole = round(float(number) * factor) if "." in number else int(number) * factor
-    return _bounded(whole, LARGEST, value, "size")
+    exact = float(number) * factor if "." in number else int(number) * factor
+    return round(_bounded(exact, LARGEST, value, "size"))  # no sooner: one of too many digits is infinite
 
 
 def count(value: object) -> int:
