@@ -273,7 +273,7 @@ class Lane:
         self._alone.leave(alone=job.alone)  # in the kernel it ends nobody
 
     def _man(self) -> None:
-        """Begin a thread for each hand without one; where none can be started, that is said, and tried at each look."""
+        """Begin a thread for each hand without one; where none can be started, that is said, and tried anew."""
         try:
             for number, hand in enumerate(self._hands):
                 if hand.thread is None:
@@ -281,7 +281,7 @@ class Lane:
             self._missing = False
         except SystemFault as fault:
             if not self._missing:
-                log.error("worker.missing", kind=self._kind, error=str(fault))
+                log.error("worker.missing", kind=self._kind, error=str(fault))  # noqa: TRY400 (no bug of ours)
             self._missing = True
 
     def _give_up(self, job: Job) -> None:

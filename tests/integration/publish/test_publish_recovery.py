@@ -73,7 +73,7 @@ def test_a_visible_result_gets_its_input_retired(scene, look):
 
 @pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
 def test_a_result_that_was_to_have_another_number_when_the_run_died_gets_that_of_its_input(scene, look, state):
-    (job,) = scene.add("a.txt", state=state)
+    scene.add("a.txt", state=state)
     root, into = (scene.outbox, scene.archive) if state is State.PUBLISHING else (scene.failed, scene.failed)
     real = scene.ledger.intend
 
