@@ -140,7 +140,7 @@ class Nearby:
 
 def open_file(parent: int, name: str) -> tuple[int, os.stat_result]:
     """Open the regular file `name` in the folder `parent` for reading; return it, to be closed, with its `fstat`."""
-    _regular(os.stat(name, dir_fd=parent, follow_symlinks=False), name)
+    _regular(os.lstat(name, dir_fd=parent), name)
     descriptor = os.open(name, _FILE, dir_fd=parent)
     try:
         return descriptor, _regular(os.fstat(descriptor), name)
@@ -160,6 +160,6 @@ def status(root: str, path: str) -> os.stat_result | None:
     inside, name = split(path)
     try:
         with folder(root, inside) as parent:
-            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return os.lstat(name, dir_fd=parent)
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -88,7 +88,7 @@ def test_a_fifo_is_never_opened(root):
 
 
 def test_a_fifo_that_is_swapped_in_after_the_look_does_not_block(root, monkeypatch):
-    real = os.stat
+    real = os.lstat
 
     def swaps(*args, **keywords):
         status = real(*args, **keywords)
@@ -97,7 +97,7 @@ def test_a_fifo_that_is_swapped_in_after_the_look_does_not_block(root, monkeypat
         os.mkfifo(root / "a/b/c.txt")
         return status
 
-    monkeypatch.setattr(os, "stat", swaps)
+    monkeypatch.setattr(os, "lstat", swaps)
     before = open_descriptors()
     with pytest.raises(OSError, match="not a regular file"):
         read(root, "a/b/c.txt")

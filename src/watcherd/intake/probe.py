@@ -116,7 +116,7 @@ class Looks:
     def status(self, path: str) -> os.stat_result:
         """Return the `lstat` of `path`. Raises OSError."""
         folder, name = self._nearby.parent(self._root, path)
-        return os.stat(name, dir_fd=folder, follow_symlinks=False)
+        return os.lstat(name, dir_fd=folder)
 
     def fresh(self, path: str) -> os.stat_result:
         """Return the status of the regular file at `path` by opening it, past a network's cache. Raises OSError."""

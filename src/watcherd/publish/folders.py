@@ -54,7 +54,7 @@ class Folders:
         """Return the `lstat` of `path` beneath `root`; None where nothing is. Raises OSError otherwise."""
         try:
             parent, name = self.parent(root, path)
-            return os.stat(name, dir_fd=parent, follow_symlinks=False)
+            return os.lstat(name, dir_fd=parent)
         except (FileNotFoundError, NotADirectoryError):
             return None
 

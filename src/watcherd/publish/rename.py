@@ -48,7 +48,7 @@ def replace(source: int, name: str, target: int, old_name: str, is_ours: Callabl
     The two change places and what came out is looked at: between a look and a rename, the name could become a file of
     somebody else's. Raises OSError.
     """
-    if not is_ours(os.stat(old_name, dir_fd=target, follow_symlinks=False)):
+    if not is_ours(os.lstat(old_name, dir_fd=target)):
         return False
     try:
         _renameat2(source, name, target, old_name, _EXCHANGE)
@@ -57,7 +57,7 @@ def replace(source: int, name: str, target: int, old_name: str, is_ours: Callabl
             raise
         os.replace(name, old_name, src_dir_fd=source, dst_dir_fd=target)  # this file system offers no better
         return True
-    if not is_ours(os.stat(name, dir_fd=source, follow_symlinks=False)):
+    if not is_ours(os.lstat(name, dir_fd=source)):
         _renameat2(source, name, target, old_name, _EXCHANGE)
         return False
     os.unlink(name, dir_fd=source)

@@ -53,7 +53,7 @@ def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
     try:
         taken = _take(folders, inbox, job, target, name, take)
     except FileExistsError:
-        if not _is_input(job, os.stat(name, dir_fd=target, follow_symlinks=False)):
+        if not _is_input(job, os.lstat(name, dir_fd=target)):
             raise
         return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
     except OSError as error:
@@ -82,7 +82,7 @@ def away(folders: Folders, inbox: str, job: Job) -> Taken:
     if taken is not Taken.ELSEWHERE:
         return taken
     ours, name = folders.parent(inbox, ours_of(job))
-    if not _is_input(job, os.stat(name, dir_fd=ours, follow_symlinks=False)):  # by now, or when a run died
+    if not _is_input(job, os.lstat(name, dir_fd=ours)):  # by now, or when a run died
         _put_back(ours, name, inbox, job.file.path)
         return Taken.REPLACED
     os.unlink(name, dir_fd=ours)
@@ -105,7 +105,7 @@ def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
     """
     folder, name = beneath.split(path)
     with suppress(FileNotFoundError, NotADirectoryError), beneath.folder(root, folder) as target:
-        found = os.stat(name, dir_fd=target, follow_symlinks=False)
+        found = os.lstat(name, dir_fd=target)
         taken = stat.S_ISREG(found.st_mode) and found.st_dev == os.stat(inbox).st_dev
         taken = taken and found.st_ctime >= since - ROUNDING and not _may_be_copy(job, found)
         if taken and not _is_in_place(job, inbox):
@@ -130,7 +130,7 @@ def ours_of(job: Job | Record) -> str:
 def _to_ours(folders: Folders, inbox: str, job: Job) -> Taken:
     ours, name = folders.parent(inbox, ours_of(job), make=True)
     if _is_there(ours, name):  # an earlier run, or attempt, has taken it; its owner may still write into it
-        is_its = os.stat(name, dir_fd=ours, follow_symlinks=False).st_ino == job.file.version.inode
+        is_its = os.lstat(name, dir_fd=ours).st_ino == job.file.version.inode
         taken = Taken.MOVED if is_its else Taken.REPLACED
     else:
         taken = _take(folders, inbox, job, ours, name, _rename)
@@ -164,7 +164,7 @@ def _take(  # noqa: PLR0913, PLR0917 (from where, what, to where, how)
             raise  # a folder was removed or replaced under us
         return Taken.GONE
     folders.touch(inbox, job.file.path)
-    same = _is_input(job, os.stat(name, dir_fd=target, follow_symlinks=False))
+    same = _is_input(job, os.lstat(name, dir_fd=target))
     return Taken.MOVED if same else Taken.REPLACED
 
 
@@ -211,7 +211,7 @@ def _put_back(target: int, name: str, inbox: str, path: str) -> None:
 
 def _is_there(folder: int, name: str) -> bool:
     try:
-        os.stat(name, dir_fd=folder, follow_symlinks=False)
+        os.lstat(name, dir_fd=folder)
     except FileNotFoundError:
         return False
     return True

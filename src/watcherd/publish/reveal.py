@@ -41,7 +41,7 @@ def rename(folders: Folders, before: Way, after: Way, draft: Draft) -> None:
     with suppress(FileNotFoundError, FileExistsError):
         source, name = folders.parent(before.root.path, before.visible)
         target, new_name = folders.parent(after.root.path, after.visible)
-        if os.stat(name, dir_fd=source, follow_symlinks=False).st_ino == draft.inode:
+        if os.lstat(name, dir_fd=source).st_ino == draft.inode:
             move(source, name, target, new_name)
             folders.touch(after.root.path, after.visible)
 
@@ -57,7 +57,7 @@ def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[
 def _is_shown(way: Way, draft: Draft, target: int, name: str) -> bool:
     """Whether the name is that of the draft already, which then needs its own no more."""
     try:
-        shown = os.stat(name, dir_fd=target, follow_symlinks=False).st_ino == draft.inode
+        shown = os.lstat(name, dir_fd=target).st_ino == draft.inode
     except FileNotFoundError:
         return False
     if shown:

@@ -266,7 +266,7 @@ def is_bare(path: str) -> bool:
 
 
 def _inode(folder: int, name: str) -> int:
-    return os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino
+    return os.lstat(name, dir_fd=folder).st_ino
 
 
 def _home(path: str) -> str:

@@ -333,7 +333,7 @@ def _touch(root: str, path: str) -> None:
     """Let a running daemon notice a kept file: its ctime changes, and nothing else."""
     folder, name = beneath.split(path)
     with beneath.folder(root, folder) as parent:
-        status = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        status = os.lstat(name, dir_fd=parent)
         with suppress(PermissionError):  # somebody else's file: the next scan will notice
             os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
 
@@ -343,6 +343,6 @@ def remove_reason(place: Place, record: Record) -> None:
     way = way_of(place, record)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
-        is_its = os.stat(name, dir_fd=parent, follow_symlinks=False).st_ino == record.inode
+        is_its = os.lstat(name, dir_fd=parent).st_ino == record.inode
         if is_its and not is_anothers(place, way):
             os.unlink(name, dir_fd=parent)

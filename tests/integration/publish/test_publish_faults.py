@@ -22,7 +22,7 @@ from watcherd.model import After, SystemFault
 from watcherd.publish import disk, rename
 from watcherd.states import State
 
-CALLS = ("open", "stat", "access", "fsync", "unlink", "mkdir", "listdir")
+CALLS = ("open", "stat", "lstat", "access", "fsync", "unlink", "mkdir", "listdir")
 
 
 _MEMORY = "/dev/shm" if os.path.isdir("/dev/shm") else None  # noqa: S108 (asked for by name)

@@ -24,7 +24,7 @@ def unknown(*_, **__):
 
 def flagless(source, name, target, new_name, flags):
     """Answer as the kernel does for a file system that knows no flags: it looks for both names before it asks."""
-    os.stat(name, dir_fd=source, follow_symlinks=False)
+    os.lstat(name, dir_fd=source)
     if flags == rename._NOREPLACE and new_name in os.listdir(target):
         raise FileExistsError(errno.EEXIST, "is there", new_name)
     raise OSError(errno.EINVAL, "unknown flag")
