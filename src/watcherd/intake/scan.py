@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+from itertools import islice
 from typing import TYPE_CHECKING, Protocol
 
 from watcherd import beneath
@@ -54,39 +55,54 @@ def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "", most: int 
     A block may be empty: it is handed over after `most` entries were looked at, whatever they were. It is in
     the order of names, as rows of neighbours share pages of the ledger's index.
     """
-    folders = [top]
-    while folders:
-        folder = folders.pop()
-        try:
-            yield from _folder(inbox, folder, kind, listener, folders, most)
-        except OSError as error:
-            if error.errno not in _GONE or not folder:
-                listener.refused(folder, error)
+    return _Walk(inbox, kind, listener, top).blocks(most)
 
 
-def _folder(  # noqa: PLR0913, PLR0917 (the state of one walk)
-    inbox: Inbox, folder: str, kind: Kind, listener: Listener, folders: list[str], most: int
-) -> Iterator[list[str]]:
-    prefix = folder + "/" if folder else ""
-    with beneath.folder(inbox.root, folder) as descriptor:
-        listener.entered(descriptor, folder)
-        with os.scandir(descriptor) as entries:
-            block: list[str] = []
-            for number, entry in enumerate(entries, 1):
-                path = prefix + entry.name
-                if entry.is_file(follow_symlinks=False):
-                    if (found := inbox.rules.kind(path)) is kind:
-                        block.append(path)
-                    elif isinstance(found, Ignored):
-                        listener.ignored(path, found.reason, kind)
-                elif not entry.is_dir(follow_symlinks=False):
-                    listener.passed(path, entry, kind)
-                elif inbox.enters(path):
-                    folders.append(path)
-                if number % most == 0:
-                    yield sorted(block)
-                    block = []
-            yield sorted(block)
+class _Walk:
+    """One walk, and the folders that are still to come."""
+
+    def __init__(self, inbox: Inbox, kind: Kind, listener: Listener, top: str) -> None:
+        self._inbox = inbox
+        self._kind = kind
+        self._listener = listener
+        self._folders = [top]
+
+    def blocks(self, most: int) -> Iterator[list[str]]:
+        while self._folders:
+            folder = self._folders.pop()
+            try:
+                yield from self._list(folder, most)
+            except OSError as error:
+                if error.errno not in _GONE or not folder:
+                    self._listener.refused(folder, error)
+
+    def _list(self, folder: str, most: int) -> Iterator[list[str]]:
+        prefix = folder + "/" if folder else ""
+        with beneath.folder(self._inbox.root, folder) as descriptor:
+            self._listener.entered(descriptor, folder)
+            for entries in _strides(descriptor, most):
+                yield sorted(path for entry in entries if self._takes(entry, path := prefix + entry.name))
+
+    def _takes(self, entry: os.DirEntry[str], path: str) -> bool:
+        """Whether this is a file of our kind. A folder's turn comes later, and of all else the listener hears."""
+        if entry.is_file(follow_symlinks=False):
+            found = self._inbox.rules.kind(path)
+            if isinstance(found, Ignored):
+                self._listener.ignored(path, found.reason, self._kind)
+            return found is self._kind
+        if not entry.is_dir(follow_symlinks=False):
+            self._listener.passed(path, entry, self._kind)
+        elif self._inbox.enters(path):
+            self._folders.append(path)
+        return False
+
+
+def _strides(folder: int, most: int) -> Iterator[list[os.DirEntry[str]]]:
+    """Yield the entries of an open folder, `most` at a time; at the end there are fewer, or none."""
+    with os.scandir(folder) as entries:
+        while len(stride := list(islice(entries, most))) == most:
+            yield stride
+        yield stride
 
 
 class Cursor:
