@@ -24,6 +24,7 @@ from watcherd import settings as configuration
 from watcherd.assembly import Ears
 from watcherd.audit import audit
 from watcherd.daemon import assembled
+from watcherd.decide import Retry
 from watcherd.intake.intake import Intake
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import After, Draft, Failure, File, Job, Kind, Refused, SystemFault
@@ -771,7 +772,7 @@ def test_a_drain_waits_for_retries(site):
         job = Job(ledger.next_id(), File("scans", "a.txt", version), Kind.TEXT)
         ledger.hand_over([job])
         due = os.stat(site.inbox).st_ctime + 0.7
-        ledger.retry(job, attempts=2, kills=0, alone=False, due=due, failure=Failure.TIMEOUT, message="slow")
+        ledger.retry(job, Retry(2, 0, 0.0), due, Failure.TIMEOUT, "slow")
     report = draining.drain(settings)
     assert report.published == {Kind.TEXT: 1}
     assert site.rows("state, attempts") == [("published", 2)]

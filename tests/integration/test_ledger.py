@@ -20,7 +20,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from watcherd.decide import ENDS
+from watcherd.decide import ENDS, Retry
 from watcherd.ledger.database import VERSION
 from watcherd.ledger.ledger import BLOCK, Intent, Ledger
 from watcherd.model import Draft, Failure, File, Job, Kind, Refused, SystemFault, Version
@@ -234,7 +234,7 @@ def test_a_lookup_gives_the_latest_of_a_path(ledger):
 def test_retries_come_when_they_are_due_the_earliest_first(ledger):
     for path, due in (("late.txt", 30.0), ("soon.txt", 10.0), ("never.txt", 99.0)):
         (given,) = handed(ledger, path)
-        ledger.retry(given, attempts=1, kills=0, alone=False, due=due, failure=Failure.TIMEOUT, message="slow")
+        ledger.retry(given, Retry(1, 0, 0.0), due, Failure.TIMEOUT, "slow")
     assert ledger.earliest_due("scans") == 10.0
     assert ledger.due("scans", 30.0, 100.0) == ["soon.txt", "late.txt"]
     assert ledger.due("scans", 30.0, 100.0, limit=1) == ["soon.txt"]
@@ -244,7 +244,7 @@ def test_retries_come_when_they_are_due_the_earliest_first(ledger):
 def test_a_retry_that_is_further_away_than_any_is_put_off_is_due(ledger):
     for path, due in (("soon.txt", 10.0), ("before_the_clock_was_set_back.txt", 99.0)):
         (given,) = handed(ledger, path)
-        ledger.retry(given, attempts=1, kills=0, alone=False, due=due, failure=Failure.TIMEOUT, message="slow")
+        ledger.retry(given, Retry(1, 0, 0.0), due, Failure.TIMEOUT, "slow")
     assert ledger.due("scans", 9.0, 50.0) == ["before_the_clock_was_set_back.txt"]
 
 
@@ -315,7 +315,7 @@ def test_an_attempt_replaces_what_was_unfinished_of_its_path_and_nothing_else(le
         intend(ledger, given)
     ledger.finish([published.id], State.PUBLISHED)
     ledger.hand_over([retrying])
-    ledger.retry(retrying, attempts=1, kills=0, alone=False, due=1.0, failure=None, message="")
+    ledger.retry(retrying, Retry(1, 0, 0.0), 1.0, None, "")
     ledger.hand_over([working])
     with closing(sqlite3.connect(ledger._path)) as connection:
         rows = dict(connection.execute("SELECT id, state FROM file"))
@@ -454,7 +454,7 @@ def test_a_file_that_waited_for_its_retry_and_is_gone_is_dropped_and_its_history
     (published,) = handed(ledger, "a.txt")
     ledger.finish([published.id], State.PUBLISHED)
     (given,) = handed(ledger, "a.txt")
-    ledger.retry(given, attempts=1, kills=0, alone=False, due=1.0, failure=None, message="")
+    ledger.retry(given, Retry(1, 0, 0.0), 1.0, None, "")
     ledger.drop("scans", "a.txt")
     assert record(ledger, "a.txt").id == published.id
 
@@ -587,9 +587,7 @@ class LedgerAgainstDict(RuleBasedStateMachine):
         """Charge an attempt."""
         if self._is(path, State.WORKING):
             attempts = self.model[path][2] + 1
-            self.ledger.retry(
-                self.jobs[path], attempts=attempts, kills=0, alone=False, due=1.0, failure=None, message=""
-            )
+            self.ledger.retry(self.jobs[path], Retry(attempts, 0, 0.0), 1.0, None, "")
             self.unwritten.clear()
             self.model[path] = (self.model[path][0], State.RETRYING, attempts, 0)
 

@@ -199,11 +199,11 @@ class Gate:
     def _decide(self, looks: Looks, seen: Sighting, record: Record | None, terms: Terms) -> None:
         admission = decide.admission(record, seen.version, terms.inbox.after, terms.inbox.policy, time.time())
         match admission:
-            case decide.Admit(attempts, kills, alone):
+            case decide.Admit():
                 unwritten = self._unwritten(looks, seen, terms)
                 if unwritten is not None:
                     self._welcome(record)
-                    self._admit(self._job(unwritten, terms, attempts, kills, alone=alone))
+                    self._admit(self._job(unwritten, admission, terms))
             case decide.Condemn():
                 self._condemn(seen, admission, terms)
             case decide.Leave(reason):
@@ -229,9 +229,9 @@ class Gate:
         if record is not None and record.state is State.QUARANTINED:
             self._desk.came_back(record)
 
-    def _job(self, seen: Sighting, terms: Terms, attempts: int, kills: int, *, alone: bool) -> Job:
+    def _job(self, seen: Sighting, charges: decide.Admit, terms: Terms) -> Job:
         file = File(terms.inbox.name, seen.path, seen.version)
-        return Job(self._desk.next_id(), file, self.kind, attempts, kills, alone)
+        return Job(self._desk.next_id(), file, self.kind, charges.attempts, charges.kills, charges.alone)
 
     def _admit(self, job: Job) -> None:
         self._waiting.pop(job.file.path, None)
@@ -241,7 +241,7 @@ class Gate:
     def _condemn(self, seen: Sighting, verdict: decide.Condemn, terms: Terms) -> None:
         self._claims.claim(seen.path)
         self._waiting.pop(seen.path, None)
-        job = self._job(seen, terms, verdict.attempts - 1, 0, alone=True)
+        job = self._job(seen, decide.Admit(verdict.attempts - 1, alone=True), terms)
         self._desk.condemn(Failed(job, verdict.failure, verdict.message))
 
     # What is turned back -------------------------------------------------------------------------------------------

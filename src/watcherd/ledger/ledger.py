@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from watcherd.decide import Retry
     from watcherd.model import Draft, Ended
     from watcherd.states import State
 
@@ -252,15 +253,14 @@ class Ledger:
                 (failure, readable(message), attempts, job.id),
             )
 
-    def retry(  # noqa: PLR0913 (a row has these columns)
-        self, job: Job, *, attempts: int, kills: int, alone: bool, due: float, failure: Failure | None, message: str
-    ) -> None:
-        """Put the next attempt on record, not before `due`, Unix seconds."""
+    def retry(self, job: Job, verdict: Retry, due: float, failure: Failure | None, message: str) -> None:
+        """Put the next attempt on record, with the charges of a verdict, and not before `due`, Unix seconds."""
+        charges = verdict.attempts, verdict.kills, verdict.alone
         with self._transaction() as cursor:
             cursor.execute(
                 """UPDATE file SET state = 'retrying', attempts = ?, kills = ?, alone = ?, due = ?, failure = ?,
                    message = ?, at = ? WHERE id = ?""",
-                (attempts, kills, alone, due, failure, readable(message), int(time.time()), job.id),
+                (*charges, due, failure, readable(message), int(time.time()), job.id),
             )
 
     def send_back(self, row: int, due: float | None) -> None:

@@ -90,13 +90,5 @@ class Judge:
         if job.alone and not failed.charged:
             self._health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))
 
-    def _put_off(self, job: Job, retry: Retry, failure: Failure | None, message: str) -> None:
-        self._ledger.retry(
-            job,
-            attempts=retry.attempts,
-            kills=retry.kills,
-            alone=retry.alone,
-            due=time.time() + retry.delay,
-            failure=failure,
-            message=message,
-        )
+    def _put_off(self, job: Job, verdict: Retry, failure: Failure | None, message: str) -> None:
+        self._ledger.retry(job, verdict, time.time() + verdict.delay, failure, message)
