@@ -21,9 +21,8 @@ BLOCK = 1 << 20
 
 def require_whole(reader: Reader, name: str) -> None:
     """Raise `FileFault` where a container ends before it says: its library would only say that it cannot read it."""
-    promised = _ENDS[name](reader) if name in _ENDS else 0
-    reader.seek(0)
-    reader.starved = False
+    with reader.ahead():
+        promised = _ENDS[name](reader) if name in _ENDS else 0
     if promised > reader.size:
         message = f"ends after {reader.size:,} bytes, and says that it has at least {promised:,}"
         raise FileFault(Failure.TRUNCATED, message)
@@ -56,9 +55,8 @@ _ENDS = {"WEBP": _riff_end, "AVIF": _boxes_end, "JPEG2000": _boxes_end}
 def require_sound_pixels(reader: Reader) -> None:
     """Raise `FileFault` where a checksum in a PNG says that its pixels are damaged; Pillow verifies all but those.
 
-    Where the file ends before that can be told is for its decoder to say. The reader is left where it was.
+    Where the file ends before that can be told is for its decoder to say.
     """
-    before = reader.tell(), reader.starved
     reader.seek(PNG_SIGNATURE)
     while len(head := reader.read(8)) == 8:  # noqa: PLR2004 (length and name)
         length, name = struct.unpack(">I4s", head)
@@ -68,8 +66,6 @@ def require_sound_pixels(reader: Reader) -> None:
             break
         if name not in PIXELS:
             reader.seek(length + 4, io.SEEK_CUR)
-    reader.seek(before[0])
-    reader.starved = before[1]
 
 
 def _holds(reader: Reader, name: bytes, length: int) -> bool:

@@ -54,11 +54,8 @@ def _is_only_frame(image: ImageFile.ImageFile, reader: Reader) -> bool:
     """
     if image.format != "GIF" or not image.tile:
         return False
-    before = reader.tell(), reader.starved
-    behind = _behind_blocks(reader, image.tile[0].offset)
-    reader.seek(before[0])
-    reader.starved = before[1]
-    return behind == TRAILER
+    with reader.ahead():
+        return _behind_blocks(reader, image.tile[0].offset) == TRAILER
 
 
 def _behind_blocks(reader: Reader, start: int) -> bytes:

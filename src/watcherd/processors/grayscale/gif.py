@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
+from watcherd.processors.grayscale.grey import PALETTE
 from watcherd.processors.grayscale.source import encoding
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from watcherd.processors.grayscale.frames import Frame
     from watcherd.processors.grayscale.source import Reader
 
-PALETTE = bytes(level for level in range(256) for _ in "rgb")
 PREAMBLE = 13 + len(PALETTE)  # bytes before the first descriptor, in a file of one frame as Pillow writes it
 LARGEST = 0xFFFF
 KEEP, CLEAR = 1, 2  # what becomes of a frame when the next is shown

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 #: One channel that is wider than a byte: grey already, and `convert("L")` would clip it.
 DEEP = frozenset({"I", "F", "I;16"})
 
+#: The 256 greys in their order.
+PALETTE = bytes(level for level in range(256) for _ in "rgb")
+
 #: Dots per inch that every format can say.
 LARGEST = 0xFFFF
 

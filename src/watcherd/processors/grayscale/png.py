@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.container import require_sound_pixels
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
-from watcherd.processors.grayscale.grey import described, grey
+from watcherd.processors.grayscale.grey import PALETTE, described, grey
 from watcherd.processors.grayscale.source import decoding, save
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 AFTER_IHDR = len(SIGNATURE) + 25
-GREYS = bytes(level for level in range(256) for _ in "rgb")
 HUFFMAN = {"compress_type": 2, "compress_level": 1}
 RLE = {"compress_type": 3, "compress_level": 1}
 DEFLATE = {"compress_type": 0, "compress_level": 6}
@@ -41,7 +40,7 @@ LARGEST = 0xFFFF
 
 def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write losslessly, with the texts, the tone curve and the frames of the source; also return mode and count."""
-    with decoding(reader):
+    with decoding(reader), reader.ahead():
         require_sound_pixels(reader)
     if getattr(image, "n_frames", 1) > 1:
         return _write_frames(image, reader)
@@ -113,7 +112,7 @@ def _unfiltered(reader: Reader, picture: Image.Image, options: Mapping[str, obje
     palettes alone, whose pixels are the same bytes: they are set behind a header that calls them grey.
     """
     head, _ = _split(save(reader, picture.crop(DOT), "PNG", **options))
-    picture.putpalette(GREYS)
+    picture.putpalette(PALETTE)
     indexed = save(reader, picture, "PNG", **HUFFMAN)
     target = io.BytesIO()
     target.write(SIGNATURE)

@@ -146,6 +146,14 @@ class Reader:
         """Return the position."""
         return self._buffer.tell()
 
+    @contextmanager
+    def ahead(self) -> Iterator[None]:
+        """Look elsewhere herein, and go on from here as if nobody had; an error stays where it was met."""
+        place, starved = self.tell(), self.starved
+        yield
+        self.seek(place)
+        self.starved = starved
+
     def getvalue(self) -> bytes:
         """Return the whole file, read once: libtiff asks for it anew at each page."""
         if self._whole is None:
@@ -178,9 +186,8 @@ class Reader:
 
 def recognise(reader: Reader) -> str:
     """Return Pillow's name of the format that the content begins as, whatever the file is called."""
-    prefix = reader.read(PREFIX)
-    reader.seek(0)
-    reader.starved = False
+    with reader.ahead():
+        prefix = reader.read(PREFIX)
     for name, mark in MARKS:
         if mark.match(prefix):
             return name
