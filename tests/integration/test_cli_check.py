@@ -1,15 +1,19 @@
 """`watcherd check`: what is tried on this machine, and what it finds."""
 
+import io
 import json
 import os
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from PIL import Image
 
 from watcherd.cli import machine
 from watcherd.intake import probe
-from watcherd.processors.grayscale import turbo
+from watcherd.model import FileFault, Limits
+from watcherd.processors.grayscale import convert, turbo
 from watcherd.settings import load
 from watcherd.settings.mounts import Mount
 
@@ -155,14 +159,19 @@ def test_an_archive_that_is_not_used_is_not_looked_at(settings):
 
 def test_memory_that_cannot_hold_the_largest_picture_is_refused_with_what_would(settings):
     problem = found(settings(IMAGE__MEMORY="256MiB"))["image.memory", True]
-    assert 'memory = "605MiB" or max_pixels = ' in problem.mend
+    memory, pixels = re.fullmatch(r'memory = "(\w+)" or max_pixels = (\w+)', problem.mend).groups()
+    assert ("image.memory", True) not in found(settings(IMAGE__MEMORY=memory))
+    assert ("image.memory", True) not in found(settings(IMAGE__MEMORY="256MiB", IMAGE__MAX_PIXELS=pixels))
 
 
-def test_the_mend_of_too_little_memory_mends_it(settings):
-    assert ("image.memory", True) not in found(settings(IMAGE__MEMORY="605MiB"))
-    assert ("image.memory", True) not in found(
-        settings(IMAGE__MEMORY="256MiB", IMAGE__MAX_PIXELS=str(128 << 20 // 5)[:8])
-    )
+def test_the_least_memory_that_is_not_refused_is_the_least_with_which_a_worker_takes_the_largest_picture(settings):
+    problem = found(settings(IMAGE__MEMORY="1MiB", IMAGE__MAX_PIXELS="1000000"))["image.memory", True]
+    least = int(re.fullmatch(r'memory = "(\d+)MiB"', problem.mend)[1])
+    picture = io.BytesIO()
+    Image.new("RGB", (1000, 1000)).save(picture, "BMP")
+    assert convert(picture, limits=Limits(memory=least << 20))
+    with pytest.raises(FileFault, match="MiB of memory"):
+        convert(picture, limits=Limits(memory=least - 1 << 20))
 
 
 def test_formats_that_the_memory_holds_fewer_pixels_of_are_worth_a_note_with_what_would_hold_them(settings):

@@ -26,11 +26,6 @@ if TYPE_CHECKING:
 _OURS = ".watcherd"
 _INOTIFY = Path("/proc/sys/fs/inotify")
 
-#: What a worker holds besides pixels: the interpreter, Pillow and the encoder's output. Bytes.
-WORKER_BASE = 128 << 20
-#: Bytes for one pixel: four channels decoded, and the grey plane made of them.
-BYTES_PER_PIXEL = 5
-
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -236,9 +231,9 @@ def _memory(settings: Settings) -> Iterator[Finding]:
     if most != resource.RLIM_INFINITY and most < image.memory:
         message = f"{size_text(image.memory)} is more than a process may have here, {_about(most)}: no worker starts"
         yield Finding("image.memory", message, "lower it, or raise LimitAS (ulimit -v)")
-    needed = image.max_pixels * BYTES_PER_PIXEL + WORKER_BASE
+    needed = bounds.BASE + image.max_pixels * bounds.PLAIN
     if needed > image.memory:
-        fitting = max(0, (image.memory - WORKER_BASE) // BYTES_PER_PIXEL)
+        fitting = max(0, (image.memory - bounds.BASE) // bounds.PLAIN)
         message = f"{size_text(image.memory)} cannot hold max_pixels = {image.max_pixels:_}"
         mend = f'memory = "{(needed >> 20) + 1}MiB"' + (f" or max_pixels = {fitting:_}" if fitting else "")
         yield Finding("image.memory", message, mend)

@@ -22,6 +22,9 @@ STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "CMYK": 8}
 GREY, GREY_WITH_ALPHA = 1 + 1, 4 + 2
 DEEP = {"I;16": 2 + 2, "I;16B": 4 + 2 + 2, "I;16L": 4 + 2 + 2, "I": 4 + 4, "F": 4 + 4}
 
+#: Bytes for a pixel of a picture with colours and no transparency, of a format that holds nothing beside it.
+PLAIN = 4 + GREY
+
 #: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. Measured
 #: as the address space of one conversion, at 16 to 100 megapixels.
 BESIDE = {"WEBP": 30, "AVIF": 32, "JPEG2000": 20, "GIF": 12, "PNG": 1}
