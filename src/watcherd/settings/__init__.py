@@ -135,16 +135,14 @@ def _read(path: Path) -> Layer:
     try:
         return from_file(path)
     except FileNotFoundError:
-        problem = Problem(str(path), "", "there is no such file", "`watcherd init` writes one")
+        flaw, mend = "there is no such file", "`watcherd init` writes one"
     except OSError as error:
-        problem = Problem(
-            str(path), "", f"cannot be read: {error.strerror}", "correct its permissions or name another"
-        )
+        flaw, mend = f"cannot be read: {error.strerror}", "correct its permissions or name another"
     except UnicodeDecodeError as error:
-        problem = Problem(str(path), "", f"is not UTF-8 at byte {error.start}", "save it as UTF-8")
+        flaw, mend = f"is not UTF-8 at byte {error.start}", "save it as UTF-8"
     except NOT_TOML as error:
-        problem = Problem(str(path), "", f"is not TOML: {error}", "correct it; texts stand in quotes")
-    raise ConfigurationError([problem])
+        flaw, mend = f"is not TOML: {error}", "correct it; texts stand in quotes"
+    raise ConfigurationError([Problem(str(path), "", flaw, mend)])
 
 
 def _misused(flags: Mapping[str, Any]) -> list[Problem]:

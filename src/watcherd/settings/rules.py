@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 Table = TypeVar("Table", bound=BaseModel)
 
+#: Where extensions are claimed; of two that claim the same, the first is to be changed.
+_CLAIMS = (("image", "extensions"), ("text", "extensions"))
+
 
 def contradictions(layers: Layers) -> Iterator[Problem]:
     """Find names that cannot be, extensions that two kinds claim, and limits that contradict each other."""
@@ -43,9 +46,6 @@ def _extensions(layers: Layers) -> Iterator[Problem]:
         written = next((keys for keys in _CLAIMS if layers.find(*keys) is not None), _CLAIMS[0])
         message = f"text and image both claim {', '.join(both)}"
         yield Problem(layers.place(*written), ".".join(written), message, "leave each extension to one of them")
-
-
-_CLAIMS = (("image", "extensions"), ("text", "extensions"))
 
 
 def _retries(layers: Layers) -> Iterator[Problem]:
