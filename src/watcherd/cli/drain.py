@@ -68,24 +68,16 @@ def progress_bar() -> Iterator[Advance | None]:
     if not sys.stderr.isatty():
         yield None
         return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
+    from rich import console, progress
 
     columns = (
-        TextColumn("{task.fields[files]}"),
-        BarColumn(),
-        DownloadColumn(),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
+        progress.TextColumn("{task.fields[files]}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
     )
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
+    bar = progress.Progress(*columns, console=console.Console(stderr=True), transient=True)
     task = bar.add_task("", total=None, files="looking")
 
     def advance(files_done: int, files_total: int, bytes_done: int, bytes_total: int) -> None:
