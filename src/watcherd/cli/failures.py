@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -103,8 +102,7 @@ def retry_status(paths: Sequence[str], outcomes: Sequence[PutBack], failure: str
     unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
     how = f" as {failure}" if failure else ""
     for path in unknown:
-        said = f"{show.typed(path)} is not quarantined{how}; `watcherd failures` lists what is"
-        print(f"watcherd: {said}", file=sys.stderr)
+        show.complain(f"{show.typed(path)} is not quarantined{how}; `watcherd failures` lists what is")
     return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
 
 
