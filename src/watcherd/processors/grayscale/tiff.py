@@ -86,9 +86,9 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
                 profile = grey_profile({"icc_profile": tags.get(PROFILE)})
                 name = image.info.get("compression", "raw")
                 description = _description(tags, orientation, name)
-                if count == 0:
-                    directories = _directories(image, tags)
-                    description.update(dict.fromkeys(directories, 0))
+                hanging = {} if count else _directories(image, tags)
+                description.update(dict.fromkeys(hanging, 0))
+                directories |= hanging
                 picture = _picture(image, orientation, reader)
             options = _compression(picture, tags, name, description)
             with encoding(reader, "TIFF", picture):
