@@ -342,7 +342,7 @@ def limits_of(kind: Kind, settings: Settings) -> Limits:
 
 
 def _workers(settings: Settings, kind: Kind) -> int:
-    return (settings.text if kind is Kind.TEXT else settings.image).workers or workers(kind)
+    return (settings.text if kind is Kind.TEXT else settings.image).workers or workers()
 
 
 def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order:

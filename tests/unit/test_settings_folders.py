@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from watcherd.model import Kind
 from watcherd.settings import ConfigurationError, folders, load, machine, workers
 from watcherd.settings.layers import Layer, Layers
 from watcherd.settings.mounts import location, mount_of, mounts
@@ -164,9 +163,9 @@ def test_no_quota_is_no_limit(groups):
 
 
 def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
-    assert 1 <= workers(Kind.TEXT) <= len(os.sched_getaffinity(0))
+    assert 1 <= workers() <= len(os.sched_getaffinity(0))
     monkeypatch.setattr(machine, "quota", lambda: 0.25)
-    assert workers(Kind.IMAGE) == 1
+    assert workers() == 1
 
 
 @pytest.mark.parametrize(

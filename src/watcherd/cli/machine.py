@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd.intake import probe
-from watcherd.model import After, Kind
+from watcherd.model import After
 from watcherd.processors.grayscale import bounds, turbo
 from watcherd.settings import machine, workers
 from watcherd.settings.mounts import mounts
@@ -237,7 +237,7 @@ def _memory(settings: Settings) -> Iterator[Finding]:
         message = f"{size_text(image.memory)} cannot hold max_pixels = {image.max_pixels:_}"
         mend = f'memory = "{(needed >> 20) + 1}MiB"' + (f" or max_pixels = {fitting:_}" if fitting else "")
         yield Finding("image.memory", message, mend)
-    count, available = image.workers or workers(Kind.IMAGE), machine.memory()
+    count, available = image.workers or workers(), machine.memory()
     if count * needed > available:
         message = f"{count} workers at max_pixels need {_about(count * needed)}, and there are {_about(available)}"
         yield Finding("image.workers", message, _fewer(available // needed))

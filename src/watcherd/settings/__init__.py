@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from watcherd.model import Kind
 from watcherd.settings import folders
 from watcherd.settings.layers import NOT_TOML, Layer, Layers, from_environment, from_file, from_flags, home
 from watcherd.settings.live import flat
@@ -178,7 +177,7 @@ def origins(settings: Settings) -> dict[str, Origin]:
 def _chosen(key: str, value: object) -> int | str | None:
     if value != "auto":
         return None
-    table, _, name = key.partition(".")
+    name = key.rpartition(".")[2]
     if name == "workers":
-        return workers(Kind(table))
+        return workers()
     return size_text(chunk()) if name == "chunk" else None

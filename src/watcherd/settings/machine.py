@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from watcherd.model import Kind
-
 _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _PROCESSORS = Path("/sys/devices/system/cpu")
@@ -20,8 +18,8 @@ _PROCESSORS = Path("/sys/devices/system/cpu")
 _CHUNK, _LEAST_CHUNK, _MOST_CHUNK = 512 << 10, 256 << 10, 1 << 20
 
 
-def workers(kind: Kind) -> int:  # noqa: ARG001 (words and pictures are both bound by cores; a third kind may not be)
-    """Return how many workers "auto" means for `kind`: one for each core that we may use, at least 1."""
+def workers() -> int:
+    """Return how many workers of a kind "auto" means: one for each core that we may use, at least 1."""
     return max(1, min(len(os.sched_getaffinity(0)), math.ceil(min(quota(), 1 << 20))))
 
 
