@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd import processors
+from watcherd.beneath import OURS
 from watcherd.decide import RetryPolicy
 from watcherd.intake.gate import BLOCK
 from watcherd.intake.intake import Intake
@@ -33,7 +34,7 @@ from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.reason import quoted
-from watcherd.publish.root import OURS, Root, is_bare
+from watcherd.publish.root import Root, is_bare
 from watcherd.publish.wayback import CameBack
 from watcherd.service import locks
 from watcherd.settings import chunk, workers

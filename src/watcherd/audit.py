@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, decide
 from watcherd.assembly import inbox_of, ledger_of, place_of
+from watcherd.beneath import OURS
 from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
@@ -20,7 +21,6 @@ from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
 from watcherd.publish import wayback
 from watcherd.publish.retire import ours_of
-from watcherd.publish.root import OURS
 from watcherd.service import locks
 from watcherd.states import State
 

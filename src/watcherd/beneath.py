@@ -18,6 +18,12 @@ from watcherd.model import Version, signed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: The name of our own folder in each root. Dot-folders are never entered by an intake.
+OURS = ".watcherd"
+
+#: Errors of opening that are no file's, but the whole process's or machine's.
+SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
@@ -98,10 +104,6 @@ def file(root: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
         yield descriptor, status
     finally:
         os.close(descriptor)
-
-
-#: Errors of opening that are no file's, but the whole process's or machine's.
-SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
 class Nearby:

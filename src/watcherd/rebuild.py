@@ -24,6 +24,7 @@ import structlog
 
 from watcherd import beneath
 from watcherd.assembly import inbox_of, place_of, told_plainly
+from watcherd.beneath import OURS
 from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger
@@ -31,7 +32,6 @@ from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.publish import wayback
 from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import facts_in, is_anothers
-from watcherd.publish.root import OURS
 from watcherd.states import State
 
 if TYPE_CHECKING:

@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from watcherd import beneath
+from watcherd.beneath import OURS
 from watcherd.lanes import hand as hand_module
 from watcherd.lanes import lane as lane_module
 from watcherd.lanes import order as order_module
@@ -39,7 +40,7 @@ from watcherd.model import (
     Words,
 )
 from watcherd.processors import TABLE, load
-from watcherd.publish.root import OURS, Root
+from watcherd.publish.root import Root
 from watcherd.states import State
 
 DEADLINE = 10.0

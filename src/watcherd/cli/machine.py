@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from watcherd.beneath import OURS
 from watcherd.intake import probe
 from watcherd.model import After
 from watcherd.processors.grayscale import bounds, turbo
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from watcherd.settings import Inbox, Settings
 
-_OURS = ".watcherd"
 _INOTIFY = Path("/proc/sys/fs/inotify")
 
 
@@ -150,7 +150,7 @@ def _try_to_write(folder: Path) -> None:
 
 @contextmanager
 def _own_folder(folder: Path) -> Iterator[Path]:
-    own = folder / _OURS
+    own = folder / OURS
     made = not os.path.isdir(own)
     if made:
         own.mkdir()

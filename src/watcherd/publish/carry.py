@@ -14,9 +14,9 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
+from watcherd.beneath import OURS
 from watcherd.model import SystemFault
 from watcherd.publish.rename import LINKLESS, move
-from watcherd.publish.root import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -18,10 +18,10 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
+from watcherd.beneath import OURS
 from watcherd.model import ROUNDING
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
-from watcherd.publish.root import OURS
 
 if TYPE_CHECKING:
     from collections.abc import Callable

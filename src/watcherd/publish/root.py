@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+from watcherd.beneath import OURS
 from watcherd.model import Draft, SystemFault
 from watcherd.publish import disk
 
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
-
-#: The name of our own folder. Dot-folders are never entered by an intake.
-OURS = ".watcherd"
 
 #: Up to this many drafts are synced one by one: a sync of the file system also writes what strangers left unwritten.
 _FEW = 16

@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
+from watcherd.beneath import OURS
 from watcherd.model import Refused
 
 if TYPE_CHECKING:
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 _LOCK = "lock"
 #: The name of the note, in the folder of ours in each root.
 NOTE = "owner"
-_OURS = ".watcherd"
 
 #: Seconds that the workers of a daemon which died have to notice it. The kernel kills them within milliseconds.
 _WORKERS = 5.0
@@ -97,20 +97,20 @@ def root(path: str, directory: str) -> Iterator[None]:
 
 def is_noted(path: str) -> bool:
     """Whether there is a note in the folder `path`, as a daemon that runs leaves in each inbox that it sees."""
-    return os.path.lexists(f"{path}/{_OURS}/{NOTE}")
+    return os.path.lexists(f"{path}/{OURS}/{NOTE}")
 
 
 def _open_note(path: str) -> int | None:
     try:
         with suppress(FileExistsError):
-            os.mkdir(f"{path}/{_OURS}", 0o700)
-        with beneath.folder(path, _OURS) as ours:
+            os.mkdir(f"{path}/{OURS}", 0o700)
+        with beneath.folder(path, OURS) as ours:
             return os.open(NOTE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=ours)
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
             raise
     if os.access(path, os.W_OK, effective_ids=True):
-        raise Refused(f"{path}/{_OURS} belongs to another user: if no watcherd of theirs runs here, remove it")
+        raise Refused(f"{path}/{OURS} belongs to another user: if no watcherd of theirs runs here, remove it")
     return None
 
 
@@ -138,12 +138,12 @@ def _remove_note(path: str, said: bytes) -> None:
     # Not there any more, or not ours to remove: it binds nobody once the state's lock is free. Another folder may be
     # there by now, which another daemon has noted as its own.
     with suppress(OSError):
-        with beneath.file(path, f"{_OURS}/{NOTE}") as (note, _):
+        with beneath.file(path, f"{OURS}/{NOTE}") as (note, _):
             if os.read(note, len(said) + 1) != said:
                 return
-        with beneath.folder(path, _OURS) as ours:
+        with beneath.folder(path, OURS) as ours:
             os.unlink(NOTE, dir_fd=ours)
-        os.rmdir(f"{path}/{_OURS}")
+        os.rmdir(f"{path}/{OURS}")
 
 
 def _locked(descriptor: int, how: int = fcntl.LOCK_EX) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from watcherd import beneath
+from watcherd.beneath import OURS
 from watcherd.decide import RetryPolicy
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
@@ -23,7 +24,7 @@ from watcherd.publish.batch import Batch
 from watcherd.publish.carrier import Carrier
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.publisher import Publisher
-from watcherd.publish.root import OURS, Root
+from watcherd.publish.root import Root
 from watcherd.states import State
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from itertools import count
 import pytest
 
 from watcherd import beneath
+from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
-from watcherd.publish.root import OURS
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 

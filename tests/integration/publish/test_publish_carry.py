@@ -11,10 +11,10 @@ from unittest.mock import Mock
 
 import pytest
 
+from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
 from watcherd.publish import carrier as carrier_module
 from watcherd.publish import carry, retire
-from watcherd.publish.root import OURS
 from watcherd.states import State
 
 DEADLINE = 10.0

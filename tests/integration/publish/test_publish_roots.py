@@ -10,11 +10,12 @@ import os
 
 import pytest
 
+from watcherd.beneath import OURS
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.publish import disk, rename, retire
 from watcherd.publish.folders import Folders
 from watcherd.publish.reason import reason
-from watcherd.publish.root import OURS, Root
+from watcherd.publish.root import Root
 from watcherd.states import State
 
 
