@@ -17,7 +17,7 @@ from watcherd import __version__, cli
 from watcherd.cli import show
 from watcherd.model import Refused
 
-COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "service", "completion"]
+COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "audit", "service", "completion"]
 
 
 @pytest.fixture
@@ -55,6 +55,7 @@ def test_help_has_an_example_and_fits_a_screen(watcherd, command):
     assert "watcherd" in out.partition("\n  ")[2].rpartition("Example")[2] or "Begin with" in out
     assert len(out.splitlines()) <= 24
     assert max(map(len, out.splitlines())) <= 80
+    assert not [line for line in out.splitlines()[1:] if line.endswith("...")], "a sentence is cut short"
 
 
 def test_help_imports_nothing_heavy():

@@ -8,7 +8,7 @@ import click
 
 _EPILOG = """\b
 Examples:
-  watcherd completion bash > ~/.bash_completion.d/watcherd
+  watcherd completion bash >> ~/.bash_completion
   watcherd completion zsh > ~/.zfunc/_watcherd
   watcherd completion fish > ~/.config/fish/completions/watcherd.fish
 """

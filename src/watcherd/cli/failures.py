@@ -37,7 +37,10 @@ Examples:
 @options.folder_options
 @click.pass_context
 def failures(context: click.Context, /, *, failure: str | None, as_json: bool, **flags: object) -> None:
-    """List quarantined files by class, with those that cannot be set aside yet."""
+    """List quarantined files by class.
+
+    With those that are to be quarantined, and cannot be moved yet.
+    """
     settings = options.load(context, flags)
     from watcherd.failures import set_aside
 
