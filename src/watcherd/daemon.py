@@ -1,7 +1,7 @@
 """The daemon: how the rooms are started, attended, reloaded and stopped.
 
-Start: signals, lock, ledger, folders, lanes, publishers, intake; then `daemon.ready`. Stop, along the way of a file:
-intake ends; what is queued is forgotten, as it is still in its inbox; what is being worked on is finished, or cut
+Start: signals, lock, folders, ledger, lanes, publishers, intakes; then `daemon.ready`. Stop, along the way of a file:
+intakes end; what is queued is forgotten, as it is still in its inbox; what is being worked on is finished, or cut
 short at the deadline, uncharged; the publishers settle what was finished; the ledger closes.
 
 The main thread waits on one mailbox for signals and for rooms that die. Every thread, and what it owns:
