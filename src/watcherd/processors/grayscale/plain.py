@@ -21,7 +21,7 @@ SIZ = b"\xff\x51"  # its first segment
 HEAD = 1 << 16
 
 
-def load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
+def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
     """Decode the one picture, in grey."""
     reader.checkpoint()
     with decoding(reader):
@@ -33,21 +33,21 @@ def load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
 
 def write_ppm(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write a PGM, of 16 bits where the source has them; of floats, a PFM."""
-    picture = load(image, reader)
+    picture = _load(image, reader)
     return save(reader, picture, "PPM"), picture.mode, 1
 
 
 def write_tga(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write run lengths and the order of rows as the source has them."""
     info = image.info.copy()
-    picture = load(image, reader)
+    picture = _load(image, reader)
     options = {"rle": info.get("compression") == "tga_rle", "id_section": info.get("id_section", b"")}
     return save(reader, picture, "TGA", orientation=info.get("orientation", -1), **options), picture.mode, 1
 
 
 def write_bmp(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write 8 bits; where there is transparency, 32 bits with their masks, as BMP knows no grey with alpha."""
-    picture = load(image, reader)
+    picture = _load(image, reader)
     dpi = resolution(image.info) or (0, 0)  # unknown; Pillow would make it 96
     if picture.mode == "LA":
         return memoryview(_bmp_with_alpha(picture, dpi)), picture.mode, 1
@@ -70,7 +70,7 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvi
     options: dict[str, object] = {"no_jp2": getattr(image, "codec", "jp2") == "j2k", "comment": comment}
     if _irreversible(reader):
         options |= {"irreversible": True, "quality_mode": "rates"}
-    picture = load(image, reader)
+    picture = _load(image, reader)
     if "irreversible" in options:
         raw = picture.width * picture.height * (1 if picture.mode == "L" else 2)
         options["quality_layers"] = [max(1.0, raw / reader.size)]
