@@ -20,6 +20,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     beneath     opening what lies beneath a root, and never outside it
     heap        what a worker process keeps of memory that was freed, and when it gives it back
     lifeline    threads whose death is heard of
+    paths       paths where only text can be: in JSON, and on a shell's line
     turns       whose turn it is to make many small system calls
     decide      admission, retry, blame (pure)
     model       the values that travel, and the three kinds of error (pure)

@@ -30,10 +30,10 @@ from watcherd.ledger.database import EMPTY, damaged
 from watcherd.ledger.ledger import Ledger
 from watcherd.lifeline import Thread
 from watcherd.model import After, Kind, Limits, Refused, SystemFault
+from watcherd.paths import quoted
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
-from watcherd.publish.reason import quoted
 from watcherd.publish.root import Root, is_bare
 from watcherd.publish.wayback import CameBack
 from watcherd.service import locks

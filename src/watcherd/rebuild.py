@@ -10,7 +10,6 @@ was not retired yet has a second result then, under a number: nothing is lost, a
 
 from __future__ import annotations
 
-import base64
 import errno
 import os
 import re
@@ -29,6 +28,7 @@ from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
+from watcherd.paths import from_fields
 from watcherd.publish import wayback
 from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import facts_in, is_anothers
@@ -144,7 +144,7 @@ def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
 
 def _tells_of(facts: Mapping[str, object], file: File) -> bool:
     """Whether the result of a text is that of this file (pure)."""
-    return (_path_in(facts, "source"), facts.get("bytes")) == (file.path, file.version.size)
+    return (from_fields("source", facts), facts.get("bytes")) == (file.path, file.version.size)
 
 
 # What was set aside -------------------------------------------------------------------------------------------------
@@ -161,7 +161,7 @@ def _set_aside(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
 
 def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
     facts = facts_in(place.failed.path, reason)
-    path, status = _path_in(facts, "path"), _status(place.failed.path, reason)
+    path, status = from_fields("path", facts), _status(place.failed.path, reason)
     kind = inbox.rules.kind(path)
     if facts.get("inbox") != place.inbox or is_anothers(facts, place.root):
         return None
@@ -210,13 +210,3 @@ def _status(root: str, path: str) -> os.stat_result | None:
 
 
 # What we wrote ------------------------------------------------------------------------------------------------------
-
-
-def _path_in(facts: Mapping[str, object], key: str) -> str:
-    """Return the path that a result or a reason holds, exactly; empty where it holds none."""
-    try:
-        exact = facts.get(f"{key}_b64")
-        name = base64.b64decode(exact) if isinstance(exact, str) else os.fsencode(str(facts.get(key, "")))
-    except ValueError:  # also where JSON escapes what stands for no byte of a name
-        return ""
-    return os.fsdecode(name)

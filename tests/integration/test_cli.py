@@ -16,6 +16,7 @@ import pytest
 from watcherd import __version__, cli
 from watcherd.cli import show
 from watcherd.model import Refused
+from watcherd.paths import as_fields, typed
 
 COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "audit", "service", "completion"]
 
@@ -467,8 +468,8 @@ def test_times_are_written_for_people(seconds, written):
 
 
 def test_a_path_that_is_no_text_is_exact_in_json():
-    assert show.path("path", "a\n") == {"path": "a\n"}
-    assert show.path("path", os.fsdecode(b"\xff")) == {"path": "\ufffd", "path_b64": "/w=="}
+    assert as_fields("path", "a\n") == {"path": "a\n"}
+    assert as_fields("path", os.fsdecode(b"\xff")) == {"path": "\ufffd", "path_b64": "/w=="}
 
 
 def test_a_path_that_is_no_text_within_a_text_is_replaced_in_json(capsys):
@@ -479,10 +480,10 @@ def test_a_path_that_is_no_text_within_a_text_is_replaced_in_json(capsys):
 @pytest.mark.skipif(shutil.which("bash") is None, reason="it is bash that is asked")
 @pytest.mark.parametrize("name", [b"br\xff\nk.jpg", b"it's\t\\\x01f", "größe\n".encode(), b"a b"])
 def test_a_path_that_is_no_plain_text_can_be_pasted_into_bash(name):
-    typed = show.typed(os.fsdecode(name))
-    assert typed.isprintable()
-    typed = typed if typed.startswith("$") else shlex.quote(typed)
-    assert subprocess.check_output(["bash", "-c", f"printf %s {typed}"]) == name  # noqa: S607
+    pasted = typed(os.fsdecode(name))
+    assert pasted.isprintable()
+    pasted = pasted if pasted.startswith("$") else shlex.quote(pasted)
+    assert subprocess.check_output(["bash", "-c", f"printf %s {pasted}"]) == name  # noqa: S607
 
 
 def test_a_cell_stays_on_its_line():

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from watcherd.cli import options, show
+from watcherd.paths import as_fields, typed
 
 if TYPE_CHECKING:
     from watcherd.audit import Audit
@@ -38,7 +39,7 @@ def audit(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
         show.as_json(facts(found))
     else:
         if found.wrong:
-            rows = [(it.inbox, it.what, show.typed(it.where), it.message) for it in found.wrong]
+            rows = [(it.inbox, it.what, typed(it.where), it.message) for it in found.wrong]
             show.table(("inbox", "what", "path", "why"), rows)
         print(summary(found), file=sys.stderr)
     context.exit(1 if found.wrong else 0)
@@ -57,7 +58,7 @@ def facts(found: Audit) -> dict[str, object]:
         "finished": found.finished,
         "collected": found.collected,
         "wrong": [
-            {"inbox": it.inbox, "what": it.what, **show.path("path", it.where), "message": it.message}
+            {"inbox": it.inbox, "what": it.what, **as_fields("path", it.where), "message": it.message}
             for it in found.wrong
         ],
     }

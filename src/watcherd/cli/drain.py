@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from watcherd.cli import folders, options, show
+from watcherd.paths import as_fields, typed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -111,10 +112,10 @@ def summary(report: DrainReport) -> None:
     rows += [("read", show.amount(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
     show.table(("", ""), rows)
     if report.quarantined:
-        quarantined = ((inbox, show.typed(path), *why) for inbox, path, *why in report.quarantined)
+        quarantined = ((inbox, typed(path), *why) for inbox, path, *why in report.quarantined)
         show.table(("inbox", "quarantined", "class", "why"), quarantined)
     if report.waiting:
-        waiting = ((inbox, show.typed(path), why) for inbox, path, why in report.waiting)
+        waiting = ((inbox, typed(path), why) for inbox, path, why in report.waiting)
         show.table(("inbox", "still waiting", "why"), waiting)
 
 
@@ -123,11 +124,11 @@ def facts(report: DrainReport) -> dict[str, object]:
     return {
         "published": dict(report.published),
         "quarantined": [
-            {"inbox": inbox, **show.path("path", path), "class": failure, "message": message}
+            {"inbox": inbox, **as_fields("path", path), "class": failure, "message": message}
             for inbox, path, failure, message in report.quarantined
         ],
         "waiting": [
-            {"inbox": inbox, **show.path("path", path), "reason": reason} for inbox, path, reason in report.waiting
+            {"inbox": inbox, **as_fields("path", path), "reason": reason} for inbox, path, reason in report.waiting
         ],
         "left": report.left,
         "interrupted": Signals(report.interrupted).name if report.interrupted else None,

@@ -11,6 +11,7 @@ import click
 
 from watcherd.cli import options, show
 from watcherd.model import Failure
+from watcherd.paths import as_fields, typed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -105,7 +106,7 @@ def retry_status(paths: Sequence[str], outcomes: Sequence[PutBack], failure: str
     unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
     how = f" as {failure}" if failure else ""
     for path in unknown:
-        show.complain(f"{show.typed(path)} is not quarantined{how}; `watcherd failures` lists what is")
+        show.complain(f"{typed(path)} is not quarantined{how}; `watcherd failures` lists what is")
     return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
 
 
@@ -121,9 +122,7 @@ def nothing_set_aside(failure: str | None) -> str:
 
 def failure_table(rows: Sequence[SetAside], nothing: str = "") -> None:
     """Print a line for each quarantined file; on a terminal, `nothing` where there is none."""
-    cells = (
-        (row.failure, row.record.file.inbox, show.typed(named(row)), row.record.attempts, _why(row)) for row in rows
-    )
+    cells = ((row.failure, row.record.file.inbox, typed(named(row)), row.record.attempts, _why(row)) for row in rows)
     show.table(("class", "inbox", "path", "attempts", "why"), cells, nothing=nothing)
 
 
@@ -140,13 +139,13 @@ def failure_facts(row: SetAside) -> dict[str, object]:
         "inbox": row.record.file.inbox,
         "held": row.held or None,
     }
-    return facts | show.path("path", row.path) | show.path("where", row.where)
+    return facts | as_fields("path", row.path) | as_fields("where", row.where)
 
 
 def retry_table(outcomes: Sequence[PutBack], nothing: str = "") -> None:
     """Print a line for each retry, with the reason of those that were refused; on a terminal, `nothing` for none."""
     cells = (
-        (outcome.row.record.file.inbox, show.typed(named(outcome.row)), outcome.refused or "put back")
+        (outcome.row.record.file.inbox, typed(named(outcome.row)), outcome.refused or "put back")
         for outcome in outcomes
     )
     show.table(("inbox", "path", "outcome"), cells, nothing=nothing)
@@ -157,5 +156,5 @@ def retry_facts(outcome: PutBack) -> dict[str, object]:
     return {
         "inbox": outcome.row.record.file.inbox,
         "refused": outcome.refused or None,
-        **show.path("path", outcome.row.path),
+        **as_fields("path", outcome.row.path),
     }

@@ -9,6 +9,7 @@ from typing import BinaryIO
 import click
 
 from watcherd.cli import options, show
+from watcherd.paths import as_fields
 
 _FOLDERS = ("inbox", "outbox", "archive", "failed")
 _EPILOG = """\b
@@ -28,7 +29,7 @@ def init(directory: Path, *, as_json: bool) -> None:
     made = {directory / folder: _make_folder(directory / folder) for folder in _FOLDERS}
     made[directory / "watcherd.toml"] = _write_configuration(directory / "watcherd.toml")
     if as_json:
-        show.as_json([{**show.path("path", path), "made": is_new} for path, is_new in made.items()])
+        show.as_json([{**as_fields("path", path), "made": is_new} for path, is_new in made.items()])
     else:
         for path, is_new in made.items():
             print(f"{'made  ' if is_new else 'exists'} {path}")

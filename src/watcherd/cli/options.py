@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from watcherd.cli import show
+from watcherd import paths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -114,7 +114,7 @@ def tell_of_others(settings: Settings) -> None:
     """Say where nothing is on record of an inbox, but of others: what its daemon was told, this command was not."""
     from watcherd.assembly import unheard_of
 
-    unheard, others = (", ".join(map(show.typed, roots)) for roots in unheard_of(settings))
+    unheard, others = (", ".join(map(paths.typed, roots)) for roots in unheard_of(settings))
     if unheard and others:
         mend = "give the command the flags and variables of the daemon"
         print(f"watcherd: nothing is on record of {unheard}, but of {others}; {mend}", file=sys.stderr)

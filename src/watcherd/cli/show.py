@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import sys
@@ -62,36 +61,14 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def as_json(facts: object) -> None:
-    """Print facts as JSON. A path that is no text comes through `path`; where another text names one, U+FFFD do."""
+    """Print facts as JSON. A path that is no text comes by `as_fields`; where another text names one, U+FFFD do."""
     print(readable(json.dumps(facts, ensure_ascii=False, indent=2, default=str)))
-
-
-def path(name: str, value: str | os.PathLike[str]) -> dict[str, str]:
-    """Return a path as JSON holds it: undecodable bytes are U+FFFD, with the exact path in a field ``…_b64``."""
-    exact = os.fsencode(value)
-    shown = exact.decode("utf-8", "replace")
-    return (
-        {name: shown} if shown.encode() == exact else {name: shown, f"{name}_b64": base64.b64encode(exact).decode()}
-    )
 
 
 def safe(cell: object) -> str:
     """Write a cell so that it stays in its place: newlines and control characters in a name are escaped."""
     text = str(cell)
     return text if text.isprintable() else repr(text)[1:-1]
-
-
-def typed(path: str) -> str:
-    """Write a path on one line as a person may type it: one that is no plain text as bash and zsh take it."""
-    if path.isprintable():
-        return path
-    return "$'" + "".join(map(_typed, path)) + "'"
-
-
-def _typed(character: str) -> str:
-    if character.isprintable() and character not in "'\\":
-        return character
-    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
 
 
 def amount(count: float) -> str:

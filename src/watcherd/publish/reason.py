@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import json
 import os
-import shlex
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.model import readable
+from watcherd.paths import as_fields, quoted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -35,11 +34,9 @@ def reason(failed: Failed, *, root: str, attempts: int, command: str, now: float
         "modified": stamp(file.version.mtime_ns / 1e9),
         "inbox": file.inbox,
         "root": readable(root),
-        "path": _readable(file.path),
+        **as_fields("path", file.path),
         "retry": f"{command} -- {quoted(file.path)}",
     }
-    if facts["path"] != file.path:
-        facts["path_b64"] = base64.b64encode(os.fsencode(file.path)).decode()
     return json.dumps(facts, ensure_ascii=False, indent=2).encode() + b"\n"
 
 
@@ -56,23 +53,6 @@ def facts_in(root: str, path: str) -> Mapping[str, object]:
 def is_anothers(said: Mapping[str, object], root: str) -> bool:
     """Whether a reason is of another inbox than that at `root`, with which a failed folder is shared (pure)."""
     return said.get("root", readable(root)) != readable(root)
-
-
-def quoted(path: str) -> str:
-    """Quote a path for a shell; bytes that are no text as bash, zsh and ksh write them."""
-    if _readable(path) == path:
-        return shlex.quote(path)
-    return "$'" + "".join(map(_shown, os.fsencode(path))) + "'"
-
-
-def _shown(byte: int) -> str:
-    shown = chr(byte)
-    plain = shown.isascii() and shown.isprintable() and shown not in "'\\"
-    return shown if plain else f"\\x{byte:02x}"
-
-
-def _readable(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def stamp(seconds: float) -> str:

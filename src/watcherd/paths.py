@@ -1,0 +1,53 @@
+"""Paths where only text can be: in JSON, and on a shell's line. What is no text is exact there, too."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shlex
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def as_fields(key: str, path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return a path as JSON holds it: undecodable bytes are U+FFFD, with the exact path in a field ``…_b64``."""
+    exact = os.fsencode(path)
+    if (shown := _shown(exact)).encode() == exact:
+        return {key: shown}
+    return {key: shown, f"{key}_b64": base64.b64encode(exact).decode()}
+
+
+def from_fields(key: str, facts: Mapping[str, object]) -> str:
+    """Return the path that `as_fields` put there, exactly; empty where there is none."""
+    try:
+        exact = facts.get(f"{key}_b64")
+        name = base64.b64decode(exact) if isinstance(exact, str) else os.fsencode(str(facts.get(key, "")))
+    except ValueError:  # also where JSON escapes what stands for no byte of a name
+        return ""
+    return os.fsdecode(name)
+
+
+def quoted(path: str) -> str:
+    """Quote a path for a shell; bytes that are no text as bash, zsh and ksh write them."""
+    return shlex.quote(path) if _shown(os.fsencode(path)) == path else _escaped(path)
+
+
+def typed(path: str) -> str:
+    """Write a path on one line as a person may type it: one that is no plain text as bash and zsh take it."""
+    return path if path.isprintable() else _escaped(path)
+
+
+def _shown(exact: bytes) -> str:
+    return exact.decode("utf-8", "replace")
+
+
+def _escaped(path: str) -> str:
+    return "$'" + "".join(map(_character, path)) + "'"
+
+
+def _character(character: str) -> str:
+    if character.isprintable() and character not in "'\\":
+        return character
+    return "".join(f"\\x{byte:02x}" for byte in os.fsencode(character))
