@@ -8,13 +8,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd import processors
-from watcherd.beneath import OURS
+from watcherd.beneath import told_plainly
 from watcherd.decide import RetryPolicy
 from watcherd.intake.gate import BLOCK
 from watcherd.intake.intake import Intake
@@ -28,21 +27,21 @@ from watcherd.lanes.threads import Threads
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.database import EMPTY, damaged
 from watcherd.ledger.ledger import Ledger
-from watcherd.lifeline import Thread
 from watcherd.model import After, Kind, Limits, Refused, SystemFault
 from watcherd.paths import quoted
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
-from watcherd.publish.root import Root, is_bare
+from watcherd.publish.root import Root
 from watcherd.publish.wayback import CameBack
-from watcherd.service import locks
+from watcherd.service.locks import Note
 from watcherd.settings import chunk, workers
 from watcherd.settings.layers import PREFIX, ROLES
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
+    from contextlib import ExitStack
 
     from watcherd.lanes.lane import Pool
     from watcherd.model import Done, Failed
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
 #: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
 #: kind parks as many as it leads through at once, however short its queue is, and must leave room for the other.
 CLAIMS = 6
-
-#: Seconds that a folder has to answer at a stop.
-ANSWER = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,52 +213,6 @@ def place_of(name: str, settings: Settings, ledger: Ledger) -> Place:
     )
 
 
-class Note:
-    """What says in a folder whose it is: written when the daemon starts, and when an inbox is found that had none."""
-
-    def __init__(self, path: str, state: str) -> None:
-        self._path = path
-        self._state = state
-        self._written = ExitStack()
-        self._is_written = False
-        self._strange = False
-
-    def write(self) -> None:
-        """Write it. Raises Refused where another daemon has the inbox, and SystemFault."""
-        self._strange = not os.path.lexists(f"{self._path}/{OURS}")  # which a run leaves that is not done
-        self.remove()
-        with told_plainly(self._path):
-            self._written.enter_context(locks.root(os.path.realpath(self._path), self._state))
-        self._is_written = True
-
-    def renew(self, was_lost: bool) -> None:  # noqa: FBT001 (a callback)
-        """Write it in an inbox that is found again, or was none, or another folder, when the daemon started.
-
-        Raises SystemFault, also where another daemon has it by now.
-        """
-        if self._is_written and locks.is_noted(self._path) and not was_lost:
-            return
-        try:
-            self.write()
-        except Refused as refusal:
-            raise SystemFault(str(refusal), root=self._path) from refusal
-
-    def is_doubtful(self) -> bool:
-        """Whether nothing was seen in the folder yet: it may be the mount point of what an earlier run had."""
-        self._strange = self._strange and is_bare(self._path)
-        return self._strange
-
-    def remove(self) -> None:
-        """Take it back."""
-        self._written.close()
-
-    def leave(self) -> None:
-        """Take it back if the folder answers. In a mount that hangs it stays, and binds nobody once we are gone."""
-        leaving = Thread(target=self.remove, name="leaving", daemon=True)
-        leaving.start()
-        leaving.join(ANSWER)
-
-
 def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Note]:
     """Make all inboxes' folders, and note in them whose they are: that is taken back when `stack` ends.
 
@@ -292,16 +242,6 @@ def make(path: str, mode: int = 0o777) -> None:
         for folder in (*reversed(Path(path).parents), Path(path)):
             if not folder.is_dir():
                 folder.mkdir(mode, exist_ok=True)
-
-
-@contextmanager
-def told_plainly(path: str) -> Iterator[None]:
-    """Raise an OSError as a SystemFault that names the folder."""
-    try:
-        yield
-    except OSError as error:
-        message = f"cannot use the folder {path}: {error.strerror} ({error.filename})"
-        raise SystemFault(message, root=path, errno=error.errno) from error
 
 
 def inbox_of(name: str, settings: Settings, *, root: str = "", once: bool = False) -> Inbox:

@@ -13,7 +13,7 @@ import stat
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Self
 
-from watcherd.model import Version, signed
+from watcherd.model import SystemFault, Version, signed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,3 +165,20 @@ def status(root: str, path: str) -> os.stat_result | None:
             return os.lstat(name, dir_fd=parent)
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def is_bare(path: str) -> bool:
+    """Whether nothing but our own folder is seen at `path`: it may be the mount point of what is mounted later."""
+    with suppress(OSError), os.scandir(path) as entries:
+        return all(entry.name == OURS for entry in entries)
+    return True
+
+
+@contextmanager
+def told_plainly(path: str) -> Iterator[None]:
+    """Raise an OSError as a SystemFault that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        message = f"cannot use the folder {path}: {error.strerror} ({error.filename})"
+        raise SystemFault(message, root=path, errno=error.errno) from error

@@ -35,7 +35,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import __version__, lifeline, rebuild, vitals
-from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare, told_plainly
+from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare
+from watcherd.beneath import told_plainly
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault, WatcherdError
 from watcherd.service import locks, logs, signals, systemd

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd.assembly import ledger_of, place_of, told_plainly
+from watcherd.assembly import ledger_of, place_of
+from watcherd.beneath import told_plainly
 from watcherd.model import After
 from watcherd.publish import wayback
 from watcherd.publish.wayback import PutBack

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import beneath
-from watcherd.assembly import inbox_of, place_of, told_plainly
-from watcherd.beneath import OURS
+from watcherd.assembly import inbox_of, place_of
+from watcherd.beneath import OURS, told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger

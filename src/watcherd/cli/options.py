@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from watcherd import paths
+from watcherd.cli import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.model import After
-from watcherd.publish import root, wayback
+from watcherd.publish import wayback
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Pruning:
         gone = [row for row in rows if not self._lasts(row)]
         # Below a root that is away nothing is to be found, and that says nothing about the files.
         self._place.failed.check()
-        is_bare = self._place.after is After.KEEP and root.is_bare(self._place.root)
+        is_bare = self._place.after is After.KEEP and beneath.is_bare(self._place.root)
         if not self._is_away() and not is_bare:
             for row in gone:
                 self._forget_reason(row)
@@ -59,7 +59,7 @@ class Pruning:
         try:
             if row.state is State.QUARANTINED:
                 # Nothing is told by a failed folder that is bare: it may be what shows where none is mounted.
-                return wayback.is_set_aside(self._place, row) or root.is_bare(self._place.failed.path)
+                return wayback.is_set_aside(self._place, row) or beneath.is_bare(self._place.failed.path)
             return self._place.after is After.KEEP and self._is_kept(row)
         except OSError:
             return True  # what cannot be looked at is not known to be gone

@@ -256,13 +256,6 @@ def _write_and_unlink(folder: int, name: str) -> None:
             os.unlink(name, dir_fd=folder)
 
 
-def is_bare(path: str) -> bool:
-    """Whether nothing but our own folder is seen at `path`: it may be the mount point of what is mounted later."""
-    with suppress(OSError), os.scandir(path) as entries:
-        return all(entry.name == OURS for entry in entries)
-    return True
-
-
 def _inode(folder: int, name: str) -> int:
     return os.lstat(name, dir_fd=folder).st_ino
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS
+from watcherd.beneath import OURS, is_bare
 from watcherd.model import After, Failure, SystemFault
 from watcherd.publish import carry, reason
 from watcherd.publish.rename import move
 from watcherd.publish.retire import ours_of
-from watcherd.publish.root import Root, is_bare
+from watcherd.publish.root import Root
 from watcherd.states import State
 
 if TYPE_CHECKING:

@@ -12,12 +12,13 @@ import fcntl
 import json
 import os
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS
-from watcherd.model import Refused
+from watcherd.beneath import OURS, is_bare, told_plainly
+from watcherd.lifeline import Thread
+from watcherd.model import Refused, SystemFault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,6 +29,9 @@ NOTE = "owner"
 
 #: Seconds that the workers of a daemon which died have to notice it. The kernel kills them within milliseconds.
 _WORKERS = 5.0
+
+#: Seconds that a folder has to answer at a stop.
+_ANSWER = 2.0
 
 
 @contextmanager
@@ -93,6 +97,52 @@ def root(path: str, directory: str) -> Iterator[None]:
         yield
     finally:
         _remove_note(path, said)
+
+
+class Note:
+    """What says in a folder whose it is: written when the daemon starts, and when an inbox is found that had none."""
+
+    def __init__(self, path: str, state: str) -> None:
+        self._path = path
+        self._state = state
+        self._written = ExitStack()
+        self._is_written = False
+        self._strange = False
+
+    def write(self) -> None:
+        """Write it. Raises Refused where another daemon has the inbox, and SystemFault."""
+        self._strange = not os.path.lexists(f"{self._path}/{OURS}")  # which a run leaves that is not done
+        self.remove()
+        with told_plainly(self._path):
+            self._written.enter_context(root(os.path.realpath(self._path), self._state))
+        self._is_written = True
+
+    def renew(self, was_lost: bool) -> None:  # noqa: FBT001 (a callback)
+        """Write it in an inbox that is found again, or was none, or another folder, when the daemon started.
+
+        Raises SystemFault, also where another daemon has it by now.
+        """
+        if self._is_written and is_noted(self._path) and not was_lost:
+            return
+        try:
+            self.write()
+        except Refused as refusal:
+            raise SystemFault(str(refusal), root=self._path) from refusal
+
+    def is_doubtful(self) -> bool:
+        """Whether nothing was seen in the folder yet: it may be the mount point of what an earlier run had."""
+        self._strange = self._strange and is_bare(self._path)
+        return self._strange
+
+    def remove(self) -> None:
+        """Take it back."""
+        self._written.close()
+
+    def leave(self) -> None:
+        """Take it back if the folder answers. In a mount that hangs it stays, and binds nobody once we are gone."""
+        leaving = Thread(target=self.remove, name="leaving", daemon=True)
+        leaving.start()
+        leaving.join(_ANSWER)
 
 
 def is_noted(path: str) -> bool:
