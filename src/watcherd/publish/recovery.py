@@ -25,18 +25,19 @@ others are left. A file on its way back out of quarantine is finished by `waybac
 
 from __future__ import annotations
 
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
+from watcherd.beneath import told_plainly
 from watcherd.ledger.ledger import Intent
-from watcherd.model import Draft, Job, SystemFault
+from watcherd.model import Draft, Job
 from watcherd.publish import retire, reveal
 from watcherd.publish.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
@@ -83,7 +84,7 @@ def _told_apart(place: Place, intents: list[Intent]) -> tuple[list[Intent], list
 
 
 def _is_visible(way: Way, draft: Draft) -> bool:
-    with _as_fault(way.root.path):
+    with told_plainly(way.root.path):
         status = beneath.status(way.root.path, way.visible)
     return status is not None and status.st_ino == draft.inode
 
@@ -109,7 +110,7 @@ def _held_against_inputs(place: Place, intents: list[Intent]) -> tuple[list[Inte
 
 
 def _is_unchanged(folders: Folders, inbox: str, job: Job) -> bool:
-    with _as_fault(inbox):
+    with told_plainly(inbox):
         status = folders.status(inbox, job.file.path)
     return status is not None and beneath.is_still(status, job.file.version)
 
@@ -122,16 +123,8 @@ def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int]) ->
     for intent in visible:
         way = place.way(intent.job, intent.state, intent.number)
         if way.into is not None:
-            with _as_fault(way.into.path):
+            with told_plainly(way.into.path):
                 retire.give_back(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
-
-
-@contextmanager
-def _as_fault(root: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise SystemFault(f"{error.strerror}: {error.filename}", root=root, errno=error.errno) from error
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int) -> None:
