@@ -11,6 +11,7 @@ import sqlite3
 import time
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -23,7 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from watcherd.decide import ENDS, Retry
 from watcherd.ledger.database import VERSION
 from watcherd.ledger.ledger import BLOCK, Intent, Ledger
-from watcherd.model import Draft, Failure, File, Job, Kind, Refused, SystemFault, Version
+from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version
 from watcherd.states import State
 
 
@@ -58,6 +59,22 @@ def crash(ledger):
     """End it as SIGKILL does: without a flush."""
     ledger._writer.close()
     ledger._reader.close()
+
+
+def came_again(ledger, path, times):
+    """Put on record that a file of this name came and was published, so many times."""
+    for _ in range(times // 1000 or 1):
+        jobs = [job(ledger, path) for _ in range(min(times, 1000))]
+        ledger.remember([Record(0, it.file, it.kind, State.PUBLISHED) for it in jobs])
+
+
+def steps(connection, act):
+    """Return how many steps of SQLite's machine `act` takes."""
+    taken = []
+    connection.set_progress_handler(lambda: taken.append(1), 1)
+    act()
+    connection.set_progress_handler(None, 1)
+    return len(taken)
 
 
 def record(ledger, path):
@@ -351,18 +368,28 @@ def test_a_hand_over_that_failed_leaves_the_one_before_it_to_the_next(ledger):
 
 
 def test_a_hand_over_costs_the_same_whatever_is_in_flight_and_was_done(ledger):
-    def steps():
-        taken = []
-        ledger._writer.set_progress_handler(lambda: taken.append(1), 10)
+    def hand_over():
         handed(ledger, "a.txt", "b.txt")
-        ledger._writer.set_progress_handler(None, 10)
-        return len(taken)
 
-    handed(ledger, "a.txt", "b.txt")
-    few = steps()
+    hand_over()
+    few = steps(ledger._writer, hand_over)
     ledger.finish([done.id for done in handed(ledger, *(f"done {n}.txt" for n in range(500)))], State.PUBLISHED)
     handed(ledger, *(f"{n}.txt" for n in range(500)))
-    assert steps() == pytest.approx(few, rel=0.5)
+    assert steps(ledger._writer, hand_over) == pytest.approx(few, rel=0.5)
+
+
+def test_a_name_that_came_ten_thousand_times_costs_no_more_than_one_that_came_once(ledger):
+    came_again(ledger, "latest.txt", 10_000)
+    came_again(ledger, "once.txt", 1)
+    for connection, act in (
+        (ledger._reader, lambda path: ledger.lookup("scans", [path])),
+        (ledger._reader, lambda path: ledger.ended("scans", [path])),
+        (ledger._reader, lambda path: ledger.result("scans", path)),
+        (ledger._writer, lambda path: handed(ledger, path)),
+        (ledger._writer, lambda path: ledger.drop("scans", path)),
+    ):
+        often, once = (steps(connection, partial(act, path)) for path in ("latest.txt", "once.txt"))
+        assert often < 2 * once
 
 
 def test_what_is_finished_is_known_at_once_and_written_with_whatever_is_next(ledger):

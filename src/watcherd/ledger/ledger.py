@@ -44,9 +44,10 @@ _UNFINISHED = "state IN ('working', 'retrying', 'publishing', 'quarantining')"
 # record as alone at the next crash, an innocent would be charged.
 _NOT_ALONE_ANY_MORE = "UPDATE file SET alone = 0 WHERE id = ? AND state = 'working'"
 
-# By its path: SQLite would rather look through all that is unfinished, for every single one.
-_REPLACED = """DELETE FROM file INDEXED BY file_by_path
-    WHERE inbox = ? AND path = ? AND state IN ('working', 'retrying')"""
+# Where one name comes again and again it has a row for each time, and only the latest says how things stand.
+_LATEST = "SELECT id FROM file WHERE inbox = ? AND path = {} ORDER BY id DESC LIMIT 1"
+
+_REPLACED = f"DELETE FROM file WHERE id = ({_LATEST.format('?')}) AND state IN ('working', 'retrying')"
 
 
 class Intent(NamedTuple):
@@ -129,8 +130,8 @@ class Ledger:
         """Return the latest record of each of these paths that has one."""
         return {
             record.file.path: record
-            for where, block in _of_each(paths)
-            for record in self._select(inbox, where, *block)
+            for where, values in self._latest(inbox, paths)
+            for record in self._select(inbox, where, *values, by="NOT INDEXED")
         }
 
     def ended(self, inbox: str, paths: Sequence[str]) -> Mapping[str, Ended]:
@@ -140,8 +141,8 @@ class Ledger:
         """
         latest = {
             path: rows.ended(*facts)
-            for where, block in _of_each(paths)
-            for path, *facts in self._rows(rows.ENDED, inbox, where, *block)
+            for where, values in self._latest(inbox, paths)
+            for path, *facts in self._rows(rows.ENDED, inbox, where, *values, by="NOT INDEXED")
         }
         return {os.fsdecode(path): ended for path, ended in latest.items() if ended is not None}
 
@@ -345,6 +346,14 @@ class Ledger:
         retired = dict(self._retired)  # before the rows are read: an entry that leaves it meanwhile is in the rows
         return [rows.record(inbox, row, retired) for row in self._rows(rows.COLUMNS, inbox, where, *values, by=by)]
 
+    def _latest(self, inbox: str, paths: Sequence[str]) -> Iterator[tuple[str, list[bytes | int]]]:
+        """Yield conditions for the latest row of each of these paths, by its id, and the values that they ask for."""
+        for start in range(0, len(paths), BLOCK):
+            block = [os.fsencode(path) for path in paths[start : start + BLOCK]]
+            asked = f"WITH asked (wanted) AS (VALUES {','.join(['(?)'] * len(block))})"
+            where = f"id IN ({asked} SELECT ({_LATEST.format('wanted')}) FROM asked)"
+            yield where, [*block, self._inboxes[inbox]]
+
     def _rows(self, columns: str, inbox: str, where: str, *values: object, by: str = "") -> list[tuple[Any, ...]]:
         statement = f"SELECT {columns} FROM file {by} WHERE inbox = ? AND {where}"
         with self._reading, told_plainly(self._path):
@@ -374,13 +383,6 @@ class Ledger:
                 raise
             for row in retired:
                 del self._retired[row]
-
-
-def _of_each(paths: Sequence[str]) -> Iterator[tuple[str, list[bytes]]]:
-    """Yield conditions for all rows of these paths, the latest of each last, and the values that they ask for."""
-    for start in range(0, len(paths), BLOCK):
-        block = [os.fsencode(path) for path in paths[start : start + BLOCK]]
-        yield f"path IN ({_marks(len(block))}) ORDER BY id", block
 
 
 def _marks(number: int) -> str:
