@@ -116,14 +116,15 @@ def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
     state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
     way = place.way(row, state, row.number)
     result = _status(way.root.path, way.visible)
-    if result is not None and ledger.has_later_result(row, result.st_ino):
+    flaw = _flaw(row, result) if result else ""
+    if result is not None and ledger.has_later_result(row, result.st_ino, others=bool(flaw)):
         found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
     elif result is None:
         found.collected += 1
-    elif (message := _flaw(row, result)) and wayback.is_anothers(place, way):
+    elif flaw and wayback.is_anothers(place, way):
         found.collected += 1  # and another inbox, with which the folder is shared, has set aside by that name since
-    elif message:
-        found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", message))
+    elif flaw:
+        found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", flaw))
     elif way.into and _status(way.into.path, way.retired) is None:
         found.collected += 1
 

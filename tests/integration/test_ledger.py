@@ -385,6 +385,7 @@ def test_a_name_that_came_ten_thousand_times_costs_no_more_than_one_that_came_on
         (ledger._reader, lambda path: ledger.lookup("scans", [path])),
         (ledger._reader, lambda path: ledger.ended("scans", [path])),
         (ledger._reader, lambda path: ledger.result("scans", path)),
+        (ledger._reader, lambda path: ledger.has_later_result(replace(record(ledger, path), id=0), 0, others=False)),
         (ledger._writer, lambda path: handed(ledger, path)),
         (ledger._writer, lambda path: ledger.drop("scans", path)),
     ):

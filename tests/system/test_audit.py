@@ -4,7 +4,9 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import time
+from contextlib import closing
 
 import pytest
 
@@ -55,6 +57,24 @@ def test_a_result_that_has_the_inode_of_one_that_it_replaced_long_before_is_no_e
         age = now - first_had.setdefault((site.outbox / "a.txt.words.json").stat().st_ino, now)
     assert daemon.stop() == 0
     site.audit()
+
+
+def test_an_audit_of_20_000_results_that_were_not_collected_takes_seconds_and_not_hours(site, lacking):
+    if shutil.which("prlimit") is None:
+        lacking("prlimit is not installed")
+    site.drop("a.txt")
+    site.run_until_empty()
+    results = [(f"{n}.txt".encode(), site.write(f"{n}.txt.words.json", b"{}", site.outbox)) for n in range(20_000)]
+    with closing(sqlite3.connect(site.state / "ledger.db")) as ledger, ledger:
+        ledger.executemany(
+            """INSERT INTO file (inbox, path, size, mtime_ns, ctime_ns, inode, kind, state, at, result)
+               SELECT inbox, ?, size, mtime_ns, ctime_ns, inode, kind, state, unixepoch(), ?
+               FROM file WHERE id = 1""",
+            [(path, result.stat().st_ino) for path, result in results],
+        )
+    done = site.command("audit", "--json", prefix=["prlimit", "--cpu=15"], timeout=120)
+    assert done.returncode == 0, done
+    assert json.loads(done.stdout)["finished"] == 20_001
 
 
 @pytest.mark.parametrize("root", ["outbox", "archive", "failed"])

@@ -192,15 +192,17 @@ class Ledger:
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
 
-    def has_later_result(self, record: Record, inode: int) -> bool:
+    def has_later_result(self, record: Record, inode: int, *, others: bool = True) -> bool:
         """Whether what has this inode is a later result of the same path, or of another that found its name free.
 
-        The inode itself says little: the file system gives it to the next file once it is free.
+        The inode itself says little: the file system gives it to the next file once it is free. To ask of `others`
+        means to look through all later rows.
         """
         inbox, path, result = record.file.inbox, os.fsencode(record.file.path), signed(inode)
+        latest_first = "path = ? AND id > ? AND result = ? ORDER BY id DESC LIMIT 1"
         return bool(
-            self._select(inbox, "path = ? AND id > ? AND result = ? LIMIT 1", path, record.id, result)
-            or self._select(inbox, "id > ? AND result = ? LIMIT 1", record.id, result)
+            self._select(inbox, latest_first, path, record.id, result)
+            or (others and self._select(inbox, "id > ? AND result = ? LIMIT 1", record.id, result))
         )
 
     # What is told --------------------------------------------------------------------------------------------------
