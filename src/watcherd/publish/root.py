@@ -58,6 +58,7 @@ class Root:
         """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file."""
         with self._lock, self.faults():
             self._check()
+            _require_open(self.path)
             _write_and_unlink(self._open_ours(), f"{self._owner}-probe")
 
     def free(self) -> tuple[int, int]:
@@ -243,6 +244,12 @@ def _sync_one(folder: int, name: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _require_open(path: str) -> None:
+    """Raise OSError where no name may appear in a folder, as our own one in there may be open to us all the same."""
+    if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _write_and_unlink(folder: int, name: str) -> None:
