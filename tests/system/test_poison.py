@@ -127,9 +127,12 @@ def test_a_worker_that_is_stopped_holds_up_its_own_file_alone(site, innocents, h
     daemon = site.start()
     worker = site.wait_for(lambda: worker_at(daemon, site.inbox / "slow.webp"), "its worker")
     os.kill(worker, signal.SIGSTOP)
+    site.configure(retry={"backoff": "100ms"})  # the next attempt has longer, as a busy machine may take
+    daemon.send(signal.SIGHUP)
+    daemon.wait("daemon.reloaded", changed=["image.timeout"])
     innocents()
     daemon.wait("worker.timed_out", path="slow.webp")
-    site.wait_for((site.outbox / "grayscale_slow.webp").exists, "its result")
+    site.wait_for((site.outbox / "grayscale_slow.webp").exists, "its result", 60)
 
 
 def test_no_worker_outlives_a_daemon_that_is_killed(site, heavy):
