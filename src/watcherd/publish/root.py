@@ -58,8 +58,8 @@ class Root:
         """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file."""
         with self._lock, self.faults():
             self._check()
+            _write_and_unlink(self._open_ours(), f"{self._owner}-probe")  # first: its error says what is wrong
             _require_open(self.path)
-            _write_and_unlink(self._open_ours(), f"{self._owner}-probe")
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of the file system. Raises SystemFault."""
