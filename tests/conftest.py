@@ -280,6 +280,16 @@ class Daemon:
         """Return the process ids of its worker processes, dead ones left out."""
         return [pid for pid, parent, state in _processes() if parent == self.pid and state != "Z"]
 
+    def worker_at(self, path):
+        """Return the worker process that has this file open, if there is one."""
+        for pid in self.workers():
+            with suppress(OSError):
+                for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+                    with suppress(OSError):
+                        if os.readlink(descriptor) == str(path):
+                            return pid
+        return None
+
     def clear(self):
         """End whatever is left of it."""
         if self.process is None:

@@ -137,7 +137,7 @@ def _publisher(  # noqa: PLR0913, PLR0917 (what it is wired to)
         least_free=settings.min_free.of,
         retry_command=_retry_command(settings, place.inbox),
         durable=settings.durability == "full",
-        is_away=lambda: note.is_doubtful() or lines[place.inbox].intake.is_away(),
+        is_away=lambda: bool(note.doubt) or lines[place.inbox].intake.is_away(),
         on_pause=lambda: claims.wake(),  # noqa: PLW0108 (it is set when there is an intake to wake)
         on_end=ears.on_end,
         on_death=ears.of(f"publisher of {place.inbox}"),

@@ -174,6 +174,22 @@ def is_bare(path: str) -> bool:
     return True
 
 
+class Doubt:
+    """Whether the folder at `path` may be the bare mount point of what an earlier run had.
+
+    It may for as long as nothing was seen there: neither our own folder, which a run leaves, when this was made, nor
+    anything of others' since. A run that met a bare one has left it there as well, and the next is deceived.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._holds = not os.path.lexists(f"{path}/{OURS}")
+
+    def __bool__(self) -> bool:
+        self._holds = self._holds and is_bare(self._path)
+        return self._holds
+
+
 @contextmanager
 def told_plainly(path: str) -> Iterator[None]:
     """Raise an OSError as a SystemFault that names the folder."""

@@ -211,9 +211,8 @@ def test_an_input_that_is_still_there_though_its_row_says_otherwise_is_found(sit
 def test_work_that_was_cut_short_is_found_and_gone_after_the_next_run(site, heavy):
     site.drop("slow.webp", heavy)
     daemon = site.start()
-    site.await_work()
-    for worker in daemon.workers():
-        os.kill(worker, signal.SIGSTOP)  # however long we take
+    worker = site.wait_for(lambda: daemon.worker_at(site.inbox / "slow.webp"), "its worker")
+    os.kill(worker, signal.SIGSTOP)  # however long we take
     running = site.audit()
     assert (running["running"], running["wrong"]) == (True, [])
     daemon.kill()

@@ -89,7 +89,7 @@ def of_many_scans(count):
 def test_a_worker_that_is_killed_while_working_costs_nobody_anything(site, innocents, heavy):
     site.drop("slow.webp", heavy)
     daemon = site.start()
-    os.kill(site.wait_for(lambda: worker_at(daemon, site.inbox / "slow.webp"), "its worker"), signal.SIGKILL)
+    os.kill(site.wait_for(lambda: daemon.worker_at(site.inbox / "slow.webp"), "its worker"), signal.SIGKILL)
     daemon.wait("worker.died", path="slow.webp", signal="SIGKILL")
     site.wait_for((site.outbox / "grayscale_slow.webp").exists, "its result")
     innocents()
@@ -113,7 +113,7 @@ def test_a_worker_that_crashes_by_itself_charges_its_file(site, innocents, heavy
     site.drop("slow.webp", heavy)
     daemon = site.start()
     for _ in range(2):
-        worker = site.wait_for(lambda: worker_at(daemon, site.inbox / "slow.webp"), "its worker")
+        worker = site.wait_for(lambda: daemon.worker_at(site.inbox / "slow.webp"), "its worker")
         os.kill(worker, signal.SIGSEGV)
         site.wait_for(lambda worker=worker: worker not in daemon.workers(), "its end")
     reason = site.await_failure("slow.webp")
@@ -125,7 +125,7 @@ def test_a_worker_that_is_stopped_holds_up_its_own_file_alone(site, innocents, h
     site.configure(image={"timeout": "10s"}, retry={"backoff": "100ms"})
     site.drop("slow.webp", heavy)
     daemon = site.start()
-    worker = site.wait_for(lambda: worker_at(daemon, site.inbox / "slow.webp"), "its worker")
+    worker = site.wait_for(lambda: daemon.worker_at(site.inbox / "slow.webp"), "its worker")
     os.kill(worker, signal.SIGSTOP)
     site.configure(retry={"backoff": "100ms"})  # the next attempt has longer, as a busy machine may take
     daemon.send(signal.SIGHUP)
@@ -139,7 +139,7 @@ def test_no_worker_outlives_a_daemon_that_is_killed(site, heavy):
     for number in range(4):
         site.drop(f"{number}.webp", heavy)
     daemon = site.start()
-    site.wait_for(lambda: worker_at(daemon, site.inbox / "0.webp"), "work")
+    site.wait_for(lambda: daemon.worker_at(site.inbox / "0.webp"), "work")
     workers = daemon.workers()
     assert workers
     daemon.kill()
@@ -153,7 +153,7 @@ def test_a_file_that_kills_the_daemon_is_found_among_fifty_and_only_it_is_charge
     while not site.failure("poison.webp"):
         assert deaths < 8, "it was not found"
         daemon = site.daemon().start()
-        site.wait_for(lambda daemon=daemon: worker_at(daemon, poison) or site.failure("poison.webp"), "the poison")
+        site.wait_for(lambda daemon=daemon: daemon.worker_at(poison) or site.failure("poison.webp"), "the poison")
         if not site.failure("poison.webp"):
             daemon.kill()
             deaths += 1
@@ -187,7 +187,7 @@ def test_the_pool_works_again_at_once_after_the_death_of_a_worker(site, heavy, p
     seconds = []
     for round_ in range(5):
         slow = site.drop(f"{round_}.webp", heavy)
-        worker = site.wait_for(lambda slow=slow: worker_at(daemon, slow), "its worker")
+        worker = site.wait_for(lambda slow=slow: daemon.worker_at(slow), "its worker")
         waiting = [f"{round_}-{other}.png" for other in range(5)]
         for name in waiting:
             site.drop(name, picture())
@@ -205,17 +205,6 @@ def seconds_to_a_result(site, worker, number, names):
     os.kill(worker, number)
     site.wait_for(lambda: any(result.exists() for result in results), "a result")
     return time.monotonic() - begin
-
-
-def worker_at(daemon, path):
-    """Return the worker process that has this file open, if there is one."""
-    for pid in daemon.workers():
-        with suppress(OSError):
-            for descriptor in Path(f"/proc/{pid}/fd").iterdir():
-                with suppress(OSError):
-                    if os.readlink(descriptor) == str(path):
-                        return pid
-    return None
 
 
 def is_alive(pid):

@@ -58,8 +58,7 @@ class Pruning:
         """Whether a row is still needed: for a file that is set aside, or for a kept one and its result."""
         try:
             if row.state is State.QUARANTINED:
-                # Nothing is told by a failed folder that is bare: it may be what shows where none is mounted.
-                return wayback.is_set_aside(self._place, row) or beneath.is_bare(self._place.failed.path)
+                return wayback.is_set_aside(self._place, row) or bool(self._place.failed.doubt)
             return self._place.after is After.KEEP and self._is_kept(row)
         except OSError:
             return True  # what cannot be looked at is not known to be gone

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd.beneath import OURS
+from watcherd.beneath import OURS, Doubt
 from watcherd.model import Draft, SystemFault
 from watcherd.publish import disk
 
@@ -45,6 +45,7 @@ class Root:
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
         self._costs = _Costs()
         self._mounted = os.path.ismount(path)
+        self.doubt = Doubt(path)
         with self.faults():
             self._identity, self._home = _identity(path), _home(path)
         self._mark: int | None = None

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS, is_bare
+from watcherd.beneath import OURS
 from watcherd.model import After, Failure, SystemFault
 from watcherd.publish import carry, reason
 from watcherd.publish.rename import move
@@ -189,9 +189,9 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
 def finish(place: Place, ledger: Ledger) -> list[PutBack]:
     """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault.
 
-    A failed folder that is bare may be the mount point of what holds these files.
+    Nothing is where the failed folder may be the mount point of what holds these files.
     """
-    if is_bare(place.failed.path):
+    if place.failed.doubt:
         return []
     with _alone(ledger, wait=False) as alone:
         records = [record for record in ledger.quarantined(place.inbox) if record.due] if alone else []

@@ -16,7 +16,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS, is_bare, told_plainly
+from watcherd.beneath import OURS, Doubt, told_plainly
 from watcherd.lifeline import Thread
 from watcherd.model import Refused, SystemFault
 
@@ -107,11 +107,11 @@ class Note:
         self._state = state
         self._written = ExitStack()
         self._is_written = False
-        self._strange = False
+        self.doubt: Doubt | None = None
 
     def write(self) -> None:
         """Write it. Raises Refused where another daemon has the inbox, and SystemFault."""
-        self._strange = not os.path.lexists(f"{self._path}/{OURS}")  # which a run leaves that is not done
+        self.doubt = Doubt(self._path)
         self.remove()
         with told_plainly(self._path):
             self._written.enter_context(root(os.path.realpath(self._path), self._state))
@@ -128,11 +128,6 @@ class Note:
             self.write()
         except Refused as refusal:
             raise SystemFault(str(refusal), root=self._path) from refusal
-
-    def is_doubtful(self) -> bool:
-        """Whether nothing was seen in the folder yet: it may be the mount point of what an earlier run had."""
-        self._strange = self._strange and is_bare(self._path)
-        return self._strange
 
     def remove(self) -> None:
         """Take it back."""

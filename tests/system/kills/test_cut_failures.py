@@ -139,5 +139,6 @@ def test_a_kill_before_any_call_of_a_retry_beside_a_running_daemon_has_a_file_pr
 
 
 @pytest.mark.parametrize("mended", ["archive, failed elsewhere", "delete, failed elsewhere"], indirect=True)
-def test_a_kill_between_a_retried_file_s_copy_and_its_end_has_it_processed_once(site, cut, mended, hold):
-    cut.at(retry_all(site), "unlinkat failed/#.txt", 1, prepare=mended[1], hold=hold)
+@pytest.mark.parametrize("call", ["unlinkat failed/#.txt", "fsync failed"])
+def test_a_kill_between_a_retried_file_s_copy_and_the_end_of_both_processes_it_once(site, cut, mended, hold, call):
+    cut.at(retry_all(site), call, 1, prepare=mended[1], hold=hold)
