@@ -175,15 +175,9 @@ class Batch:
 
     def _check_some(self, folders: Folders) -> None:
         size = min(BATCH, len(self._ready))
-        self._stamp_drafts(size)
         self._sync_drafts(list(islice(self._ready, size)))
         self._check_roots()
         self._each(self._ready, self._check_next, folders, size)
-
-    def _stamp_drafts(self, size: int) -> None:
-        """Give drafts the time of our clock, as rows have: by it results are known as they were."""
-        for intent in islice(self._ready, size):
-            self._ways.of(intent).root.stamp(intent.draft)
 
     def _sync_drafts(self, intents: list[Intent]) -> None:
         drafts: dict[Root, list[Draft]] = {}
@@ -204,7 +198,7 @@ class Batch:
             self._give_up(intent, State.VANISHED, "removed")
         elif not beneath.is_still(status, intent.job.file.version):
             self._give_up(intent, State.WAITING, "changed")
-        elif not self._ways.of(intent).root.has(intent.draft):
+        elif not self._ways.of(intent).root.vouches_for(intent.draft):
             self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
         else:
             self._checked.append(self._ways.numbered(folders, intent))

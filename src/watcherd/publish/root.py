@@ -112,12 +112,22 @@ class Root:
 
     def has(self, draft: Draft) -> bool:
         """Whether this very draft is there, and no other of its name. Raises SystemFault."""
-        return self._in_ours(lambda ours: _inode(ours, draft.name)) == draft.inode
+        return self._found(draft) is not None
 
-    def stamp(self, draft: Draft) -> None:
-        """Give a draft the time that this machine's clock has now: a server's may be another. Raises SystemFault."""
-        now = time.time_ns()
-        self._in_ours(lambda ours: os.utime(draft.name, ns=(now, now), dir_fd=ours, follow_symlinks=False))
+    def vouches_for(self, draft: Draft) -> bool:
+        """Say the same, and see to it that the draft has a time that our clock has had.
+
+        By that a result is known as it was; a server's clock may be ahead, or ours set back. Raises SystemFault.
+        """
+        status = self._found(draft)
+        if status is not None and status.st_mtime > time.time():
+            now = time.time_ns()
+            self._in_ours(lambda ours: os.utime(draft.name, ns=(now, now), dir_fd=ours, follow_symlinks=False))
+        return status is not None
+
+    def _found(self, draft: Draft) -> os.stat_result | None:
+        status = self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours))
+        return status if status is not None and status.st_ino == draft.inode else None
 
     def leftovers(self, before: int) -> list[str]:
         """Return the names of the owner's drafts of attempts before that number. Raises SystemFault."""
