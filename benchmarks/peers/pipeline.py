@@ -7,30 +7,30 @@ time: the kernel's queue has room for 16,384 events, and what is beyond would be
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import time
 
 HAND = 1000
 LISTEN = 0.3  # seconds until inotifywait listens; the same over no file, where it is taken off
-PIPELINE = """
-inotifywait --monitor --quiet --event moved_to --format %f watched |
-xargs -P2 -I{} sh -c 'wc -w < watched/{} > drafts/{} && mv drafts/{} outbox/{} && mv watched/{} archive/{}'
-"""
+WATCH = ("inotifywait", "--monitor", "--quiet", "--event", "moved_to", "--format", "%f", "watched")
+STEPS = "wc -w < watched/{} > drafts/{} && mv drafts/{} outbox/{} && mv watched/{} archive/{}"
 
 
 def main() -> None:
     for folder in ("watched", "drafts", "archive"):
         os.mkdir(folder)
     names = sorted(os.listdir("inbox"))
-    with subprocess.Popen(["sh", "-c", PIPELINE], start_new_session=True) as pipeline:
+    with (
+        subprocess.Popen(WATCH, stdout=subprocess.PIPE) as watch,
+        subprocess.Popen(["xargs", "-P2", "-I{}", "sh", "-c", STEPS], stdin=watch.stdout),
+    ):
         time.sleep(LISTEN)
         for start in range(0, len(names), HAND):
             for name in names[start : start + HAND]:
                 os.rename(f"inbox/{name}", f"watched/{name}")
             while len(os.listdir("archive")) < min(start + HAND, len(names)):
                 time.sleep(0.01)
-        os.killpg(pipeline.pid, signal.SIGKILL)
+        watch.terminate()  # and xargs ends by itself, so that its processor time is told to whoever waits
 
 
 if __name__ == "__main__":
