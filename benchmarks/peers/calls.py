@@ -10,10 +10,9 @@ import fcntl
 import json
 import os
 import signal
-import sqlite3
 from contextlib import suppress
 
-HAND = 256
+from loop import hands, new_ledger, put_on_record
 
 READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 DRAFT = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -59,13 +58,8 @@ def main() -> None:
     os.mkdir("drafts")
     os.mkdir("archive")
     inbox, drafts, outbox, archive = (os.open(name, os.O_RDONLY) for name in ("inbox", "drafts", "outbox", "archive"))
-    ledger = sqlite3.connect("ledger.db", isolation_level=None)
-    ledger.execute("PRAGMA journal_mode = WAL")
-    ledger.execute("PRAGMA synchronous = FULL")
-    ledger.execute("CREATE TABLE file (path, words)")
-    names = sorted(os.listdir("inbox"))
-    for start in range(0, len(names), HAND):
-        hand = names[start : start + HAND]
+    ledger = new_ledger()
+    for hand in hands():
         for name in hand:
             look(inbox, name)
             look(inbox, name)
@@ -77,9 +71,7 @@ def main() -> None:
             look(drafts, name)
             look(outbox, f"{name}.words.json")
             look(archive, name)
-        ledger.execute("BEGIN")
-        ledger.executemany("INSERT INTO file VALUES (?, ?)", zip(hand, counts, strict=True))
-        ledger.execute("COMMIT")
+        put_on_record(ledger, hand, counts)
         for name in hand:
             os.rename(name, f"{name}.words.json", src_dir_fd=drafts, dst_dir_fd=outbox)
         os.fsync(outbox)

@@ -8,6 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 HAND = 256
 
@@ -20,21 +24,34 @@ def count(name: str) -> int:
     return words
 
 
-def main() -> None:
-    os.mkdir("drafts")
-    os.mkdir("archive")
+def new_ledger() -> sqlite3.Connection:
     ledger = sqlite3.connect("ledger.db", isolation_level=None)
     ledger.execute("PRAGMA journal_mode = WAL")
     ledger.execute("PRAGMA synchronous = FULL")
     ledger.execute("CREATE TABLE file (path, words)")
+    return ledger
+
+
+def put_on_record(ledger: sqlite3.Connection, hand: list[str], counts: list[int]) -> None:
+    ledger.execute("BEGIN")
+    ledger.executemany("INSERT INTO file VALUES (?, ?)", zip(hand, counts, strict=True))
+    ledger.execute("COMMIT")
+
+
+def hands() -> Iterator[list[str]]:
     names = sorted(os.listdir("inbox"))
     for start in range(0, len(names), HAND):
-        hand = names[start : start + HAND]
+        yield names[start : start + HAND]
+
+
+def main() -> None:
+    os.mkdir("drafts")
+    os.mkdir("archive")
+    ledger = new_ledger()
+    for hand in hands():
         counts = [count(name) for name in hand]
         os.sync()
-        ledger.execute("BEGIN")
-        ledger.executemany("INSERT INTO file VALUES (?, ?)", zip(hand, counts, strict=True))
-        ledger.execute("COMMIT")
+        put_on_record(ledger, hand, counts)
         for name in hand:
             os.rename(f"drafts/{name}", f"outbox/{name}.words.json")
             os.rename(f"inbox/{name}", f"archive/{name}")
