@@ -207,6 +207,3 @@ def _status(root: str, path: str) -> os.stat_result | None:
         if error.errno not in _NO_WAY:
             raise
         return None
-
-
-# What we wrote ------------------------------------------------------------------------------------------------------

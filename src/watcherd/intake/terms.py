@@ -74,8 +74,6 @@ class Desk:
     came_back: Callable[[Record], None]  # the file that this record says is quarantined is admitted again
     next_id: Callable[[], int]
     paused: Callable[[], bool]  # while true nothing is admitted
-    on_found: Callable[
-        [bool], None
-    ]  # the inbox is there, and was it lost? Raises SystemFault where it cannot be ours
+    on_found: Callable[[bool], None]  # the inbox is there, and was it lost? SystemFault where it cannot be ours
     on_fault: Callable[[SystemFault], None]  # the ledger cannot be asked, or nothing opened; it is tried again
     on_death: Callable[[BaseException], None]  # the intake's thread ended by a bug

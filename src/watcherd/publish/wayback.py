@@ -183,13 +183,13 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
         way = way_of(place, record)
         with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
             if way.into is None or beneath.status(way.into.path, way.retired) is None:
-                remove_reason(place, record)
+                remove_reason(place, way, record)
 
 
 def finish(place: Place, ledger: Ledger) -> list[PutBack]:
     """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault.
 
-    Nothing is where the failed folder may be the mount point of what holds these files.
+    All of it waits where the failed folder may be the bare mount point of what holds these files.
     """
     if place.failed.doubt:
         return []
@@ -226,7 +226,7 @@ def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
 
 
 def _forget(place: Place, ledger: Ledger, record: Record) -> None:
-    remove_reason(place, record)
+    remove_reason(place, way_of(place, record), record)
     ledger.forget([record.id])
 
 
@@ -339,9 +339,8 @@ def _touch(root: str, path: str) -> None:
             os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
 
 
-def remove_reason(place: Place, record: Record) -> None:
+def remove_reason(place: Place, way: Way, record: Record) -> None:
     """Remove the reason that we wrote; a file of somebody else's under that name stays. Raises OSError."""
-    way = way_of(place, record)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
         is_its = os.lstat(name, dir_fd=parent).st_ino == record.inode

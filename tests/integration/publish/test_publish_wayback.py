@@ -205,18 +205,23 @@ def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
     assert is_back(scene, look)
 
 
+def publish_and_start_again(scene, content):
+    """Have `a.txt` published, as a daemon does that found it in the inbox, and what was cut short taken up."""
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=content)
+    assert scene.settle() == [State.PUBLISHED]
+    scene.ledger.flush()
+    scene.crash()
+    scene.recover()
+
+
 def test_what_a_daemon_took_and_deleted_after_a_retry_was_cut_short_is_not_put_back_again(
     scene_of, elsewhere, look, monkeypatch
 ):
     scene = scene_of(After.DELETE, failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "_carry")
-    scene.claims.release("a.txt")
-    scene.add("a.txt", content=None)
-    assert scene.settle() == [State.PUBLISHED]
-    scene.ledger.flush()
-    scene.crash()
-    scene.recover()
+    publish_and_start_again(scene, content=None)
     assert look.tree(scene.inbox) == look.tree(scene.failed) == look.drafts(scene.inbox) == set()
 
 
@@ -226,12 +231,7 @@ def test_what_was_copied_and_not_shown_is_put_back_though_another_had_its_name_m
     scene = scene_of(After.DELETE, failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "_show", done=False)
-    scene.claims.release("a.txt")
-    scene.add("a.txt", content=b"another")
-    assert scene.settle() == [State.PUBLISHED]
-    scene.ledger.flush()
-    scene.crash()
-    scene.recover()
+    publish_and_start_again(scene, content=b"another")
     assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
     assert is_back(scene, look, "a.txt")
 
@@ -250,12 +250,7 @@ def test_what_is_on_its_way_back_goes_on_though_another_of_its_name_was_set_asid
 def test_the_reason_goes_of_what_was_published_after_a_retry_was_cut_short(scene, look, monkeypatch):
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "_move")
-    scene.claims.release("a.txt")
-    scene.add("a.txt", content=None)
-    assert scene.settle() == [State.PUBLISHED]
-    scene.ledger.flush()
-    scene.crash()
-    scene.recover()
+    publish_and_start_again(scene, content=None)
     assert look.tree(scene.failed) == set()
 
 
