@@ -683,6 +683,15 @@ def test_what_cannot_be_looked_at_is_not_taken_for_gone(site):
         assert "x" * 300 in paths(site)
 
 
+def test_the_dearer_a_look_at_all_old_rows_the_later_the_next(site, monkeypatch):
+    monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
+    monkeypatch.setattr(daemon, "PRUNE_SHARE", 10**9)
+    with running(quick(site, {"after": "keep"})) as rooms:
+        published(site, *site.texts(10))
+        assert [forget_all(rooms) for _ in range(2)] == [daemon.PRUNE_MORE] * 2
+        assert forget_all(rooms) > 1000 * daemon.PRUNE_EVERY
+
+
 def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
     monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
     with running(quick(site)) as rooms:
