@@ -87,7 +87,7 @@ def _enter(descriptor: int, component: str, *, make: bool) -> int:
         raise OSError(errno.EXDEV, "a path beneath a root does not lead upwards", component)
     if make:
         with suppress(FileExistsError):
-            os.mkdir(component, dir_fd=descriptor)
+            os.mkdir(component, 0o700 if component == OURS else 0o777, dir_fd=descriptor)
     return os.open(component, _FOLDER, dir_fd=descriptor)
 
 

@@ -16,6 +16,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ log = structlog.get_logger(__name__)
 _REASON = ".error.json"
 _DRAFT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}-\d+")
 
-#: Names of one file that are tried for that of its reason.
+#: Numbers that are tried where the name of a reason does not show it.
 _NUMBERS = 1000
 
 #: Errors that say that no way leads to a file, and nothing of disk or mount.
@@ -66,10 +67,16 @@ def mend(ledger: Path, settings: Settings) -> None:
     try:
         require_sound(ledger)
     except Damaged as damage:
-        aside = ledger.with_name(f"{ledger.name}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
+        aside = _free(f"{ledger}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         log.warning("ledger.damaged", reason=str(damage), moved_to=str(aside))
         with told_plainly(str(ledger.parent)):
             _replace(ledger, _made(ledger.with_name(f"{ledger.name}.new"), settings), aside)
+
+
+def _free(path: str) -> Path:
+    """Return `path`, or what a number makes of it: no damaged ledger takes the place of an earlier one."""
+    names = (f"{path}-{number}" if number else path for number in count())
+    return Path(next(name for name in names if not os.path.lexists(name)))
 
 
 def _replace(ledger: Path, new: Path, aside: Path) -> None:
@@ -168,17 +175,30 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
     if not isinstance(kind, Kind) or status is None:
         return None
     file = File(place.inbox, path, beneath.version_of(status))
-    for number in range(_NUMBERS):
+    for number in _numbers_in(reason):
         record = Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino)
         if place.way(record, State.QUARANTINING, number).visible == reason:
-            found = _status(*wayback.lies_at(place, wayback.way_of(place, record), record))
-            if found is None:
-                return None
-            version = beneath.version_of(found)
-            if not _tells_the_time(facts.get("modified"), version.mtime_ns / 1e9):
-                return None
-            return _quarantined(facts, replace(record, file=file._replace(version=version)))
+            return _as_it_lies(place, record, facts)
     return None
+
+
+def _numbers_in(reason: str) -> Iterator[int]:
+    """Yield the numbers that the name of a reason may have: those that are in it, and the first ones (pure).
+
+    One that is 0 is not written, and none is where the name would be too long.
+    """
+    yield from map(int, re.findall(r"\.(\d+)(?=\.)", reason))
+    yield from range(_NUMBERS)
+
+
+def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Record | None:
+    found = _status(*wayback.lies_at(place, wayback.way_of(place, record), record))
+    if found is None:
+        return None
+    version = beneath.version_of(found)
+    if not _tells_the_time(facts.get("modified"), version.mtime_ns / 1e9):
+        return None
+    return _quarantined(facts, replace(record, file=record.file._replace(version=version)))
 
 
 def _tells_the_time(said: object, seconds: float) -> bool:

@@ -160,6 +160,11 @@ def test_missing_folders_are_made_where_that_is_asked_for(root):
         pass
 
 
+def test_our_own_folder_is_made_for_our_eyes_alone(root):
+    with beneath.folder(str(root), "x/.watcherd", make=True) as made:
+        assert os.fstat(made).st_mode & 0o777 == 0o700
+
+
 def test_no_folder_is_made_through_a_link(root, tmp_path):
     (root / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(NotADirectoryError), beneath.folder(str(root), "link/made", make=True):

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 
 from watcherd import rebuild
 from watcherd import settings as configuration
+from watcherd.publish.names import derived
 from watcherd.publish.reason import stamp
 
 TEXT = b"three words here\n"
@@ -55,7 +56,7 @@ def set_aside(site):
         bad = site.write(lies, bytes(300), root=site.failed)
         usual = {"class": "not-text", "message": "it is binary", "attempts": 2, "inbox": "scans", "path": lies}
         facts = usual | {"modified": stamp(bad.stat().st_mtime)} | facts
-        return bad, site.write(f"{lies}.error.json", json.dumps(facts).encode(), root=site.failed)
+        return bad, site.write(derived(lies, suffix=".error.json"), json.dumps(facts).encode(), root=site.failed)
 
     return set_aside
 
@@ -111,10 +112,16 @@ def test_what_was_set_aside_is_known_with_all_that_its_reason_says(site, rebuilt
 
 
 def test_each_of_several_bad_files_that_had_one_name_is_known(site, rebuilt, set_aside):
-    for lies in ("bad.txt", "bad.1.txt", "bad.2.txt"):
-        set_aside(lies, path="bad.txt")
-    assert rebuilt() == ["bad.txt"] * 3
-    assert sorted(site.rows("number")) == [(0,), (1,), (2,)]
+    for lies in ("2.bad.txt", "2.bad.1.txt", "2.bad.2.txt", "2.bad.123456.txt"):
+        set_aside(lies, path="2.bad.txt")
+    assert rebuilt() == ["2.bad.txt"] * 4
+    assert sorted(site.rows("number")) == [(0,), (1,), (2,), (123456,)]
+
+
+def test_a_bad_file_whose_name_leaves_no_room_for_a_number_is_known_with_it(site, rebuilt, set_aside):
+    path = f"{'x' * 250}.txt"
+    set_aside(derived(path, 7), path=path)
+    assert (rebuilt(), site.rows("number")) == ([path], [(7,)])
 
 
 def test_a_bad_file_that_is_kept_is_known_where_it_is(site, rebuilt, kept, set_aside):
@@ -189,6 +196,15 @@ def test_the_damaged_one_is_set_aside_with_its_log_also_where_a_file_has_one_nam
         path.name: path.read_bytes() for path in site.state.iterdir() if path.name.startswith("ledger.db.damaged")
     }
     assert held == {os.path.basename(aside): b"", f"{os.path.basename(aside)}-wal": b"the log of its changes"}
+
+
+def test_no_damaged_one_takes_the_place_of_an_earlier_one_of_the_same_second(site, ledger, rebuilt, monkeypatch):
+    monkeypatch.setattr("watcherd.rebuild.time.strftime", lambda *_: "20260101T000000")
+    for content in (b"first", b"second", b"third"):
+        ledger.write_bytes(content)
+        rebuilt()
+    asides = [site.state / f"ledger.db.damaged-20260101T000000{number}" for number in ("", "-1", "-2")]
+    assert [aside.read_bytes() for aside in asides] == [b"first", b"second", b"third"]
 
 
 def test_a_sound_one_is_left_as_it_is(site, ledger, rebuilt):

@@ -37,8 +37,8 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     """Have `source` beneath `inbox` at `path` beneath `root` as well, by a link or a draft with `number`.
 
     A copy keeps mode, times and extended attributes; the owner where we may. `between` is called between its blocks.
-    Raises FileExistsError where the name is
-    taken, SystemFault where `root` fails, OSError where the source cannot be read or its copy not be placed.
+    Raises FileExistsError where the name is taken, SystemFault where `root` fails, OSError where the source cannot be
+    read or its copy not be placed.
     """
     root.check()
     with beneath.file(inbox, source) as (original, status):
