@@ -8,7 +8,7 @@ import platform
 import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stage import HERE
 
@@ -99,7 +99,7 @@ def write(rows: list[Ratio | Figure], start_up: Run, rounds: int, load: float) -
 
 def scale_table(points: list[Point], kept: list[Kept], load: float) -> str:
     """Return the points of the scaling study in Markdown."""
-    head = ("study", "kind", "at", "files", "files/s", "MB/s", "ms a file", "memory, MB")
+    head = ("study", "kind", "at", "files", "files/s", "MB/s", "ms a file", "CPU, ms a file", "memory, MB")
     lines = [head, ("---",) * len(head), *(_point(point) for point in points)]
     starts = [
         f"`keep`, a start over {it.files:,} files already done: caught up in {it.seconds:.1f} s, "
@@ -116,7 +116,8 @@ def _point(point: Point) -> tuple[str, ...]:
     each = point.seconds / point.files * 1e3
     return (
         *(point.study, point.kind, f"{point.at:,g}", f"{point.files:,}"),
-        *(f"{rate:,.0f}", f"{speed:,.1f}", f"{each:,.2f}", f"{point.memory / 1e6:.0f}"),
+        *(f"{rate:,.0f}", f"{speed:,.1f}", f"{each:,.2f}"),
+        *(f"{point.cpu / point.files * 1e3:,.2f}" if point.cpu else "", f"{point.memory / 1e6:.0f}"),
     )
 
 
@@ -124,6 +125,13 @@ def save(name: str, facts: dict[str, object]) -> None:
     """Write facts to JSON in `results`, with those of the machine."""
     RESULTS.mkdir(exist_ok=True)
     (RESULTS / name).write_text(json.dumps({"machine": machine()} | facts, indent=2) + "\n", "utf-8")
+
+
+def load(name: str) -> dict[str, Any]:
+    """Read what `save` wrote; nothing where there is none."""
+    path = RESULTS / name
+    found: dict[str, Any] = json.loads(path.read_text("utf-8")) if path.exists() else {}
+    return found
 
 
 def insert(document: Path, name: str, text: str) -> None:

@@ -2,8 +2,8 @@
 
 Four questions: how many files wait, how large they are, how many work on them, how many may be in flight at once.
 Each point is one drain by the public command over files of its own; start-up is taken off. Memory is the largest sum
-of proportional set sizes that was seen of the command and all below it. Points go to `results/scale.json` as they are
-known, so a long study can be cut short, and plots beside it.
+of proportional set sizes that was seen of the command and all below it. A study's points go to `results/scale.json`
+once it is done, in place of those that it had there, and plots beside it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import argparse
 import os
 import subprocess
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import TYPE_CHECKING
 
@@ -22,15 +22,19 @@ import report
 from stage import AGE, Contestant, daemon, drain, fresh, proportional_memory, until
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
-ROUNDS = 3  # of what takes no minute
+#: How often a point is measured that takes at most so many seconds; what takes longer is run once.
+ROUNDS = {4.0: 9, 60.0: 3}
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One drain: what was varied, to what, how many files and bytes it did in how many seconds, and its memory."""
+    """One drain: what was varied, to what, how many files and bytes it did in how many seconds, and its memory.
+
+    `cpu`: its processor seconds, which stand still where others disturb the clock's; 0 where they were not taken.
+    """
 
     study: str
     kind: str
@@ -39,6 +43,18 @@ class Point:
     bytes: int
     seconds: float
     memory: int
+    cpu: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """What one drain took: seconds by the clock and of processors, the peak of memory; and of what."""
+
+    seconds: float
+    cpu: float
+    memory: int
+    files: int
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +68,26 @@ class Kept:
 
 @dataclass(slots=True)
 class Study:
-    """What is known so far."""
+    """What is known so far, of this run and of earlier ones whose parts were not asked for this time."""
 
     largest: int
-    points: list[Point] = field(default_factory=list)
-    kept: list[Kept] = field(default_factory=list)
+    points: list[Point]
+    kept: list[Kept]
+
+    @classmethod
+    def without(cls, parts: Iterable[str], largest: int) -> Study:
+        """Return what is on disk, but for these parts."""
+        facts = report.load("scale.json")
+        points = [Point(**it) for it in facts.get("points", ()) if it["study"] not in parts]
+        return cls(largest, points, [] if "kept" in parts else [Kept(**it) for it in facts.get("kept", ())])
 
     def note(self, point: Point | Kept) -> None:
-        """Keep a point, on disk too, and print it."""
+        """Keep a point, and print it."""
         (self.kept if isinstance(point, Kept) else self.points).append(point)
         print(point, flush=True)
+
+    def save(self) -> None:
+        """Keep what is known on disk."""
         facts = {"points": [asdict(it) for it in self.points], "kept": [asdict(it) for it in self.kept]}
         report.save("scale.json", facts)
 
@@ -69,22 +95,23 @@ class Study:
 # One point
 
 
-def measured(fill: Callable[[Path], object], **environment: str) -> tuple[float, int, int, int]:
-    """Drain what `fill` puts into an inbox; return seconds, peak of memory, files and bytes."""
+def measured(fill: Callable[[Path], object], **environment: str) -> Drain:
+    """Drain what `fill` puts into an inbox."""
     home = fresh()
     fill(home / "inbox")
     os.sync()
     sizes = [entry.stat().st_size for entry in os.scandir(home / "inbox")]
     time.sleep(AGE)
     command = drain(**environment)
-    begin = time.perf_counter()
+    begin, before = time.perf_counter(), os.times()
     with subprocess.Popen(
         command.command, cwd=home, env=os.environ | dict(command.environment), stdout=subprocess.DEVNULL
     ) as process:
         memory = max(_watch(process), default=0)
     if process.returncode:
         raise SystemExit(f"a drain ended with status {process.returncode}")
-    return time.perf_counter() - begin, memory, len(sizes), sum(sizes)
+    cpu = sum(os.times()[2:4]) - sum(before[2:4])  # of children, and theirs
+    return Drain(time.perf_counter() - begin, cpu, memory, len(sizes), sum(sizes))
 
 
 def _watch(process: subprocess.Popen[bytes]) -> Iterator[int]:
@@ -98,20 +125,32 @@ def _watch(process: subprocess.Popen[bytes]) -> Iterator[int]:
 
 
 def points(
-    study: Study, name: str, kind: str, places: Iterable[tuple[float, Callable[[Path], object], dict[str, str]]]
+    study: Study, name: str, kind: str, places: Sequence[tuple[float, Callable[[Path], object], dict[str, str]]]
 ) -> None:
     """Measure each place: where it is, what fills the inbox, and what the command is told.
 
-    Work of less than half a start-up would be lost in how much that varies, and is left out.
+    Short ones are measured again, in turn, so that a machine whose speed drifts drifts for all. Work of less than a
+    fifth of a start-up would be lost in how much that varies, and is left out.
     """
-    start_up = median(measured(lambda _: None)[0] for _ in range(ROUNDS))
-    for at, fill, environment in places:
-        runs = [measured(fill, **environment)]
-        while len(runs) < ROUNDS and runs[0][0] < 60:
-            runs.append(measured(fill, **environment))
-        seconds = median(run[0] for run in runs) - start_up
-        if seconds > start_up / 2:
-            study.note(Point(name, kind, at, runs[0][2], runs[0][3], seconds, max(run[1] for run in runs)))
+    start_ups: list[Drain] = []
+    runs: dict[float, list[Drain]] = {}
+    for number in range(max(ROUNDS.values())):
+        start_ups.append(measured(lambda _: None))
+        for at, fill, environment in places:
+            its = runs.setdefault(at, [])
+            if number < _rounds(its):
+                its.append(measured(fill, **environment))
+    start_up, idle = (median(run.seconds for run in start_ups), median(run.cpu for run in start_ups))
+    for at, its in runs.items():
+        seconds, cpu = median(run.seconds for run in its) - start_up, median(run.cpu for run in its) - idle
+        if seconds > start_up / 5:
+            memory = max(run.memory for run in its)
+            study.note(Point(name, kind, at, its[0].files, its[0].bytes, seconds, memory, cpu))
+
+
+def _rounds(its: list[Drain]) -> int:
+    """Return how often to measure what has taken this so far."""
+    return next((rounds for most, rounds in ROUNDS.items() if not its or its[0].seconds <= most), 1)
 
 
 # The studies
@@ -120,9 +159,9 @@ def points(
 def backlog(study: Study) -> None:
     """How many files wait: small texts, and pictures of 64 by 48 pixels."""
     counts = [10**power for power in (3, 4, 5, 6) if 10**power <= study.largest]
-    points(study, "backlog", "text", ((n, lambda inbox, n=n: data.small_texts(inbox, n), {}) for n in counts))
+    points(study, "backlog", "text", [(n, lambda inbox, n=n: data.small_texts(inbox, n), {}) for n in counts])
     few = [count for count in counts if count <= 100_000]
-    points(study, "backlog", "image", ((n, lambda inbox, n=n: data.small_pictures(inbox, n), {}) for n in few))
+    points(study, "backlog", "image", [(n, lambda inbox, n=n: data.small_pictures(inbox, n), {}) for n in few])
 
 
 def kept(study: Study) -> None:
@@ -150,9 +189,9 @@ def _kept(count: int) -> Kept:
 def size(study: Study) -> None:
     """How large a file is: texts of 1 kB to 1 GB (a GB of each, at most 20,000), pictures of 0.01 to 90 MP."""
     lengths = [10**power for power in range(3, 10) if 10**power <= study.largest * 1000]
-    points(study, "size", "text", ((n, lambda inbox, n=n: _texts(inbox, n), {}) for n in lengths))
+    points(study, "size", "text", [(n, lambda inbox, n=n: _texts(inbox, n), {}) for n in lengths])
     areas = (0.01, 0.1, 1, 10, 90)
-    points(study, "size", "image", ((mp, lambda inbox, mp=mp: _pictures(inbox, mp), {}) for mp in areas))
+    points(study, "size", "image", [(mp, lambda inbox, mp=mp: _pictures(inbox, mp), {}) for mp in areas])
 
 
 def _texts(inbox: Path, length: int, count: int = 0) -> None:
@@ -176,7 +215,7 @@ def workers(study: Study) -> None:
         ("image", lambda inbox: _pictures(inbox, 12, 64)),
     ):
         key = f"WATCHERD_{kind.upper()}__WORKERS"
-        points(study, "workers", kind, ((count, fill, {key: str(count)}) for count in (1, 2, 3, 4)))
+        points(study, "workers", kind, [(count, fill, {key: str(count)}) for count in (1, 2, 3, 4)])
 
 
 def batch(study: Study) -> None:
@@ -186,7 +225,7 @@ def batch(study: Study) -> None:
         ("text", lambda inbox: data.small_texts(inbox, 5000)),
         ("image", lambda inbox: data.small_pictures(inbox, 500)),
     ):
-        points(study, "batch", kind, ((n, fill, {"WATCHERD_QUEUE__CAPACITY": str(n)}) for n in lengths))
+        points(study, "batch", kind, [(n, fill, {"WATCHERD_QUEUE__CAPACITY": str(n)}) for n in lengths])
 
 
 PARTS = {"workers": workers, "batch": batch, "size": size, "backlog": backlog, "kept": kept}
@@ -198,9 +237,11 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[[], *PARTS], help="only these")
     parser.add_argument("--largest", type=int, default=1_000_000, help="the largest backlog, in files")
     asked = parser.parse_args()
-    study, load = Study(asked.largest), os.getloadavg()[0]
-    for part in asked.parts or PARTS:
+    parts, load = asked.parts or list(PARTS), os.getloadavg()[0]
+    study = Study.without(parts, asked.largest)
+    for part in parts:
         PARTS[part](study)
+        study.save()
     plots.scale(study.points)
     report.insert(report.DOCUMENTS[1], "scale", report.scale_table(study.points, study.kept, load))
 

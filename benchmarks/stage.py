@@ -41,7 +41,11 @@ class Run:
 
     def less(self, start_up: Run) -> Run:
         """Return what it took beyond `start_up`."""
-        return Run(max(self.wall - start_up.wall, 1e-3), max(self.cpu - start_up.cpu, 1e-3), self.written)
+        return Run(self.wall - start_up.wall, self.cpu - start_up.cpu, self.written)
+
+    def at_least(self, seconds: float) -> Run:
+        """Return it with no fewer seconds than that: a start-up may have taken longer than one with work."""
+        return Run(max(self.wall, seconds), max(self.cpu, seconds), self.written)
 
     def times(self, count: int) -> Run:
         """Return what so many of it would take."""
