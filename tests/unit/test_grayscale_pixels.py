@@ -154,6 +154,18 @@ def test_deep_grey_is_exact_in_either_order_of_bytes(order, code, kind, packed):
     assert np.asarray(decoded(convert(BytesIO(data))[0])).ravel().tolist() == values
 
 
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(("code", "kind"), [("H", 1), ("f", 3)])
+def test_deep_grey_that_counts_down_from_white_does_not_become_its_negative(code, kind, packed):
+    values = [number * 25 % 30_000 for number in range(SIZE[0] * SIZE[1])]
+    content = struct.pack(f"<{len(values)}{code}", *values)
+    packing = (zlib.compress(content), 8) if packed else (content,)
+    data = plain_tiff("<", 8 * struct.calcsize(code), kind, *packing)
+    black, white = (struct.pack("<HHII", 262, 4, 1, zero) for zero in (1, 0))
+    seen = decoded(convert(BytesIO(data.replace(black, white)))[0])
+    assert (seen.tag_v2[262], np.asarray(seen).ravel().tolist()) == (0, values)
+
+
 def test_of_a_png_with_deep_alpha_the_upper_bytes_are_kept():
     rows = b"\0\x12\x34\xff\xff\xab\xcd\x80\x01"  # no filter; grey and alpha twice, of 16 bits
     result, said = convert(BytesIO(png((2, 1), 16, 4, rows)))

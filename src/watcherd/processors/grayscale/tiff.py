@@ -11,7 +11,7 @@ from PIL import Image, TiffImagePlugin, TiffTags
 
 from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.frames import reach
-from watcherd.processors.grayscale.grey import ORIENTATION, grey, grey_profile
+from watcherd.processors.grayscale.grey import DEEP, ORIENTATION, grey, grey_profile
 from watcherd.processors.grayscale.source import DAMAGE, decoding, encoding
 from watcherd.processors.grayscale.strips import grey_of_strips
 
@@ -46,6 +46,7 @@ LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
 RESOLUTIONS = {282: 283, 283: 282}
 HORIZONTAL = 2
 PROFILE = 34675
+PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
 #: What libtiff hands over in the machine's own order of bytes, and Pillow takes for the file's, high byte first.
@@ -90,6 +91,7 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
                 description.update(dict.fromkeys(hanging, 0))
                 directories |= hanging
                 picture = _picture(image, orientation, reader)
+            _keep_direction(picture, tags, description)
             options = _compression(picture, tags, name, description)
             with encoding(reader, "TIFF", picture):
                 picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
@@ -113,6 +115,12 @@ def _picture(image: ImageFile.ImageFile, orientation: object, reader: Reader) ->
     image.tile = [_in_own_order(tile) for tile in image.tile]
     image.load()
     return grey(image)
+
+
+def _keep_direction(picture: Image.Image, tags: Tags, description: Tags) -> None:
+    """Let deep values that count down from white still do so: Pillow, as it reads, turns around all but these."""
+    if picture.mode in DEEP and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        description[PHOTOMETRIC] = WHITE_IS_ZERO
 
 
 def _in_own_order(tile: ImageFile._Tile) -> ImageFile._Tile:
