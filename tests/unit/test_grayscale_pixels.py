@@ -166,6 +166,14 @@ def test_deep_grey_that_counts_down_from_white_does_not_become_its_negative(code
     assert (seen.tag_v2[262], np.asarray(seen).ravel().tolist()) == (0, values)
 
 
+@pytest.mark.parametrize("packed", [False, True])
+def test_twelve_bits_become_sixteen_and_white_stays_white(packed):
+    row = struct.pack(">Q", 0xFFF_800_001_000 << 16)[:6] * (SIZE[0] // 4) + bytes(2)  # two values in three bytes
+    packing = (zlib.compress(row * SIZE[1]), 8) if packed else (row * SIZE[1],)
+    seen = decoded(convert(BytesIO(plain_tiff("<", 12, 1, *packing)))[0])
+    assert (seen.mode, [seen.getpixel((x, 42)) for x in range(4)]) == ("I;16", [0xFFFF, 0x8008, 16, 0])
+
+
 def test_of_a_png_with_deep_alpha_the_upper_bytes_are_kept():
     rows = b"\0\x12\x34\xff\xff\xab\xcd\x80\x01"  # no filter; grey and alpha twice, of 16 bits
     result, said = convert(BytesIO(png((2, 1), 16, 4, rows)))

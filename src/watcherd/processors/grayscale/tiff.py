@@ -47,6 +47,7 @@ RESOLUTIONS = {282: 283, 283: 282}
 HORIZONTAL = 2
 PROFILE = 34675
 PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+BITS, TWELVE = 258, (12,)
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
 #: What libtiff hands over in the machine's own order of bytes, and Pillow takes for the file's, high byte first.
@@ -91,6 +92,8 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
                 description.update(dict.fromkeys(hanging, 0))
                 directories |= hanging
                 picture = _picture(image, orientation, reader)
+                if tags.get(BITS) == TWELVE:
+                    picture = _of_sixteen_bits(picture)
             _keep_direction(picture, tags, description)
             options = _compression(picture, tags, name, description)
             with encoding(reader, "TIFF", picture):
@@ -115,6 +118,11 @@ def _picture(image: ImageFile.ImageFile, orientation: object, reader: Reader) ->
     image.tile = [_in_own_order(tile) for tile in image.tile]
     image.load()
     return grey(image)
+
+
+def _of_sixteen_bits(picture: Image.Image) -> Image.Image:
+    """Return 12 bits as 16, white as white: Pillow, which writes no 12, reads them as the numbers that they are."""
+    return picture.point(lambda value: value * (0xFFFF / 0xFFF) + 0.5)
 
 
 def _keep_direction(picture: Image.Image, tags: Tags, description: Tags) -> None:
