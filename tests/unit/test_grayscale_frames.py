@@ -6,7 +6,7 @@ import pytest
 from PIL import GifImagePlugin, Image, ImageChops, ImageDraw, ImageSequence
 
 from watcherd.model import FileFault
-from watcherd.processors.grayscale import convert
+from watcherd.processors.grayscale import convert, tiff
 from watcherd.processors.grayscale import frames as walk
 
 DURATIONS = [50, 100, 150, 200, 250]
@@ -182,3 +182,22 @@ def test_a_gif_of_many_frames_holds_one_at_a_time():
     result, said = convert(BytesIO(moving("GIF", list(many), duration=10)))
     assert said.frames == 600
     assert len(result) < 600 * 60
+
+
+def test_of_twice_as_many_pages_twice_as_much_is_read_again(monkeypatch):
+    class Counting(BytesIO):
+        reads = 0
+
+        def read(self, size=-1):
+            Counting.reads += 1
+            return super().read(size)
+
+    def work(pages):
+        data = moving("TIFF", [Image.new("L", (2, 2), index) for index in range(pages)])
+        Counting.reads = 0
+        result, said = convert(BytesIO(data))
+        assert (said.frames, film(result, "L")) == (pages, film(data, "L"))
+        return Counting.reads
+
+    monkeypatch.setattr(tiff.io, "BytesIO", Counting)
+    assert work(100) < 2.2 * work(50)

@@ -60,8 +60,17 @@ _XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))([0-9])')
 class _Pages(TiffImagePlugin.AppendingTiffWriter):
     """Pages one behind the other. `newFrame` finishes each, so there is nothing left to do at the end.
 
-    Pillow's own `close` looks for one more page, and the interpreter calls it once more when the writer is gone.
+    Pillow's own `close` looks for one more page, and the interpreter calls it once more when the writer is gone. It
+    also goes through all of them behind each, which is most of the time from a few hundred on.
     """
+
+    _last = 4  # where the link is that leads to no page yet: at first in the header
+
+    def skipIFDs(self) -> None:  # noqa: N802 (Pillow's name)
+        """Go to the last link."""
+        self.f.seek(self._last)
+        super().skipIFDs()
+        self._last = self.f.tell() - 4
 
     def close(self) -> None:
         """Do nothing."""
