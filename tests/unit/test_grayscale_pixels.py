@@ -243,6 +243,16 @@ def test_a_lossy_picture_stays_near_its_grey_one(name, options):
     assert ImageStat.Stat(off).mean[0] < 1.5
 
 
+def test_a_lossy_jpeg_2000_does_not_grow_whatever_is_before_its_pixels():
+    noise = Image.effect_noise((600, 400), 60)
+    data = encoded(noise, "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[20])
+    start = data.index(b"jp2c") - 4
+    said = b"a map: \xff\x51 \xff\x52".ljust(70_000, b".")
+    before = struct.pack(">I4s", 8 + len(said), b"xml ") + said
+    data = data[:start] + before + data[start:]
+    assert len(convert(BytesIO(data))[0]) <= len(data)
+
+
 @pytest.mark.parametrize("compression", ["tiff_lzw", "packbits", "tiff_adobe_deflate", "jpeg", "raw"])
 def test_a_tiff_keeps_its_compression(compression):
     data = encoded(picture("RGB"), "TIFF", compression=compression)

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from watcherd.model import Failure, FileFault
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from watcherd.processors.grayscale.source import Reader
 
 CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
@@ -33,7 +35,7 @@ def _riff_end(reader: Reader) -> int:
 
 
 def _boxes_end(reader: Reader) -> int:
-    """Walk the boxes of the top level, ISO/IEC 14496-12, 4.2, up to the last with a part of the picture.
+    """Walk the boxes of the top level up to the last with a part of the picture.
 
     What is behind it is nobody's, as in other formats. A bare JPEG 2000 codestream ends with its marker, which cannot
     be among its pixels.
@@ -41,12 +43,27 @@ def _boxes_end(reader: Reader) -> int:
     if reader.read(2) == CODESTREAM:
         return reader.size + (END_OF_CODESTREAM not in reader.read_at(max(0, reader.size - TAIL), TAIL))
     end, seen = 0, set[bytes]()
-    while end < reader.size and not (b"jp2c" in seen or {b"meta", b"mdat"} <= seen):
-        length, name, long = struct.unpack(">I4sQ", reader.read_at(end, 16).ljust(16, b"\0"))
-        length = {0: reader.size - end, 1: long}.get(length, length)
-        end += max(length, 8)
+    for name, _, end in _boxes(reader):  # noqa: B007 (it is the last one's)
         seen.add(name)
+        if b"jp2c" in seen or {b"meta", b"mdat"} <= seen:
+            break
     return end
+
+
+def _boxes(reader: Reader) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the boxes of the top level, ISO/IEC 14496-12, 4.2: name, where the content begins, and the end."""
+    start = 0
+    while start < reader.size:
+        length, name, long = struct.unpack(">I4sQ", reader.read_at(start, 16).ljust(16, b"\0"))
+        content = start + (16 if length == 1 else 8)
+        length = {0: reader.size - start, 1: long}.get(length, length)
+        start += max(length, 8)
+        yield name, content, start
+
+
+def codestream(reader: Reader) -> int:
+    """Return where the codestream of a JPEG 2000 begins: behind what describes it, or at once where it is bare."""
+    return next((content for name, content, _ in _boxes(reader) if name == b"jp2c"), 0)
 
 
 _ENDS = {"WEBP": _riff_end, "AVIF": _boxes_end, "JPEG2000": _boxes_end}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from watcherd.processors.grayscale import container
 from watcherd.processors.grayscale.grey import grey, resolution
 from watcherd.processors.grayscale.source import decoding, save
 
@@ -17,7 +18,6 @@ METRE = 39.3701  # inches
 HEADER = 14
 V4, BITFIELDS, SRGB = 108, 3, b"BGRs"
 COD = b"\xff\x52"  # JPEG 2000: the segment that names the wavelet
-SIZ = b"\xff\x51"  # its first segment
 HEAD = 1 << 16
 
 
@@ -79,7 +79,7 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvi
 
 def _irreversible(reader: Reader) -> bool:
     """Look the wavelet up in the header: ISO/IEC 15444-1, A.6.1; the byte is the last of the fixed ten."""
-    with decoding(reader):
-        head = reader.read_at(0, HEAD)
-        start = head.find(COD, head.find(SIZ))
+    with decoding(reader), reader.ahead():
+        head = reader.read_at(container.codestream(reader), HEAD)
+        start = head.find(COD, len(container.CODESTREAM))
     return start >= 0 and head[start + 13 : start + 14] == b"\0"
