@@ -137,8 +137,10 @@ def test_noise_in_the_middle_is_corrupt(kind):
     assert failure_of(data) in {Failure.CORRUPT, Failure.TRUNCATED}
 
 
-@pytest.mark.parametrize(("kind", "name"), [("png", b"IDAT"), ("palette", b"IDAT"), ("apng", b"fdAT")])
-def test_a_flipped_bit_in_the_pixels_of_a_png_is_corrupt(kind, name):
+@pytest.mark.parametrize(
+    ("kind", "name"), [("png", b"IDAT"), ("palette", b"IDAT"), ("apng", b"fdAT"), ("apng", b"fcTL"), ("png", b"IEND")]
+)
+def test_a_flipped_bit_in_the_pixels_of_a_png_or_behind_them_is_corrupt(kind, name):
     data = SOUND[kind]
     start = data.rindex(name) + 4
     (length,) = struct.unpack_from(">I", data, start - 8)

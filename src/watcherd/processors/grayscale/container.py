@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from typing import TYPE_CHECKING
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
 CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
 TAIL = 1 << 16
 PNG_SIGNATURE = 8
-PIXELS = frozenset({b"IDAT", b"fdAT"})
 BLOCK = 1 << 20
 
 
@@ -69,20 +67,18 @@ def codestream(reader: Reader) -> int:
 _ENDS = {"WEBP": _riff_end, "AVIF": _boxes_end, "JPEG2000": _boxes_end}
 
 
-def require_sound_pixels(reader: Reader) -> None:
-    """Raise `FileFault` where a checksum in a PNG says that its pixels are damaged; Pillow verifies all but those.
+def require_sound_chunks(reader: Reader) -> None:
+    """Raise `FileFault` where a checksum in a PNG says that a chunk is damaged; Pillow asks those before the pixels.
 
     Where the file ends before that can be told is for its decoder to say.
     """
     reader.seek(PNG_SIGNATURE)
-    while len(head := reader.read(8)) == 8:  # noqa: PLR2004 (length and name)
+    name = b""
+    while name != b"IEND" and len(head := reader.read(8)) == 8:  # noqa: PLR2004 (length and name)
         length, name = struct.unpack(">I4s", head)
-        if name in PIXELS and not _holds(reader, name, length):
-            raise FileFault(Failure.CORRUPT, f"has a checksum in {name.decode()} that does not fit its pixels")
-        if name == b"IEND":
-            break
-        if name not in PIXELS:
-            reader.seek(length + 4, io.SEEK_CUR)
+        if not _holds(reader, name, length):
+            told = name.decode("ascii", "replace")
+            raise FileFault(Failure.CORRUPT, f"has a checksum in {told} that does not fit what it holds")
 
 
 def _holds(reader: Reader, name: bytes, length: int) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, cast
 from PIL import Image, PngImagePlugin
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale.container import require_sound_pixels
+from watcherd.processors.grayscale.container import require_sound_chunks
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import PALETTE, described, grey
 from watcherd.processors.grayscale.source import decoding, save
@@ -41,7 +41,7 @@ LARGEST = 0xFFFF
 def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write losslessly, with the texts, the tone curve and the frames of the source; also return mode and count."""
     with decoding(reader), reader.ahead():
-        require_sound_pixels(reader)
+        require_sound_chunks(reader)
     if getattr(image, "n_frames", 1) > 1:
         return _write_frames(image, reader)
     with decoding(reader):
