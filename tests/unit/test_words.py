@@ -220,6 +220,17 @@ def test_what_is_binary_is_no_text(data):
     assert fault.value.failure is Failure.NOT_TEXT
 
 
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [(b"%PDF-1.7\n", "utf-16"), ("no mark".encode("utf-16-le") * 9, "utf-16"), (b"caf\xe9 \x02", "cp1252")],
+)
+def test_an_encoding_that_is_told_is_named_as_the_mend_where_it_is_one(data, told):
+    with pytest.raises(FileFault, match="is no text") as fault:
+        counted(data)
+    mended = counted(data, encoding=told) if "`encoding`" in str(fault.value) else None
+    assert (mended is None) == data.startswith(b"%PDF")
+
+
 def test_what_is_binary_behind_its_first_chunk_is_no_text():
     with pytest.raises(FileFault) as fault:
         counted(b"words " * 10 + bytes(100), chunk=16)

@@ -54,9 +54,10 @@ def refuse_binary(head: bytes) -> None:
     """
     nuls = head.count(0)
     if head.startswith(PDF):
-        raise _no_text("it is a PDF")
+        raise _no_text("it is a PDF", "rename it")
     if nuls > _FEW and nuls * 1000 >= len(head):
-        raise _no_text(f"{nuls} of its first {len(head)} bytes are NUL")
+        why = f"{nuls} of its first {len(head)} bytes are NUL"
+        raise _no_text(why, "rename it, or set `encoding` under [text] where it is UTF-16 or UTF-32")
 
 
 def detect(sample: bytes) -> str:
@@ -91,5 +92,5 @@ def _count(sample: bytes, among: bytes) -> int:
     return len(sample) - len(sample.translate(None, among))
 
 
-def _no_text(why: str) -> FileFault:
-    return FileFault(Failure.NOT_TEXT, f"is no text, as {why}: rename it, or set `encoding` under [text]")
+def _no_text(why: str, mend: str = "rename it, or set `encoding` under [text]") -> FileFault:
+    return FileFault(Failure.NOT_TEXT, f"is no text, as {why}: {mend}")
