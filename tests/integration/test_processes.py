@@ -560,6 +560,17 @@ def test_a_worker_that_is_not_ready_yet_does_not_hold_up_the_end(monkeypatch, tm
     assert time.monotonic() - began < LEAVE
 
 
+def test_a_worker_that_its_slot_lets_go_in_the_instant_of_the_end_does_not_end_the_feeder():
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
+        worker = pool.hire(time.monotonic() + 10)
+        worker.require_ready(time.monotonic() + 20)
+        worker.dismiss()
+        worker.bury(5)
+        worker.close()
+        pool.close()  # an exception in the feeder would be a warning, which is an error
+    assert not children()
+
+
 def test_close_leaves_no_child_whatever_the_children_do(workers, do):
     slot, idle = workers.slot(unheard), workers.slot(unheard)
     do(idle, "good")

@@ -91,9 +91,11 @@ class Worker:
 
     def is_starting(self) -> bool:
         """Whether nothing is heard of the worker yet. For any thread."""
+        if self.is_ready:  # and maybe dismissed and closed meanwhile by the thread whose it was
+            return False
         heard = select.poll()
         heard.register(self._pipe, select.POLLIN)
-        return not (self.is_ready or heard.poll(0))
+        return not heard.poll(0)
 
     def _await_ready(self, by: float) -> None:
         try:

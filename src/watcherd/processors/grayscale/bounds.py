@@ -20,7 +20,7 @@ STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "CMYK": 8}
 
 #: Bytes for a pixel of the grey picture, stored and encoded without any gain. I;16B gets there by way of I.
 GREY, GREY_WITH_ALPHA = 1 + 1, 4 + 2
-DEEP = {"I;16": 2 + 2, "I;16B": 4 + 2 + 2, "I;16L": 4 + 2 + 2, "I": 4 + 4, "F": 4 + 4}
+GREY_DEEP = {"I;16": 2 + 2, "I;16B": 4 + 2 + 2, "I;16L": 4 + 2 + 2, "I": 4 + 4, "F": 4 + 4}
 
 #: Bytes for a pixel of a picture with colours and no transparency, of a format that holds nothing beside it.
 PLAIN = 4 + GREY
@@ -56,7 +56,7 @@ def check(image: ImageFile.ImageFile, reader: Reader) -> None:
 
 def per_pixel(image: ImageFile.ImageFile) -> int:
     """Return the bytes for a pixel at the worst moment: the decoded picture, its grey one, and what lies beside."""
-    grey = GREY_WITH_ALPHA if image.has_transparency_data else DEEP.get(image.mode, GREY)
+    grey = GREY_WITH_ALPHA if image.has_transparency_data else GREY_DEEP.get(image.mode, GREY)
     decoded = STORED.get(image.mode, 4)
     if image.format in {"JPEG", "MPO"}:
         decoded = 1 if image.mode == "RGB" else decoded  # of YCbCr only the luma is decoded
