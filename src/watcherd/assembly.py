@@ -5,6 +5,7 @@ This is honest glue, and the only place that knows every room.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import sys
@@ -53,6 +54,9 @@ if TYPE_CHECKING:
 #: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
 #: kind parks as many as it leads through at once, however short its queue is, and must leave room for the other.
 CLAIMS = 6
+
+#: What is said of a disk that takes no more.
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,10 +234,22 @@ def _prepared(name: str, settings: Settings, stack: ExitStack) -> Note:
     outbox_note, note = Note(str(inbox.outbox), state), Note(str(inbox.path), state)
     for it in (outbox_note, note):
         stack.callback(it.leave)
-    outbox_note.write()
+    _write(outbox_note)
     if inbox.path.is_dir():  # one that is missing is waited for
-        note.write()
+        _write(note)
     return note
+
+
+def _write(note: Note) -> None:
+    """Write a note, if there is room: a full disk pauses its inbox, as it would later, and keeps no other from work.
+
+    An inbox's is written before anything is taken from it, an outbox's by the next start.
+    """
+    try:
+        note.write()
+    except SystemFault as fault:
+        if fault.errno not in _FULL:
+            raise
 
 
 def make(path: str, mode: int = 0o777) -> None:

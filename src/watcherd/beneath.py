@@ -196,5 +196,6 @@ def told_plainly(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        message = f"cannot use the folder {path}: {error.strerror} ({error.filename})"
+        named = f" ({error.filename})" if error.filename else ""  # what is written to by its number has no name
+        message = f"cannot use the folder {path}: {error.strerror}{named}"
         raise SystemFault(message, root=path, errno=error.errno) from error

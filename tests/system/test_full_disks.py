@@ -97,6 +97,25 @@ def test_a_full_state_disk_pauses_intake_and_resumes(site, mounts, fill_up, paus
     assert [site.words(name) for name in names] == list(range(1, 201))
 
 
+def test_a_disk_that_is_full_at_the_start_holds_up_its_own_inbox_alone_until_there_is_room(
+    site, mounts, fill_up, other
+):
+    for root in (site.inbox, site.outbox):
+        mounts.mount(root, "1M")
+    names = site.texts(10)
+    fillers = [fill_up(root) for root in (site.inbox, site.outbox)]
+    daemon = site.daemon().start()
+    site.drop("a.txt", root=other / "in")
+    daemon.wait("file.published", inbox="other", path="a.txt")
+    assert "make room" in daemon.wait("inbox.lost", inbox="scans")["mend"]
+    for filler in fillers:
+        filler.unlink()
+    daemon.wait("inbox.recovered", 10, inbox="scans")
+    site.await_empty_inbox()
+    assert [site.words(name) for name in names] == list(range(1, 11))
+    assert (site.inbox / ".watcherd/owner").stat().st_size
+
+
 def test_less_room_than_min_free_pauses_intake_before_anything_fails(site, mounts, paused):
     mounts.mount(site.outbox, "4M")
     site.configure(min_free="2MiB")

@@ -34,12 +34,15 @@ _LOST_MENDS = {
     os.strerror(errno.EIO): "look after its disk or mount",
     os.strerror(errno.ESTALE): "look after its disk or mount",
     os.strerror(errno.ENOTCONN): "look after its disk or mount",
+    os.strerror(errno.ENOSPC): "make room",
+    os.strerror(errno.EDQUOT): "make room",
 }
 
 
 def mend_of(reason: str) -> str:
-    """Return what brings an inbox back that was lost for this reason, in the kernel's words or ours (pure)."""
-    return _LOST_MENDS.get(reason, "make the folder, bring it back, or mount it")
+    """Return what brings an inbox back that was lost for this reason: it holds the kernel's words, or ours (pure)."""
+    known = (mend for words, mend in _LOST_MENDS.items() if words in reason)
+    return next(known, "make the folder, bring it back, or mount it")
 
 
 @dataclass(frozen=True, slots=True)
