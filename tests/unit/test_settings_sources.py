@@ -1,6 +1,7 @@
 """Which source is believed, where each value came from, and what paths are relative to."""
 
 import os
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -232,6 +233,19 @@ def test_a_user_without_a_home_needs_none(write, monkeypatch):
     monkeypatch.setattr(os, "geteuid", lambda: 12345)
     assert load({}, {}, config.parent, config).state == Path("/.local/state/watcherd")
     assert [*load({"state": "here"}, {}, config.parent).inbox] == ["scans"]
+
+
+def test_a_list_of_many_lines_is_parsed_once(write, environ, tmp_path, monkeypatch):
+    lines = "".join(
+        f'  "folder-{number}/*.txt",  # [1]\n' if number % 500 == 0 else f'  "{number}",\n' for number in range(2000)
+    )
+    config = write(f"{MINIMAL}exclude = [\n{lines}]\nsettle = '1s'\n")
+    parsed = []
+    monkeypatch.setattr("tomllib.loads", lambda text, loads=tomllib.loads: parsed.append(text) or loads(text))
+    settings = load({}, environ, tmp_path, config)
+    assert len(settings.inbox["scans"].exclude) == 2000
+    assert settings.layers.place("inbox", "scans", "settle") == f"{config}:{4 + 2000 + 2}"
+    assert sum(map(len, parsed)) < 10 * config.stat().st_size
 
 
 KEYS = st.text("abcxyz_", min_size=1, max_size=4)

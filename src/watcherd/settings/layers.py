@@ -24,6 +24,9 @@ VARIABLE = re.compile(r"\$(\w+|\{\w+\})(?=/|$)")
 #: What tomllib raises: a TOMLDecodeError is a ValueError, as is that of a number with too many digits.
 NOT_TOML = (ValueError, RecursionError)
 
+#: What is on the last line of a statement of several lines.
+_END = re.compile("[]}]|\"{3}|'{3}")
+
 _LISTS = frozenset({"include", "exclude", "extensions"})
 
 #: The names of settings on their way down the tables: ("inbox", "scans", "path").
@@ -136,12 +139,15 @@ def from_file(path: Path) -> Layer:
 def lines_of(text: str) -> Iterator[tuple[Keys, int]]:
     """Yield each table and key of a valid TOML text with its line, counted from 1.
 
-    tomllib keeps no positions. A statement is as many lines as it takes to parse, so each is parsed by itself.
+    tomllib keeps no positions. A statement is as many lines as it takes to parse, so each is parsed by itself; only
+    where it may end, or a long list would be parsed once for each of its lines.
     """
     table: Keys = ()
     statement, first = "", 1
     for number, line in enumerate(text.replace("\r\n", "\n").split("\n"), start=1):
         statement += line + "\n"
+        if number > first and not _END.search(line):
+            continue
         try:
             keys = list(_paths(tomllib.loads(statement)))
         except tomllib.TOMLDecodeError:
