@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from queue import Empty, SimpleQueue
 from threading import Event
 from typing import TYPE_CHECKING
@@ -78,17 +78,17 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     """
     log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
     mailbox: SimpleQueue[int | Died] = SimpleQueue()
-    manager = systemd.Manager(os.environ)
-    manager.status("starting: takes up what an earlier run left")
-    with signals.delivered(mailbox.put), assembled(settings, Ears(on_death=mailbox.put)) as daemon:
-        daemon.start()
-        log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
-        manager.ready()
-        manager.status(vitals.status(daemon.lines))
-        with _pruning(daemon, mailbox.put):
-            status = _attend(daemon, mailbox, manager, reload)
-        log.info("daemon.stopping")
-        manager.stopping()
+    with closing(systemd.Manager(os.environ)) as manager:
+        manager.status("starting: takes up what an earlier run left")
+        with signals.delivered(mailbox.put), assembled(settings, Ears(on_death=mailbox.put)) as daemon:
+            daemon.start()
+            log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
+            manager.ready()
+            manager.status(vitals.status(daemon.lines))
+            with _pruning(daemon, mailbox.put):
+                status = _attend(daemon, mailbox, manager, reload)
+            log.info("daemon.stopping")
+            manager.stopping()
     status = _died(mailbox) or status
     log.info("daemon.stopped", status=status)
     return status

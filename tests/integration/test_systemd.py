@@ -2,11 +2,13 @@
 
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, closing
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
@@ -20,6 +22,13 @@ from watcherd.service import journal, logs
 from watcherd.service.systemd import Manager
 
 
+@pytest.fixture
+def told():
+    """Return a function that makes a Manager out of an environment; all are closed in the end."""
+    with ExitStack() as stack:
+        yield lambda environment: stack.enter_context(closing(Manager(environment)))
+
+
 @pytest.fixture(params=["path", "abstract"])
 def listener(request):
     """Give a socket that hears datagrams, and its name as $NOTIFY_SOCKET has it."""
@@ -30,9 +39,9 @@ def listener(request):
         yield heard, f"@{name}" if request.param == "abstract" else name
 
 
-def test_each_message_is_one_datagram(listener):
+def test_each_message_is_one_datagram(listener, told):
     heard, name = listener
-    manager = Manager({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())})
+    manager = told({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3000000", "WATCHDOG_PID": str(os.getpid())})
     manager.ready()
     manager.alive()
     manager.status("two done")
@@ -47,9 +56,9 @@ def test_each_message_is_one_datagram(listener):
     assert manager.patience == 3
 
 
-def test_a_status_that_nobody_heard_is_said_again(tmp_path):
+def test_a_status_that_nobody_heard_is_said_again(tmp_path, told):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
-        manager = Manager({"NOTIFY_SOCKET": f"{tmp_path}/s"})
+        manager = told({"NOTIFY_SOCKET": f"{tmp_path}/s"})
         manager.status("two done")
         heard.bind(f"{tmp_path}/s")
         heard.settimeout(30)
@@ -58,18 +67,32 @@ def test_a_status_that_nobody_heard_is_said_again(tmp_path):
 
 
 @pytest.mark.parametrize("watched", [{}, {"WATCHDOG_USEC": "3000000", "WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "x"}])
-def test_who_is_not_watched_sends_no_sign_of_life(listener, watched):
+def test_who_is_not_watched_sends_no_sign_of_life(listener, told, watched):
     heard, name = listener
-    manager = Manager({"NOTIFY_SOCKET": name, **watched})
+    manager = told({"NOTIFY_SOCKET": name, **watched})
     manager.alive()
     manager.ready()
     assert heard.recv(4096) == b"READY=1"
     assert manager.patience == inf
 
 
-def test_what_systemd_gave_is_taken_out_of_the_environment():
+def test_signs_of_life_need_no_further_descriptor(listener, told):
+    heard, name = listener
+    manager = told({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3000000"})
+    manager.ready()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
+    try:
+        manager.alive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    heard.settimeout(1)
+    assert [heard.recv(4096), heard.recv(4096)] == [b"READY=1", b"WATCHDOG=1"]
+
+
+def test_what_systemd_gave_is_taken_out_of_the_environment(told):
     environment = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/root"}
-    Manager(environment).ready()  # nobody listens: that harms nothing
+    told(environment).ready()  # nobody listens: that harms nothing
     assert environment == {"HOME": "/root"}
 
 
