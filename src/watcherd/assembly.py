@@ -329,7 +329,7 @@ def _retry_command(settings: Settings, name: str) -> str:
     """Return the command that retries a file of this inbox, but for the file's path."""
     program, inbox, place = _program(), settings.inbox[name], settings.layers.place
     said = [place("state"), *(place("inbox", name, key) for key in (*ROLES, "after"))]
-    if not any(it.startswith(("--", PREFIX)) for it in said):
+    if not any(it.startswith(("--", PREFIX, "$")) for it in said):
         return f"{program} --config {quoted(said[1].rpartition(':')[0])} retry"
     # What came by a flag or a variable is unknown to who retries, so all is said by flags.
     roles = {"inbox": inbox.path, "outbox": inbox.outbox, "archive": inbox.archive, "failed": inbox.failed}

@@ -265,6 +265,21 @@ def test_the_command_that_a_reason_names_retries_the_file_also_where_a_variable_
     assert not (failed / "a.txt.error.json").exists()
 
 
+@pytest.mark.parametrize("variable", ["STATE_DIRECTORY", "XDG_STATE_HOME"])
+def test_the_command_that_a_reason_names_finds_the_ledger_also_where_the_host_s_variable_said_it(
+    site, monkeypatch, variable
+):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    monkeypatch.setattr("os.geteuid", lambda: 1000)  # root's state is elsewhere
+    site.config.write_text(site.config.read_text("utf-8").replace("state = ", "# state = "), "utf-8")
+    settings = configuration.load({}, {variable: str(site.base / "said")}, site.base, site.config)
+    site.drop("a.txt", b"\x00\x01\x02" * 100)
+    draining.drain(settings)
+    assert subprocess.run(["sh", "-c", site.failure("a.txt")["retry"]], check=False).returncode == 0  # noqa: S607
+    assert site.has("a.txt")
+    assert not site.failure("a.txt")
+
+
 @pytest.mark.parametrize("year", [2300, 9999])
 @pytest.mark.parametrize("after", After)
 def test_a_file_may_claim_any_time(site, after, year):
