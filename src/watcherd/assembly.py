@@ -35,7 +35,7 @@ from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.root import Root
 from watcherd.publish.wayback import CameBack
-from watcherd.service.locks import Note
+from watcherd.service.locks import Note, leave
 from watcherd.settings import chunk, workers
 from watcherd.settings.layers import PREFIX, ROLES
 from watcherd.states import State
@@ -222,18 +222,19 @@ def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Note]:
 
     Raises SystemFault, and Refused where a folder is somebody else's.
     """
-    return {name: _prepared(name, settings, stack) for name in settings.inbox}
+    noted: list[Note] = []
+    stack.callback(leave, noted)
+    return {name: _prepared(name, settings, noted) for name in settings.inbox}
 
 
-def _prepared(name: str, settings: Settings, stack: ExitStack) -> Note:
+def _prepared(name: str, settings: Settings, noted: list[Note]) -> Note:
     """Make an inbox's folders where they are missing, and note in them whose they are."""
     inbox, state = settings.inbox[name], str(settings.state)
     make(str(inbox.failed))
     if inbox.after is After.ARCHIVE:
         make(str(inbox.archive))
     outbox_note, note = Note(str(inbox.outbox), state), Note(str(inbox.path), state)
-    for it in (outbox_note, note):
-        stack.callback(it.leave)
+    noted += [outbox_note, note]
     _write(outbox_note)
     if inbox.path.is_dir():  # one that is missing is waited for
         _write(note)

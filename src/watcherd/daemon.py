@@ -17,7 +17,7 @@ The main thread waits on one mailbox for signals and for rooms that die. Every t
     carrier-NAME                of each inbox that needs it: inputs on their way to other file systems
     pruning                     old rows, and the folders of their files
     reload                      of a SIGHUP: reads the configuration, and looks at its folders
-    leaving                     of each folder, at the stop: the note of ownership that it takes back
+    leaving                     of each inbox and outbox, at the stop: the note of ownership that it takes back
 
 What they share: `Claims` (a lock), `Order` and `Alone` (a condition each), the ledger (a lock for its writing
 connection, one for its reading one), `Root` (a lock for its descriptor). All else passes through queues.

@@ -6,8 +6,10 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -222,6 +224,16 @@ def test_another_daemon_s_note_in_a_folder_that_took_the_inbox_s_place_stays(sta
         with daemon(other, inbox):
             pass
     assert json.loads(note(inbox).read_text())["state"] == other
+
+
+def test_folders_that_hang_at_the_end_are_waited_for_together(state, tmp_path, monkeypatch):
+    answer = Event()
+    monkeypatch.setattr(locks, "_ANSWER", 0.3)
+    monkeypatch.setattr(locks.Note, "remove", lambda _: answer.wait())
+    begin = time.monotonic()
+    locks.leave([locks.Note(str(tmp_path), state) for _ in range(20)])
+    answer.set()
+    assert 0.3 <= time.monotonic() - begin < 3  # of 6
 
 
 def test_nothing_stays_open_in_a_root(state, inbox):

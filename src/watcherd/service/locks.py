@@ -21,7 +21,7 @@ from watcherd.lifeline import Thread
 from watcherd.model import Refused, SystemFault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 _LOCK = "lock"
 #: The name of the note, in the folder of ours in each root.
@@ -30,7 +30,7 @@ NOTE = "owner"
 #: Seconds that the workers of a daemon which died have to notice it. The kernel kills them within milliseconds.
 _WORKERS = 5.0
 
-#: Seconds that a folder has to answer at a stop.
+#: Seconds that all folders together have to answer at a stop.
 _ANSWER = 2.0
 
 
@@ -133,11 +133,15 @@ class Note:
         """Take it back."""
         self._written.close()
 
-    def leave(self) -> None:
-        """Take it back if the folder answers. In a mount that hangs it stays, and binds nobody once we are gone."""
-        leaving = Thread(target=self.remove, name="leaving", daemon=True)
-        leaving.start()
-        leaving.join(_ANSWER)
+
+def leave(notes: Iterable[Note]) -> None:
+    """Take notes back whose folder answers. In a mount that hangs one stays, and binds nobody once we are gone."""
+    leaving = [Thread(target=note.remove, name="leaving", daemon=True) for note in notes]
+    for thread in leaving:
+        thread.start()
+    ends = time.monotonic() + _ANSWER
+    for thread in leaving:
+        thread.join(max(0.0, ends - time.monotonic()))
 
 
 def is_noted(path: str) -> bool:
