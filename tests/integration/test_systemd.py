@@ -76,6 +76,12 @@ def test_who_is_not_watched_sends_no_sign_of_life(listener, told, watched):
     assert manager.patience == inf
 
 
+def test_a_status_is_one_line_whatever_it_names(listener, told):
+    heard, name = listener
+    told({"NOTIFY_SOCKET": name}).status("paused: sub\nWATCHDOG=trigger")
+    assert heard.recv(4096) == b"STATUS=paused: sub WATCHDOG=trigger"
+
+
 def test_signs_of_life_need_no_further_descriptor(listener, told):
     heard, name = listener
     manager = told({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3000000"})

@@ -60,7 +60,8 @@ class Manager:
             self._notify("WATCHDOG=1")
 
     def status(self, text: str) -> None:
-        """Say what is going on, in a line that `systemctl status` shows."""
+        """Say what is going on, in a line that `systemctl status` shows; a name in it may hold several."""
+        text = " ".join(text.split("\n"))
         if text != self._status and self._notify(f"STATUS={text}"):
             self._status = text
 
