@@ -153,7 +153,7 @@ def _own_folder(folder: Path) -> Iterator[Path]:
     own = folder / OURS
     made = not os.path.isdir(own)
     if made:
-        own.mkdir()
+        own.mkdir(0o700)
     try:
         yield own
     finally:

@@ -85,9 +85,10 @@ def _folder(value: object) -> Path:
 
 
 def _patterns(values: object) -> tuple[str, ...]:
-    for pattern in _strings(values, '["*.txt", "drafts/"]'):
+    patterns = _strings(values, '["*.txt", "drafts/"]')
+    for pattern in patterns:
         _require_pattern(pattern)
-    return _strings(values, "")
+    return patterns
 
 
 def _strings(values: object, example: str) -> tuple[str, ...]:
