@@ -327,15 +327,16 @@ def _bench(place: Place) -> Bench:
 
 
 def _retry_command(settings: Settings, name: str) -> str:
-    """Return the command that retries a file of this inbox, but for the file's path."""
+    """Return the command that retries a file of this inbox, up to the file's path."""
     program, inbox, place = _program(), settings.inbox[name], settings.layers.place
     said = [place("state"), *(place("inbox", name, key) for key in (*ROLES, "after"))]
     if not any(it.startswith(("--", PREFIX, "$")) for it in said):
-        return f"{program} --config {quoted(said[1].rpartition(':')[0])} retry"
+        which = f"{name}/" if len(settings.inbox) > 1 else ""  # another may have set aside by that path, too
+        return f"{program} --config {quoted(said[1].rpartition(':')[0])} retry -- {which}"
     # What came by a flag or a variable is unknown to who retries, so all is said by flags.
     roles = {"inbox": inbox.path, "outbox": inbox.outbox, "archive": inbox.archive, "failed": inbox.failed}
     flags = {**roles, "state": settings.state, "after": inbox.after}
-    return f"{program} retry " + " ".join(f"--{flag} {quoted(str(value))}" for flag, value in flags.items())
+    return f"{program} retry {' '.join(f'--{flag} {quoted(str(value))}' for flag, value in flags.items())} -- "
 
 
 def _program() -> str:

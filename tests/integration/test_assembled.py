@@ -265,6 +265,20 @@ def test_the_command_that_a_reason_names_retries_the_file_also_where_a_variable_
     assert not (failed / "a.txt.error.json").exists()
 
 
+def test_the_command_that_a_reason_names_retries_the_file_of_its_own_inbox_alone(site, monkeypatch):
+    monkeypatch.setattr("shutil.which", lambda _: None)
+    other = {name: site.base / f"other/{name}" for name in ("path", "outbox", "failed")}
+    other["outbox"].mkdir(parents=True)
+    settings = quick(site, **{"inbox.other": other})
+    for inbox in (site.inbox, other["path"]):
+        site.drop("a.txt", b"\x00\x01\x02" * 100, root=inbox)
+    draining.drain(settings)
+    command = json.loads((other["failed"] / "a.txt.error.json").read_text())["retry"]
+    assert subprocess.run(["sh", "-c", command], check=False).returncode == 0  # noqa: S607
+    assert (other["path"] / "a.txt").exists()
+    assert site.failure("a.txt")
+
+
 @pytest.mark.parametrize("variable", ["STATE_DIRECTORY", "XDG_STATE_HOME"])
 def test_the_command_that_a_reason_names_finds_the_ledger_also_where_the_host_s_variable_said_it(
     site, monkeypatch, variable

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
@@ -434,6 +434,12 @@ def test_a_worker_stopped_at_work_is_ended_at_the_deadline(slot, do):
     with do.begun(slot, timeout=2.0) as (future, pid):
         os.kill(pid, signal.SIGSTOP)
         assert future.exception(20).failure is Failure.TIMEOUT
+
+
+def test_a_deadline_beyond_what_the_kernel_counts_is_far_away(slot, do):
+    with do.begun(slot, timeout=(1 << 32) / 1000) as (future, pid):
+        assert not wait([future], timeout=0.5).done
+        os.kill(pid, signal.SIGKILL)
 
 
 def test_a_worker_stopped_while_idle_is_not_the_file_s_fault(slot, do):

@@ -179,6 +179,17 @@ def test_a_strangers_file_in_the_working_directory_is_left_aside_with_a_note(wri
     assert "belongs to user 12345" in settings.layers.notes[0]
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a link away")
+def test_a_strangers_link_in_the_working_directory_is_left_aside_also_where_it_leads_to_a_file_of_ours(
+    write, environ, tmp_path
+):
+    link = tmp_path / "watcherd.toml"
+    link.symlink_to(write(MINIMAL, "elsewhere.toml"))
+    os.lchown(link, 12345, -1)
+    with pytest.raises(ConfigurationError, match="belongs to user 12345"):
+        load({}, environ, tmp_path)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_without_an_inbox_the_file_that_was_left_aside_is_named(write, environ, tmp_path):
     os.chown(write(MINIMAL), 12345, -1)

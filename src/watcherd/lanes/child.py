@@ -35,7 +35,8 @@ START = 20.0
 #: Seconds that a worker may take to leave when asked, and to be gone once it is killed.
 LEAVE, BURY = 1.0, 5.0
 
-_SOON = 0.001  # a socket's timeout of 0 means another thing
+#: Seconds. A socket's timeout of 0 means another thing, and one of more than 31 bits of milliseconds ends early.
+_SOON, _LATE = 0.001, 24 * 86_400.0
 
 # The worker imports from where we import: that holds for a wheel, an editable install and a source tree alike, and
 # -I keeps the environment and the working directory out.
@@ -127,7 +128,7 @@ class Worker:
         raise EOFError
 
     def _hear(self, by: float) -> bytes:
-        self._pipe.settimeout(max(_SOON, by - time.monotonic()))
+        self._pipe.settimeout(min(max(_SOON, by - time.monotonic()), _LATE))
         return self._pipe.recv(wire.LONGEST)
 
     def dismiss(self) -> None:

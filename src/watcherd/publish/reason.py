@@ -23,7 +23,7 @@ _LONGEST = 64 << 10
 def reason(failed: Failed, *, root: str, attempts: int, command: str, now: float) -> bytes:
     """Return the JSON of an ``error.json`` of a file in the inbox at `root`.
 
-    `command` retries, but for the path; `now` is in Unix seconds.
+    `command` retries, and ends where the path follows; `now` is in Unix seconds.
     """
     file = failed.job.file
     facts: dict[str, object] = {
@@ -35,7 +35,7 @@ def reason(failed: Failed, *, root: str, attempts: int, command: str, now: float
         "inbox": file.inbox,
         "root": readable(root),
         **as_fields("path", file.path),
-        "retry": f"{command} -- {quoted(file.path)}",
+        "retry": f"{command}{quoted(file.path)}",
     }
     return json.dumps(facts, ensure_ascii=False, indent=2).encode() + b"\n"
 

@@ -120,14 +120,15 @@ def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _distrusted(path: Path) -> tuple[str, ...]:
-    """Say why a file that merely lies in the working directory is not read: anybody may put one into /tmp."""
+    """Say why a file that lies in the working directory is not read: anybody may put one, or a link, into /tmp."""
     try:
-        owner = path.stat().st_uid
+        owners = {path.lstat().st_uid, path.stat().st_uid}
     except OSError:
         return ()
-    if owner in {0, os.geteuid()}:
+    others = owners - {0, os.geteuid()}
+    if not others:
         return ()
-    return (f"{path} is left aside: it belongs to user {owner}, not to you or root; --config {path} reads it",)
+    return (f"{path} is left aside: it belongs to user {others.pop()}, not to you or root; --config {path} reads it",)
 
 
 def _read(path: Path) -> Layer:

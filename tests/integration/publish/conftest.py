@@ -133,7 +133,7 @@ class Scene:
         options = {
             "policy": RetryPolicy(backoff=0.01),
             "least_free": lambda _: 0,
-            "retry_command": "watcherd retry",
+            "retry_command": "watcherd retry -- ",
             "on_end": lambda ended, told: self.ended.append(SimpleNamespace(ended=ended, told=told)),
             "on_death": self.deaths.append,
         }
