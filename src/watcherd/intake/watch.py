@@ -86,12 +86,14 @@ class Watch:
 
     def arm(self, descriptor: int, path: str) -> None:
         """Watch the open folder behind `descriptor`, known as `path`. Raises OSError: ENOSPC at the user's limit."""
-        if path in self._armed:
+        watch = self._inotify.add(descriptor)  # the one that the folder has already, if it has any
+        if self._armed.get(path) == watch:
             return
-        watch = self._inotify.add(descriptor)
-        known = self._paths.get(watch)
+        known = self._paths.pop(watch, None)
         if known is not None:
-            self._armed.pop(known, None)  # the same folder, under the name that it had
+            del self._armed[known]  # the same folder, under the name that it had
+        if path in self._armed:  # another folder, whose end is not told for as long as somebody has it open
+            self._disarm(path)
         self._paths[watch] = path
         self._armed[path] = watch
 

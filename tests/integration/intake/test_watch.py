@@ -1,5 +1,6 @@
 import os
 import select
+import shutil
 import threading
 
 import pytest
@@ -104,6 +105,21 @@ def test_a_folder_armed_under_its_new_name_before_its_move_was_heard_is_named_ag
     arm(watch, tmp_path, "new")
     (tmp_path / "new" / "a").touch()
     assert heard(watch).files[0] == ("new/a", How.CREATED)
+
+
+def test_a_folder_in_the_place_of_one_that_somebody_has_open_is_armed_with_what_is_below_it(watch, tmp_path):
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    arm(watch, tmp_path, "", "sub", "sub/deep")
+    shell = os.open(tmp_path / "sub" / "deep", os.O_RDONLY)  # as one that works there
+    shutil.rmtree(tmp_path / "sub")
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    heard(watch)
+    arm(watch, tmp_path, "sub", "sub/deep")
+    (tmp_path / "sub" / "deep" / "a").touch()
+    assert heard(watch).files[0] == ("sub/deep/a", How.CREATED)
+    os.close(shell)
+    assert heard(watch) == Heard()
+    assert len(watch) == 3
 
 
 def test_a_deleted_folder_is_disarmed(watch, tmp_path):
