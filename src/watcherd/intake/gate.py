@@ -96,6 +96,10 @@ class Gate:
         self._overdue = inf
         return True
 
+    def waits(self, path: str) -> bool:
+        """Whether this path is not complete, or cannot be read."""
+        return path in self._waiting
+
     def waiting(self) -> list[tuple[str, str]]:
         """Return the paths that are not complete, or cannot be read, each with its reason."""
         return [(path, known.reason) for path, known in self._waiting.copy().items()]
@@ -118,6 +122,10 @@ class Gate:
         self._waiting.clear()
         self._alarms.clear()
         self._overdue = inf
+
+    def wind(self) -> None:
+        """Have all that waits looked at when its time comes, also what was taken for that and not led through."""
+        self._alarms = sorted((known.until, path) for path, known in self._waiting.items())
 
     def flush(self) -> bool:
         """Hand over what is parked; False where the lane is still full."""
@@ -284,7 +292,7 @@ class Gate:
         self._waiting[path] = waiting
         heapq.heappush(self._alarms, (waiting.until, path))
         if len(self._alarms) > 4 * MOST_WAITING:
-            self._alarms = sorted((known.until, path) for path, known in self._waiting.items())
+            self.wind()
 
     def _has_place_for(self, waiting: Wait) -> bool:
         """Whether one more may be remembered. What cannot be read may wait for ever: half the places are not its."""

@@ -28,7 +28,7 @@ from watcherd.model import Kind, SystemFault
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Sequence
 
     from watcherd.intake.probe import Mount
     from watcherd.ledger.claims import Claims
@@ -58,6 +58,7 @@ class Intake:
         self._root_at = 0.0  # when to look at the root again, in monotonic seconds, as the next two
         self._recall_at = 0.0
         self._recalled = -inf
+        self._due: Sequence[str] = ()  # the retries that were due when the ledger was last asked
         self._quiet = False
         self._updated: deque[Inbox] = deque(maxlen=1)  # put by one thread and taken by another
         self._stopping = False
@@ -203,10 +204,10 @@ class Intake:
         now, due = time.time(), self._desk.earliest_due()
         if due is None:
             return inf
-        paths = self._desk.due(now, now + self.inbox.policy.max_backoff)
-        for path in paths:
+        self._due = self._desk.due(now, now + self.inbox.policy.max_backoff)
+        for path in self._due:
             self._hint(path, How.DUE)
-        return TICK if paths else max(RECALL, due - now)
+        return TICK if self._due else max(RECALL, due - now)
 
     def _drop(self, path: str) -> None:
         # Below a lost root nothing is to be found, and that says nothing about the file.
@@ -218,6 +219,8 @@ class Intake:
         self._desk.on_fault(fault)
         self._rounds.suspend()
         self._rounds.ask("fault")
+        for gate in self._gates.values():
+            gate.wind()  # a scan does not meet what is gone by then
         self._bell.wait(None, TICK)
 
     def _ask_when_time(self) -> None:
@@ -317,6 +320,12 @@ class Intake:
         return not gate.blocked and (gate.busy or self._rounds.wants(kind))
 
     def _is_quiet(self) -> bool:
-        if self._rounds.under_way or self._recall_at < inf:
+        if self._rounds.under_way:
             return False
-        return not any(gate.busy or gate.settling or self._rounds.wants(kind) for kind, gate in self._gates.items())
+        if any(gate.busy or gate.settling or self._rounds.wants(kind) for kind, gate in self._gates.items()):
+            return False
+        return self._recall_at == inf or (self._all_wait(self._due) and self._all_wait(self._desk.due(inf, inf)))
+
+    def _all_wait(self, retries: Sequence[str]) -> bool:
+        """Whether these are some, and all wait for somebody else, as for their writer's end."""
+        return bool(retries) and all(any(gate.waits(path) for gate in self._gates.values()) for path in retries)

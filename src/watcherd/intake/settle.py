@@ -124,7 +124,8 @@ def judge(sighting: Sighting, previous: Settling | None, now: float, pace: Pace,
     if writer is Writer.UNKNOWN and settling.open and now - settling.since < LONGEST_OPEN:
         return Wait(now + max(quiet, COARSE_TICK), Reason.OPEN, settling)
     if now < settling.since + quiet:
-        return Wait(settling.since + quiet, Reason.CHANGING if settling.changed else Reason.SETTLING, settling)
+        keeps_changing = settling.changed or sighting.restless >= LONGEST_SETTLE
+        return Wait(settling.since + quiet, Reason.CHANGING if keeps_changing else Reason.SETTLING, settling)
     return _past_tick(sighting, previous, now, pace)
 
 

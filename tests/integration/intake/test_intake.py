@@ -218,6 +218,50 @@ def test_what_is_being_written_is_listed_and_does_not_hold_up_a_drain(watching, 
             assert inbox.jobs == []
 
 
+def test_a_retry_that_is_being_written_does_not_hold_up_a_drain_and_one_that_is_not_due_does(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    (root / "b.txt").write_bytes(b"x")
+    inbox = watching(settle=0.05)
+    for path, due in (("a.txt", 0.0), ("b.txt", time.time() + 1.0)):
+        inbox.record(path, State.RETRYING, due=due)
+    with (root / "a.txt").open("ab"), inbox.scanned():
+        inbox.until(lambda: inbox.intake.drained() or inbox.jobs)
+        assert inbox.paths == ["b.txt"]
+        inbox.claims.release("b.txt")
+        inbox.until(inbox.intake.drained)
+        assert inbox.intake.waiting() == [("a.txt", "being written")]
+
+
+def test_a_file_that_changed_under_us_again_and_again_does_not_hold_up_a_drain(watching, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.settle.LONGEST_SETTLE", 2.0)
+    with watching(settle=0.2).scanned() as inbox:
+        inbox.renamed_in("a.txt")
+        for times, reason in ((1, "settling"), (2, "changing")):
+            inbox.until(lambda: inbox.paths.count("a.txt") == times)  # noqa: B023 (called at once)
+            inbox.claims.release("a.txt", changed=True)  # as one that the disk fails to read
+            inbox.until(inbox.intake.waiting)
+            assert inbox.intake.waiting() == [("a.txt", reason)]
+        inbox.until(inbox.intake.drained)
+        assert inbox.paths == ["a.txt", "a.txt"]
+
+
+def test_a_file_that_goes_while_the_ledger_cannot_be_asked_of_it_does_not_hold_up_a_drain(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.3)
+
+    def fail_once():
+        inbox.before_lookup = lambda: None
+        (root / "a.txt").unlink()
+        raise SystemFault("database is locked", root="/state")
+
+    with inbox:
+        inbox.until(inbox.intake.waiting)
+        inbox.before_lookup = fail_once
+        inbox.until(lambda: inbox.faults)
+        inbox.until(inbox.intake.drained)
+        assert inbox.intake.waiting() == []
+
+
 def test_a_file_in_flight_holds_up_a_drain_unless_it_only_waits_aside(watching, root):
     (root / "a.txt").write_bytes(b"x")
     with watching(settle=0.0) as inbox:
