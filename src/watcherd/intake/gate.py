@@ -250,7 +250,11 @@ class Gate:
         self._claims.claim(seen.path)
         self._waiting.pop(seen.path, None)
         job = self._job(seen, decide.Admit(verdict.attempts - 1, alone=True), terms)
-        self._desk.condemn(Failed(job, verdict.failure, verdict.message))
+        try:
+            self._desk.condemn(Failed(job, verdict.failure, verdict.message))
+        except SystemFault:
+            self._claims.release(seen.path)  # a scan meets it again
+            raise
 
     # What is turned back -------------------------------------------------------------------------------------------
 

@@ -60,7 +60,7 @@ class Terms:
 class Desk:
     """Whom an intake asks and tells; all are called from its own thread. Paths are relative to its inbox.
 
-    Those that ask the ledger may raise `SystemFault`.
+    Those that ask the ledger, or put something on record, may raise `SystemFault`.
     """
 
     lookup: Callable[[Sequence[str]], Mapping[str, Record]]  # the latest records of up to 1,000 paths

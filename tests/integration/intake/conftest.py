@@ -35,7 +35,7 @@ class Watching:
         self.looks = 0  # at whether it is paused, while it is
         self.death = None
         self.before_offer = lambda _: None
-        self.before_lookup = self.before_due = lambda: None
+        self.before_lookup = self.before_due = self.before_condemn = lambda: None
         self.claims = Claims(10_000)
         inbox = Inbox(
             name="scans", root=str(root), after=After.ARCHIVE, recursive=True, rules=RULES,
@@ -49,7 +49,7 @@ class Watching:
         ids = itertools.count(1)
         return Desk(
             lookup=self._lookup, ended=self._ended, suspects=lambda: self.suspects, earliest_due=self._earliest_due,
-            due=self._due, drop=self._drop, offer=self._offer, condemn=self.condemned.append,
+            due=self._due, drop=self._drop, offer=self._offer, condemn=self._condemn,
             next_id=lambda: next(ids), came_back=self.came_back.append,
             paused=self._is_paused, on_found=self._found, on_fault=self.faults.append, on_death=self._died,
         )  # fmt: skip
@@ -71,6 +71,10 @@ class Watching:
     def _drop(self, path):
         self.dues.pop(path, None)
         self.dropped.append(path)
+
+    def _condemn(self, failed):
+        self.before_condemn()
+        self.condemned.append(failed)
 
     def _offer(self, jobs):
         return next((taken for taken, job in enumerate(jobs) if not self._takes(job)), len(jobs))

@@ -431,6 +431,21 @@ def test_a_suspect_that_was_charged_often_enough_is_condemned(watching, root):
     assert inbox.claims.holds("a.txt")
 
 
+def test_a_suspect_is_condemned_also_where_the_ledger_could_not_be_told_at_first(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.record("a.txt", State.WORKING, attempts=2, alone=True)
+
+    def fail_once():
+        inbox.before_condemn = lambda: None
+        raise SystemFault("database is locked", root="/state")
+
+    inbox.before_condemn = fail_once
+    with inbox:
+        inbox.until(lambda: inbox.condemned)
+    assert [str(fault) for fault in inbox.faults] == ["database is locked"]
+
+
 def test_a_done_file_that_comes_back_is_new_where_none_are_kept(watching, root):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)
