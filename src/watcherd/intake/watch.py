@@ -93,7 +93,7 @@ class Watch:
         if known is not None:
             del self._armed[known]  # the same folder, under the name that it had
         if path in self._armed:  # another folder, whose end is not told for as long as somebody has it open
-            self._disarm(path)
+            self._disarm_all(path)
         self._paths[watch] = path
         self._armed[path] = watch
 
@@ -116,24 +116,31 @@ class Watch:
         if folder is None:
             return
         if event.mask & _LEFT:
-            self._left(folder, heard)
+            self._left(folder, heard, moved=bool(event.mask & InotifyConstants.IN_MOVE_SELF))
         elif event.mask & InotifyConstants.IN_ISDIR:
             heard.folders.append(_join(folder, event.name))  # it appeared, or its rights were changed
         elif event.name:
             path = _join(folder, event.name)
             heard.files.append((path, next(how for bit, how in _HOWS if event.mask & bit)))
 
-    def _left(self, folder: str, heard: Heard) -> None:
-        self._disarm(folder)
+    def _left(self, folder: str, heard: Heard, *, moved: bool) -> None:
+        if moved:
+            self._disarm_all(folder)
+        else:
+            self._disarm(folder)  # what was below it went first, and that is told of each: thousands may go at once
         heard.folders.append(folder)  # if it is there again, under this name, then it needs a new watch
         heard.uprooted |= not folder
 
-    def _disarm(self, folder: str) -> None:
+    def _disarm_all(self, folder: str) -> None:
+        """Disarm a folder, and all below it."""
         beneath = folder + "/" if folder else ""
         for path in [path for path in self._armed if path == folder or path.startswith(beneath)]:
-            watch = self._armed.pop(path)
-            del self._paths[watch]
-            self._inotify.remove(watch)
+            self._disarm(path)
+
+    def _disarm(self, folder: str) -> None:
+        watch = self._armed.pop(folder)
+        del self._paths[watch]
+        self._inotify.remove(watch)
 
 
 class _Inotify(InotifyFD):

@@ -130,6 +130,19 @@ def test_a_deleted_folder_is_disarmed(watch, tmp_path):
     assert len(watch) == 1
 
 
+def test_a_deleted_folder_is_disarmed_without_a_look_at_all_others(watch, tmp_path):
+    class Unlisted(dict):
+        def __iter__(self):
+            raise AssertionError
+
+    (tmp_path / "sub" / "deep").mkdir(parents=True)
+    arm(watch, tmp_path, "", "sub", "sub/deep")
+    watch._armed = Unlisted(watch._armed)  # noqa: SLF001 (what it costs is seen nowhere else)
+    shutil.rmtree(tmp_path / "sub")
+    assert heard(watch).folders[-2:] == ["sub/deep", "sub"]
+    assert len(watch) == 1
+
+
 @pytest.mark.parametrize("fate", ["moved", "deleted"])
 def test_the_root_itself_is_told_when_it_goes(watch, tmp_path, fate):
     (tmp_path / "in").mkdir()
