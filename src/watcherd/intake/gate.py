@@ -41,8 +41,8 @@ BLOCK = 256
 #: Paths that may wait to be looked at, and paths that may be settling; beyond, a scan finds them again.
 MOST_HINTS = 4_096
 MOST_WAITING = 4_096
-#: Files remembered for having changed while they were worked on.
-MOST_RESTLESS = 1_024
+#: Files remembered for having changed while they were worked on, and seconds: once calm, they are as all others.
+MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
 #: Seconds until an unreadable file is tried again without an event; while descriptors are short.
 UNREADABLE, SHORT = 30.0, 1.0
 
@@ -62,7 +62,7 @@ class Gate:
         self._hints: dict[str, How] = {}
         self._waiting: dict[str, Wait] = {}
         self._alarms: list[tuple[float, str]] = []  # a heap; entries that `_waiting` no longer bears out are skipped
-        self._restless: dict[str, tuple[int, float]] = {}  # path → inode and quiet time
+        self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
         self._parked: deque[Job] = deque()
         self._log = log.bind(kind=kind)  # bound once: what is not wanted then costs next to nothing
         self._overdue = inf  # when a scan must look for what found no room in `_waiting`
@@ -263,7 +263,6 @@ class Gate:
         version = beneath.version_of(status)
         if how is How.CHANGED:
             self._stretch(path, version.inode, terms.pace)
-        inode, restless = self._restless.get(path, (0, 0.0)) if self._restless else (0, 0.0)
         return Sighting(
             path,
             version,
@@ -271,12 +270,18 @@ class Gate:
             changed_ago=now - status.st_ctime,
             written_ago=now - status.st_mtime,
             linked=status.st_nlink > 1,
-            restless=restless if inode == version.inode else 0.0,
+            restless=self._quiet_time(path, version.inode) if self._restless else 0.0,
         )
 
+    def _quiet_time(self, path: str, inode: int) -> float:
+        """Return the seconds of quiet to ask of a file that changed while it was worked on; 0 of any other."""
+        its, seconds, until = self._restless.get(path, (0, 0.0, 0.0))
+        return seconds if its == inode and time.monotonic() < until else 0.0
+
     def _stretch(self, path: str, inode: int, pace: Pace) -> None:
-        before, settle = self._restless.pop(path, (0, 0.0))
-        self._restless[path] = inode, stretched(settle if before == inode else 0.0, pace)
+        seconds = stretched(self._quiet_time(path, inode), pace)
+        self._restless.pop(path, None)  # the last to have changed is the last to be forgotten
+        self._restless[path] = inode, seconds, time.monotonic() + RESTLESS
         if len(self._restless) > MOST_RESTLESS:
             del self._restless[next(iter(self._restless))]
 

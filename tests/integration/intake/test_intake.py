@@ -321,6 +321,21 @@ def test_a_file_that_changed_under_us_waits_twice_as_long_each_time(watching, ro
         assert waits[1] >= 1.9
 
 
+def test_a_file_that_changed_under_us_long_ago_waits_no_longer_than_others(watching, root, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.gate.RESTLESS", 1.2)
+    with watching(settle=0.05, after=After.KEEP).scanned() as inbox:
+        inbox.renamed_in("log.txt")
+        inbox.job("log.txt")
+        inbox.claims.release("log.txt", changed=True)
+        inbox.until(lambda: inbox.paths == ["log.txt"] * 2)
+        inbox.claims.release("log.txt")
+        time.sleep(0.5)
+        began = time.monotonic()
+        (root / "log.txt").write_bytes(b"and calm")
+        inbox.until(lambda: len(inbox.jobs) == 3)
+        assert time.monotonic() - began < 0.9
+
+
 def test_a_full_lane_loses_nothing_and_does_not_delay_the_other_kind(watching, root):
     for number in range(600):
         (root / f"{number}.png").write_bytes(b"x")
