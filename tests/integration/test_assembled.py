@@ -607,6 +607,16 @@ def test_old_rows_of_files_that_are_gone_are_forgotten(site):
         assert paths(site) == []
 
 
+def test_old_rows_are_looked_for_some_at_a_time_and_all_in_the_end(site, monkeypatch):
+    monkeypatch.setattr("watcherd.publish.pruning.STRIDE", 2)
+    names = site.texts(5)
+    with running(quick(site)) as rooms:
+        published(site, *names)
+        assert [rooms.prune() for _ in range(4)] == [daemon.PRUNE_MORE] * 2 + [daemon.PRUNE_EVERY, daemon.PRUNE_MORE]
+        assert len(paths(site)) == 5
+        site.wait_for(lambda: forget_all(rooms) == daemon.PRUNE_EVERY and not paths(site))
+
+
 def test_old_rows_of_kept_files_last_while_the_file_does(site):
     with running(quick(site, {"after": "keep"})) as rooms:
         site.drop("kept.txt")

@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from watcherd.decide import ENDS, Retry
 from watcherd.ledger.database import VERSION
-from watcherd.ledger.ledger import BLOCK, Intent, Ledger
+from watcherd.ledger.ledger import BLOCK, LAST, Intent, Ledger
 from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version
 from watcherd.states import State
 
@@ -277,6 +277,17 @@ def test_what_is_old_and_over_is_listed_in_portions(ledger):
     rest = ledger.older("scans", 1 << 40, after=first[-1].id, limit=3)
     assert [it.file.path for it in (*first, *rest)] == [f"{n}.txt" for n in range(5)]
     assert ledger.older("scans", 0, after=0) == []
+
+
+def test_to_look_for_old_rows_among_some_costs_the_same_however_many_there_are(ledger):
+    def look():
+        assert ledger.older("scans", 0, after=0, upto=ledger.ahead(0, 1000)) == []
+
+    came_again(ledger, "a.txt", 2000)
+    few = steps(ledger._reader, look)
+    came_again(ledger, "b.txt", 8000)
+    assert steps(ledger._reader, look) == pytest.approx(few, rel=0.01)
+    assert ledger.ahead(0, 10_000) < ledger.ahead(0, 10_001) == LAST
 
 
 def test_the_proof_of_a_result_is_the_latest_that_was_published(ledger):

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 #: Rows looked up with one statement. SQLite allows 32,766 parameters; more than this gains nothing.
 BLOCK = 1000
 
+#: The greatest id that there can be.
+LAST = (1 << 63) - 1
+
 #: Bytes that the ledger must have room to grow by: a batch takes less.
 ROOM = 256 << 10
 
@@ -171,11 +174,19 @@ class Ledger:
             ).fetchall()
         return {name for (name,) in named}
 
-    def older(self, inbox: str, before: float, *, after: int, limit: int = BLOCK) -> list[Record]:
-        """Return terminal records older than `before`, Unix seconds, by id from the one after `after`."""
-        where = "id > ? AND state IN ('published', 'quarantined') AND at < ? ORDER BY id LIMIT ?"
+    def older(self, inbox: str, before: float, *, after: int, upto: int = LAST, limit: int = BLOCK) -> list[Record]:
+        """Return terminal records older than `before`, Unix seconds, by id from the one after `after`, to `upto`."""
+        where = "id > ? AND id <= ? AND state IN ('published', 'quarantined') AND at < ? ORDER BY id LIMIT ?"
         # In the order of ids: by its index of paths, SQLite would sort all rows of the inbox for each block.
-        return self._select(inbox, where, after, before, limit, by="NOT INDEXED")
+        return self._select(inbox, where, after, upto, before, limit, by="NOT INDEXED")
+
+    def ahead(self, after: int, rows: int) -> int:
+        """Return the id of the row that comes so many rows, of any inbox, after that id; LAST where there is none."""
+        with self._reading, told_plainly(self._path):
+            found = self._reader.execute(
+                "SELECT id FROM file WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", (after, rows - 1)
+            ).fetchone()
+        return int(found[0]) if found else LAST
 
     def quarantined(self, inbox: str, path: str = "") -> list[Record]:
         """Return the records of what is set aside in this inbox, oldest first; with `due` what is on its way back.

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
+from watcherd.ledger.ledger import LAST
 from watcherd.model import After
 from watcherd.publish import wayback
 from watcherd.states import State
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from watcherd.model import Record
     from watcherd.publish.place import Place
 
-#: Rows looked at in one go: a few milliseconds.
-ROWS = 1000
+#: Rows looked at in one go, and passed over for being young: a few milliseconds, in which the ledger answers nobody.
+ROWS, STRIDE = 1000, 50_000
 
 
 class Pruning:
@@ -35,7 +36,8 @@ class Pruning:
 
         Raises SystemFault.
         """
-        rows = self._ledger.older(self._place.inbox, before, after=self._looked_at, limit=ROWS)
+        upto = self._ledger.ahead(self._looked_at, STRIDE)
+        rows = self._ledger.older(self._place.inbox, before, after=self._looked_at, upto=upto, limit=ROWS)
         gone = [row for row in rows if not self._lasts(row)]
         # Below a root that is away nothing is to be found, and that says nothing about the files.
         self._place.failed.check()
@@ -44,8 +46,10 @@ class Pruning:
             for row in gone:
                 self._forget_reason(row)
             self._ledger.forget([row.id for row in gone])
-        more = len(rows) == ROWS
-        self._looked_at = rows[-1].id if more else 0
+        if len(rows) == ROWS:
+            upto = rows[-1].id
+        more = upto < LAST
+        self._looked_at = upto if more else 0
         return more
 
     def _forget_reason(self, row: Record) -> None:
