@@ -32,8 +32,9 @@ class Turns:
         """Wait for a turn, and hold it: for many short system calls, and for none that waits, as a sync does."""
         lock = self._lock
         if not lock.acquire(timeout=PATIENCE):
-            lock = self._lock = Lock()
-            lock.acquire()
+            lock = Lock()
+            lock.acquire()  # before anybody else can, who may hang as well
+            self._lock = lock
         try:
             yield
         finally:

@@ -37,6 +37,20 @@ def test_a_turn_ends_with_an_error_too():
         pass
 
 
+def test_a_turn_that_is_taken_over_is_held_before_anybody_else_sees_it(monkeypatch):
+    seen = []
+
+    class Watched(Turns):
+        def __setattr__(self, name, lock):
+            seen.append(lock.locked())
+            super().__setattr__(name, lock)
+
+    monkeypatch.setattr(turns, "PATIENCE", 0.01)
+    mine = Watched()
+    with mine.turn(), mine.turn():
+        assert seen == [False, True]
+
+
 def test_nobody_waits_twice_for_who_hangs_in_a_turn(monkeypatch):
     mine, held, go_on = Turns(), Event(), Event()
 

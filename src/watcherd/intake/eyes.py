@@ -19,7 +19,8 @@ log = structlog.get_logger(__name__)
 
 _MENDS = {
     errno.ENOSPC: "raise the limit: sysctl fs.inotify.max_user_watches=1048576",
-    errno.EMFILE: "raise the limit: sysctl fs.inotify.max_user_instances=1024",
+    # Of both the kernel says this.
+    errno.EMFILE: "raise the limit: sysctl fs.inotify.max_user_instances=1024, or this process's (LimitNOFILE)",
 }
 
 

@@ -154,6 +154,7 @@ class Rounds:
             self._log.debug("file.ignored", path=path, reason=reason)
 
     def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
-        """Say what is neither a folder nor a regular file."""
-        with suppress(FileNotFoundError):  # gone already, then there is nothing to say
-            self.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), kind)
+        """Say what is neither a folder nor a regular file: once, as `ignored`."""
+        if kind is Kind.TEXT:
+            with suppress(OSError):  # gone already, or not to be looked at: then there is nothing to say
+                self.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), kind)
