@@ -9,7 +9,7 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from watcherd import lifeline
+from watcherd import beneath, lifeline
 from watcherd.model import SystemFault
 from watcherd.publish.carry import carry
 from watcherd.publish.retire import ours_of
@@ -95,5 +95,12 @@ class Carrier:
         try:
             carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id, between)
         except (OSError, SystemFault) as error:
-            return error
+            return _of_this_moment(error)
         return None
+
+
+def _of_this_moment(error: OSError | SystemFault) -> OSError | SystemFault:
+    """Tell a shortage of the process as the fault that it is now: held against a later moment, it would never end."""
+    if isinstance(error, OSError) and error.errno in beneath.SHORTAGE:
+        return SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno)
+    return error

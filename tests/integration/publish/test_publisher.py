@@ -20,7 +20,7 @@ from structlog.testing import capture_logs
 
 from watcherd.decide import RetryPolicy
 from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
-from watcherd.publish import carry, health, publisher
+from watcherd.publish import carrier, carry, health, publisher
 from watcherd.publish.root import Root
 from watcherd.states import State
 
@@ -494,6 +494,29 @@ def test_a_carried_input_whose_archive_fails_pauses_and_goes_on(scene_of, look, 
         look.eventually(lambda: ended(scene)[State.PUBLISHED] == 1)
         assert "the archive is full" in pauses
         assert look.tree(scene.archive) == {"a.txt"}
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
+def test_a_shortage_while_an_input_is_carried_pauses_and_goes_on_once_it_is_over(
+    scene_of, elsewhere, look, monkeypatch, number
+):
+    scene = scene_of(archive=elsewhere / "archive")
+    real, tries = carrier.carry, []
+
+    def is_short_once(*what):
+        tries.append(what)
+        if len(tries) == 1:
+            raise OSError(number, os.strerror(number), "a.txt")
+        real(*what)
+
+    monkeypatch.setattr(carrier, "carry", is_short_once)
+    pauses: list[str] = []
+    publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
+    publishing.start()
+    publishing.put(scene.done(scene.job("a.txt")))
+    look.eventually(lambda: ended(scene)[State.PUBLISHED] == 1)
+    assert any(it.startswith(os.strerror(number)) for it in pauses)
+    assert look.tree(scene.archive) == {"a.txt"}
 
 
 def test_a_ledger_that_fails_at_the_end_is_told_of(scene, look, monkeypatch):
