@@ -30,6 +30,11 @@ _SYNC = 32 * _BLOCK
 #: Nanoseconds by which the time of a copy may be off: some file systems hold only every second one.
 COARSE = 2 * 10**9
 
+#: What is said where a file system cannot hold something of the original, or we may not, or it is gone again.
+_REFUSALS = frozenset(
+    {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENODATA}
+)
+
 
 def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     inbox: str, source: str, root: Root, path: str, number: int, between: Callable[[], None] = lambda: None
@@ -142,25 +147,31 @@ def _blocks(descriptor: int) -> Iterator[bytes]:
 
 def _dress(original: int, copied: int, status: os.stat_result) -> None:
     """Give the copy what is known of the original, as far as its file system can hold it."""
-    with _unless_refused():
+    with _unless_refused(copied):
         os.fchown(copied, status.st_uid, status.st_gid)
-    with _unless_refused():
+    with _unless_refused(copied):
         os.fchmod(copied, status.st_mode & 0o7777)
-    with _unless_refused():
+    with _unless_refused(copied):
         for attribute in os.listxattr(original):
-            with _unless_refused():
+            with _unless_refused(copied):
                 os.setxattr(copied, attribute, os.getxattr(original, attribute))
     os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @contextmanager
-def _unless_refused() -> Iterator[None]:
+def _unless_refused(copied: int) -> Iterator[None]:
     """Go on where this file system, or our rights, do not allow it; a full disk is no such case."""
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE, errno.E2BIG}:
+        if error.errno not in _REFUSALS and not _is_too_large(error, copied):
             raise
+
+
+def _is_too_large(error: OSError, copied: int) -> bool:
+    """Whether an attribute has no room in its file, as in ext4 beyond 4 KiB: said as if the disk were full."""
+    status = os.fstatvfs(copied)
+    return error.errno == errno.ENOSPC and status.f_bavail * status.f_frsize > _BLOCK
 
 
 def place(root: str, draft: str, path: str) -> None:

@@ -224,6 +224,33 @@ def test_what_a_file_system_refuses_to_hold_is_left_out(far, monkeypatch):
     assert far.carry() == [State.PUBLISHED]
 
 
+def test_an_attribute_that_is_too_large_for_the_archive_s_file_system_is_left_out(scene_of, elsewhere, look):
+    scene = scene_of(inbox=elsewhere / "inbox")
+    source = scene.drop("a.txt")
+    try:
+        os.setxattr(source, "user.icon", bytes(32 << 10))  # ext4 has room for 4 KiB, and says that the disk is full
+    except OSError:
+        pytest.skip("this memory's file system holds no attributes")
+    scene.add("a.txt", content=None)
+    assert scene.settle() == []
+    assert scene.carry() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_an_attribute_that_a_full_archive_has_no_room_for_is_the_systems_fault(far, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    os.setxattr(far.drop("a.txt"), "user.origin", b"a scanner")
+    far.add("a.txt", content=None)
+    far.settle()
+    (intent,) = far.carried
+    monkeypatch.setattr(os, "setxattr", full)
+    monkeypatch.setattr(os, "fstatvfs", lambda _: Mock(f_bavail=1, f_frsize=4096))
+    with pytest.raises(SystemFault, match="No space left"):
+        carry.carry(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+
+
 def test_to_delete_an_input_needs_no_carrying(scene_of, elsewhere, look):
     scene = scene_of(After.DELETE, outbox=elsewhere / "outbox")
     scene.add("a.txt")
