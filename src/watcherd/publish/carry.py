@@ -155,7 +155,8 @@ def _dress(original: int, copied: int, status: os.stat_result) -> None:
         for attribute in os.listxattr(original):
             with _unless_refused(copied):
                 os.setxattr(copied, attribute, os.getxattr(original, attribute))
-    os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with _unless_refused(copied):
+        os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 @contextmanager

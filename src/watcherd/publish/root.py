@@ -121,8 +121,7 @@ class Root:
         """
         status = self._found(draft)
         if status is not None and status.st_mtime > time.time():
-            now = time.time_ns()
-            self._in_ours(lambda ours: os.utime(draft.name, ns=(now, now), dir_fd=ours, follow_symlinks=False))
+            self._in_ours(lambda ours: _date(ours, draft.name))
         return status is not None
 
     def _found(self, draft: Draft) -> os.stat_result | None:
@@ -272,6 +271,13 @@ def _write_and_unlink(folder: int, name: str) -> None:
         os.close(descriptor)
         with suppress(FileNotFoundError):  # another inbox that shares this root may have probed with it as well
             os.unlink(name, dir_fd=folder)
+
+
+def _date(folder: int, name: str) -> None:
+    """Give a file the time of now, if we may: there are mounts that show all that is in them as another user's."""
+    now = time.time_ns()
+    with suppress(PermissionError):
+        os.utime(name, ns=(now, now), dir_fd=folder, follow_symlinks=False)
 
 
 def _inode(folder: int, name: str) -> int:

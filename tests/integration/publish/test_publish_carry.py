@@ -224,6 +224,17 @@ def test_what_a_file_system_refuses_to_hold_is_left_out(far, monkeypatch):
     assert far.carry() == [State.PUBLISHED]
 
 
+def test_a_copy_that_shows_as_another_user_s_is_archived_without_the_time_of_its_original(far, look, monkeypatch):
+    def refuses(*_, **__):
+        raise PermissionError(errno.EPERM, "not yours")
+
+    far.add("a.txt")
+    far.settle()
+    monkeypatch.setattr(os, "utime", refuses)
+    assert far.carry() == [State.PUBLISHED]
+    assert look.tree(far.archive) == {"a.txt"}
+
+
 def test_an_attribute_that_is_too_large_for_the_archive_s_file_system_is_left_out(scene_of, elsewhere, look):
     scene = scene_of(inbox=elsewhere / "inbox")
     source = scene.drop("a.txt")
