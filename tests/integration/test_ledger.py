@@ -61,11 +61,11 @@ def crash(ledger):
     ledger._reader.close()
 
 
-def came_again(ledger, path, times):
-    """Put on record that a file of this name came and was published, so many times."""
+def came_again(ledger, path, times, state=State.PUBLISHED):
+    """Put on record that a file of this name came and was published, or ended otherwise, so many times."""
     for _ in range(times // 1000 or 1):
         jobs = [job(ledger, path) for _ in range(min(times, 1000))]
-        ledger.remember([Record(0, it.file, it.kind, State.PUBLISHED) for it in jobs])
+        ledger.remember([Record(0, it.file, it.kind, state) for it in jobs])
 
 
 def steps(connection, act):
@@ -402,6 +402,23 @@ def test_a_name_that_came_ten_thousand_times_costs_no_more_than_one_that_came_on
     ):
         often, once = (steps(connection, partial(act, path)) for path in ("latest.txt", "once.txt"))
         assert often < 2 * once
+
+
+def test_a_name_that_was_set_aside_ten_thousand_times_is_asked_for_by_the_latest_of_them(ledger):
+    came_again(ledger, "often.txt", 10_000, State.QUARANTINED)
+    came_again(ledger, "less.txt", 1_000, State.QUARANTINED)
+    often, less = (
+        steps(ledger._reader, partial(ledger.namesakes, "scans", path)) for path in ("often.txt", "less.txt")
+    )
+    assert often < 2 * less
+    assert ledger.namesakes("scans", "often.txt")[0] == record(ledger, "often.txt")
+
+
+def test_of_what_is_set_aside_only_that_is_asked_for_which_is_on_its_way_back(ledger):
+    came_again(ledger, "a.txt", 3, State.QUARANTINED)
+    middle = ledger.quarantined("scans")[1]
+    ledger.send_back(middle.id, 5.0)
+    assert ledger.quarantined("scans", sent_back=True) == [replace(middle, due=5.0)]
 
 
 def test_what_is_finished_is_known_at_once_and_written_with_whatever_is_next(ledger):

@@ -38,6 +38,9 @@ BLOCK = 1000
 #: The greatest id that there can be.
 LAST = (1 << 63) - 1
 
+#: Files of one name that were set aside and are asked for together, whenever that name comes again.
+NAMESAKES = 100
+
 #: Bytes that the ledger must have room to grow by: a batch takes less.
 ROOM = 256 << 10
 
@@ -188,14 +191,15 @@ class Ledger:
             ).fetchone()
         return int(found[0]) if found else LAST
 
-    def quarantined(self, inbox: str, path: str = "") -> list[Record]:
-        """Return the records of what is set aside in this inbox, oldest first; with `due` what is on its way back.
+    def quarantined(self, inbox: str, *, sent_back: bool = False) -> list[Record]:
+        """Return the records of what is set aside in this inbox, oldest first; or only what is on its way back."""
+        which = "AND due IS NOT NULL" if sent_back else ""
+        return self._select(inbox, f"state = 'quarantined' {which} ORDER BY id")
 
-        With `path` only those of what was there.
-        """
-        if path:
-            return self._select(inbox, "path = ? AND state = 'quarantined' ORDER BY id", os.fsencode(path))
-        return self._select(inbox, "state = 'quarantined' ORDER BY id")
+    def namesakes(self, inbox: str, path: str) -> list[Record]:
+        """Return the records of what was set aside by this path, the latest first, at most `NAMESAKES`."""
+        where = "path = ? AND state = 'quarantined' ORDER BY id DESC LIMIT ?"
+        return self._select(inbox, where, os.fsencode(path), NAMESAKES)
 
     def result(self, inbox: str, path: str) -> Record | None:
         """Return the latest published record of `path`: what proves the result that is visible now ours."""

@@ -176,10 +176,11 @@ def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
 def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
     """Remove the reason of a file that is not set aside any more; one that was copied back still lies beside it.
 
-    Of several that had its name any may be the one, so the reasons of all that are gone go. Raises SystemFault.
+    Of several that had its name any may be the one, so the reasons of all that are gone go; of a great many, those of
+    the latest: the others go with their rows. Raises SystemFault.
     """
     latest = came_back.record  # which the ledger may not have written down yet
-    for record in (*ledger.quarantined(place.inbox, latest.file.path), latest):
+    for record in (*ledger.namesakes(place.inbox, latest.file.path), latest):
         way = way_of(place, record)
         with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
             if way.into is None or beneath.status(way.into.path, way.retired) is None:
@@ -194,7 +195,7 @@ def finish(place: Place, ledger: Ledger) -> list[PutBack]:
     if place.failed.doubt:
         return []
     with _alone(ledger, wait=False) as alone:
-        records = [record for record in ledger.quarantined(place.inbox) if record.due] if alone else []
+        records = ledger.quarantined(place.inbox, sent_back=True) if alone else []
         return [_tried(place, ledger, _row(place, record), _finish) for record in records]
 
 
