@@ -193,16 +193,36 @@ class Batch:
     def _check_next(self, folders: Folders) -> None:
         """Give a number to the first that is ready, unless its input is another one by now, or its draft is gone."""
         intent = self._ready[0]
-        status = folders.status(self._place.root, intent.job.file.path)
-        if status is None:
-            self._give_up(intent, State.VANISHED, "removed")
-        elif not beneath.is_still(status, intent.job.file.version):
-            self._give_up(intent, State.WAITING, "changed")
+        if loss := self._loss_of(folders, intent):
+            self._give_up(intent, *loss)
         elif not self._ways.of(intent).root.vouches_for(intent.draft):
             self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
         else:
-            self._checked.append(self._ways.numbered(folders, intent))
+            self._checked.append(self._numbered(folders, intent))
         self._ready.popleft()
+
+    def _numbered(self, folders: Folders, intent: Intent) -> Intent:
+        """Give it a number that is free. A quarantine has no other place to go where that cannot be found out."""
+        try:
+            return self._ways.numbered(folders, intent)
+        except OSError as error:
+            if intent.state is State.PUBLISHING:
+                raise
+            self._blame(error)
+            return intent  # on record it waits without its claim, until a rename tells
+
+    def _loss_of(self, folders: Folders, intent: Intent) -> tuple[State, str] | None:
+        """Return what became of an input that is not there as it was worked on; None where it is. Raises OSError."""
+        try:
+            status = folders.status(self._place.root, intent.job.file.path)
+        except OSError as error:
+            if intent.state is State.QUARANTINING:
+                raise  # what was decided against it stands, and waits aside
+            self._blame(error)
+            return State.WAITING, f"cannot be read for now: {error.strerror}"
+        if status is None:
+            return State.VANISHED, "removed"
+        return None if beneath.is_still(status, intent.job.file.version) else (State.WAITING, "changed")
 
     # Stage two: visible --------------------------------------------------------------------------------------------
 

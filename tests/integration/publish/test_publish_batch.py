@@ -18,6 +18,7 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
+from watcherd.publish.folders import Folders
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 
@@ -307,6 +308,38 @@ def test_an_input_that_was_removed_with_its_folder_leaves_no_result(scene, look)
     (scene.inbox / "sub").write_text("a file now")
     assert scene.settle() == [State.VANISHED]
     assert look.tree(scene.outbox) == set()
+
+
+def test_an_input_whose_disk_fails_before_its_result_is_visible_is_looked_at_again_and_charged_nothing(
+    scene, look, monkeypatch
+):
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "a.txt")
+
+    scene.add("a.txt")
+    with monkeypatch.context() as broken:
+        broken.setattr(Folders, "status", fails)
+        scene.batch.settle()
+    (ended,) = scene.batch.ended()
+    assert (ended.state, ended.failure, ended.reason) == (
+        State.WAITING,
+        None,
+        "cannot be read for now: Input/output error",
+    )
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+
+
+def test_a_bad_file_whose_disk_fails_is_set_aside_once_it_can_be_read(scene, look, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "a.txt")
+
+    scene.add("a.txt", state=State.QUARANTINING)
+    with monkeypatch.context() as broken:
+        broken.setattr(Folders, "status", fails)
+        assert scene.settle() == [State.PUBLISHING]
+    scene.batch.unstick()
+    assert scene.settle() == [State.QUARANTINED]
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
 
 
 def test_an_input_that_was_edited_leaves_no_result(scene, look):
@@ -702,7 +735,7 @@ def test_what_waits_aside_and_is_not_on_record_is_given_up_too(scene, look, monk
     def fails(*_):
         raise OSError(errno.EIO, "broken", "a.txt")
 
-    monkeypatch.setattr(Ways, "numbered", fails)
+    monkeypatch.setattr(Folders, "status", fails)
     jobs = scene.add("a.txt", state=State.QUARANTINING)
     assert scene.settle() == [State.PUBLISHING]
     assert scene.batch.abandon() == jobs

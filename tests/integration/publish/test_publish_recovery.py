@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, SystemFault
 from watcherd.publish.folders import Folders
@@ -69,6 +70,23 @@ def test_a_visible_result_gets_its_input_retired(scene, look):
     scene.recover()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_an_archive_s_folder_that_is_closed_to_us_keeps_no_other_file_from_being_taken_up(scene, look, monkeypatch):
+    def closed(root, path, **how):
+        if (root, path) == (str(scene.archive), "sub"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "sub")
+        return folder(root, path, **how)
+
+    folder = beneath.folder
+    show(scene, "sub/a.txt")
+    show(scene, "b.txt")
+    scene.crash()
+    with monkeypatch.context() as shut:
+        shut.setattr(beneath, "folder", closed)
+        scene.recover()
+    scene.settle()
+    assert look.tree(scene.archive) == {"sub/a.txt", "b.txt"}
 
 
 @pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])

@@ -21,6 +21,7 @@ from structlog.testing import capture_logs
 from watcherd.decide import RetryPolicy
 from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
 from watcherd.publish import carrier, carry, health, publisher
+from watcherd.publish.folders import Folders
 from watcherd.publish.root import Root
 from watcherd.states import State
 
@@ -279,6 +280,23 @@ def test_a_quarantine_that_cannot_be_placed_spins_nothing(going, look):
     os.unlink(going.failed / "sub")
     look.eventually(lambda: ended(going)[State.QUARANTINED] == 1)
     assert look.tree(going.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
+
+
+def test_bad_files_whose_place_is_closed_to_us_give_their_claims_back(going, look, monkeypatch):
+    def closed(_, root, path, **how):
+        if (root, path) == (str(going.failed), "sub"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "sub")
+        return entered(_, root, path, **how)
+
+    entered = Folders._descriptor
+    with monkeypatch.context() as shut:
+        shut.setattr(Folders, "_descriptor", closed)
+        for name in ("sub/a.txt", "sub/b.txt"):
+            going.publishing.put(Failed(going.job(name), Failure.NOT_TEXT, "binary"))
+        look.eventually(lambda: free(going))
+        assert sorted(going.publishing.aside()) == ["sub/a.txt", "sub/b.txt"]
+    look.eventually(lambda: ended(going)[State.QUARANTINED] == 2)
+    assert len(look.tree(going.failed)) == 4
 
 
 def test_inputs_that_cannot_be_taken_give_their_claims_back_and_what_came_over_them_is_looked_at(going, look):
