@@ -73,6 +73,12 @@ class Folders:
         """Note that the folder of `path` was changed, and is to be synced."""
         self._touched[root, beneath.split(path)[0]] = None
 
+    def touch_all(self, root: str, path: str) -> None:
+        """Note the same of those around that folder, which may be as new: its name is in one of them."""
+        while path:
+            self.touch(root, path)
+            path, _ = beneath.split(path)
+
     def sync(self) -> None:
         """Write what was touched to disk. Raises OSError that names the folder."""
         while self._touched:
@@ -102,10 +108,7 @@ class Folders:
         except FileNotFoundError:
             if not make:
                 raise
-        made = folder
-        while made:  # those around it are synced, too: its name is in one of them
-            self.touch(root, made)
-            made, _ = beneath.split(made)
+        self.touch_all(root, folder)
         return beneath.open_within(self.root(root), folder, make=True)
 
     def _close_oldest(self) -> None:

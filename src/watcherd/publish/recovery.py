@@ -7,11 +7,12 @@ What is on disk of one file, in this order, and what a start does that finds no 
     2  draft synced                            the same
     3  row `publishing`: number, draft, inode  the draft is there: if the input is the same version, on with 4; else
        (synced: survives the machine)          the row is forgotten, and the draft removed
-    4  draft renamed, folder synced            the draft is gone, so it became visible: on with 5, whatever somebody
-                                               did with the result since. But where it was made in another folder,
-                                               and is not seen, it is out of reach, as before a change of the outbox
-                                               or beneath a mount that is missing: the row is forgotten, while the
-                                               input is there, and a new result is made
+    4  draft renamed, folder synced            the draft is gone, so it became visible: its folder is synced (again,
+                                               maybe), and on with 5, whatever somebody did with the result since.
+                                               But where it was made in another folder, and is not seen, it is out of
+                                               reach, as before a change of the outbox or beneath a mount that is
+                                               missing: the row is forgotten, while the input is there, and a new
+                                               result is made
     5  input taken, both folders synced        5 again: the input is where it belongs, or gone, which is the same; a
                                                newer file that was taken in its place is given back
     6  row `published` (with the next write)   nothing

@@ -89,6 +89,24 @@ def test_an_archive_s_folder_that_is_closed_to_us_keeps_no_other_file_from_being
     assert look.tree(scene.archive) == {"sub/a.txt", "b.txt"}
 
 
+def test_a_result_whose_name_the_run_that_died_had_not_synced_is_on_disk_before_its_input_is_taken(
+    scene, monkeypatch
+):
+    synced, real = set(), os.fsync
+
+    def sync(descriptor):
+        if (scene.inbox / "sub/a.txt").exists():
+            synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    show(scene, "sub/a.txt")
+    scene.crash()
+    scene.recover()
+    monkeypatch.setattr(os, "fsync", sync)
+    assert scene.settle() == [State.PUBLISHED]
+    assert {str(scene.outbox / "sub"), str(scene.outbox)} <= synced
+
+
 @pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
 def test_a_result_that_was_to_have_another_number_when_the_run_died_gets_that_of_its_input(scene, look, state):
     scene.add("a.txt", state=state)
