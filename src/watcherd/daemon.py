@@ -13,7 +13,7 @@ The main thread waits on one mailbox for signals and for rooms that die. Every t
     image-N                     one worker process, its pipe, one image at a time
     text-warden, image-warden   replaces threads that are stuck in the kernel, and gives them up
     worker-feeder               starts every worker process (PR_SET_PDEATHSIG follows the thread), buries them
-    publisher-NAME              of each inbox: its batch; the only one that renames
+    publisher-NAME              of each inbox: its batch; the only one that takes inputs and shows results
     carrier-NAME                of each inbox that needs it: inputs on their way to other file systems
     pruning                     old rows, and the folders of their files
     reload                      of a SIGHUP: reads the configuration, and looks at its folders

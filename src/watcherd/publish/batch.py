@@ -78,10 +78,9 @@ class Batch:
     ) -> None:
         self._place = place
         self._ledger = ledger
-        self._durable = durable
         self._carry = carry
         self._is_away = is_away
-        self._folders = Folders()
+        self._folders = Folders(durable=durable)
         self._ways = Ways(place)
         self._aside = Aside(place.root)
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
@@ -383,6 +382,7 @@ class Batch:
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
         self._discard(intent)
+        self._aside.leave(intent)
         self._ended.append(Exit(intent.job, state, "", reason, failure))
 
     def _discard(self, intent: Intent) -> None:
@@ -398,8 +398,6 @@ class Batch:
             self._probed = True
 
     def _sync(self, folders: Folders) -> None:
-        if not self._durable:
-            return
         try:
             folders.sync()
         except OSError as error:
@@ -411,4 +409,5 @@ def _said(error: OSError) -> str:
         return (
             f"{error.filename}: a file system is mounted inside a folder of this inbox: give it an inbox of its own"
         )
-    return f"{os.strerror(error.errno or 0)}: {error.filename}"
+    where = f": {error.filename}" if error.filename else ""  # none where a descriptor failed
+    return f"{os.strerror(error.errno or 0)}{where}"

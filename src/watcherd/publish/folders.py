@@ -18,10 +18,12 @@ _OPEN = 64
 class Folders:
     """Descriptors of folders beneath roots, open for the length of a ``with``. One thread uses it.
 
-    What was touched and not synced, because an error came between, is remembered for the next time.
+    What was touched and not synced, because an error came between, is remembered for the next time; nothing is where
+    they are not to be `durable`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = True) -> None:
+        self._durable = durable
         self._roots: dict[str, int] = {}
         self._open: dict[tuple[str, str], int] = {}  # what is in them, the youngest last
         self._touched: dict[tuple[str, str], None] = {}
@@ -71,7 +73,8 @@ class Folders:
 
     def touch(self, root: str, path: str) -> None:
         """Note that the folder of `path` was changed, and is to be synced."""
-        self._touched[root, beneath.split(path)[0]] = None
+        if self._durable:
+            self._touched[root, beneath.split(path)[0]] = None
 
     def touch_all(self, root: str, path: str) -> None:
         """Note the same of those around that folder, which may be as new: its name is in one of them."""

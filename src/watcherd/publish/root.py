@@ -211,7 +211,8 @@ class Root:
 
     def _is_back(self) -> bool:
         """Whether it is the same file system, mounted anew, or a new one where one was mounted before."""
-        return self._mark_now() == self._mark is not None or (self._mounted and os.path.ismount(self.path))
+        is_ours = self._mark is not None and self._mark_now() == self._mark
+        return is_ours or (self._mounted and os.path.ismount(self.path))
 
     def _mark_now(self) -> int | None:
         try:

@@ -121,6 +121,7 @@ def test_without_durability_nothing_is_synced(scene, monkeypatch):
     monkeypatch.setattr(os, "fsync", never)
     lax.settle()
     assert [it.state for it in lax.ended()] == [State.PUBLISHED]
+    assert not lax._folders._touched  # which nothing would ever clear: folders are many, in time
 
 
 # Names --------------------------------------------------------------------------------------------------------------
