@@ -38,6 +38,9 @@ _LOOK = 0.02
 #: Seconds without the end of any file after which a pause is one that does not pass by itself.
 PATIENCE = 10.0
 
+#: Quarantined files that a report names. All of a million would be some 300 MB; `watcherd failures` lists them.
+LISTED = 10_000
+
 #: The class and message of what an earlier run had decided to set aside.
 _EARLIER = ("", "decided by an earlier run: see `watcherd failures`")
 
@@ -46,9 +49,9 @@ _EARLIER = ("", "decided by an earlier run: see `watcherd failures`")
 class DrainReport:
     """What became of the files: paths are relative to their inbox, `seconds` is the time that all of it took.
 
-    `quarantined` has inbox, path, class and message, `waiting` inbox, path and reason; `left` is how many files have
-    not come to their end. `troubles` say what held an inbox up, and what to do about it; `interrupted` is the signal
-    that cut it short, 0 for none.
+    `quarantined` has inbox, path, class and message of the first ones, and `unlisted` is how many more there are;
+    `waiting` has inbox, path and reason; `left` is how many files have not come to their end. `troubles` say what
+    held an inbox up, and what to do about it; `interrupted` is the signal that cut it short, 0 for none.
     """
 
     published: Mapping[Kind, int]
@@ -56,6 +59,7 @@ class DrainReport:
     waiting: tuple[tuple[str, str, str], ...]
     bytes: int
     seconds: float
+    unlisted: int = 0
     left: int = 0
     troubles: tuple[str, ...] = ()
     interrupted: int = 0
@@ -67,6 +71,7 @@ class _Tally:
 
     published: Counter[Kind] = field(default_factory=Counter)
     quarantined: list[tuple[str, str, str, str]] = field(default_factory=list)
+    unlisted: int = 0
     bytes: int = 0
     lock: Lock = field(default_factory=Lock)
 
@@ -77,12 +82,15 @@ class _Tally:
             if ended.state is State.PUBLISHED:
                 self.published[job.kind] += 1
                 return
+            if len(self.quarantined) >= LISTED:
+                self.unlisted += 1
+                return
             why = (told.failure.value, told.message) if isinstance(told, Failed) else _EARLIER
             self.quarantined.append((job.file.inbox, job.file.path, *why))
 
     @property
     def files(self) -> int:
-        return self.published.total() + len(self.quarantined)
+        return self.published.total() + len(self.quarantined) + self.unlisted
 
 
 class Patience:
@@ -122,6 +130,7 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
     return DrainReport(
         published=tally.published,
         quarantined=tuple(tally.quarantined),
+        unlisted=tally.unlisted,
         waiting=waiting,
         bytes=tally.bytes,
         seconds=time.monotonic() - began,

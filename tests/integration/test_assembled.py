@@ -762,6 +762,16 @@ def test_a_drain_reports_what_became_of_every_file(site, picture):
     assert site.drafts() == []
 
 
+def test_a_drain_names_the_first_bad_files_and_counts_the_rest(site, monkeypatch):
+    monkeypatch.setattr(draining, "LISTED", 2)
+    for number in range(5):
+        site.drop(f"{number}.txt", b"\x00\x01\x02" * 100)
+    seen = []
+    report = draining.drain(quick(site), lambda *numbers: seen.append(numbers))
+    assert (len(report.quarantined), report.unlisted) == (2, 3)
+    assert seen[-1][:2] == (5, 5)
+
+
 def test_a_drain_of_nothing_ends_at_once(site):
     report = draining.drain(quick(site))
     assert (report.published, report.quarantined, report.waiting, report.bytes) == ({}, (), (), 0)

@@ -51,6 +51,15 @@ def test_the_facts_of_an_interrupted_drain_say_by_what_and_how_many_are_left():
     assert drain.facts(REPORT)["interrupted"] is None
 
 
+def test_a_drain_of_more_bad_files_than_are_named_says_how_many_and_who_lists_them(capsys):
+    report = dataclasses.replace(REPORT, unlisted=990_000)
+    drain.summary(report)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[2] == "quarantined\t990,001"
+    assert lines[8] == "\tand 990,000 more\t\tsee `watcherd failures`"
+    assert drain.facts(report)["unlisted"] == 990_000
+
+
 def test_a_rate_counts_what_was_quarantined_as_well(capsys):
     quarantined = (("scans", "a.txt", "not-text", "binary content"),) * 4
     drain.summary(dataclasses.replace(REPORT, published={}, quarantined=quarantined))

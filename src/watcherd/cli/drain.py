@@ -97,14 +97,15 @@ def progress_bar() -> Iterator[Advance | None]:
 
 def summary(report: DrainReport) -> None:
     """Print how many files went which way, at what rate, and why those did that gave no result."""
-    done = sum(report.published.values()) + len(report.quarantined)
+    quarantined = len(report.quarantined) + report.unlisted
+    done = sum(report.published.values()) + quarantined
     rate = (
         f"{done / report.seconds:,.0f} files/s, {show.amount(report.bytes / report.seconds)}/s"
         if report.seconds
         else ""
     )
     rows = [(f"published, {kind}", f"{count:,}") for kind, count in report.published.items()]
-    rows += [("quarantined", f"{len(report.quarantined):,}"), ("waiting", f"{len(report.waiting):,}")]
+    rows += [("quarantined", f"{quarantined:,}"), ("waiting", f"{len(report.waiting):,}")]
     if report.left > len(report.waiting):
         rows.append(("left in the inboxes", f"{report.left:,}"))
     if report.interrupted:
@@ -112,8 +113,9 @@ def summary(report: DrainReport) -> None:
     rows += [("read", show.amount(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
     show.table(("", ""), rows)
     if report.quarantined:
-        quarantined = ((inbox, typed(path), *why) for inbox, path, *why in report.quarantined)
-        show.table(("inbox", "quarantined", "class", "why"), quarantined)
+        named = [(inbox, typed(path), *why) for inbox, path, *why in report.quarantined]
+        more = [("", f"and {report.unlisted:,} more", "", "see `watcherd failures`")] if report.unlisted else []
+        show.table(("inbox", "quarantined", "class", "why"), [*named, *more])
     if report.waiting:
         waiting = ((inbox, typed(path), why) for inbox, path, why in report.waiting)
         show.table(("inbox", "still waiting", "why"), waiting)
@@ -127,6 +129,7 @@ def facts(report: DrainReport) -> dict[str, object]:
             {"inbox": inbox, **as_fields("path", path), "class": failure, "message": message}
             for inbox, path, failure, message in report.quarantined
         ],
+        "unlisted": report.unlisted,
         "waiting": [
             {"inbox": inbox, **as_fields("path", path), "reason": reason} for inbox, path, reason in report.waiting
         ],
