@@ -923,6 +923,13 @@ def test_a_drain_in_which_a_room_dies_raises_what_it_died_of(site, monkeypatch):
     assert not set(threading.enumerate()) - before
 
 
+def test_a_drain_in_which_a_room_dies_at_the_end_raises_that_too(site, monkeypatch):
+    monkeypatch.setattr(Publisher, "_leave", lambda _: 1 // 0)
+    site.drop("a.txt")
+    with pytest.raises(ZeroDivisionError):
+        draining.drain(quick(site))
+
+
 def test_what_a_drain_counts_is_what_the_intake_would_take(site):
     for name in ("a.txt", "b.png", "no/c.txt", ".hidden/d.txt", "e.xyz", "sub/f.md"):
         site.write(name, b"bytes")
