@@ -478,6 +478,21 @@ def test_a_close_writes_what_was_only_known_in_memory(path):
         assert again.id == ledger.id
 
 
+def test_a_close_on_a_full_disk_is_a_close_and_leaves_the_row_to_the_next_start(path, monkeypatch):
+    def fail(*_, **__):
+        raise SystemFault("the ledger cannot be used: database or disk is full", root=str(path.parent))
+
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        (given,) = handed(ledger, "a.txt")
+        intend(ledger, given)
+        ledger.finish([given.id], State.PUBLISHED)
+        monkeypatch.setattr(ledger, "_transaction", fail)
+    with Ledger(path) as again:
+        again.register("scans", "/srv/scans")
+        assert record(again, "a.txt").state is State.PUBLISHING
+
+
 @pytest.mark.parametrize("charges", [{"attempts": 1}, {"kills": 1}, {"alone": True}])
 def test_what_is_given_back_keeps_earlier_charges_and_else_leaves_no_row(ledger, charges):
     fresh, charged = job(ledger, "fresh.txt"), job(ledger, "charged.txt", **charges)

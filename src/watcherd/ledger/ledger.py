@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from itertools import count
 from tempfile import TemporaryFile
 from threading import Lock
@@ -96,9 +96,13 @@ class Ledger:
         self._ids = count(self.first)
 
     def close(self) -> None:
-        """Write what is still only known in memory, and close."""
+        """Write what is still only known in memory, and close.
+
+        What cannot be written, as on a full disk, is found out by the next start.
+        """
         try:
-            self.flush()
+            with suppress(SystemFault):
+                self.flush()
         finally:
             with self._writing, self._reading:
                 self._reader.close()
