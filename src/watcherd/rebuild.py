@@ -97,6 +97,8 @@ def _made(path: Path, settings: Settings) -> Path:
     with Ledger(path, durable=settings.durability == "full") as ledger:
         for name in settings.inbox:
             _from_folders(place_of(name, settings, ledger), inbox_of(name, settings), ledger)
+    if os.path.lexists(f"{path}-wal"):  # a full disk: SQLite says nothing of what it could not take over from there
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     return path
 
 

@@ -3,12 +3,16 @@
 import base64
 import json
 import os
+import sqlite3
+from contextlib import ExitStack, closing
 
 import pytest
 from structlog.testing import capture_logs
 
 from watcherd import rebuild
 from watcherd import settings as configuration
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import SystemFault
 from watcherd.publish.names import derived
 from watcherd.publish.reason import stamp
 
@@ -196,6 +200,24 @@ def test_the_damaged_one_is_set_aside_with_its_log_also_where_a_file_has_one_nam
         path.name: path.read_bytes() for path in site.state.iterdir() if path.name.startswith("ledger.db.damaged")
     }
     assert held == {os.path.basename(aside): b"", f"{os.path.basename(aside)}-wal": b"the log of its changes"}
+
+
+def test_a_new_one_that_the_disk_did_not_take_whole_replaces_nothing(ledger, rebuilt, kept, monkeypatch):
+    kept()
+    close, damaged = Ledger.close, ledger.read_bytes()
+    with ExitStack() as late:
+
+        def close_as_on_a_full_disk(self):  # whoever closes last takes over what is in the log of changes
+            other = late.enter_context(closing(sqlite3.connect(f"{ledger}.new")))
+            other.execute("SELECT count(*) FROM file").fetchone()
+            close(self)
+
+        monkeypatch.setattr(Ledger, "close", close_as_on_a_full_disk)
+        with pytest.raises(SystemFault, match="No space left"):
+            rebuilt()
+    assert ledger.read_bytes() == damaged
+    monkeypatch.undo()
+    assert rebuilt() == ["a.txt"]
 
 
 def test_no_damaged_one_takes_the_place_of_an_earlier_one_of_the_same_second(site, ledger, rebuilt, monkeypatch):
