@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 CLAIMS = 6
 
 #: What is said of a disk that takes no more.
-_FULL = {errno.ENOSPC, errno.EDQUOT}
+FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +249,7 @@ def _write(note: Note) -> None:
     try:
         note.write()
     except SystemFault as fault:
-        if fault.errno not in _FULL:
+        if fault.errno not in FULL:
             raise
 
 

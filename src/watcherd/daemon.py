@@ -35,9 +35,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import __version__, lifeline, rebuild, vitals
-from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare
+from watcherd.assembly import FULL, Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare
 from watcherd.beneath import told_plainly
-from watcherd.ledger.ledger import Ledger
+from watcherd.ledger.ledger import Ledger, require_room
 from watcherd.model import SystemFault, WatcherdError
 from watcherd.service import locks, logs, signals, systemd
 from watcherd.settings import live
@@ -61,6 +61,9 @@ FLUSH = 10.0
 #: Seconds that a new configuration may take to be read, and its folders to be looked at.
 RELOAD = 5.0
 
+#: Seconds between looks whether the ledger's disk, full at the start, has room.
+ROOM_EVERY = 2.0
+
 #: Seconds between looks for old rows that can be forgotten, and until the first and where there are more of them.
 PRUNE_EVERY = 600.0
 PRUNE_MORE = 1.0
@@ -78,19 +81,53 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     """
     log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
     mailbox: SimpleQueue[int | Died] = SimpleQueue()
-    with closing(systemd.Manager(os.environ)) as manager:
+    with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put):
         manager.status("starting: takes up what an earlier run left")
-        with signals.delivered(mailbox.put), assembled(settings, Ears(on_death=mailbox.put)) as daemon:
-            daemon.start()
-            log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
-            manager.ready()
-            manager.status(vitals.status(daemon.lines))
-            with _pruning(daemon, mailbox.put):
-                status = _attend(daemon, mailbox, manager, reload)
-            log.info("daemon.stopping")
-            manager.stopping()
+        is_roomy = _await_room(str(settings.state), mailbox, manager)
+        status = _serve(settings, mailbox, manager, reload) if is_roomy else 0
     status = _died(mailbox) or status
     log.info("daemon.stopped", status=status)
+    return status
+
+
+def _await_room(folder: str, mailbox: SimpleQueue[int | Died], manager: systemd.Manager) -> bool:
+    """Wait where the ledger's disk is full: no ledger opens there. Return False where a signal to stop came first."""
+    reason = ""
+    while full := _fullness(folder):
+        if not reason:
+            reason = full
+            log.error("intake.paused", reason=reason)
+            manager.status(f"paused: {reason}")
+        if _next(mailbox, ROOM_EVERY) in signals.STOP:
+            log.info("daemon.stopping")
+            return False
+    if reason:
+        log.info("intake.resumed", reason=reason)
+    return True
+
+
+def _fullness(folder: str) -> str:
+    """Say that the disk of the ledger's folder is full; what else may be wrong there is told by who meets it."""
+    try:
+        require_room(folder)
+    except OSError as error:
+        return f"the ledger's folder {folder}: {error.strerror}" if error.errno in FULL else ""
+    return ""
+
+
+def _serve(
+    settings: Settings, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, reload: Callable[[], Settings]
+) -> int:
+    """Run all rooms until it is time to stop; return the exit status."""
+    with assembled(settings, Ears(on_death=mailbox.put)) as daemon:
+        daemon.start()
+        log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
+        manager.ready()
+        manager.status(vitals.status(daemon.lines))
+        with _pruning(daemon, mailbox.put):
+            status = _attend(daemon, mailbox, manager, reload)
+        log.info("daemon.stopping")
+        manager.stopping()
     return status
 
 

@@ -434,6 +434,22 @@ def test_a_signal_to_stop_ends_the_run_with_0(site, events):
     assert order == ["daemon.started", "daemon.ready", "daemon.stopping", "daemon.stopped"]
 
 
+def test_a_signal_to_stop_ends_the_wait_for_room_on_the_ledger_s_disk(site, events, monkeypatch):
+    def require_room(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(daemon, "require_room", require_room)
+    later(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert daemon.run(quick(site), pytest.fail) == 0
+    assert [event["event"] for event in events] == [
+        "daemon.started",
+        "intake.paused",
+        "daemon.stopping",
+        "daemon.stopped",
+    ]
+    assert not site.state.exists()
+
+
 def test_a_hangup_reloads_and_goes_on(site, events, monkeypatch):
     settings, seen = quick(site), []
     monkeypatch.setattr(daemon.logs, "set_level", lambda _: None)

@@ -116,6 +116,21 @@ def test_a_disk_that_is_full_at_the_start_holds_up_its_own_inbox_alone_until_the
     assert (site.inbox / ".watcherd/owner").stat().st_size
 
 
+def test_a_state_disk_that_is_full_at_the_start_is_waited_for(site, mounts, fill_up):
+    mounts.mount(site.state, "2M")
+    assert site.start().stop() == 0  # it leaves a ledger behind, in good order
+    names = site.texts(10)
+    filler = fill_up(site.state)
+    assert b"full" in site.command("failures").stderr
+    daemon = site.daemon().spawn()
+    assert str(site.state) in daemon.wait("intake.paused")["reason"]
+    filler.unlink()
+    daemon.wait("intake.resumed", 10)
+    site.await_empty_inbox()
+    assert [site.words(name) for name in names] == list(range(1, 11))
+    assert daemon.stop() == 0
+
+
 def test_less_room_than_min_free_pauses_intake_before_anything_fails(site, mounts, paused):
     mounts.mount(site.outbox, "4M")
     site.configure(min_free="2MiB")

@@ -85,11 +85,17 @@ def told_plainly(path: Path) -> Iterator[None]:
     except (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.ProgrammingError) as error:
         if _is_cut_short(error):
             raise damaged(path, "it was cut short") from error
-        raise SystemFault(f"the ledger {path} cannot be used: {error}", root=str(path.parent)) from error
+        raise SystemFault(f"the ledger {path} cannot be used: {_why(error)}", root=str(path.parent)) from error
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
         raise damaged(path, error) from error
+
+
+def _why(error: sqlite3.Error) -> str:
+    """Say what failed; that its smallest file finds no room is an I/O error to SQLite, and a full disk to people."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return "database or disk is full" if code == sqlite3.SQLITE_IOERR_SHMSIZE else str(error)
 
 
 def _is_cut_short(error: sqlite3.Error) -> bool:

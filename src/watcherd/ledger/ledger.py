@@ -326,8 +326,8 @@ class Ledger:
         with self._transaction(full=True) as cursor:
             cursor.execute("UPDATE ledger SET id = id")
         # The log of changes has pages to reuse, so that one small change succeeds on a full disk, too.
-        with self._its_folder_s_fault(), TemporaryFile(dir=self.folder) as file:
-            os.posix_fallocate(file.fileno(), 0, ROOM)
+        with self._its_folder_s_fault():
+            require_room(self.folder)
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of its file system. Raises SystemFault.
@@ -404,6 +404,12 @@ class Ledger:
                 raise
             for row in retired:
                 del self._retired[row]
+
+
+def require_room(folder: str) -> None:
+    """Raise OSError where a ledger in that folder could not grow."""
+    with TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, ROOM)
 
 
 def _marks(number: int) -> str:
