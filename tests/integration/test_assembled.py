@@ -554,6 +554,20 @@ def test_a_reload_changes_what_can_change_live_and_names_what_needs_a_restart(si
         assert (site.archive / "c.txt").exists()
 
 
+def test_a_reload_scans_an_inbox_of_which_it_changes_something_and_no_other(site, events, monkeypatch):
+    folders = {name: site.base / f"other-{name}" for name in ("path", "outbox", "archive", "failed")}
+    for folder in folders.values():
+        folder.mkdir()
+    other = {"inbox.other": {**folders, **QUICK}}
+    with running(quick(site, **other)) as rooms:
+        reload_to(rooms, quick(site, {"exclude": ["*.log"]}, **other), monkeypatch)
+        site.wait_for(lambda: not any(line.intake._updated for line in rooms.lines))
+        site.wait_for(lambda: {event["inbox"] for event in named(events, "inbox.rescanned")} == {"scans", "other"})
+        site.wait_for(lambda: "update" in [event["reason"] for event in named(events, "inbox.rescanned")])
+    updated = [event["inbox"] for event in named(events, "inbox.rescanned") if event["reason"] == "update"]
+    assert updated == ["scans"]
+
+
 def test_the_same_file_loaded_again_changes_nothing_and_still_names_what_needs_a_restart(site, events, monkeypatch):
     with running(quick(site)) as rooms:
         for _ in range(2):

@@ -291,7 +291,10 @@ class Intake:
     def _obey(self) -> None:
         if not self._updated or self._terms is None:
             return
-        mount, self.inbox = self._terms.mount, self._updated.pop()
+        wanted = self._updated.pop()
+        if wanted == self.inbox:  # as after most reloads: nothing is to be seen with new eyes
+            return
+        mount, self.inbox = self._terms.mount, wanted
         self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
         self._rounds.inbox = self.inbox
         self._rounds.suspend()

@@ -10,6 +10,7 @@ import resource
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -403,7 +404,7 @@ def test_an_unreadable_folder_that_is_gone_is_not_listed_any_more(unprivileged):
     with unprivileged as inbox:
         assert inbox.intake.waiting() == [("sub", "Permission denied")]
         folder.rmdir()
-        inbox.intake.update(inbox.inbox)  # a reload: it is scanned
+        inbox.intake.update(replace(inbox.inbox, rescan=60.0))  # a reload: it is scanned
         inbox.until(lambda: inbox.intake.waiting() == [])
 
 
