@@ -108,4 +108,4 @@ lock: $(VENV)/.run ## resolve the dependencies anew, with hashes
 	  lock --group bench -c locks/run.txt -c locks/dev.txt -o locks/bench.txt
 
 clean: ## remove what the other commands made, but no folder with files of yours
-	@rm -rf .venv .venv-3.* dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	@rm -rf .venv .venv-3.* build dist .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache

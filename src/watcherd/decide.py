@@ -45,9 +45,7 @@ class Leave:
 
 @dataclass(frozen=True, slots=True)
 class Later:
-    """Look again at `due`, wall-clock seconds since the epoch."""
-
-    due: float
+    """Look again when the record says that it is due."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +99,7 @@ def ended(record: Record) -> Ended | None:
 def _when_due(record: Record, policy: RetryPolicy, now: float) -> Admission:
     # No retry is put off for longer than the longest back-off: the clock has been set back since.
     if now < record.due <= now + policy.max_backoff:
-        return Later(record.due)
+        return Later()
     return Admit(record.attempts, record.kills, record.alone)
 
 

@@ -381,6 +381,7 @@ class Ledger:
             return self._reader.execute(statement, (self._inboxes[inbox], *values)).fetchall()
 
     def _one(self, statement: str, values: tuple[object, ...] = ()) -> int:
+        """Return a number, by the writing connection without its lock: nobody else has the ledger yet."""
         with told_plainly(self._path):
             return int(self._writer.execute(statement, values).fetchone()[0])
 
