@@ -146,9 +146,19 @@ class Watch:
 class _Inotify(InotifyFD):
     """watchdog's reader of inotify, without its thread and its callbacks."""
 
+    _inotify_fd = -1
+
     def __init__(self) -> None:
-        super().__init__()
-        self._is_reading = False  # no thread of watchdog's reads here, so closing need not wait for one
+        try:
+            super().__init__()
+        except OSError:
+            if self._inotify_fd >= 0:  # made, and then no descriptor was left for its pipe
+                os.close(self._inotify_fd)
+            raise
+
+    def close(self) -> None:
+        self._is_reading = False  # no thread of watchdog's reads here to close it later, also where a reading failed
+        super().close()
 
     def fileno(self) -> int:
         return self._inotify_fd

@@ -1,9 +1,12 @@
+import errno
 import os
+import resource
 import select
 import shutil
 import threading
 
 import pytest
+from watchdog.observers.inotify_c import InotifyFD
 
 from watcherd.intake.bell import Bell
 from watcherd.intake.settle import How
@@ -170,6 +173,34 @@ def test_only_a_folder_can_be_armed(watch, tmp_path):
 def test_a_closed_watch_leaves_nothing_open():
     before = os.listdir("/proc/self/fd")
     Watch().close()
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_watch_that_cannot_be_made_for_want_of_descriptors_leaves_nothing_open():
+    before = os.listdir("/proc/self/fd")
+    os.close(free := os.dup(0))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))  # enough for inotify, too few for its pipe
+    try:
+        with pytest.raises(OSError, match="Too many open files"):
+            Watch()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_watch_that_could_not_be_read_leaves_nothing_open(monkeypatch):
+    def fail(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    before = os.listdir("/proc/self/fd")
+    watch = Watch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", fail)
+        patch.setattr(InotifyFD, "_check_inotify_fd", lambda _: True)
+        with pytest.raises(OSError, match="Input/output error"):
+            watch.hear()
+    watch.close()
     assert os.listdir("/proc/self/fd") == before
 
 
