@@ -38,6 +38,9 @@ log = structlog.get_logger(__name__)
 
 #: Files led through at once: one question to the ledger, and a few milliseconds.
 BLOCK = 256
+#: Of these, one in so many is for what has settled, and one for what a scan found: while more is hinted at than a
+#: lane takes, neither would have a turn.
+SHARE = 4
 #: Paths that may wait to be looked at, and paths that may be settling; beyond, a scan finds them again.
 MOST_HINTS = 4_096
 MOST_WAITING = 4_096
@@ -140,8 +143,9 @@ class Gate:
         return min(BLOCK, self._claims.room())
 
     def take(self, now: float, most: int) -> dict[str, How]:
-        """Take up to `most` of the paths to look at: those hinted at, then those whose time has come."""
-        taken = {path: self._hints.pop(path) for path in list(self._hints)[:most]} if self._hints else {}
+        """Take up to `most` of the paths to look at: those hinted at, then a share of those whose time has come."""
+        hinted = most - most // SHARE if self._alarms and self._alarms[0][0] <= now else most
+        taken = {path: self._hints.pop(path) for path in list(self._hints)[:hinted]} if self._hints else {}
         while self._alarms and self._alarms[0][0] <= now and len(taken) < most:
             until, path = heapq.heappop(self._alarms)
             known = self._waiting.get(path)

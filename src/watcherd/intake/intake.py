@@ -19,7 +19,7 @@ import structlog
 from watcherd import lifeline
 from watcherd.intake.bell import Bell
 from watcherd.intake.eyes import Eyes, mend_of
-from watcherd.intake.gate import Gate
+from watcherd.intake.gate import SHARE, Gate
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
@@ -155,10 +155,13 @@ class Intake:
     def _advance(self, kind: Kind, gate: Gate) -> None:
         if self._terms is None or not gate.flush() or gate.blocked:
             return
-        gate.admit(gate.take(time.monotonic(), gate.room()), self._terms)
-        if not gate.blocked and self._rounds.wants(kind):
+        room, wants = gate.room(), self._rounds.wants(kind)
+        hints = gate.take(time.monotonic(), room - room // SHARE if wants else room)
+        gate.admit(hints, self._terms)
+        # Also where the lane is full by now: both together are no more than there was room for.
+        if wants and (room := min(room - len(hints), gate.room())) > 0:
             with self._rounds.charged():
-                paths = self._rounds.take(kind, gate.room())
+                paths = self._rounds.take(kind, room)
                 gate.admit(dict.fromkeys(paths, How.SEEN), self._terms)
 
     # What is heard and recalled ------------------------------------------------------------------------------------

@@ -352,6 +352,18 @@ def test_a_full_lane_loses_nothing_and_does_not_delay_the_other_kind(watching, r
     assert len(set(inbox.paths)) == 601
 
 
+def test_what_a_scan_found_has_its_share_while_more_is_hinted_at_than_the_lane_takes(watching, root):
+    inbox = watching(settle=0.0)
+    inbox.capacity[Kind.TEXT] = 0
+    for name in ("a.txt", *(f"hinted-{number}.txt" for number in range(BLOCK))):
+        (root / name).write_bytes(b"x")
+        os.utime(root / name, (1, 1))  # else it may be younger than a tick of the kernel's clock
+        assert name == "a.txt" or inbox.intake._gates[Kind.TEXT].hint(name, How.RENAMED)
+    with inbox:
+        inbox.until(lambda: inbox.claims.holds("a.txt"))
+        assert len(inbox.claims) <= BLOCK
+
+
 def test_claims_bound_what_is_in_flight(watching, root):
     for number in range(50):
         (root / f"{number}.txt").write_bytes(b"x")
@@ -653,6 +665,16 @@ def test_those_hinted_at_are_taken_before_those_whose_time_has_come(gate):
     gate.hint("d.txt", How.CLOSED)
     assert gate.take(2.0, 2) == {"d.txt": How.CLOSED, "a.txt": How.SEEN}
     assert gate.take(2.0, 2) == {"b.txt": How.SEEN}
+
+
+def test_what_has_settled_has_its_share_while_more_is_hinted_at_than_is_taken(gate):
+    for until, path in ((1.0, "a.txt"), (1.0, "b.txt"), (2.0, "c.txt")):
+        gate._wait(path, Wait(until, Reason.SETTLING, None))
+    for number in range(9):
+        gate.hint(f"{number}.txt", How.CLOSED)
+    assert list(gate.take(1.0, 4)) == ["0.txt", "1.txt", "2.txt", "a.txt"]
+    assert list(gate.take(1.0, 4)) == ["3.txt", "4.txt", "5.txt", "b.txt"]
+    assert list(gate.take(1.0, 4)) == ["6.txt", "7.txt", "8.txt"]
 
 
 def test_a_gate_that_forgets_has_nothing_to_look_at(gate, monkeypatch):
