@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd.intake.settle import (
+    BETWEEN_LOOKS,
     COARSE_TICK,
     LONGEST_OPEN,
     LONGEST_SETTLE,
@@ -52,6 +53,12 @@ def test_a_file_with_a_writer_waits_however_long_it_was_quiet():
     verdict = judge(old, None, 100.0, PACE, Writer.WRITTEN)
     assert (verdict.until, verdict.reason) == (101.0, Reason.WRITTEN)
     assert judge(old, Settling(V1, 0.0), 1e6, PACE, Writer.WRITTEN).reason is Reason.WRITTEN
+
+
+@pytest.mark.parametrize(("how", "writer"), [(How.SEEN, Writer.WRITTEN), (How.CREATED, Writer.UNKNOWN)])
+def test_a_file_that_is_being_written_is_looked_at_a_few_times_a_second_however_short_its_quiet_time(how, writer):
+    verdict = judge(FRESH._replace(how=how), None, 100.0, Pace(0.0, 0.0), writer)
+    assert verdict.until == 100.0 + BETWEEN_LOOKS
 
 
 def test_a_file_renamed_into_place_skips_the_quiet_time():

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 LONGEST_SETTLE = 60.0
 #: Seconds that a close is waited for: a file made by link or mknod was never open.
 LONGEST_OPEN = 600.0
+#: Seconds between two looks at a file that is being written, at least: where events work, its close is told.
+BETWEEN_LOOKS = 0.25
 #: Seconds within which two writes may share a timestamp, where the kernel's clock for files is a coarse one.
 COARSE_TICK = 0.01
 #: The same where file systems hold whole seconds (ext2 and ext3), or every second one (FAT).
@@ -120,9 +122,9 @@ def judge(sighting: Sighting, previous: Settling | None, now: float, pace: Pace,
     settling = _clock(sighting, previous, now)
     quiet = max(pace.settle if writer is Writer.FREE else pace.blind, sighting.restless)
     if writer is Writer.WRITTEN:
-        return Wait(now + max(pace.settle, COARSE_TICK), Reason.WRITTEN, settling)
+        return Wait(now + max(pace.settle, BETWEEN_LOOKS), Reason.WRITTEN, settling)
     if writer is Writer.UNKNOWN and settling.open and now - settling.since < LONGEST_OPEN:
-        return Wait(now + max(quiet, COARSE_TICK), Reason.OPEN, settling)
+        return Wait(now + max(quiet, BETWEEN_LOOKS), Reason.OPEN, settling)
     if now < settling.since + quiet:
         keeps_changing = settling.changed or sighting.restless >= LONGEST_SETTLE
         return Wait(settling.since + quiet, Reason.CHANGING if keeps_changing else Reason.SETTLING, settling)
