@@ -85,16 +85,27 @@ class _Walk:
 
     def _takes(self, entry: os.DirEntry[str], path: str) -> bool:
         """Whether this is a file of our kind. A folder's turn comes later, and of all else the listener hears."""
-        if entry.is_file(follow_symlinks=False):
+        try:
+            is_file, is_folder = entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False)
+        except OSError as error:  # its type is not in the listing, as on some file systems, and cannot be asked for
+            return self._may_be(path, error)
+        if is_file:
             found = self._inbox.rules.kind(path)
             if isinstance(found, Ignored):
                 self._listener.ignored(path, found.reason, self._kind)
             return found is self._kind
-        if not entry.is_dir(follow_symlinks=False):
+        if not is_folder:
             self._listener.passed(path, entry, self._kind)
         elif self._inbox.enters(path):
             self._folders.append(path)
         return False
+
+    def _may_be(self, path: str, error: OSError) -> bool:
+        """Whether this, which cannot be looked at, is a file of our kind by its name; else it may be a folder."""
+        found = self._inbox.rules.kind(path)
+        if isinstance(found, Ignored) and self._inbox.enters(path):
+            self._listener.refused(path, error)
+        return found is self._kind
 
 
 def _strides(folder: int, most: int) -> Iterator[list[os.DirEntry[str]]]:

@@ -1,3 +1,4 @@
+import errno
 import os
 import random
 import tracemalloc
@@ -86,6 +87,28 @@ def test_a_root_that_is_gone_is_refused_and_a_folder_that_is_gone_is_not(tmp_pat
     assert walked(tmp_path / "gone", listener) == []
     assert walked(tmp_path, listener, top="gone") == []
     assert listener.refusals == [("", 2)]
+
+
+class Unknown:
+    """An entry whose type is not in the listing, and cannot be asked for."""
+
+    def __init__(self, name):
+        self.name = name
+
+    def is_file(self, **_):
+        """Fail."""
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_what_cannot_be_looked_at_hides_no_neighbour_and_may_be_what_its_name_says(tmp_path, listener, monkeypatch):
+    def strides(descriptor, _):
+        with os.scandir(descriptor) as entries:
+            yield [*map(Unknown, ("a.txt", "sub", ".sub")), *entries]
+
+    (tmp_path / "b.txt").touch()
+    monkeypatch.setattr("watcherd.intake.scan._strides", strides)
+    assert walked(tmp_path, listener) == ["a.txt", "b.txt"]
+    assert listener.refusals == [("sub", errno.EIO)]
 
 
 def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, listener):
