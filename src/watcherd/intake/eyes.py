@@ -126,6 +126,10 @@ class Eyes:
             self._watch.close()
             self._watch = None
 
+    def may_enter(self, folder: str) -> bool:
+        """Whether a folder in it may be listed, and what is there looked at."""
+        return os.access(os.path.join(self._path, folder), os.R_OK | os.X_OK, effective_ids=True)
+
     # What the kernel tells -----------------------------------------------------------------------------------------
 
     def rearm(self) -> None:

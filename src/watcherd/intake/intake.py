@@ -178,6 +178,8 @@ class Intake:
             self._hint(path, how)
         for folder in heard.folders:
             self._rounds.ask_folder(folder)
+        for folder in heard.touched:
+            self._rounds.touched(folder)
 
     def _hint(self, path: str, how: How) -> None:
         kind = self.inbox.kind(path)

@@ -55,6 +55,7 @@ class Rounds:
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
         self.unlisted: dict[str, str] = {}
+        self._refused: set[str] = set()  # those that any kind's walk was refused since they were last asked for
         self._short = False  # whether descriptors ran short in the scan under way, or the last one
         self.next = inf  # when the next one is due, monotonic seconds
         self.ended = 0.0  # when the last one ended, Unix seconds
@@ -74,6 +75,7 @@ class Rounds:
     def ask(self, reason: str) -> None:
         """Ask for a scan of the whole, which also arms what could not be watched before."""
         self.unlisted.clear()
+        self._refused.clear()
         self._short = False
         self._eyes.reconsider()
         until = {kind: cursor.ask() for kind, cursor in self._cursors.items()}
@@ -91,6 +93,16 @@ class Rounds:
         elif self.inbox.enters(folder):
             for cursor in self._cursors.values():
                 cursor.ask_folder(folder)
+
+    def touched(self, folder: str) -> None:
+        """Ask for a scan of what was refused in a watched folder: its rights may be other ones, or only its time."""
+        beneath_it = folder and folder + "/"
+        refused = {it for it in self._refused if it == folder or it.startswith(beneath_it)}
+        if not self._eyes.may_enter(folder):
+            refused = {folder}  # by the scan, so that it is asked for when it is touched again
+        self._refused -= refused
+        for it in refused:
+            self.ask_folder(it)
 
     def take(self, kind: Kind, most: int) -> list[str]:
         """Return the next paths for one kind, at most `most`."""
@@ -145,6 +157,7 @@ class Rounds:
     def refused(self, folder: str, error: OSError) -> None:
         """Remember a folder that cannot be listed; its turn comes again with the next scan or its next event."""
         self.unlisted[folder] = str(error.strerror)
+        self._refused.add(folder)
         self._short = self._short or error.errno in beneath.SHORTAGE
         self._hasten()
 

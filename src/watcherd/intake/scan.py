@@ -79,6 +79,7 @@ class _Walk:
     def _list(self, folder: str, most: int) -> Iterator[list[str]]:
         prefix = folder + "/" if folder else ""
         with beneath.folder(self._inbox.root, folder) as descriptor:
+            _require_search(descriptor)
             self._listener.entered(descriptor, folder)
             for entries in _strides(descriptor, most):
                 yield sorted(path for entry in entries if self._takes(entry, path := prefix + entry.name))
@@ -106,6 +107,12 @@ class _Walk:
         if isinstance(found, Ignored) and self._inbox.enters(path):
             self._listener.refused(path, error)
         return found is self._kind
+
+
+def _require_search(folder: int) -> None:
+    """Raise OSError where an open folder may be listed, but nothing in it be looked at."""
+    if not os.access(".", os.X_OK, dir_fd=folder, effective_ids=True):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
 def _strides(folder: int, most: int) -> Iterator[list[os.DirEntry[str]]]:

@@ -57,10 +57,14 @@ _HOWS = (
 
 @dataclass(slots=True)
 class Heard:
-    """What one reading brought: files in order, folders to be scanned whole, and two kinds of bad news."""
+    """What one reading brought: files in order, folders to be scanned whole, and two kinds of bad news.
+
+    `touched` are armed folders whose rights were changed, or only their times, which the kernel does not tell apart.
+    """
 
     files: list[tuple[str, How]] = field(default_factory=list)
     folders: list[str] = field(default_factory=list)
+    touched: list[str] = field(default_factory=list)
     overflowed: bool = False  # the kernel dropped events
     uprooted: bool = False  # the root itself was moved, deleted or unmounted
 
@@ -118,7 +122,9 @@ class Watch:
         if event.mask & _LEFT:
             self._left(folder, heard, moved=bool(event.mask & InotifyConstants.IN_MOVE_SELF))
         elif event.mask & InotifyConstants.IN_ISDIR:
-            heard.folders.append(_join(folder, event.name))  # it appeared, or its rights were changed
+            path = _join(folder, event.name)
+            touched = event.mask & InotifyConstants.IN_ATTRIB and path in self._armed
+            (heard.touched if touched else heard.folders).append(path)  # else it appeared, or was closed to us
         elif event.name:
             path = _join(folder, event.name)
             heard.files.append((path, next(how for bit, how in _HOWS if event.mask & bit)))

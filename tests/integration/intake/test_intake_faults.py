@@ -18,6 +18,7 @@ import pytest
 from watcherd import beneath
 from watcherd.intake import rounds
 from watcherd.intake.probe import Mount
+from watcherd.intake.scan import walk
 from watcherd.intake.watch import Watch
 from watcherd.model import After, Kind
 from watcherd.states import State
@@ -182,7 +183,7 @@ def test_a_scan_that_is_asked_for_during_another_ends_though_a_pause_cuts_that_o
 
     def interrupt(_):
         inbox.before_offer = lambda _: None
-        root.chmod(0o755)  # which is a reason to scan the whole
+        inbox.intake.update(inbox.inbox)  # which is a reason to scan the whole
         inbox.paused = True
 
     inbox = watching(settle=0.0)
@@ -396,6 +397,65 @@ def test_an_unreadable_folder_is_listed_and_entered_when_it_is_given(unprivilege
         folder.chmod(0o700)
         inbox.job("sub/a.txt")
         inbox.until(lambda: inbox.intake.waiting() == [])
+
+
+@pytest.mark.parametrize("mode", [0, 0o400])
+def test_a_watched_folder_whose_rights_are_taken_and_given_back_is_scanned(unprivileged, mode):
+    folder = unprivileged.root / "sub"
+    folder.mkdir()
+    with unprivileged as inbox:
+        folder.chmod(mode)
+        inbox.until(lambda: inbox.intake.waiting() == [("sub", "Permission denied")])
+        folder.chmod(0o700)
+        (folder / "a.txt").touch()
+        inbox.until(lambda: inbox.intake.waiting() == [])
+        inbox.job("sub/a.txt")
+
+
+def test_a_folder_with_a_new_time_alone_is_not_scanned_but_for_what_was_refused_in_it(watching, root, monkeypatch):
+    opened, tops = beneath.folder, []
+
+    def folder(root, path, **how):
+        if path == "closed":
+            raise OSError(errno.EACCES, os.strerror(errno.EACCES))
+        return opened(root, path, **how)
+
+    def walking(inbox, kind, listener, top):
+        tops.append(top)
+        return walk(inbox, kind, listener, top)
+
+    monkeypatch.setattr(rounds, "walk", walking)
+    monkeypatch.setattr(beneath, "folder", folder)
+    for name in ("sub", "closed"):
+        (root / name).mkdir()
+    with watching(settle=0.0).scanned() as inbox:
+        for folder in (root, root / "sub"):
+            os.utime(folder, (1, 1))
+        inbox.renamed_in("sub/a.txt")
+        inbox.job("sub/a.txt")
+    assert set(tops) == {"", "closed"}
+    assert tops.count("") == len(Kind)
+
+
+def test_a_folder_that_one_kind_s_walk_was_refused_and_the_other_s_not_is_scanned_when_it_is_touched(
+    watching, root, monkeypatch
+):
+    opened, refusals = beneath.folder, [errno.EACCES]
+
+    def folder(root, path, **how):
+        if path == "sub" and refusals:
+            number = refusals.pop()
+            raise OSError(number, os.strerror(number))
+        return opened(root, path, **how)
+
+    monkeypatch.setattr(beneath, "folder", folder)
+    (root / "sub").mkdir()
+    for name in ("a.txt", "a.png"):
+        (root / "sub" / name).touch()
+    with watching(settle=0.0).scanned() as inbox:
+        assert inbox.paths == ["sub/a.png"]
+        os.utime(root / "sub")
+        inbox.job("sub/a.txt")
 
 
 def test_an_unreadable_folder_that_is_gone_is_not_listed_any_more(unprivileged):

@@ -36,6 +36,7 @@ def heard(watch):
         more = watch.hear()
         everything.files += more.files
         everything.folders += more.folders
+        everything.touched += more.touched
         everything.uprooted |= more.uprooted
     return everything
 
@@ -70,6 +71,15 @@ def test_permission_given_back_is_told(watch, tmp_path):
     arm(watch, tmp_path, "")
     (tmp_path / "a").chmod(0o600)
     assert heard(watch).files == [("a", How.TOUCHED)]
+
+
+def test_a_folder_that_is_armed_and_touched_is_told_apart_from_one_that_may_be_new(watch, tmp_path):
+    for name in ("armed", "closed"):
+        (tmp_path / name).mkdir()
+    arm(watch, tmp_path, "", "armed")
+    for folder in (tmp_path, tmp_path / "armed", tmp_path / "closed"):
+        os.utime(folder)
+    assert heard(watch) == Heard(touched=["", "armed", "armed"], folders=["closed"])
 
 
 def test_new_folders_are_named_for_a_scan(watch, tmp_path):
