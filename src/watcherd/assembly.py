@@ -163,6 +163,7 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
         condemn=condemn,
         came_back=lambda record: publisher.put(CameBack(record)),
         drop=lambda path: ledger.drop(name, path),
+        doubted=lambda: bool(note.doubt),
         next_id=ledger.next_id,
         earliest_due=lambda: ledger.earliest_due(name),
         due=lambda now, furthest: ledger.due(name, now, furthest),

@@ -215,8 +215,8 @@ class Intake:
         return TICK if self._due else max(RECALL, due - now)
 
     def _drop(self, path: str) -> None:
-        # Below a lost root nothing is to be found, and that says nothing about the file.
-        if not self._eyes.lost():
+        # Where nothing is mounted yet, or below a lost root, nothing is to be found: that says nothing of the file.
+        if not self._desk.doubted() and not self._eyes.lost():  # in this order: it may be mounted meanwhile
             self._forget(path)
 
     def _suffer(self, fault: SystemFault) -> None:
@@ -332,7 +332,9 @@ class Intake:
             return False
         if any(gate.busy or gate.settling or self._rounds.wants(kind) for kind, gate in self._gates.items()):
             return False
-        return self._recall_at == inf or (self._all_wait(self._due) and self._all_wait(self._desk.due(inf, inf)))
+        if self._recall_at == inf or self._desk.doubted():
+            return True
+        return self._all_wait(self._due) and self._all_wait(self._desk.due(inf, inf))
 
     def _all_wait(self, retries: Sequence[str]) -> bool:
         """Whether these are some, and all wait for somebody else, as for their writer's end."""

@@ -69,6 +69,7 @@ class Desk:
     earliest_due: Callable[[], float | None]  # when the next retry is due, Unix seconds
     due: Callable[[float, float], Sequence[str]]  # the retries due at a time or after another, Unix seconds
     drop: Callable[[str], None]  # the file of a retry or a suspect is gone, or is not wanted any more
+    doubted: Callable[[], bool]  # whether the inbox may be a bare mount point, where no file is, and none is gone
     offer: Callable[[Sequence[Job]], int]  # to the lane of their kind; how many it has room for, the first ones
     condemn: Callable[[Failed], None]  # to be set aside without work
     came_back: Callable[[Record], None]  # the file that this record says is quarantined is admitted again

@@ -30,7 +30,7 @@ class Watching:
         self.jobs, self.condemned, self.dropped, self.faults, self.came_back = [], [], [], [], []
         self.records, self.dues, self.suspects = {}, {}, []
         self.capacity = dict.fromkeys(Kind, 10**9)
-        self.paused = self.idle = False
+        self.paused = self.idle = self.doubted = False
         self.found = 0  # times that the inbox was there again
         self.looks = 0  # at whether it is paused, while it is
         self.death = None
@@ -49,7 +49,7 @@ class Watching:
         ids = itertools.count(1)
         return Desk(
             lookup=self._lookup, ended=self._ended, suspects=lambda: self.suspects, earliest_due=self._earliest_due,
-            due=self._due, drop=self._drop, offer=self._offer, condemn=self._condemn,
+            due=self._due, drop=self._drop, doubted=lambda: self.doubted, offer=self._offer, condemn=self._condemn,
             next_id=lambda: next(ids), came_back=self.came_back.append,
             paused=self._is_paused, on_found=self._found, on_fault=self.faults.append, on_death=self._died,
         )  # fmt: skip

@@ -113,6 +113,17 @@ def test_a_retry_below_a_lost_inbox_is_not_dropped(watching, root, tmp_path):
         assert inbox.job("a.txt").attempts == 1
 
 
+def test_what_is_missed_at_a_bare_mount_point_is_not_dropped_and_does_not_hold_up_a_drain(watching):
+    inbox = watching(settle=0.0)
+    inbox.doubted = True
+    inbox.dues["a.txt"], inbox.suspects = 0.0, ["b.txt"]
+    with inbox:
+        inbox.until(inbox.intake.drained)
+        assert inbox.dropped == []
+        inbox.doubted = False
+        inbox.until(lambda: inbox.dropped == ["a.txt"])
+
+
 def test_nothing_stays_open_in_an_idle_inbox(watching, root):
     (root / "sub").mkdir()
     with watching(settle=0.0).scanned() as inbox:
