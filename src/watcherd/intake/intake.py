@@ -268,9 +268,11 @@ class Intake:
         self._terms = None
         for gate in self._gates.values():
             gate.forget()
-        if not self.lost:
-            self.lost = reason
-            mend = f"{mend_of(reason)}; it is looked for every second"
+        mend, before = mend_of(reason), self.lost
+        self.lost = reason
+        # Said once more where it was made again, and is closed to us, say; not where a dead mount is unmounted now.
+        if not before or mend not in {mend_of(before), mend_of("")}:
+            mend = f"{mend}; it is looked for every second"
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
 
     def _find(self, mount: Mount) -> None:

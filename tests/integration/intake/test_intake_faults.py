@@ -81,6 +81,23 @@ def test_an_inbox_that_is_lost_is_mended_by_what_the_error_asks_for(watching, mo
     assert lost["mend"].startswith(mend)
 
 
+def test_an_inbox_that_is_lost_for_another_reason_by_now_is_said_again_if_that_asks_for_another_mend(
+    watching, monkeypatch, events
+):
+    errors = [errno.ENOENT, errno.EACCES, errno.EACCES, errno.ENOENT, errno.EIO]
+
+    def failing(path):
+        error = errors.pop(0)
+        raise OSError(error, os.strerror(error), path)
+
+    monkeypatch.setattr("watcherd.intake.intake.TICK", 0.01)
+    monkeypatch.setattr("watcherd.intake.eyes.look", failing)
+    with pytest.raises(IndexError), watching() as inbox:
+        inbox.until(lambda: inbox.death)
+    lost = [event["error"] for event in events if event["event"] == "inbox.lost"]
+    assert lost == ["No such file or directory", "Permission denied", "Input/output error"]
+
+
 @pytest.mark.parametrize("fate", ["deleted", "moved away", "replaced"])
 def test_an_inbox_that_is_gone_is_lost_and_recovered_with_a_scan(watching, root, tmp_path, events, fate):
     with watching(settle=0.0).scanned() as inbox:
