@@ -28,6 +28,8 @@ from watchdog.observers.inotify_c import (
 from watcherd.intake.settle import How
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from watchdog.observers.inotify_c import InotifyEvent, WatchDescriptor
 
 _MASK = Mask(
@@ -97,30 +99,38 @@ class Watch:
         if known is not None:
             del self._armed[known]  # the same folder, under the name that it had
         if path in self._armed:  # another folder, whose end is not told for as long as somebody has it open
-            self._disarm_all(path)
+            self._disarm_all({path})
         self._paths[watch] = path
         self._armed[path] = watch
 
     def hear(self) -> Heard:
         """Return what happened, without waiting if `fileno()` is readable. Raises OSError where reading fails."""
         heard = Heard()
+        moved: set[str] = set()  # and will be disarmed at once: each by itself would need a look at all others
         for event in self._inotify.read_events():
-            self._sort(event, heard)
+            self._sort(event, heard, moved)
+        if moved:
+            self._disarm_all(moved)
         return heard
 
     def close(self) -> None:
         """Let go of everything; the kernel drops the watches."""
         self._inotify.close()
 
-    def _sort(self, event: InotifyEvent, heard: Heard) -> None:
+    def _sort(self, event: InotifyEvent, heard: Heard, moved: set[str]) -> None:
         if event.is_queue_overflow:
             heard.overflowed = True
             return
         folder = self._paths.get(event.wd)
-        if folder is None:
+        if folder is None or not moved.isdisjoint(_upwards(folder)):
             return
         if event.mask & _LEFT:
-            self._left(folder, heard, moved=bool(event.mask & InotifyConstants.IN_MOVE_SELF))
+            if event.mask & InotifyConstants.IN_MOVE_SELF:
+                moved.add(folder)
+            else:
+                self._disarm(folder)  # what was below it went first, and that is told of each
+            heard.folders.append(folder)  # if it is there again, under this name, then it needs a new watch
+            heard.uprooted |= not folder
         elif event.mask & InotifyConstants.IN_ISDIR:
             path = _join(folder, event.name)
             touched = event.mask & InotifyConstants.IN_ATTRIB and path in self._armed
@@ -129,18 +139,9 @@ class Watch:
             path = _join(folder, event.name)
             heard.files.append((path, next(how for bit, how in _HOWS if event.mask & bit)))
 
-    def _left(self, folder: str, heard: Heard, *, moved: bool) -> None:
-        if moved:
-            self._disarm_all(folder)
-        else:
-            self._disarm(folder)  # what was below it went first, and that is told of each: thousands may go at once
-        heard.folders.append(folder)  # if it is there again, under this name, then it needs a new watch
-        heard.uprooted |= not folder
-
-    def _disarm_all(self, folder: str) -> None:
-        """Disarm a folder, and all below it."""
-        beneath = folder + "/" if folder else ""
-        for path in [path for path in self._armed if path == folder or path.startswith(beneath)]:
+    def _disarm_all(self, folders: set[str]) -> None:
+        """Disarm these folders, and all below them."""
+        for path in [path for path in self._armed if not folders.isdisjoint(_upwards(path))]:
             self._disarm(path)
 
     def _disarm(self, folder: str) -> None:
@@ -179,6 +180,14 @@ class _Inotify(InotifyFD):
 
     def remove(self, watch: WatchDescriptor) -> None:
         inotify_rm_watch(self._inotify_fd, watch)  # fails where the folder is gone, and its watch with it
+
+
+def _upwards(path: str) -> Iterator[str]:
+    """Yield a path and the folders around it, up to the root."""
+    while path:
+        yield path
+        path = path.rpartition("/")[0]
+    yield ""
 
 
 def _join(folder: str, name: bytes) -> str:

@@ -109,6 +109,27 @@ def test_a_folder_that_moves_is_disarmed_with_all_below_it_and_named(watch, tmp_
     assert heard(watch).files[0] == ("moved/deep/b", How.CREATED)
 
 
+def test_folders_that_move_together_are_disarmed_with_one_look_at_all_others(watch, tmp_path):
+    looks = []
+
+    class Counted(dict):
+        def __iter__(self):
+            looks.append(len(self))
+            return super().__iter__()
+
+    names = [f"{number}" for number in range(20)]
+    for name in names:
+        (tmp_path / "in" / name).mkdir(parents=True)
+    arm(watch, tmp_path / "in", "", *names)
+    watch._armed = Counted(watch._armed)  # noqa: SLF001 (what it costs is seen nowhere else)
+    for name in names:
+        os.rename(tmp_path / "in" / name, tmp_path / name)
+        (tmp_path / name / "a").touch()  # which is not there any more by the name that is known
+    assert heard(watch) == Heard(folders=names)
+    assert looks == [21]
+    assert len(watch) == 1
+
+
 def test_a_folder_armed_under_its_new_name_before_its_move_was_heard_is_named_again(watch, tmp_path):
     (tmp_path / "old").mkdir()
     arm(watch, tmp_path, "", "old")
