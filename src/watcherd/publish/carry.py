@@ -56,10 +56,10 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
         root.discard(draft.name)
 
 
-def copied(folder: str, source: str, root: Root, number: int) -> Draft:
-    """Return a draft beneath `root` that is a copy of `source` beneath `folder`, on disk. Raises as `carry` does."""
+def copied(folder: str, source: str, root: Root, number: int, between: Callable[[], None]) -> Draft:
+    """Return a draft beneath `root` that is a copy of `source` beneath `folder`, on disk. See `carry`."""
     with beneath.file(folder, source) as (original, status):
-        return _copied(original, status, root, number, between=lambda: None)
+        return _copied(original, status, root, number, between)
 
 
 def is_alike(copy: os.stat_result, original: os.stat_result) -> bool:

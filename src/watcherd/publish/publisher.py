@@ -153,7 +153,7 @@ class Publisher:
 
     def _advance(self) -> None:
         """Do all that can be done now; a fault of the system pauses the inbox and leaves the rest where it is."""
-        self.turned = time.monotonic()
+        self._turn()
         try:
             self._look_around()
             if not self._halted:
@@ -161,6 +161,10 @@ class Publisher:
         except SystemFault as fault:
             self._halted = True
             self.health.pause(fault)
+
+    def _turn(self) -> None:
+        """Take note that the thread gets on."""
+        self.turned = time.monotonic()
 
     def _work(self) -> None:
         worked = False
@@ -171,7 +175,7 @@ class Publisher:
             finally:
                 self._unreported.extend(self._batch.ended())
             self._each(self._unreported, self._report)
-            self.turned = time.monotonic()
+            self._turn()
             worked = True
         if not worked:
             self._rest()
@@ -261,7 +265,7 @@ class Publisher:
             recovery.recover(self._place, self._ledger, self._batch)
             self._recovered = True
         if not self._returned and not self._is_away():
-            wayback.finish(self._place, self._ledger)
+            wayback.finish(self._place, self._ledger, self._turn)  # of a large file it takes minutes
             self._returned = True
         self._halted = False
         self._batch.unstick()

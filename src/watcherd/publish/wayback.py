@@ -124,12 +124,18 @@ def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
         return PutBack(row, row.held)
     with _alone(ledger, wait=True), _marked(place.root):
         ledger.send_back(row.record.id, time.time())
-        return _tried(place, ledger, row, _put_back)
+        return _tried(place, ledger, row, _put_back, between=lambda: None)
 
 
-def _tried(place: Place, ledger: Ledger, row: SetAside, act: Callable[[Place, Ledger, Record], None]) -> PutBack:
+def _tried(
+    place: Place,
+    ledger: Ledger,
+    row: SetAside,
+    act: Callable[[Place, Ledger, Record, Callable[[], None]], None],
+    between: Callable[[], None],
+) -> PutBack:
     try:
-        act(place, ledger, row.record)
+        act(place, ledger, row.record, between)
     except (OSError, SystemFault) as error:
         ledger.send_back(row.record.id, None)  # it can be asked for again
         return PutBack(row, _refusal(place, row, error))
@@ -187,23 +193,24 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
                 remove_reason(place, way, record)
 
 
-def finish(place: Place, ledger: Ledger) -> list[PutBack]:
+def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: None) -> list[PutBack]:
     """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault.
 
-    All of it waits where the failed folder may be the bare mount point of what holds these files.
+    All of it waits where the failed folder may be the bare mount point of what holds these files. `between` is called
+    between the blocks of a file that goes to another file system.
     """
     if place.failed.doubt:
         return []
     with _alone(ledger, wait=False) as alone:
         records = ledger.quarantined(place.inbox, sent_back=True) if alone else []
-        return [_tried(place, ledger, _row(place, record), _finish) for record in records]
+        return [_tried(place, ledger, _row(place, record), _finish, between) for record in records]
 
 
-def _finish(place: Place, ledger: Ledger, record: Record) -> None:
+def _finish(place: Place, ledger: Ledger, record: Record, between: Callable[[], None]) -> None:
     if _is_aside_anew(place, ledger, record):
         ledger.forget([record.id])  # what lies there, and its reason, are those of a later row
     elif place.after is After.KEEP or is_set_aside(place, record):
-        _put_back(place, ledger, record)
+        _put_back(place, ledger, record, between)
     else:
         _discard_copy(place, ledger, record)
         _forget(place, ledger, record)
@@ -216,10 +223,10 @@ def _is_aside_anew(place: Place, ledger: Ledger, record: Record) -> bool:
     return aside and latest.id > record.id and latest.number == record.number
 
 
-def _put_back(place: Place, ledger: Ledger, record: Record) -> None:
+def _put_back(place: Place, ledger: Ledger, record: Record, between: Callable[[], None]) -> None:
     way = way_of(place, record)
     if way.into:
-        _move(place, ledger, way, record)
+        _move(place, ledger, way, record, between)
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
     _forget(place, ledger, record)
     if way.into is None:
@@ -252,7 +259,7 @@ def _is_version(status: os.stat_result | None, record: Record) -> bool:
     return status is not None and beneath.version_of(status).looks_like(record.file.version)
 
 
-def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
+def _move(place: Place, ledger: Ledger, way: Way, record: Record, between: Callable[[], None]) -> None:
     inside, name = beneath.split(way.retired)
     target, new_name = beneath.split(record.file.path)
     with beneath.folder(way.root.path, inside) as source, beneath.folder(place.root, target, make=True) as folder:
@@ -261,7 +268,7 @@ def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _carry(place, ledger, way, record)
+            _carry(place, ledger, way, record, between)
             _remove_carried(place, ledger, way, record)
         else:
             os.fsync(folder)
@@ -274,14 +281,14 @@ def _move(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
 # copy has a name of ours besides, until the old one is gone: it tells the next attempt what the daemon took.
 
 
-def _carry(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
+def _carry(place: Place, ledger: Ledger, way: Way, record: Record, between: Callable[[], None]) -> None:
     if _is_carried(place, ledger, way, record):
         return
     # What was cut short is made anew: to write into it would be to write into whatever it is linked to.
     _discard_copy(place, ledger, record)
     inbox = Root(place.root, _owner(ledger))
     try:
-        carry.copied(way.root.path, way.retired, inbox, record.id)
+        carry.copied(way.root.path, way.retired, inbox, record.id, between)
         _show(place, ledger, record)
     except (OSError, SystemFault):
         _discard_copy(place, ledger, record)

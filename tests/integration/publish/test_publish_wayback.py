@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from watcherd.model import After, SystemFault
-from watcherd.publish import retire, wayback
+from watcherd.publish import carry, retire, wayback
 from watcherd.publish.root import OURS
 from watcherd.states import State
 
@@ -330,6 +330,24 @@ def test_the_copy_of_a_file_that_was_carried_away_meanwhile_is_removed(scene_of,
     scene.crash()
     scene.recover()
     assert is_back(scene, look)
+
+
+def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(scene_of, elsewhere, look, monkeypatch):
+    def fill(*what):
+        publisher.turned = 0.0  # as long ago as can be
+        real(*what)
+        turned.append(publisher.turned)
+
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_carry", done=False)
+    scene.crash()
+    publisher, turned, real = scene.publisher(), [], carry._fill
+    monkeypatch.setattr(carry, "_fill", fill)
+    publisher.start()
+    look.eventually(lambda: not publisher.paused)
+    assert is_back(scene, look, "a.txt")
+    assert turned > [0.0]
 
 
 def test_a_fault_on_the_way_back_leaves_it_where_it_is_to_be_asked_for_again(scene_of, elsewhere, look, monkeypatch):
