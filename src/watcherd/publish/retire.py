@@ -191,7 +191,7 @@ def _put_back(target: int, name: str, inbox: str, path: str) -> None:
     """Give a newer file its name back, or the next free one if a still newer file has that by now.
 
     Its folder is made where it is gone, and looked for anew where it goes in this instant; where something else has
-    its name, as a symbolic link, the file goes to the inbox itself.
+    its name, as a symbolic link, the file goes to the inbox itself. Raises OSError, ENODEV where the inbox is gone.
     """
     folder, own_name = beneath.split(path)
     number = 0
@@ -202,7 +202,8 @@ def _put_back(target: int, name: str, inbox: str, path: str) -> None:
         except FileExistsError:
             number += 1
         except FileNotFoundError:
-            continue
+            if not os.path.exists(inbox):
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), inbox) from None
         except OSError as error:
             if not folder or error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                 raise

@@ -446,6 +446,26 @@ def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, 
     assert look.tree(scene.archive) == look.tree(outside) == set()
 
 
+def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look, monkeypatch):
+    def take(*names):
+        scene.drop("a.txt", b"newer")
+        real(*names)
+        os.rename(scene.inbox, scene.state / "away")
+
+    real = batch_module.retire.take
+    scene.add("a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(batch_module.retire, "take", take)
+        scene.batch.settle()
+    (told,) = scene.batch.ended()
+    assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.ENODEV)}: {scene.inbox}")
+    os.rename(scene.state / "away", scene.inbox)
+    scene.batch.unstick()
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"newer"
+    assert look.tree(scene.archive) == set()
+
+
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
 @pytest.mark.parametrize("newest", [False, True])
 def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_can(
