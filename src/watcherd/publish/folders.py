@@ -10,6 +10,7 @@ import os
 from typing import Self
 
 from watcherd import beneath
+from watcherd.publish import disk
 
 #: Folders held open at once. A batch may touch more; a process may not open so many.
 _OPEN = 64
@@ -87,12 +88,20 @@ class Folders:
         while self._touched:
             key = next(iter(self._touched))
             try:
-                os.fsync(self._descriptor(*key, make=False))
+                self._to_disk(*key)
             except (FileNotFoundError, NotADirectoryError):
                 pass  # removed by its owner meanwhile, with all that was in it
             except OSError as error:
                 raise OSError(error.errno, error.strerror, "/".join(filter(None, key))) from error
             del self._touched[key]
+
+    def _to_disk(self, root: str, folder: str) -> None:
+        try:
+            descriptor = self._descriptor(root, folder, make=False)
+        except PermissionError:  # closed to us since then
+            disk.sync_all(self.root(root))
+        else:
+            os.fsync(descriptor)
 
     def _descriptor(self, root: str, folder: str, *, make: bool) -> int:
         if not folder:

@@ -53,8 +53,9 @@ def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
     """
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
     hidden, visible, beyond = _told_apart(place, [_intent(record) for record in records])
-    intended, outdated = _held_against_inputs(place, hidden)
-    unseen, retired = _held_against_inputs(place, beyond)
+    # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
+    intended, outdated = _held_against_inputs(place, hidden, closed=False)
+    unseen, retired = _held_against_inputs(place, beyond, closed=True)
     visible += retired
     _renumber(place, visible)
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
@@ -100,19 +101,26 @@ def _renumber(place: Place, visible: list[Intent]) -> None:
                     reveal.rename(folders, earlier, way, intent.draft)
 
 
-def _held_against_inputs(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent]]:
-    """Return those whose input is still the one that was worked on, and those that say nothing of it any more."""
+def _held_against_inputs(place: Place, intents: list[Intent], *, closed: bool) -> tuple[list[Intent], list[Intent]]:
+    """Return those whose input is still the one that was worked on, and those that say nothing of it any more.
+
+    One whose folder is closed to us counts as the one where `closed` says so, else as the other.
+    """
     same: list[Intent] = []
     other: list[Intent] = []
     with Folders() as folders:
         for intent in intents:
-            (same if _is_unchanged(folders, place.root, intent.job) else other).append(intent)
+            (same if _is_unchanged(folders, place.root, intent.job, closed=closed) else other).append(intent)
     return same, other
 
 
-def _is_unchanged(folders: Folders, inbox: str, job: Job) -> bool:
+def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bool:
     with told_plainly(inbox):
-        status = folders.status(inbox, job.file.path)
+        try:
+            status = folders.status(inbox, job.file.path)
+        except PermissionError:
+            folders.root(inbox)  # one that is closed itself is no single file's affair
+            return closed
     return status is not None and beneath.is_still(status, job.file.version)
 
 

@@ -12,6 +12,7 @@ import pytest
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, SystemFault
+from watcherd.publish import disk
 from watcherd.publish.folders import Folders
 from watcherd.publish.recovery import recover
 from watcherd.publish.root import Root
@@ -89,6 +90,29 @@ def test_an_archive_s_folder_that_is_closed_to_us_keeps_no_other_file_from_being
     assert look.tree(scene.archive) == {"sub/a.txt", "b.txt"}
 
 
+@pytest.mark.parametrize("beyond", [False, True])
+def test_an_inbox_s_folder_that_is_closed_to_us_holds_up_its_own_files_alone(scene, look, monkeypatch, beyond):
+    def closed(folders, root, path):
+        if path == "sub/a.txt":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "sub")
+        return status(folders, root, path)
+
+    status = Folders.status
+    show(scene, "b.txt")
+    job = scene.job("sub/a.txt")
+    intend(scene, job, scene.done(job).draft)
+    if beyond:
+        (replace_outbox(scene) / "b.txt.words.json").rename(scene.outbox / "b.txt.words.json")
+    scene.crash()
+    with monkeypatch.context() as shut:
+        shut.setattr(Folders, "status", closed)
+        scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert scene.record("sub/a.txt") is None
+    assert look.drafts(scene.outbox) == set()
+
+
 def test_a_result_whose_name_the_run_that_died_had_not_synced_is_on_disk_before_its_input_is_taken(
     scene, monkeypatch
 ):
@@ -105,6 +129,23 @@ def test_a_result_whose_name_the_run_that_died_had_not_synced_is_on_disk_before_
     monkeypatch.setattr(os, "fsync", sync)
     assert scene.settle() == [State.PUBLISHED]
     assert {str(scene.outbox / "sub"), str(scene.outbox)} <= synced
+
+
+def test_an_outbox_s_folder_that_is_closed_to_us_since_goes_to_disk_with_all_else(scene, look, monkeypatch):
+    def closed(root, path, **how):
+        if path == "sub" and os.readlink(f"/proc/self/fd/{root}") == str(scene.outbox):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "sub")
+        return within(root, path, **how)
+
+    within, whole, sync_all = beneath.open_within, set(), disk.sync_all
+    show(scene, "sub/a.txt")
+    scene.crash()
+    scene.recover()
+    monkeypatch.setattr(beneath, "open_within", closed)
+    monkeypatch.setattr(disk, "sync_all", lambda fd: (whole.add(os.readlink(f"/proc/self/fd/{fd}")), sync_all(fd)))
+    assert scene.settle() == [State.PUBLISHED]
+    assert whole == {str(scene.outbox)}
+    assert look.tree(scene.archive) == {"sub/a.txt"}
 
 
 @pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
