@@ -262,7 +262,7 @@ class Publisher:
             return
         self.health.examine()
         if not self._recovered:
-            recovery.recover(self._place, self._ledger, self._batch)
+            recovery.recover(self._place, self._ledger, self._batch, self._is_away)
             self._recovered = True
         if not self._returned and not self._is_away():
             wayback.finish(self._place, self._ledger, self._turn)  # of a large file it takes minutes

@@ -38,7 +38,7 @@ from watcherd.publish.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
@@ -46,16 +46,17 @@ if TYPE_CHECKING:
     from watcherd.publish.place import Place, Way
 
 
-def recover(place: Place, ledger: Ledger, batch: Batch) -> None:
+def recover(place: Place, ledger: Ledger, batch: Batch, is_away: Callable[[], bool] = lambda: False) -> None:
     """Hand to `batch` what is to be finished, and remove its inbox's drafts that no row refers to.
 
-    Raises SystemFault, and then nothing was handed over: it can be called again.
+    `is_away` looks whether the inbox is gone for now: then what is missing in it was not retired for that. Raises
+    SystemFault, and then nothing was handed over: it can be called again.
     """
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
     hidden, visible, beyond = _told_apart(place, [_intent(record) for record in records])
     # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
     intended, outdated = _held_against_inputs(place, hidden, closed=False)
-    unseen, retired = _held_against_inputs(place, beyond, closed=True)
+    unseen, retired = (beyond, []) if is_away() else _held_against_inputs(place, beyond, closed=True)
     visible += retired
     _renumber(place, visible)
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])

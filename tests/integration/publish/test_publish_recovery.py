@@ -189,6 +189,21 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
     assert scene.record("a.txt") is None
 
 
+def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look):
+    job = scene.job("a.txt")
+    intend(scene, job, scene.done(job).draft)
+    replace_outbox(scene)
+    scene.crash()
+    os.rename(scene.inbox, scene.state / "unmounted")
+    recover(scene.place, scene.ledger, scene.batch, is_away=lambda: True)
+    assert scene.settle() == []
+    os.rename(scene.state / "unmounted", scene.inbox)
+    scene.batch.unstick()
+    assert scene.settle() == []
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert scene.record("a.txt") is None
+
+
 def test_a_result_on_its_way_on_another_disk_than_is_mounted_now_is_made_again(scene_of, look, monkeypatch):
     scene = scene_of(After.DELETE)
     job = scene.job("a.txt")
