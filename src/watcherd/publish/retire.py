@@ -83,7 +83,7 @@ def away(folders: Folders, inbox: str, job: Job) -> Taken:
         return taken
     ours, name = folders.parent(inbox, ours_of(job))
     if not _is_input(job, os.lstat(name, dir_fd=ours)):  # by now, or when a run died
-        _put_back(ours, name, inbox, job.file.path)
+        _give_back_ours(folders, inbox, job)
         return Taken.REPLACED
     os.unlink(name, dir_fd=ours)
     return Taken.MOVED
@@ -92,7 +92,7 @@ def away(folders: Folders, inbox: str, job: Job) -> Taken:
 def kept(folders: Folders, inbox: str, job: Job) -> Taken:
     """Leave a job's input where it is. What a run took that died, when inputs did not stay, is given back."""
     if _is_in_ours(folders, inbox, job):
-        _put_back(*folders.parent(inbox, ours_of(job)), inbox, job.file.path)
+        _give_back_ours(folders, inbox, job)
     return Taken.MOVED
 
 
@@ -116,6 +116,7 @@ def discard(folders: Folders, inbox: str, job: Job) -> None:
     """Remove what was taken of `job` into our own folder of the inbox."""
     with suppress(FileNotFoundError):  # a start after a crash may find the work done
         ours, name = folders.parent(inbox, ours_of(job))
+        folders.touch(inbox, ours_of(job))
         os.unlink(name, dir_fd=ours)
 
 
@@ -134,10 +135,17 @@ def _to_ours(folders: Folders, inbox: str, job: Job) -> Taken:
         taken = Taken.MOVED if is_its else Taken.REPLACED
     else:
         taken = _take(folders, inbox, job, ours, name, _rename)
-        folders.touch(inbox, ours_of(job))
+    folders.touch(inbox, ours_of(job))  # also for what becomes of it now
     if taken is Taken.REPLACED:
-        _put_back(ours, name, inbox, job.file.path)
+        _give_back_ours(folders, inbox, job)
     return Taken.ELSEWHERE if taken is Taken.MOVED else taken
+
+
+def _give_back_ours(folders: Folders, inbox: str, job: Job) -> None:
+    """Give a newer file back that was taken into our own folder of the inbox; both folders are to be synced."""
+    _put_back(*folders.parent(inbox, ours_of(job)), inbox, job.file.path)
+    for path in (ours_of(job), job.file.path):
+        folders.touch(inbox, path)
 
 
 def _is_in_ours(folders: Folders, inbox: str, job: Job) -> bool:

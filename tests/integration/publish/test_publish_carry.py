@@ -43,6 +43,15 @@ def test_an_input_is_on_disk_in_our_own_folder_before_it_is_carried(far, monkeyp
     assert {str(far.inbox / OURS), str(far.inbox / "sub")} <= synced
 
 
+def test_an_original_is_gone_on_disk_too_before_its_input_is_published(far, monkeypatch):
+    far.add("a.txt")
+    far.settle()
+    synced, real = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    assert far.carry() == [State.PUBLISHED]
+    assert str(far.inbox / OURS) in synced
+
+
 def test_an_input_that_somebody_removed_from_our_own_folder_once_it_was_carried_is_published(far, look):
     (job,) = far.add("a.txt")
     far.settle()

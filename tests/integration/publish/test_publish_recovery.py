@@ -397,6 +397,21 @@ def test_a_newer_file_that_was_taken_to_be_deleted_is_given_back_where_inputs_ar
     assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
 
 
+@pytest.mark.parametrize("after", After)
+def test_a_newer_file_that_was_taken_to_be_deleted_is_given_back_on_disk_too(scene_of, monkeypatch, after):
+    scene = scene_of(After.DELETE)
+    job = show(scene, "a.txt")
+    scene.drop("newer", b"a newer file").rename(scene.inbox / "a.txt")
+    hide(scene, job)
+    scene.after = after
+    scene.crash()
+    scene.recover()
+    synced, real = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    assert scene.settle() == [State.PUBLISHED]
+    assert {str(scene.inbox), str(scene.inbox / ".watcherd")} <= synced
+
+
 @pytest.mark.parametrize("what", ["a link", "a folder"])
 def test_what_is_no_file_in_the_archives_place_is_not_given_back(scene, look, what):
     show(scene, "a.txt")
