@@ -7,9 +7,10 @@ runs, what is on its way is its business, and only what it has finished is judge
 from __future__ import annotations
 
 import os
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, decide
 from watcherd.assembly import inbox_of, ledger_of, place_of
@@ -25,10 +26,12 @@ from watcherd.service import locks
 from watcherd.states import State
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from watcherd.intake.terms import Inbox
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record, Version
-    from watcherd.publish.place import Place
+    from watcherd.publish.place import Place, Way
     from watcherd.settings import Settings
 
 #: States in which a row is while its file is on its way, and only then.
@@ -67,6 +70,14 @@ class Audit:
             message = f"cannot be looked into: {error.strerror}; mend that, and audit again"
             self.wrong.append(Wrong(inbox, folder, "unreadable", message))
 
+    @contextmanager
+    def looking(self, inbox: str) -> Iterator[None]:
+        """Tell a folder that cannot be looked into, and go on behind it."""
+        try:
+            yield
+        except OSError as error:
+            self.unreadable(inbox, error.filename, error)
+
 
 def audit(settings: Settings) -> Audit:
     """Hold the ledger and the folders of `settings` against each other. Raises Refused and SystemFault."""
@@ -95,37 +106,54 @@ def _require_there(inbox: Inbox) -> None:
 # What is done -------------------------------------------------------------------------------------------------------
 
 
+class _Seen(NamedTuple):
+    """What is on record, and what has the name of its result."""
+
+    row: Record
+    way: Way
+    result: os.stat_result
+    flaw: str
+
+
 def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
     """Judge all that is on record as published or quarantined, a block at a time."""
     last = 0
     while rows := ledger.older(place.inbox, inf, after=last):
-        for row in rows:
-            found.finished += 1
-            try:
-                _judge(place, ledger, row, found)
-            except OSError as error:
-                found.unreadable(place.inbox, error.filename, error)
+        found.finished += len(rows)
+        seen = [it for row in rows if (it := _seen(place, row, found)) is not None]
+        # What was seen is asked for afterwards: a daemon that runs puts each result on record before it shows it.
+        outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen])
+        outlived |= ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw], others=True)
+        for it in seen:
+            with found.looking(place.inbox):
+                _judge(place, it, found, outlived=it.row.id in outlived)
         last = rows[-1].id
 
 
-def _judge(place: Place, ledger: Ledger, row: Record, found: Audit) -> None:
-    """Judge one of them. Raises OSError, which names a folder that cannot be looked into."""
-    if place.after is not After.KEEP and _version(place.root, row.file.path) == row.file.version:
-        message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
-        found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
-    state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
-    way = place.way(row, state, row.number)
-    result = _status(way.root.path, way.visible)
-    flaw = _flaw(row, result) if result else ""
-    if result is not None and ledger.has_later_result(row, result.st_ino, others=bool(flaw)):
-        found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
-    elif result is None:
+def _seen(place: Place, row: Record, found: Audit) -> _Seen | None:
+    """Judge the input of a row, and look for its result; None where that was collected, or cannot be looked for."""
+    with found.looking(place.inbox):
+        if place.after is not After.KEEP and _version(place.root, row.file.path) == row.file.version:
+            message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
+            found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
+        state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
+        way = place.way(row, state, row.number)
+        result = _status(way.root.path, way.visible)
+        if result is not None:
+            return _Seen(row, way, result, _flaw(row, result))
         found.collected += 1
-    elif flaw and wayback.is_anothers(place, way):
+    return None
+
+
+def _judge(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
+    """Judge one that was seen. Raises OSError, which names a folder that cannot be looked into."""
+    if outlived:
+        found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
+    elif it.flaw and wayback.is_anothers(place, it.way):
         found.collected += 1  # and another inbox, with which the folder is shared, has set aside by that name since
-    elif flaw:
-        found.wrong.append(Wrong(place.inbox, f"{way.root.path}/{way.visible}", "result", flaw))
-    elif way.into and _status(way.into.path, way.retired) is None:
+    elif it.flaw:
+        found.wrong.append(Wrong(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw))
+    elif it.way.into and _status(it.way.into.path, it.way.retired) is None:
         found.collected += 1
 
 

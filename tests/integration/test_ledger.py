@@ -224,7 +224,7 @@ def test_every_value_comes_back_as_it_went_in(ledger, inode):
     ledger.hand_over([given])
     intend(ledger, given, inode=inode)
     assert record(ledger, name).inode == inode
-    assert ledger.has_later_result(replace(record(ledger, name), id=0), inode)
+    assert ledger.outlived([(replace(record(ledger, name), id=0), inode)]) == {0}
     found = record(ledger, name)
     assert (found.file, found.kind, found.attempts, found.kills, found.alone) == (given.file, Kind.IMAGE, 2, 1, True)
 
@@ -312,8 +312,18 @@ def test_a_later_result_is_of_the_same_path_or_of_another_that_found_its_name_fr
     ledger.flush()
     latest = record(ledger, "a.txt")
     earlier = replace(latest, id=latest.id - 1)
-    assert [ledger.has_later_result(earlier, inode) for inode in (5, 6, 7, 8)] == [False, True, True, False]
-    assert [ledger.has_later_result(latest, inode) for inode in (5, 6, 7, 8)] == [False, False, True, False]
+    for asked, inode, same, others in (
+        (earlier, 5, False, False),
+        (earlier, 6, True, True),
+        (earlier, 7, False, True),
+        (earlier, 8, False, False),
+        (latest, 6, False, False),
+        (latest, 7, False, True),
+    ):
+        assert ledger.outlived([(asked, inode)]) == ({asked.id} if same else set())
+        assert ledger.outlived([(asked, inode)], others=True) == ({asked.id} if others else set())
+    assert ledger.outlived([(earlier, 6), (latest, 6)]) == {earlier.id}
+    assert ledger.outlived([]) == set()
 
 
 def test_the_room_that_is_told_is_that_of_its_file_system(ledger):
@@ -396,7 +406,6 @@ def test_a_name_that_came_ten_thousand_times_costs_no_more_than_one_that_came_on
         (ledger._reader, lambda path: ledger.lookup("scans", [path])),
         (ledger._reader, lambda path: ledger.ended("scans", [path])),
         (ledger._reader, lambda path: ledger.result("scans", path)),
-        (ledger._reader, lambda path: ledger.has_later_result(replace(record(ledger, path), id=0), 0, others=False)),
         (ledger._writer, lambda path: handed(ledger, path)),
         (ledger._writer, lambda path: ledger.drop("scans", path)),
     ):

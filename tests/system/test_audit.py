@@ -59,22 +59,27 @@ def test_a_result_that_has_the_inode_of_one_that_it_replaced_long_before_is_no_e
     site.audit()
 
 
-def test_an_audit_of_20_000_results_that_were_not_collected_takes_seconds_and_not_hours(site, lacking):
+@pytest.mark.parametrize(("one_name", "restored"), [(False, False), (True, False), (False, True)])
+def test_an_audit_of_20_000_results_that_were_not_collected_takes_seconds_and_not_hours(
+    site, lacking, one_name, restored
+):
     if shutil.which("prlimit") is None:
         lacking("prlimit is not installed")
     site.drop("a.txt")
     site.run_until_empty()
-    results = [(f"{n}.txt".encode(), site.write(f"{n}.txt.words.json", b"{}", site.outbox)) for n in range(20_000)]
+    names = [(b"a.txt", n, f"a.{n}.txt") if one_name else (b"%d.txt" % n, 0, f"{n}.txt") for n in range(1, 20_001)]
+    results = [(*row, site.write(f"{name}.words.json", b"{}", site.outbox)) for *row, name in names]
     with closing(sqlite3.connect(site.state / "ledger.db")) as ledger, ledger:
         ledger.executemany(
-            """INSERT INTO file (inbox, path, size, mtime_ns, ctime_ns, inode, kind, state, at, result)
-               SELECT inbox, ?, size, mtime_ns, ctime_ns, inode, kind, state, unixepoch(), ?
+            """INSERT INTO file (inbox, path, number, size, mtime_ns, ctime_ns, inode, kind, state, at, result)
+               SELECT inbox, ?, ?, size, mtime_ns, ctime_ns, inode, kind, state, unixepoch(), ?
                FROM file WHERE id = 1""",
-            [(path, result.stat().st_ino) for path, result in results],
+            [(path, number, result.stat().st_ino + 10**9 * restored) for path, number, result in results],
         )
     done = site.command("audit", "--json", prefix=["prlimit", "--cpu=15"], timeout=120)
-    assert done.returncode == 0, done
-    assert json.loads(done.stdout)["finished"] == 20_001
+    assert done.returncode == (1 if restored else 0), done.stderr
+    found = json.loads(done.stdout)
+    assert (found["finished"], len(found["wrong"])) == (20_001, 20_000 * restored)
 
 
 @pytest.mark.parametrize("root", ["outbox", "archive", "failed"])

@@ -14,7 +14,7 @@ import errno
 import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
+from itertools import count, repeat
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -211,18 +211,23 @@ class Ledger:
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
 
-    def has_later_result(self, record: Record, inode: int, *, others: bool = True) -> bool:
-        """Whether what has this inode is a later result of the same path, or of another that found its name free.
+    def outlived(self, shown: Sequence[tuple[Record, int]], *, others: bool = False) -> set[int]:
+        """Return the ids of those records, of one inbox, whose inode, given with each, is by now a later result's.
 
-        The inode itself says little: the file system gives it to the next file once it is free. To ask of `others`
-        means to look through all later rows.
+        That is one of the same path, or, with `others`, of any that found the name free: all later rows are looked
+        through. The inode itself says little: the file system gives it to the next file once it is free.
         """
-        inbox, path, result = record.file.inbox, os.fsencode(record.file.path), signed(inode)
-        latest_first = "path = ? AND id > ? AND result = ? ORDER BY id DESC LIMIT 1"
-        return bool(
-            self._select(inbox, latest_first, path, record.id, result)
-            or (others and self._select(inbox, "id > ? AND result = ? LIMIT 1", record.id, result))
-        )
+        if not shown:
+            return set()
+        inodes = [signed(inode) for _, inode in shown]
+        paths = [] if others else [os.fsencode(record.file.path) for record, _ in shown]
+        keys, of_paths = ("NULL, result", "") if others else ("path, result", f"AND path IN ({_marks(len(paths))})")
+        where = f"id > ? AND result IN ({_marks(len(inodes))}) {of_paths} GROUP BY {keys}"
+        first = min(record.id for record, _ in shown)
+        found = self._rows(f"{keys}, max(id)", shown[0][0].file.inbox, where, first, *inodes, *paths)
+        latest = {(path, result): row for path, result, row in found}
+        asked = zip(shown, paths or repeat(None), inodes, strict=False)
+        return {record.id for (record, _), path, inode in asked if latest.get((path, inode), 0) > record.id}
 
     # What is told --------------------------------------------------------------------------------------------------
 
