@@ -123,8 +123,8 @@ def _require_unchanged(original: int, status: os.stat_result) -> None:
 
 
 def _finish(original: int, copied: int, status: os.stat_result, root: Root, between: Callable[[], None]) -> None:
+    _dress(original, copied, status, root)
     with root.faults():
-        _dress(original, copied, status)
         os.fsync(copied)
     if not _equal(original, copied, between):
         raise SystemFault(f"{root.path}: a copy differs from its original", root=root.path, errno=errno.EIO)
@@ -145,17 +145,22 @@ def _blocks(descriptor: int) -> Iterator[bytes]:
         at += len(block)
 
 
-def _dress(original: int, copied: int, status: os.stat_result) -> None:
-    """Give the copy what is known of the original, as far as its file system can hold it."""
-    with _unless_refused(copied):
+def _dress(original: int, copied: int, status: os.stat_result, root: Root) -> None:
+    """Give the copy what is known of the original, as far as its file system can hold it.
+
+    Raises SystemFault where that fails, OSError where the original cannot be read.
+    """
+    with root.faults(), _unless_refused(copied):
         os.fchown(copied, status.st_uid, status.st_gid)
-    with _unless_refused(copied):
+    with root.faults(), _unless_refused(copied):
         os.fchmod(copied, status.st_mode & 0o7777)
     with _unless_refused(copied):
         for attribute in os.listxattr(original):
             with _unless_refused(copied):
-                os.setxattr(copied, attribute, os.getxattr(original, attribute))
-    with _unless_refused(copied):
+                value = os.getxattr(original, attribute)
+                with root.faults(), _unless_refused(copied):
+                    os.setxattr(copied, attribute, value)
+    with root.faults(), _unless_refused(copied):
         os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 

@@ -244,6 +244,19 @@ def test_a_copy_that_shows_as_another_user_s_is_archived_without_the_time_of_its
     assert look.tree(far.archive) == {"a.txt"}
 
 
+@pytest.mark.parametrize("call", ["listxattr", "getxattr"])
+def test_an_input_whose_attributes_cannot_be_read_is_no_fault_of_the_archive(far, look, monkeypatch, call):
+    def broken(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    far.drop("a.txt")
+    monkeypatch.setattr(os, "listxattr", lambda _: ["user.note"])
+    monkeypatch.setattr(os, call, broken)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        carry.carry(str(far.inbox), "a.txt", far.place.archive, "a.txt", 1)
+    assert look.tree(far.archive) == look.drafts(far.archive) == set()
+
+
 def test_an_attribute_that_is_too_large_for_the_archive_s_file_system_is_left_out(scene_of, elsewhere, look):
     scene = scene_of(inbox=elsewhere / "inbox")
     source = scene.drop("a.txt")
