@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _REASON = ".error.json"
-_DRAFT = re.compile(r"[0-9a-f]{8}-[0-9a-f]{8}-\d+")
+_DRAFT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{8}-\d+|probe)")
 
 #: Numbers that are tried where the name of a reason does not show it.
 _NUMBERS = 1000
@@ -172,7 +172,8 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
     facts = facts_in(place.failed.path, reason)
     path, status = from_fields("path", facts), _status(place.failed.path, reason)
     kind = inbox.rules.kind(path)
-    if facts.get("inbox") != place.inbox or is_anothers(facts, place.root):
+    is_its = "root" in facts or facts.get("inbox") == place.inbox  # an inbox's name is a label: it may be another now
+    if not is_its or is_anothers(facts, place.root):
         return None
     if not isinstance(kind, Kind) or status is None:
         return None
@@ -187,9 +188,9 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
 def _numbers_in(reason: str) -> Iterator[int]:
     """Yield the numbers that the name of a reason may have: those that are in it, and the first ones (pure).
 
-    One that is 0 is not written, and none is where the name would be too long.
+    One that is 0 is not written, and none is where the name would be too long. A longer one no ledger could hold.
     """
-    yield from map(int, re.findall(r"\.(\d+)(?=\.)", reason))
+    yield from map(int, re.findall(r"\.(\d{1,18})(?=\.)", reason))
     yield from range(_NUMBERS)
 
 

@@ -115,11 +115,21 @@ def test_what_was_set_aside_is_known_with_all_that_its_reason_says(site, rebuilt
     assert known == [("quarantined", "not-text", "it is binary", 2, 0, reason.stat().st_ino, bad.stat().st_ino)]
 
 
+def test_what_was_set_aside_when_its_inbox_had_another_name_is_known(site, rebuilt, set_aside):
+    set_aside(inbox="letters", root=str(site.inbox.resolve()))
+    assert rebuilt() == ["bad.txt"]
+
+
 def test_each_of_several_bad_files_that_had_one_name_is_known(site, rebuilt, set_aside):
     for lies in ("2.bad.txt", "2.bad.1.txt", "2.bad.2.txt", "2.bad.123456.txt"):
         set_aside(lies, path="2.bad.txt")
     assert rebuilt() == ["2.bad.txt"] * 4
     assert sorted(site.rows("number")) == [(0,), (1,), (2,), (123456,)]
+
+
+def test_what_somebody_gave_a_greater_number_than_a_ledger_holds_proves_nothing(rebuilt, set_aside):
+    set_aside("bad.20261126142800123456.txt", path="bad.txt")
+    assert rebuilt() == []
 
 
 def test_a_bad_file_whose_name_leaves_no_room_for_a_number_is_known_with_it(site, rebuilt, set_aside):
@@ -139,6 +149,7 @@ def test_a_bad_file_that_is_kept_is_known_where_it_is(site, rebuilt, kept, set_a
     "facts",
     [
         {"inbox": "other"},
+        {"root": "/other"},
         {"path": "other.txt"},
         {"class": "bad-luck"},
         {"class": None},
@@ -175,7 +186,7 @@ def test_a_reason_without_its_file_proves_nothing(rebuilt, set_aside):
 
 
 def test_drafts_are_removed_and_nothing_else_of_our_own_folder(site, rebuilt):
-    for name in ("01234567-89abcdef-1", "owner", "somebody-s.txt"):
+    for name in ("01234567-89abcdef-1", "01234567-probe", "owner", "somebody-s.txt"):
         site.write(f".watcherd/{name}", root=site.outbox)
     rebuilt()
     assert sorted(os.listdir(site.outbox / ".watcherd")) == ["owner", "somebody-s.txt"]

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.beneath import told_plainly
 from watcherd.ledger.ledger import Intent
-from watcherd.model import Draft, Job
+from watcherd.model import Draft, Job, SystemFault
 from watcherd.publish import retire, reveal
 from watcherd.publish.folders import Folders
 from watcherd.states import State
@@ -96,10 +96,13 @@ def _renumber(place: Place, visible: list[Intent]) -> None:
     """Give results the number on record that still have an earlier one, as the run died between the two."""
     with Folders() as folders:
         for intent in visible:
-            *before, way = (place.way(intent.job, intent.state, number) for number in range(intent.number + 1))
-            for earlier in before:
+            way = place.way(intent.job, intent.state, intent.number)
+            with suppress(SystemFault):
+                if _is_visible(way, intent.draft):
+                    continue  # as nearly all are; and the numbers of a name that came often are many
+            for number in range(intent.number):
                 with suppress(OSError):  # as where its folder is a file by now: it keeps the number that it has
-                    reveal.rename(folders, earlier, way, intent.draft)
+                    reveal.rename(folders, place.way(intent.job, intent.state, number), way, intent.draft)
 
 
 def _held_against_inputs(place: Place, intents: list[Intent], *, closed: bool) -> tuple[list[Intent], list[Intent]]:

@@ -129,10 +129,13 @@ class Root:
         return status if status is not None and status.st_ino == draft.inode else None
 
     def leftovers(self, before: int) -> list[str]:
-        """Return the names of the owner's drafts of attempts before that number. Raises SystemFault."""
-        its = re.compile(rf"{re.escape(self._owner)}-[0-9a-f]{{8}}-(\d+)")
+        """Return the names of the owner's drafts of attempts before that number, and of a probe that was cut short.
+
+        Raises SystemFault.
+        """
+        its = re.compile(rf"{re.escape(self._owner)}-(?:[0-9a-f]{{8}}-(\d+)|probe)")
         found = map(its.fullmatch, self._in_ours(os.listdir) or [])
-        return [match[0] for match in found if match and int(match[1]) < before]
+        return [match[0] for match in found if match and int(match[1] or 0) < before]
 
     def to_disk(self, drafts: Sequence[Draft]) -> None:
         """Write the drafts, and their names, to disk. Raises SystemFault."""

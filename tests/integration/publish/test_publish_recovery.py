@@ -11,8 +11,8 @@ import pytest
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, SystemFault
-from watcherd.publish import disk
+from watcherd.model import After, Draft, SystemFault
+from watcherd.publish import disk, reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.recovery import recover
 from watcherd.publish.root import Root
@@ -146,6 +146,17 @@ def test_an_outbox_s_folder_that_is_closed_to_us_since_goes_to_disk_with_all_els
     assert scene.settle() == [State.PUBLISHED]
     assert whole == {str(scene.outbox)}
     assert look.tree(scene.archive) == {"sub/a.txt"}
+
+
+def test_a_result_that_has_the_number_on_record_is_not_looked_for_under_all_before_it(scene, monkeypatch):
+    job = show(scene, "a.txt")
+    shown = scene.outbox / "a.txt.words.json"
+    intend(scene, job, Draft(scene.record("a.txt").draft, shown.stat().st_ino), 100_000)
+    shown.rename(scene.outbox / "a.100000.txt.words.json")
+    scene.crash()
+    monkeypatch.setattr(reveal, "rename", lambda *_: 1 // 0)
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
 
 
 @pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
@@ -444,6 +455,21 @@ def test_drafts_of_an_earlier_run_that_nothing_refers_to_are_removed_and_a_stran
     scene.crash()
     scene.recover()
     assert look.drafts(scene.outbox) == {"cafecafe-1", "notes.txt"}
+
+
+def test_what_a_probe_left_that_was_cut_short_is_removed(scene, look, monkeypatch):
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "unlink", die)
+        for root in scene.place.roots:
+            with pytest.raises(KeyboardInterrupt):
+                root.probe()
+    assert look.drafts(scene.outbox, scene.archive, scene.failed) == {f"{scene.ledger.id}-probe"}
+    scene.crash()
+    scene.recover()
+    assert look.drafts(scene.outbox, scene.archive, scene.failed) == set()
 
 
 def test_drafts_of_this_run_are_not_taken_for_leftovers(scene, look):
