@@ -180,10 +180,27 @@ def test_of_a_png_with_deep_alpha_the_upper_bytes_are_kept():
     assert (said.mode, decoded(result).tobytes()) == ("LA", b"\x12\xff\xab\x80")
 
 
-def png(size, depth, colours, rows):
-    """Return a PNG made by hand, as Pillow does not write all varieties."""
+@pytest.mark.parametrize(
+    ("depth", "colours", "row", "key"),
+    [
+        pytest.param(1, 0, b"\x80", (1,), id="1 bit"),
+        pytest.param(2, 0, b"\xd0", (3,), id="2 bits"),
+        pytest.param(4, 0, b"\xf1", (15,), id="4 bits"),
+        pytest.param(8, 0, b"\xff\x01", (255,), id="8 bits"),
+        pytest.param(8, 2, b"\x12\x34\x56\x12\x34\x57", (0x12, 0x34, 0x56), id="8 bits each"),
+        pytest.param(16, 2, b"\x12\x34\x56\x78\x9a\xbc" + bytes(6), (0x1234, 0x5678, 0x9ABC), id="16 bits each"),
+    ],
+)
+def test_the_transparent_level_of_a_png_is_so_whatever_its_depth(depth, colours, row, key):
+    result, said = convert(BytesIO(png((2, 1), depth, colours, b"\0" + row, key)))
+    assert (said.mode, decoded(result).getchannel("A").tobytes()) == ("LA", b"\0\xff")
+
+
+def png(size, depth, colours, rows, key=()):
+    """Return a PNG made by hand, as Pillow does not write all varieties; `key` is the transparent level or colour."""
     chunks = (
         (b"IHDR", struct.pack(">IIBBBBB", *size, depth, colours, 0, 0, 0)),
+        *([(b"tRNS", struct.pack(f">{len(key)}H", *key))] if key else ()),
         (b"IDAT", zlib.compress(rows)),
         (b"IEND", b""),
     )

@@ -36,12 +36,14 @@ SAMPLE, BAND = 64, 8  # rows
 WORTH = 1.05  # how much larger a file may be for being written several times as fast
 LONG_TEXT = 1024  # characters from which compressing pays
 LARGEST = 0xFFFF
+SHORT = {"L;2": 0xFF // 0b11, "L;4": 0xFF // 0b1111}  # how Pillow calls levels of less than 8 bits, and spreads them
 
 
 def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write losslessly, with the texts, the tone curve and the frames of the source; also return mode and count."""
     with decoding(reader), reader.ahead():
         require_sound_chunks(reader)
+    _fit_key(image)
     if getattr(image, "n_frames", 1) > 1:
         return _write_frames(image, reader)
     with decoding(reader):
@@ -52,6 +54,15 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
         options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
     mode = picture.mode
     return _shaped(image, _encode(reader, picture, options)), mode, 1
+
+
+def _fit_key(image: ImageFile.ImageFile) -> None:
+    """Tell which level or colour is transparent in 8 bits, as pixels are read: Pillow leaves it as it is stored."""
+    key, stored_as = image.info.get("transparency"), str(image.tile[0].args) if image.tile else ""
+    if stored_as in SHORT and isinstance(key, int):
+        image.info["transparency"] = key * SHORT[stored_as] & 0xFF
+    elif stored_as == "RGB;16B" and isinstance(key, tuple):
+        image.info["transparency"] = tuple(level >> 8 for level in key)
 
 
 def _options(image: Image.Image, texts: Mapping[str, str]) -> dict[str, object]:
