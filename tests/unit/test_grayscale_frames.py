@@ -177,6 +177,20 @@ def test_a_gif_may_have_a_ramp_of_greys_for_one_palette_and_colours_for_another(
         assert (said.frames, seen.convert("L").tobytes()) == (2, ramp.tobytes())
 
 
+def test_a_frame_of_a_gif_that_does_not_say_what_becomes_of_it_stays():
+    def square(level, left, disposal):
+        grey = bytes(convert(BytesIO(moving("GIF", [Image.new("L", (8, 8), level)])))[0])  # of our own palette
+        descriptor = grey.index(b"\x2c\0\0\0\0\x08")
+        control = b"\x21\xf9\x04" + bytes([disposal << 2, 5, 0, 0, 0])
+        return control + b"\x2c" + bytes([left]) + grey[descriptor + 2 : -1]
+
+    ground = bytes(convert(BytesIO(moving("GIF", [Image.new("L", (24, 8), 200)])))[0])
+    data = ground[:-1] + square(100, 0, 2) + square(50, 8, 0) + square(60, 16, 1) + b";"
+    with Image.open(BytesIO(convert(BytesIO(data))[0])) as seen:
+        levels = [[frame.convert("L").getpixel((x, 0)) for x in (8, 16)] for frame in ImageSequence.Iterator(seen)]
+    assert levels == [[200, 200], [200, 200], [50, 200], [50, 60]]
+
+
 def test_a_gif_of_many_frames_holds_one_at_a_time():
     many = Image.new("L", (2, 2)), *(Image.new("L", (2, 2), index % 256) for index in range(1, 600))
     result, said = convert(BytesIO(moving("GIF", list(many), duration=10)))

@@ -90,7 +90,14 @@ _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too lar
 
 
 class _Gif(GifImagePlugin.GifImageFile):
-    """Pillow takes greys in their order for no palette, and fails where one frame has that and another colours."""
+    """Pillow takes greys in their order for no palette, and fails where one frame has that and another colours.
+
+    A frame that does not say what becomes of it stays, as in viewers; Pillow does with it as with the one before.
+    """
+
+    def _seek(self, frame: int, update_image: bool = True) -> None:  # noqa: FBT001, FBT002 (Pillow's own)
+        self.disposal_method = 0
+        super()._seek(frame, update_image)
 
     def _is_palette_needed(self, p: bytes) -> bool:
         return bool(p)
