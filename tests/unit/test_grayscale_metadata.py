@@ -270,11 +270,16 @@ def test_a_value_of_another_type_than_its_tag_does_not_cost_the_orientation(name
     assert grey_of(name, exif=b"Exif\0\0" + oddly_typed(274, 6)).getexif()[274] == 6
 
 
-def test_an_avif_passes_with_a_value_of_another_type_than_its_tag():
-    file = BytesIO()
-    Image.effect_noise((40, 30), 60).save(file, "AVIF", exif=oddly_typed(273, 1))
-    data = file.getvalue().replace(oddly_typed(273, 1), oddly_typed(274, 1))
-    assert reopened(data).getexif().get(274, 1) == 1
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_an_avif_too_keeps_its_orientation_beside_a_value_of_another_type_than_its_tag(orientation):
+    block, file = Image.Exif(), BytesIO()
+    block[ExifTags.Base.ImageDescription] = "of the size"
+    sound = block.tobytes().removeprefix(b"Exif\0\0")
+    block[ExifTags.Base.Orientation] = orientation  # Pillow writes it elsewhere
+    Image.effect_noise((40, 30), 60).save(file, "AVIF", exif=block)
+    data = file.getvalue().replace(sound, oddly_typed(274, orientation))
+    assert data != file.getvalue()
+    assert reopened(data).getexif().get(274, 1) == orientation
 
 
 def test_the_thumbnail_which_is_in_colour_is_cut_off():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from watcherd.processors.grayscale.frames import duration, reach
-from watcherd.processors.grayscale.grey import described, grey, rewritable
+from watcherd.processors.grayscale.grey import described, grey, orientation_alone, rewritable
 from watcherd.processors.grayscale.source import decoding, save
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def write_avif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
     """
     film = Film(image, reader)
     options = described(image) | {"quality": AVIF_QUALITY, "speed": AVIF_SPEED, "duration": film.durations}
-    if not rewritable(options.get("exif", b"")):
-        del options["exif"]  # Pillow writes the orientation elsewhere, and all else anew; it has read it as upright
+    if not rewritable(options.get("exif", b"")):  # Pillow writes the orientation elsewhere, and all else anew
+        options["exif"] = orientation_alone(options["exif"])
     if _lossless_size(reader, film) * film.n_frames <= reader.size * SLACK:
         options["quality"] = LOSSLESS_AVIF
     return save(reader, film, "AVIF", save_all=True, **options), film.mode, film.n_frames
