@@ -1,5 +1,7 @@
 """Pictures of several frames: each one, as it is seen, for as long as it shows."""
 
+import struct
+import zlib
 from io import BytesIO
 
 import pytest
@@ -125,6 +127,54 @@ def test_a_png_keeps_the_picture_for_viewers_without_animation():
     with Image.open(BytesIO(result)) as seen:
         assert (seen.default_image, seen.n_frames, said.frames) == (True, 5, 5)
         assert seen.convert("L").tobytes() == shots[0].convert("L").tobytes()
+
+
+HALF, GONE = b"\x64\x64\x64\x80", b"\xff\xff\xff\0"
+COLOURS = [(b"PLTE", b"\xff\xff\xff\xff\0\0\x64\x64\x64\x09\x09\x09"), (b"tRNS", b"\xff\xff\x80\0")]
+
+
+@pytest.mark.parametrize(
+    ("palette", "white", "half", "gone"),
+    [pytest.param([], b"\xff" * 4, HALF, GONE, id="RGBA"), pytest.param(COLOURS, b"\0", b"\2", b"\3", id="palette")],
+)
+def test_half_transparent_frames_of_a_png_are_laid_over_each_other_as_viewers_do(palette, white, half, gone):
+    keep, clear, revert = range(3)  # as are "instead" and "over" of what was there
+    shots = [
+        (0, white * 2, keep, 0),
+        (0, half + gone, revert, 1),
+        (0, half, clear, 1),
+        (0, half, keep, 1),
+        (1, half, keep, 0),
+    ]
+    result, said = convert(BytesIO(apng(palette, shots, len(white))))
+    assert [list(zip(grey, alpha, strict=True)) for grey, alpha in layers(result)] == [
+        [(255, 255), (255, 255)],
+        [(177, 255), (255, 255)],
+        [(177, 255), (255, 255)],
+        [(100, 128), (255, 255)],
+        [(100, 128), (100, 128)],
+    ]
+    assert (said.mode, said.frames) == ("LA", len(shots))
+
+
+def layers(data):
+    """Return the levels of each frame, and their alphas."""
+    with Image.open(BytesIO(data)) as image:
+        shots = [frame.convert("LA") for frame in ImageSequence.Iterator(image)]
+    return [(shot.getchannel("L").tobytes(), shot.getchannel("A").tobytes()) for shot in shots]
+
+
+def apng(palette, shots, size):
+    """Return an APNG of two pixels, of frames in its only row: from which one on, pixels, disposal and blending."""
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 3 if palette else 6, 0, 0, 0)), *palette]
+    chunks.append((b"acTL", struct.pack(">II", len(shots), 0)))
+    for number, (left, pixels, disposal, blend) in enumerate(shots):
+        place = (max(0, 2 * number - 1), len(pixels) // size, 1, left, 0)
+        chunks.append((b"fcTL", struct.pack(">IIIIIHHBB", *place, 1, 10, disposal, blend)))
+        packed = zlib.compress(b"\0" + pixels)
+        chunks.append((b"fdAT", struct.pack(">I", 2 * number) + packed) if number else (b"IDAT", packed))
+    whole = [(len(data), name, data, zlib.crc32(name + data)) for name, data in [*chunks, (b"IEND", b"")]]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(f">I4s{size}sI", size, *rest) for size, *rest in whole)
 
 
 def test_each_page_keeps_its_own_compression_size_and_resolution():

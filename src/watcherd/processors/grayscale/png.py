@@ -13,15 +13,16 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from PIL import Image, PngImagePlugin
+from PIL.PngImagePlugin import Blend, Disposal
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.container import require_sound_chunks
-from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
-from watcherd.processors.grayscale.grey import PALETTE, described, grey
+from watcherd.processors.grayscale.frames import DOT, Box, Frame, changed, duration, frames, reach
+from watcherd.processors.grayscale.grey import DEEP, PALETTE, described, grey
 from watcherd.processors.grayscale.source import decoding, save
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from PIL import ImageFile
 
@@ -140,7 +141,7 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvie
     before: Image.Image | None = None
     count, counted_at, sequence = 0, 0, 0
     options: Mapping[str, int] = {}
-    for frame in frames(image, reader):
+    for frame in _shown(image, reader):
         if before is None:
             options = deflation(reader, frame.picture)
             head, _ = _split(save(reader, frame.picture, "PNG", **options, **_options(image, _early_texts(image))))
@@ -164,6 +165,49 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvie
     target.seek(counted_at)
     _chunk(target, b"acTL", struct.pack(">II", count - hidden, _loops(image)))
     return _shaped(image, memoryview(target.getvalue())), before.mode, count
+
+
+def _shown(image: ImageFile.ImageFile, reader: Reader) -> Iterator[Frame]:
+    """Yield the frames as viewers show them; where they may be transparent, Pillow does not."""
+    if not image.has_transparency_data or image.mode in DEEP:
+        yield from frames(image, reader)
+        return
+    stream, stage, number = cast("PngImagePlugin.PngImageFile", image), _Stage(image.size), 0
+    while reach(image, reader, number):
+        stream.dispose_op, stream._prev_im = Disposal.OP_NONE, None  # noqa: SLF001 (or Pillow lays it over others, too)
+        with decoding(reader):
+            image.load()
+            frame = Frame(stage.show(image), duration(image))
+        yield frame
+        number += 1
+
+
+class _Stage:
+    """Where frames that may be transparent are laid over each other: https://www.w3.org/TR/png-3/#fcTL-chunk.
+
+    Where something half transparent covers what is opaque, Pillow makes that transparent too; in a palette it takes
+    the mean of two numbers, and clears to the first colour.
+    """
+
+    def __init__(self, size: tuple[int, int]) -> None:
+        self._ground = Image.new("LA", size)
+        self._hole: Box | None = None
+
+    def show(self, image: Image.Image) -> Image.Image:
+        """Return in grey what is seen with a frame, and leave what it asks for to the next."""
+        box = image.info.get("bbox")
+        if box is None:  # the picture for viewers that show no animations
+            return grey(image)
+        frame, shown = grey(image.crop(box)), self._ground.copy()
+        if self._hole:
+            shown.paste((0, 0), self._hole)
+        if image.info["blend"] == Blend.OP_OVER:
+            shown.alpha_composite(frame, box[:2])
+        else:
+            shown.paste(frame, box)
+        if image.info["disposal"] != Disposal.OP_PREVIOUS:
+            self._ground, self._hole = shown, box if image.info["disposal"] == Disposal.OP_BACKGROUND else None
+        return shown
 
 
 def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
