@@ -156,6 +156,11 @@ def test_a_jpeg_of_twelve_bits_is_unsupported():
     assert failure_of(data[:at] + b"\x0c" + data[at + 1 :]) is Failure.UNSUPPORTED
 
 
+def test_a_plain_tiff_with_a_colour_for_several_pixels_is_unsupported_and_not_misread():
+    data = encoded("TIFF", mode="YCbCr", tiffinfo={530: (2, 2)})
+    assert failure_of(data) is Failure.UNSUPPORTED
+
+
 @pytest.mark.parametrize("kind", SOUND)
 def test_more_pixels_than_allowed_are_too_large(kind):
     assert failure_of(SOUND[kind], max_pixels=36 * 28 - 1) is Failure.TOO_LARGE

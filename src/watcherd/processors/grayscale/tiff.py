@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image, TiffImagePlugin, TiffTags
 
+from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import DEEP, ORIENTATION, grey, grey_profile
@@ -46,7 +47,8 @@ LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
 RESOLUTIONS = {282: 283, 283: 282}
 HORIZONTAL = 2
 PROFILE = 34675
-PHOTOMETRIC, WHITE_IS_ZERO = 262, 0
+PHOTOMETRIC, WHITE_IS_ZERO, YCBCR = 262, 0, 6
+SUBSAMPLING, ONE, FOUR = 530, (1, 1), (2, 2)  # how many pixels have a colour in common; four where it is unsaid
 BITS, TWELVE = 258, (12,)
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
@@ -96,6 +98,7 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
                 orientation = _orientation(tags)
                 profile = grey_profile({"icc_profile": tags.get(PROFILE)})
                 name = image.info.get("compression", "raw")
+                _refuse_shared_colours(tags, name)
                 description = _description(tags, orientation, name)
                 hanging = {} if count else _directories(image, tags)
                 description.update(dict.fromkeys(hanging, 0))
@@ -152,6 +155,13 @@ def _expect(tags: Tags, reader: Reader) -> None:
     for offsets, lengths in DATA:
         pairs = zip(_numbers(tags.get(offsets)), _numbers(tags.get(lengths)), strict=False)
         reader.starved |= any(offset + length > reader.size for offset, length in pairs)
+
+
+def _refuse_shared_colours(tags: Tags, name: str) -> None:
+    """Refuse plain pixels of which several have one colour: Pillow takes each for a whole one, and reads on."""
+    if name == "raw" and tags.get(PHOTOMETRIC) == YCBCR and tags.get(SUBSAMPLING, FOUR) != ONE:
+        why = "is uncompressed, and has one colour for several pixels: save it compressed, or as RGB"
+        raise FileFault(Failure.UNSUPPORTED, why)
 
 
 def _numbers(value: object) -> tuple[int, ...]:
