@@ -174,6 +174,16 @@ def test_twelve_bits_become_sixteen_and_white_stays_white(packed):
     assert (seen.mode, [seen.getpixel((x, 42)) for x in range(4)]) == ("I;16", [0xFFFF, 0x8008, 16, 0])
 
 
+def test_colours_of_a_tiff_that_are_written_in_8_bits_are_not_taken_for_black():
+    source = colours().quantize(50)
+    data = encoded(source, "TIFF")
+    with Image.open(BytesIO(data)) as seen:
+        deep = seen.tag_v2[320]
+    small = struct.pack(f"<{len(deep)}H", *(level >> 8 for level in deep))
+    result, _ = convert(BytesIO(data.replace(struct.pack(f"<{len(deep)}H", *deep), small)))
+    assert decoded(result).tobytes() == source.convert("L").tobytes()
+
+
 def test_of_a_png_with_deep_alpha_the_upper_bytes_are_kept():
     rows = b"\0\x12\x34\xff\xff\xab\xcd\x80\x01"  # no filter; grey and alpha twice, of 16 bits
     result, said = convert(BytesIO(png((2, 1), 16, 4, rows)))

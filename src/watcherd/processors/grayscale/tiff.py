@@ -7,7 +7,7 @@ import re
 import struct
 from typing import TYPE_CHECKING, Any, cast
 
-from PIL import Image, TiffImagePlugin, TiffTags
+from PIL import Image, ImagePalette, TiffImagePlugin, TiffTags
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import bounds
@@ -50,6 +50,7 @@ PROFILE = 34675
 PHOTOMETRIC, WHITE_IS_ZERO, YCBCR = 262, 0, 6
 SUBSAMPLING, ONE, FOUR = 530, (1, 1), (2, 2)  # how many pixels have a colour in common; four where it is unsaid
 BITS, TWELVE = 258, (12,)
+COLOURS = 320
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
 #: What libtiff hands over in the machine's own order of bytes, and Pillow takes for the file's, high byte first.
@@ -127,9 +128,17 @@ def _picture(image: ImageFile.ImageFile, orientation: object, reader: Reader) ->
     """Decode the page, in grey. Pillow itself turns it upright."""
     if orientation == 1 and (picture := grey_of_strips(image, reader)):
         return picture
+    _keep_small_colours(image)
     image.tile = [_in_own_order(tile) for tile in image.tile]
     image.load()
     return grey(image)
+
+
+def _keep_small_colours(image: Image.Image) -> None:
+    """Take colours of 8 bits for what they are, as libtiff does: old programs wrote such for ones of 16."""
+    levels = _numbers(cast("TiffImagePlugin.TiffImageFile", image).tag_v2.get(COLOURS))
+    if image.mode in {"P", "PA"} and levels and set(levels).issubset(range(256)):
+        image.palette = ImagePalette.raw("RGB;L", bytes(levels))
 
 
 def _of_sixteen_bits(picture: Image.Image) -> Image.Image:
