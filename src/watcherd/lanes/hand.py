@@ -58,9 +58,7 @@ class Hand:
             if self.current is None or self.replaced or now < min(self._silent, self._overdue):
                 return []
             self.replaced = True
-            jobs = [self.current, *self.waiting]
-            self.waiting.clear()
-            return jobs
+            return self._emptied(self.current)
 
     def give_up(self, now: float = inf) -> list[Job]:
         """Take the current job away from the thread if it is overdue at `now`, and those that wait behind it."""
@@ -68,6 +66,9 @@ class Hand:
             if self.current is None or self._given_up or now < self._overdue:
                 return []
             self._given_up = True
-            jobs = [self.current, *self.waiting]
-            self.waiting.clear()
-            return jobs
+            return self._emptied(self.current)
+
+    def _emptied(self, current: Job) -> list[Job]:
+        jobs = [current, *self.waiting]
+        self.waiting.clear()
+        return jobs

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
 TAIL = 1 << 16
 PNG_SIGNATURE = 8
-BLOCK = 1 << 20
+SUMMED = 1 << 20  # bytes of a chunk whose checksum is taken at once
 
 
 def require_whole(reader: Reader, name: str) -> None:
@@ -83,7 +83,7 @@ def require_sound_chunks(reader: Reader) -> None:
 
 def _holds(reader: Reader, name: bytes, length: int) -> bool:
     checksum = zlib.crc32(name)
-    while length and (block := reader.read(min(length, BLOCK))):
+    while length and (block := reader.read(min(length, SUMMED))):
         checksum = zlib.crc32(block, checksum)
         length -= len(block)
     told = reader.read(4)

@@ -123,14 +123,14 @@ def _unfiltered(reader: Reader, picture: Image.Image, options: Mapping[str, obje
     That choice takes longer than all the rest, and gains nothing where noise is coarse. Pillow leaves it out for
     palettes alone, whose pixels are the same bytes: they are set behind a header that calls them grey.
     """
-    head, _ = _split(save(reader, picture.crop(DOT), "PNG", **options))
+    described_dot = save(reader, picture.crop(DOT), "PNG", **options)
     picture.putpalette(PALETTE)
     indexed = save(reader, picture, "PNG", **HUFFMAN)
     target = io.BytesIO()
     target.write(SIGNATURE)
     _chunk(target, b"IHDR", struct.pack(">IIBBBBB", *picture.size, 8, 0, 0, 0, 0))
-    target.write(head[AFTER_IHDR:])
-    target.write(indexed[len(_split(indexed)[0]) :])
+    target.write(described_dot[AFTER_IHDR : _head(described_dot)])
+    target.write(indexed[_head(indexed) :])
     return memoryview(target.getvalue())
 
 
@@ -142,14 +142,15 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvie
     count, counted_at, sequence = 0, 0, 0
     options: Mapping[str, int] = {}
     for frame in _shown(image, reader):
+        description: Mapping[str, object] = {}
         if before is None:
-            options = deflation(reader, frame.picture)
-            head, _ = _split(save(reader, frame.picture, "PNG", **options, **_options(image, _early_texts(image))))
+            options, description = deflation(reader, frame.picture), _options(image, _early_texts(image))
+        box = changed(None if hidden and count == 1 else before, frame.picture)
+        head, pixels = _split(save(reader, frame.picture.crop(box), "PNG", **options, **description))
+        if before is None:
             target.write(head)
             counted_at = target.tell()
             _chunk(target, b"acTL", bytes(8))
-        box = changed(None if hidden and count == 1 else before, frame.picture)
-        _, pixels = _split(save(reader, frame.picture.crop(box), "PNG", **options))
         if count or not hidden:
             _chunk(target, b"fcTL", _control(sequence, box, frame.duration))
             sequence += 1
@@ -228,14 +229,29 @@ def _early_texts(image: Image.Image) -> Mapping[str, str]:
 
 def _split(encoded: memoryview) -> tuple[bytes, bytes]:
     """Return what a PNG has before its pixels, and the compressed pixels of all its IDAT chunks."""
-    head, pixels, at = len(encoded), [], len(SIGNATURE)
+    head, pixels = _head(encoded), []
+    at = head
     while at < len(encoded):
-        (length,) = struct.unpack_from(">I", encoded, at)
-        if bytes(encoded[at + 4 : at + 8]) == b"IDAT":
-            head = min(head, at)
-            pixels.append(encoded[at + 8 : at + 8 + length])
-        at += 12 + length
+        name, data, at = _chunk_at(encoded, at)
+        if name == b"IDAT":
+            pixels.append(data)
     return bytes(encoded[:head]), b"".join(pixels)
+
+
+def _head(encoded: memoryview) -> int:
+    """Return where the pixels of a PNG begin."""
+    at = len(SIGNATURE)
+    while True:
+        name, _, behind = _chunk_at(encoded, at)
+        if name == b"IDAT":
+            return at
+        at = behind
+
+
+def _chunk_at(encoded: memoryview, at: int) -> tuple[bytes, memoryview, int]:
+    """Return a chunk's name, its data, and where the next one begins."""
+    length, name = struct.unpack_from(">I4s", encoded, at)
+    return name, encoded[at + 8 : at + 8 + length], at + 12 + length
 
 
 def _chunk(target: io.BytesIO, name: bytes, data: bytes) -> None:

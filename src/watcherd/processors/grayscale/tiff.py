@@ -35,8 +35,11 @@ XMP, IPTC = 700, 33723
 #: Tags that describe the picture to people or say where it is from, and hold whatever its colours are; with the types
 #: of values that libtiff takes for each: others make it fail, or even end the process.
 KEPT = (
+    # names of document, picture, make, model and page, the program, the date, the artist, the host, the copyright
     dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), (TiffTags.ASCII,))
+    # what kind of page it is, the unit of its resolution, its number
     | dict.fromkeys((254, 296, 297), (TiffTags.SHORT, TiffTags.LONG))
+    # its resolution, across and down
     | dict.fromkeys((282, 283), (TiffTags.RATIONAL, TiffTags.FLOAT, TiffTags.DOUBLE, TiffTags.SHORT, TiffTags.LONG))
     | dict.fromkeys((XMP, IPTC), (TiffTags.BYTE, TiffTags.UNDEFINED))
 )
