@@ -129,7 +129,7 @@ def test_what_lies_in_a_folder_that_is_not_entered_is_not_taken_whenever_it_came
     with watching(recursive=recursive, settle=0.0).scanned() as inbox:
         (root / f"{folder}-later").mkdir()
         inbox.renamed_in(f"{folder}-later/b.txt")
-        inbox.intake.update(inbox.inbox)
+        inbox.intake.update(replace(inbox.inbox, settle=0.01))
         inbox.until(lambda: "update" in [event["reason"] for event in rescans(events)])
         inbox.renamed_in("c.txt")
         inbox.job("c.txt")
