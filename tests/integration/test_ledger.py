@@ -22,8 +22,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from watcherd.decide import ENDS, Retry
+from watcherd.ledger.answers import BLOCK, LAST
 from watcherd.ledger.database import VERSION
-from watcherd.ledger.ledger import BLOCK, LAST, Intent, Ledger
+from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version
 from watcherd.states import State
 

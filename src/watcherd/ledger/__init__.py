@@ -1,8 +1,9 @@
 """What became of every file: rows in SQLite, claims in memory.
 
-What others ask is in the first and the last:
+What others use is in the first and the last:
 
-    ledger    what became of every file: the one writer, lookups
+    ledger    what became of every file: the one writer
+    answers   what is on record, for whoever asks
     rows      rows of its table, both ways
     database  its file: made, checked, and SQLite's errors told plainly
     claims    its half in memory: what is in flight

@@ -87,3 +87,8 @@ ENDING = "state, number, result, failure, message"
 def ending(it: Record) -> tuple[object, ...]:
     """Return how a file ended."""
     return it.state, it.number, signed(it.inode), it.failure, it.message or None
+
+
+def marks(number: int) -> str:
+    """Return the place holders of so many values."""
+    return ",".join("?" * number)

@@ -6,7 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.ledger.ledger import LAST
+from watcherd.ledger.answers import LAST
 from watcherd.model import After
 from watcherd.publish import wayback
 from watcherd.states import State
