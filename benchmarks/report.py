@@ -99,7 +99,7 @@ def write(rows: list[Ratio | Figure], start_up: Run, rounds: int, load: float) -
 
 def scale_table(points: list[Point], kept: list[Kept], load: float) -> str:
     """Return the points of the scaling study in Markdown."""
-    head = ("study", "kind", "at", "files", "files/s", "MB/s", "ms a file", "CPU, ms a file", "memory, MB")
+    head = ("study", "kind", "at", "files", "files/s", "MB/s", "ms a file", "of CPU", "memory, MB")
     lines = [head, ("---",) * len(head), *(_point(point) for point in points)]
     starts = [
         f"`keep`, a start over {it.files:,} files already done: caught up in {it.seconds:.1f} s, "
