@@ -17,8 +17,9 @@ SOAK = bool(os.environ.get("SOAK"))
 #: Of the calls of a run every so many-th is cut, from anywhere on: each test run cuts others. All of them with SOAK.
 STEP = 1 if SOAK else 16
 
-#: How often a cut is tried: of two runs that do the same, one may make a call less, as it settles more at once.
-TRIES = 5
+#: How often a cut is tried: of two runs that do the same, one may make a call less, as it settles more at once, or as
+#: a daemon beside it was first.
+TRIES = 20
 
 #: The last of some calls may never come again on a machine that has other things to do: so many of a hundred cuts.
 MISSED = 5
