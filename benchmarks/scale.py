@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import data
 import plots
 import report
-from stage import AGE, Contestant, daemon, drain, fresh, proportional_memory, until
+from stage import AGE, Contestant, cpu_of_children, daemon, drain, fresh, proportional_memory, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -103,15 +103,15 @@ def measured(fill: Callable[[Path], object], **environment: str) -> Drain:
     sizes = [entry.stat().st_size for entry in os.scandir(home / "inbox")]
     time.sleep(AGE)
     command = drain(**environment)
-    begin, before = time.perf_counter(), os.times()
+    begin, before = time.perf_counter(), cpu_of_children()
     with subprocess.Popen(
         command.command, cwd=home, env=os.environ | dict(command.environment), stdout=subprocess.DEVNULL
     ) as process:
         memory = max(_watch(process), default=0)
     if process.returncode:
         raise SystemExit(f"a drain ended with status {process.returncode}")
-    cpu = sum(os.times()[2:4]) - sum(before[2:4])  # of children, and theirs
-    return Drain(time.perf_counter() - begin, cpu, memory, len(sizes), sum(sizes))
+    seconds, cpu = time.perf_counter() - begin, cpu_of_children() - before
+    return Drain(seconds, cpu, memory, len(sizes), sum(sizes))
 
 
 def _watch(process: subprocess.Popen[bytes]) -> Iterator[int]:

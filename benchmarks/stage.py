@@ -111,14 +111,18 @@ def run(contestant: Contestant, source: Path | None) -> Run:
     time.sleep(contestant.rest)
     warm(home / "inbox")
     environment = os.environ | dict(contestant.environment)
-    begin, before = time.perf_counter(), os.times()
+    begin, before = time.perf_counter(), cpu_of_children()
     ended = subprocess.run(contestant.command, cwd=home, env=environment, stdout=subprocess.DEVNULL, check=False)
-    wall, after = time.perf_counter() - begin, os.times()
+    wall, cpu = time.perf_counter() - begin, cpu_of_children() - before
     results = [entry for entry in os.scandir(home / "outbox") if entry.is_file()]
     if ended.returncode or (contestant.publishes and source and len(results) != len(os.listdir(source))):
         raise SystemExit(f"{contestant.name}: status {ended.returncode}, {len(results)} results")
-    cpu = sum(after[2:4]) - sum(before[2:4])  # of children, and theirs
     return Run(wall, cpu, sum(entry.stat().st_size for entry in results))
+
+
+def cpu_of_children() -> float:
+    """Return the processor seconds of all children that have ended, and of theirs."""
+    return sum(os.times()[2:4])
 
 
 def warm(folder: Path) -> None:

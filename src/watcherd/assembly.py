@@ -5,7 +5,6 @@ This is honest glue, and the only place that knows every room.
 
 from __future__ import annotations
 
-import errno
 import os
 import shutil
 import sys
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd import processors
-from watcherd.beneath import told_plainly
+from watcherd.beneath import FULL, told_plainly
 from watcherd.decide import RetryPolicy
 from watcherd.intake.gate import BLOCK
 from watcherd.intake.intake import Intake
@@ -54,9 +53,6 @@ if TYPE_CHECKING:
 #: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
 #: kind parks as many as it leads through at once, however short its queue is, and must leave room for the other.
 CLAIMS = 6
-
-#: What is said of a disk that takes no more.
-FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,18 @@ OURS = ".watcherd"
 #: Errors of opening that are no file's, but the whole process's or machine's.
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
+#: Errors of a disk that takes no more.
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+
+
+def shortage(error: OSError) -> SystemFault | None:
+    """Return the fault of the whole process, or machine, that an error of opening is; None where it is the file's."""
+    if error.errno not in SHORTAGE:
+        return None
+    return SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno)
 
 
 def version_of(status: os.stat_result) -> Version:

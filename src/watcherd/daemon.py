@@ -35,8 +35,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import __version__, lifeline, rebuild, vitals
-from watcherd.assembly import FULL, Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare
-from watcherd.beneath import told_plainly
+from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare
+from watcherd.beneath import FULL, told_plainly
 from watcherd.ledger.ledger import Ledger, require_room
 from watcherd.model import SystemFault, WatcherdError
 from watcherd.service import locks, logs, signals, systemd
@@ -68,8 +68,7 @@ ROOM_EVERY = 2.0
 PRUNE_EVERY = 600.0
 PRUNE_MORE = 1.0
 
-#: A look at all old rows is followed by this many times its own processor time without one: of a million kept files
-#: it takes about a minute.
+#: A look at all old rows is followed by this many times its own processor time without one: kept files may be many.
 PRUNE_SHARE = 200
 
 
@@ -181,12 +180,18 @@ def _pruning(daemon: Daemon, on_death: Callable[[Died], None]) -> Iterator[None]
 def _died(mailbox: SimpleQueue[int | Died]) -> int:
     """Say which rooms died while all were stopped; return 1 where one did."""
     status = 0
+    for died in deaths(mailbox):
+        _say(died)
+        status = 1
+    return status
+
+
+def deaths(mailbox: SimpleQueue[int | Died]) -> Iterator[Died]:
+    """Yield which rooms died, of all that is in the mailbox by now."""
     while not mailbox.empty():
         message = mailbox.get_nowait()
         if isinstance(message, Died):
-            _say(message)
-            status = 1
-    return status
+            yield message
 
 
 def _say(died: Died) -> None:

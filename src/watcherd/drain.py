@@ -15,7 +15,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from watcherd.assembly import Died, Ears
-from watcherd.daemon import assembled
+from watcherd.daemon import assembled, deaths
 from watcherd.intake.census import undone
 from watcherd.intake.eyes import mend_of
 from watcherd.model import Failed
@@ -125,7 +125,8 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
         interrupted = _until_over(daemon.lines, mailbox, tally, show)
         troubles = tuple(trouble for line in daemon.lines if (trouble := _trouble(line)))
         daemon.stop()  # what is in work ends, or is in its inbox again: only then it can be counted
-        _require_all_lived(mailbox)
+        for died in deaths(mailbox):
+            raise died.error
         left = _census(daemon)[0] if interrupted or troubles else 0
     waiting = tuple((line.name, *entry) for line in daemon.lines for entry in _waiting(line))
     return DrainReport(
@@ -160,14 +161,6 @@ def _until_over(lines: list[Line], mailbox: SimpleQueue[int | Died], tally: _Tal
             return message
     show()
     return 0
-
-
-def _require_all_lived(mailbox: SimpleQueue[int | Died]) -> None:
-    """Raise whatever ended a room while all were stopped."""
-    while not mailbox.empty():
-        message = mailbox.get_nowait()
-        if isinstance(message, Died):
-            raise message.error
 
 
 def _is_over(lines: list[Line], patience: Patience, files: int) -> bool:

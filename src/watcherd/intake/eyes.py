@@ -63,9 +63,13 @@ def look(path: str) -> Seen:
 
 def _folder(path: str) -> os.stat_result:
     status = os.stat(os.path.join(path, ""))  # the slash: a file is no root
-    if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+    if not _may_enter(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return status
+
+
+def _may_enter(path: str) -> bool:
+    return os.access(path, os.R_OK | os.X_OK, effective_ids=True)
 
 
 class Eyes:
@@ -128,7 +132,7 @@ class Eyes:
 
     def may_enter(self, folder: str) -> bool:
         """Whether a folder in it may be listed, and what is there looked at."""
-        return os.access(os.path.join(self._path, folder), os.R_OK | os.X_OK, effective_ids=True)
+        return _may_enter(os.path.join(self._path, folder))
 
     # What the kernel tells -----------------------------------------------------------------------------------------
 

@@ -320,9 +320,10 @@ class Gate:
 
     def _patience(self, error: OSError) -> float:
         """Return seconds until an unreadable file is looked at again. A shortage is told, and pauses the intake."""
-        if error.errno not in beneath.SHORTAGE:
+        fault = beneath.shortage(error)
+        if fault is None:
             return UNREADABLE
-        self._desk.on_fault(SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno))
+        self._desk.on_fault(fault)
         return SHORT
 
     def _gone(self, path: str, how: How) -> None:

@@ -38,8 +38,8 @@ def unreadable(job: Job, error: OSError) -> Outcome:
         return Returned(job, State.VANISHED, "removed before it was taken")
     if isinstance(error, PermissionError):
         return Returned(job, State.WAITING, "permission")
-    if error.errno in beneath.SHORTAGE:
-        return Stalled(job, SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno))
+    if fault := beneath.shortage(error):
+        return Stalled(job, fault)
     if error.errno in _ANOTHER_THING:
         return Returned(job, State.WAITING, f"is another thing now: {error.strerror}", changed=True)
     # The disk, or a mount, fails: as if it had changed, it is looked at again, less and less often.

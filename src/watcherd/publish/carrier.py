@@ -101,6 +101,5 @@ class Carrier:
 
 def _of_this_moment(error: OSError | SystemFault) -> OSError | SystemFault:
     """Tell a shortage of the process as the fault that it is now: held against a later moment, it would never end."""
-    if isinstance(error, OSError) and error.errno in beneath.SHORTAGE:
-        return SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno)
-    return error
+    shortage = beneath.shortage(error) if isinstance(error, OSError) else None
+    return shortage or error

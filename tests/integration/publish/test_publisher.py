@@ -491,50 +491,44 @@ def test_a_stop_settles_what_was_put(scene, look):
     assert set(scene.states(*[f"{n}.txt" for n in range(600)])) == {State.PUBLISHED}
 
 
-def test_a_carried_input_whose_archive_fails_pauses_and_goes_on(scene_of, look, monkeypatch):
-    if not os.path.isdir("/dev/shm"):  # noqa: S108 (asked for by name)
-        pytest.skip("there is no second file system")
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        scene = scene_of(archive=Path(folder, "archive"))
-        real, tries = carry._fill, []
+@pytest.fixture
+def carried_after(scene_of, elsewhere, look, monkeypatch):
+    """Return a function that has an input carried, where what `where` calls `name` raises `error` at first.
+
+    It returns the pauses that came, and what is in the archive then.
+    """
+
+    def carried_after(error, where, name):
+        scene, real, tries = scene_of(archive=elsewhere / "archive"), getattr(where, name), []
 
         def fails_once(*what):
             tries.append(what)
             if len(tries) == 1:
-                raise SystemFault("the archive is full", root="")
+                raise error
             real(*what)
 
-        monkeypatch.setattr(carry, "_fill", fails_once)
+        monkeypatch.setattr(where, name, fails_once)
         pauses: list[str] = []
         publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
         publishing.start()
         publishing.put(scene.done(scene.job("a.txt")))
         look.eventually(lambda: ended(scene)[State.PUBLISHED] == 1)
-        assert "the archive is full" in pauses
-        assert look.tree(scene.archive) == {"a.txt"}
+        return pauses, look.tree(scene.archive)
+
+    return carried_after
+
+
+def test_a_carried_input_whose_archive_fails_pauses_and_goes_on(carried_after):
+    pauses, archived = carried_after(SystemFault("the archive is full", root=""), carry, "_fill")
+    assert "the archive is full" in pauses
+    assert archived == {"a.txt"}
 
 
 @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM])
-def test_a_shortage_while_an_input_is_carried_pauses_and_goes_on_once_it_is_over(
-    scene_of, elsewhere, look, monkeypatch, number
-):
-    scene = scene_of(archive=elsewhere / "archive")
-    real, tries = carrier.carry, []
-
-    def is_short_once(*what):
-        tries.append(what)
-        if len(tries) == 1:
-            raise OSError(number, os.strerror(number), "a.txt")
-        real(*what)
-
-    monkeypatch.setattr(carrier, "carry", is_short_once)
-    pauses: list[str] = []
-    publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
-    publishing.start()
-    publishing.put(scene.done(scene.job("a.txt")))
-    look.eventually(lambda: ended(scene)[State.PUBLISHED] == 1)
+def test_a_shortage_while_an_input_is_carried_pauses_and_goes_on_once_it_is_over(carried_after, number):
+    pauses, archived = carried_after(OSError(number, os.strerror(number), "a.txt"), carrier, "carry")
     assert any(it.startswith(os.strerror(number)) for it in pauses)
-    assert look.tree(scene.archive) == {"a.txt"}
+    assert archived == {"a.txt"}
 
 
 def test_a_ledger_that_fails_at_the_end_is_told_of(scene, look, monkeypatch):
