@@ -39,7 +39,7 @@ lint: $(VENV)/.dev ## format, lint, types, import layers
 
 test: lint ## lint, then unit and integration tests with branch coverage (3 minutes)
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n auto -q
+	@$(BIN)/coverage run -m pytest -n $$((2 * $$(nproc))) -q
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report --fail-under=95
 
