@@ -34,7 +34,7 @@ from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.publish.place import Place
@@ -81,7 +81,7 @@ class Batch:
         self._carry = carry
         self._is_away = is_away
         self._folders = Folders(durable=durable)
-        self._ways = Ways(place)
+        self._ways = Ways(place, self._folders)
         self._aside = Aside(place.root)
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
         self._checked: list[Intent] = []  # durable, and about to be on record
@@ -121,10 +121,10 @@ class Batch:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
         self._probed = False
         self._check_roots()
-        with self._folders as folders:
-            self._write(folders)
-            self._reveal(folders)
-            self._retire(folders)
+        with self._folders:
+            self._write()
+            self._reveal()
+            self._retire()
         self._ways.settled()
         self.clear_away()
 
@@ -146,8 +146,7 @@ class Batch:
         elif isinstance(error, SystemFault):
             self._set_aside(self._revealed, intent, str(error))
         else:
-            self._blame(error)
-            self._set_aside(self._revealed, intent, _said(error))
+            self._fail(self._revealed, intent, error)
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
@@ -156,7 +155,7 @@ class Batch:
         self._checked.clear()
         self._ready.clear()
         for intent in given_up:
-            self._discard(intent)
+            self._discard_draft(intent)
         return [intent.job for intent in given_up]
 
     def clear_away(self) -> None:
@@ -168,20 +167,19 @@ class Batch:
 
     # Stage one: durable, checked, on record ------------------------------------------------------------------------
 
-    def _write(self, folders: Folders) -> None:
+    def _write(self) -> None:
         while self._ready or self._checked:
-            self._check_some(folders)
+            self._check_some(min(BATCH, len(self._ready)))
             self._ledger.intend(self._checked)
             self._intended.extend(self._checked)
             self._checked.clear()
 
-    def _check_some(self, folders: Folders) -> None:
-        size = min(BATCH, len(self._ready))
-        self._sync_drafts(list(islice(self._ready, size)))
+    def _check_some(self, most: int) -> None:
+        self._sync_drafts(islice(self._ready, most))
         self._check_roots()
-        self._each(self._ready, self._check_next, folders, size)
+        self._each(self._ready, self._check, most)
 
-    def _sync_drafts(self, intents: list[Intent]) -> None:
+    def _sync_drafts(self, intents: Iterable[Intent]) -> None:
         drafts: dict[Root, list[Draft]] = {}
         for intent in intents:
             drafts.setdefault(self._ways.of(intent).root, []).append(intent.draft)
@@ -192,31 +190,29 @@ class Batch:
         for root in self._place.roots:
             root.check()
 
-    def _check_next(self, folders: Folders) -> None:
-        """Give a number to the first that is ready, unless its input is another one by now, or its draft is gone."""
-        intent = self._ready[0]
-        if loss := self._loss_of(folders, intent):
+    def _check(self, intent: Intent) -> None:
+        """Give it a number, unless its input is another one by now, or its draft is gone."""
+        if loss := self._loss_of(intent):
             self._give_up(intent, *loss)
         elif not self._ways.of(intent).root.vouches_for(intent.draft):
             self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
         else:
-            self._checked.append(self._numbered(folders, intent))
-        self._ready.popleft()
+            self._checked.append(self._numbered(intent))
 
-    def _numbered(self, folders: Folders, intent: Intent) -> Intent:
+    def _numbered(self, intent: Intent) -> Intent:
         """Give it a number that is free. A quarantine has no other place to go where that cannot be found out."""
         try:
-            return self._ways.numbered(folders, intent)
+            return self._ways.numbered(intent)
         except OSError as error:
             if intent.state is State.PUBLISHING:
                 raise
             self._blame(error)
             return intent  # on record it waits without its claim, until a rename tells
 
-    def _loss_of(self, folders: Folders, intent: Intent) -> tuple[State, str] | None:
+    def _loss_of(self, intent: Intent) -> tuple[State, str] | None:
         """Return what became of an input that is not there as it was worked on; None where it is. Raises OSError."""
         try:
-            status = folders.status(self._place.root, intent.job.file.path)
+            status = self._folders.status(self._place.root, intent.job.file.path)
         except OSError as error:
             if intent.state is State.QUARANTINING:
                 raise  # what was decided against it stands, and waits aside
@@ -228,27 +224,20 @@ class Batch:
 
     # Stage two: visible --------------------------------------------------------------------------------------------
 
-    def _reveal(self, folders: Folders) -> None:
-        self._each(self._intended, self._reveal_next, folders)
+    def _reveal(self) -> None:
+        self._each(self._intended, self._show)
         self._ways.all_visible()
-        self._sync(folders)
+        self._sync()
 
-    def _reveal_next(self, folders: Folders) -> None:
-        intent = self._intended[0]
-        if self._show(folders, intent):
-            self._revealed.append(self._intended.popleft())
+    def _show(self, intent: Intent) -> None:
+        way = self._ways.of(intent)
+        if reveal.show(self._folders, way, intent.draft, lambda there: self._is_outdated(intent, there)):
+            self._revealed.append(intent)
         elif self._ways.is_kept(intent):
-            message = (
-                f"{self._ways.of(intent).visible} in the outbox was not written by watcherd: move it, then retry"
-            )
+            message = f"{way.visible} in the outbox was not written by watcherd: move it, then retry"
             self._withdraw(intent, message, Failure.RESULT_OCCUPIED)
         else:
-            self._intended[0] = self._renumbered(folders, intent)
-
-    def _show(self, folders: Folders, intent: Intent) -> bool:
-        return reveal.show(
-            folders, self._ways.of(intent), intent.draft, lambda there: self._is_outdated(intent, there)
-        )
+            self._intended.append(self._renumbered(intent))
 
     def _is_outdated(self, intent: Intent, there: os.stat_result) -> bool:
         """Whether this is the result of an earlier version of a kept file, as we wrote it, for this to replace."""
@@ -257,8 +246,8 @@ class Batch:
         earlier = self._ledger.result(self._place.inbox, intent.job.file.path)
         return earlier is not None and earlier.is_shown_by(there.st_ino, there.st_mtime)
 
-    def _renumbered(self, folders: Folders, intent: Intent) -> Intent:
-        again = self._ways.numbered(folders, intent)
+    def _renumbered(self, intent: Intent) -> Intent:
+        again = self._ways.numbered(intent)
         self._ledger.intend([again])
         return again
 
@@ -266,28 +255,24 @@ class Batch:
         # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
         self._ledger.withdraw(intent.job)
         self._give_up(intent, State.RETRYING, reason, failure)
-        self._intended.popleft()
 
     # Stage three: retired ------------------------------------------------------------------------------------------
 
-    def _retire(self, folders: Folders) -> None:
+    def _retire(self) -> None:
         if self._revealed or self._ungiven or self._carried:
-            self._wait_for_inbox(folders)
-        for queue, act in (
-            (self._ungiven, self._give_back_next),
-            (self._collided, self._rename_next),
-            (self._revealed, self._retire_next),
-            (self._carried, self._discard_next),
-        ):
-            self._each(queue, act, folders)
-        self._sync(folders)
+            self._wait_for_inbox()
+        self._each(self._ungiven, self._give_back)
+        self._each(self._collided, self._rename)
+        self._each(self._revealed, self._retire_input)
+        self._each(self._carried, self._discard_input)
+        self._sync()
         while self._taken:
             self._end(self._taken.popleft())
 
-    def _wait_for_inbox(self, folders: Folders) -> None:
+    def _wait_for_inbox(self) -> None:
         """Let inputs wait aside while their inbox is away. It is held open first, so that it stays what it is now."""
         with suppress(OSError):
-            folders.root(self._place.root)
+            self._folders.root(self._place.root)
         if not self._is_away():
             return
         for queue in (self._revealed, self._ungiven, self._carried):
@@ -295,12 +280,24 @@ class Batch:
                 self._set_aside(queue, queue[0], "its inbox is away")
                 queue.popleft()
 
-    def _retire_next(self, folders: Folders) -> None:
-        intent = self._revealed[0]
+    def _give_back(self, intent: Intent) -> None:
+        """Give back a newer file that could not be in the moment when it was taken."""
+        way = self._ways.of(intent)
+        if way.into is not None:
+            retire.put_back(self._folders, self._place.root, intent.job, way.into.path, way.retired)
+        self._revealed.append(intent)
+
+    def _rename(self, intent: Intent) -> None:
+        """Give both names of a visible job another number: that of its input was taken meanwhile."""
+        again = self._renumbered(intent)
+        reveal.rename(self._folders, self._ways.of(intent), self._ways.of(again), intent.draft)
+        self._revealed.append(again)
+
+    def _retire_input(self, intent: Intent) -> None:
         try:
-            taken = self._take(folders, intent)
+            taken = self._take(intent)
         except FileExistsError:
-            self._revealed[0] = self._renamed(folders, intent)
+            self._rename(intent)
             return
         if taken is Taken.GONE and self._is_away():
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self._place.root)
@@ -308,51 +305,31 @@ class Batch:
             self._carry(intent)
         else:
             self._taken.append(intent)
-        self._revealed.popleft()
 
-    def _take(self, folders: Folders, intent: Intent) -> Taken:
+    def _take(self, intent: Intent) -> Taken:
         way = self._ways.of(intent)
         if way.into is not None:
-            return retire.to(folders, self._place.root, intent.job, way.into.path, way.retired)
+            return retire.to(self._folders, self._place.root, intent.job, way.into.path, way.retired)
         if self._place.after is After.DELETE:
-            return retire.away(folders, self._place.root, intent.job)
-        return retire.kept(folders, self._place.root, intent.job)
+            return retire.away(self._folders, self._place.root, intent.job)
+        return retire.kept(self._folders, self._place.root, intent.job)
 
-    def _give_back_next(self, folders: Folders) -> None:
-        """Give back a newer file that could not be in the moment when it was taken."""
-        intent = self._ungiven[0]
-        way = self._ways.of(intent)
-        if way.into is not None:
-            retire.put_back(folders, self._place.root, intent.job, way.into.path, way.retired)
-        self._revealed.append(self._ungiven.popleft())
-
-    def _rename_next(self, folders: Folders) -> None:
-        self._revealed.append(self._renamed(folders, self._collided[0]))
-        self._collided.popleft()
-
-    def _renamed(self, folders: Folders, intent: Intent) -> Intent:
-        """Give both names of a visible job another number: that of its input was taken meanwhile."""
-        again = self._renumbered(folders, intent)
-        reveal.rename(folders, self._ways.of(intent), self._ways.of(again), intent.draft)
-        return again
-
-    def _discard_next(self, folders: Folders) -> None:
-        retire.discard(folders, self._place.root, self._carried[0].job)
-        self._taken.append(self._carried.popleft())
+    def _discard_input(self, intent: Intent) -> None:
+        retire.discard(self._folders, self._place.root, intent.job)
+        self._taken.append(intent)
 
     # What all stages need ------------------------------------------------------------------------------------------
 
-    def _each(
-        self, queue: deque[Intent], act: Callable[[Folders], None], folders: Folders, most: float = inf
-    ) -> None:
-        """Let `act` do the first of `queue` until it is empty, `most` times; a file that fails does so alone."""
+    def _each(self, queue: deque[Intent], act: Callable[[Intent], None], most: float = inf) -> None:
+        """Let `act` put each of `queue`, or `most` of them, into the next one; one that fails does so alone."""
         with turn():
             while queue and most > 0:
                 most -= 1
                 try:
-                    act(folders)
+                    act(queue[0])
                 except OSError as error:
-                    self._fail(queue, error)
+                    self._fail(queue, queue[0], error)
+                queue.popleft()  # not before: a fault of the system leaves it there
 
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
@@ -360,19 +337,15 @@ class Batch:
         unclaimed = self._aside.leave(intent) or intent.job.id < self._ledger.first  # of an earlier run
         self._ended.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
 
-    def _fail(self, queue: deque[Intent], error: OSError) -> None:
-        """Let the first of `queue` leave the batch or wait aside, where `error` is its alone. Raises SystemFault."""
+    def _fail(self, queue: deque[Intent], intent: Intent, error: OSError) -> None:
+        """Let an intent leave, or wait aside for `queue`, where `error` is its alone. Raises SystemFault."""
         self._blame(error)
-        intent = queue[0]
         if intent.state is State.PUBLISHING and queue is self._intended:
             self._withdraw(intent, _said(error), Failure.UNPLACEABLE)
-            return
-        if intent.state is State.PUBLISHING and queue is self._ready:
+        elif intent.state is State.PUBLISHING and queue is self._ready:
             self._give_up(intent, State.RETRYING, _said(error), Failure.UNPLACEABLE)
         else:  # visible, or a quarantine, which has no other place to go: only time helps
-            waits_for = self._ungiven if isinstance(error, NotGivenBack) else queue
-            self._set_aside(waits_for, intent, _said(error))
-        queue.popleft()
+            self._set_aside(self._ungiven if isinstance(error, NotGivenBack) else queue, intent, _said(error))
 
     def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
@@ -381,11 +354,11 @@ class Batch:
             self._ended.append(Exit(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
-        self._discard(intent)
+        self._discard_draft(intent)
         self._aside.leave(intent)
         self._ended.append(Exit(intent.job, state, "", reason, failure))
 
-    def _discard(self, intent: Intent) -> None:
+    def _discard_draft(self, intent: Intent) -> None:
         self._unwanted.append((self._ways.of(intent).root, intent.draft.name))
 
     def _blame(self, error: OSError) -> None:
@@ -397,9 +370,9 @@ class Batch:
                 root.probe()
             self._probed = True
 
-    def _sync(self, folders: Folders) -> None:
+    def _sync(self) -> None:
         try:
-            folders.sync()
+            self._folders.sync()
         except OSError as error:
             raise SystemFault(_said(error), root=str(error.filename or ""), errno=error.errno) from error
 

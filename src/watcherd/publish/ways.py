@@ -16,10 +16,11 @@ if TYPE_CHECKING:
 
 
 class Ways:
-    """Which way each intent goes from `place`. One thread uses it."""
+    """Which way each intent goes from `place`, whose names are seen by `folders`. One thread uses it."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, folders: Folders) -> None:
         self._place = place
+        self._folders = folders
         self._known: dict[tuple[int, State, int], Way] = {}  # each stage asks for them
         self._given: set[tuple[str, str]] = set()  # names of what is not visible yet
 
@@ -35,21 +36,21 @@ class Ways:
         """Whether its result has one name alone, as it follows its source."""
         return self._place.after is After.KEEP and intent.state is State.PUBLISHING
 
-    def numbered(self, folders: Folders, intent: Intent) -> Intent:
+    def numbered(self, intent: Intent) -> Intent:
         """Return the intent with a number under which neither its result's name nor its input's is taken.
 
         Raises OSError where that cannot be found out.
         """
         if self.is_kept(intent):
             return _under(0, intent)
-        number = first_free(lambda number: self._is_taken(folders, intent, number))
+        number = first_free(lambda number: self._is_taken(intent, number))
         free = _under(number, intent)
         self._given.update(self._names(free))
         return free
 
-    def _is_taken(self, folders: Folders, intent: Intent, number: int) -> bool:
+    def _is_taken(self, intent: Intent, number: int) -> bool:
         names = self._names(_under(number, intent))
-        return not self._given.isdisjoint(names) or any(folders.has(*name) for name in names)
+        return not self._given.isdisjoint(names) or any(self._folders.has(*name) for name in names)
 
     def all_visible(self) -> None:
         """Forget which names were given: from now on they are seen where they are."""

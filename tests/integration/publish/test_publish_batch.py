@@ -147,7 +147,7 @@ def test_a_taken_archive_name_gives_result_and_archive_the_same_number(scene, lo
 
 def test_ways_that_are_remembered_are_the_plain_ones(scene):
     job = scene.job("sub/a.txt")
-    ways = Ways(scene.place)
+    ways = Ways(scene.place, Folders())
     for state in (State.PUBLISHING, State.QUARANTINING):
         for number in (0, 1):
             intent = Intent(job, state, number, Draft("draft", 1))

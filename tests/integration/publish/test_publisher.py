@@ -625,7 +625,7 @@ def test_a_bug_ends_the_thread_and_is_told(scene, look, monkeypatch):
 
 def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
     scene.add("a.txt", "b.txt")
-    scene.batch._write(scene.batch._folders)
+    scene.batch._write()
     scene.crash()
     publishing = scene.publisher()
     publishing.start()
@@ -635,7 +635,7 @@ def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
 
 def test_what_an_earlier_run_left_lets_go_of_no_newer_file_s_claim_and_has_its_name_looked_at_again(scene, look):
     scene.add("a.txt", "b.txt")
-    scene.batch._write(scene.batch._folders)
+    scene.batch._write()
     scene.crash()
     assert scene.claims.claim("a.txt")
     scene.publisher().start()
