@@ -278,10 +278,16 @@ def _write_and_unlink(folder: int, name: str) -> None:
 
 
 def _date(folder: int, name: str) -> None:
-    """Give a file the time of now, if we may: there are mounts that show all that is in them as another user's."""
+    """Give a file the time of now, if we may: there are mounts that show all that is in them as another user's.
+
+    Whoever may write to it may have it dated by the system: over SMB that is our clock too, over NFS the server's.
+    """
     now = time.time_ns()
     with suppress(PermissionError):
-        os.utime(name, ns=(now, now), dir_fd=folder, follow_symlinks=False)
+        try:
+            os.utime(name, ns=(now, now), dir_fd=folder, follow_symlinks=False)
+        except PermissionError:
+            os.utime(name, dir_fd=folder, follow_symlinks=False)
 
 
 def _inode(folder: int, name: str) -> int:

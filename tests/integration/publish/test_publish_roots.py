@@ -240,11 +240,15 @@ def test_two_that_share_a_root_can_probe_it_at_once(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
-def test_a_draft_that_shows_as_another_user_s_and_has_a_server_s_time_is_vouched_for_all_the_same(tmp_path):
+@pytest.mark.parametrize("ours_to_write", [False, True])
+def test_a_draft_that_shows_as_another_user_s_and_has_a_server_s_time_is_vouched_for_all_the_same(
+    tmp_path, ours_to_write
+):
     root = Root(str(tmp_path), "0123abcd")
     draft = root.write_draft(1, b"")
     later = time.time() + 60
     os.utime(tmp_path / OURS / draft.name, (later, later))
+    os.chmod(tmp_path / OURS / draft.name, 0o666 if ours_to_write else 0o644)
     os.chmod(tmp_path / OURS, 0o711)  # noqa: S103 (who is somebody else is to come to it)
     os.seteuid(65534)
     try:
@@ -252,6 +256,7 @@ def test_a_draft_that_shows_as_another_user_s_and_has_a_server_s_time_is_vouched
     finally:
         os.seteuid(0)
         root.rest()
+    assert (os.stat(tmp_path / OURS / draft.name).st_mtime <= time.time()) is ours_to_write
 
 
 def test_a_draft_that_cannot_be_written_is_a_fault_of_its_root(tmp_path, monkeypatch):
