@@ -6,7 +6,6 @@ number stands before the source's extension.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from hashlib import sha256
 from os import fsdecode, fsencode
 
@@ -20,7 +19,6 @@ _LONGEST_EXTENSION = 32
 _WIDEST = 4
 
 
-@lru_cache(maxsize=4096)  # each stage of a batch asks for the same names again
 def derived(source: str, number: int = 0, *, prefix: str = "", suffix: str = "") -> str:
     """Return `prefix`, the name `source` with `number` before its extension (0: none), and `suffix`.
 
