@@ -150,11 +150,7 @@ def _give_back_ours(folders: Folders, inbox: str, job: Job) -> None:
 
 def _is_in_ours(folders: Folders, inbox: str, job: Job) -> bool:
     """Whether an earlier run, cut short, has taken the input already."""
-    try:
-        ours, name = folders.parent(inbox, ours_of(job))
-    except FileNotFoundError:
-        return False
-    return _is_there(ours, name)
+    return folders.status(inbox, ours_of(job)) is not None
 
 
 def _rename(source: int, name: str, target: int, new_name: str) -> None:

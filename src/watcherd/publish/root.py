@@ -88,7 +88,7 @@ class Root:
 
         One that is there with another inode is not: some file systems number theirs anew when they are mounted.
         """
-        is_gone = self._in_ours(lambda ours: _inode(ours, draft.name)) is None
+        is_gone = self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours)) is None
         return is_gone and draft.name.startswith(self._prefix())
 
     def _prefix(self) -> str:
@@ -288,10 +288,6 @@ def _date(folder: int, name: str) -> None:
             os.utime(name, ns=(now, now), dir_fd=folder, follow_symlinks=False)
         except PermissionError:
             os.utime(name, dir_fd=folder, follow_symlinks=False)
-
-
-def _inode(folder: int, name: str) -> int:
-    return os.lstat(name, dir_fd=folder).st_ino
 
 
 def _home(path: str) -> str:
