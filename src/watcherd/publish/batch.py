@@ -322,6 +322,8 @@ class Batch:
 
     def _each(self, queue: deque[Intent], act: Callable[[Intent], None], most: float = inf) -> None:
         """Let `act` put each of `queue`, or `most` of them, into the next one; one that fails does so alone."""
+        if not queue:
+            return  # and waits for nobody's turn
         with turn():
             while queue and most > 0:
                 most -= 1

@@ -109,6 +109,14 @@ def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, m
     assert {str(scene.inbox), str(scene.archive)} <= after
 
 
+def test_a_stage_with_nothing_to_do_waits_for_nobody_s_turn(scene, monkeypatch):
+    turns, real = [], batch_module.turn
+    monkeypatch.setattr(batch_module, "turn", lambda: (turns.append("taken"), real())[1])
+    scene.add("a.txt", "b.txt")
+    assert scene.settle() == [State.PUBLISHED] * 2
+    assert len(turns) == 3  # checked, shown, retired
+
+
 def test_without_durability_nothing_is_synced(scene, monkeypatch):
     def never(_):
         raise AssertionError
