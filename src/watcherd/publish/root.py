@@ -248,7 +248,7 @@ class _Costs:
         if whole:
             self._whole = (self._whole + seconds) / 2
         else:
-            self._each = (self._each + seconds / max(files, 1)) / 2
+            self._each = (self._each + seconds / files) / 2
             self._whole *= 0.9  # what was dear once is tried again after a while
 
 
