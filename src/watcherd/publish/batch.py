@@ -34,7 +34,7 @@ from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.publish.place import Place
@@ -49,8 +49,9 @@ class Exit:
     """A job that left the batch: PUBLISHED or QUARANTINED with its `visible` path, else given up for `reason`.
 
     WAITING: its input is another version now. VANISHED: its input is gone. RETRYING: it cannot be placed, which is
-    to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for now. What is on record by
-    then needs its claim no more: `unclaimed`, also in the end, as is what an earlier run left.
+    to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for now. `unclaimed`: that one
+    is on record, and gives its claim back; of what ended, that it has none any more, or never had, as what an earlier
+    run left.
     """
 
     job: Job
@@ -169,19 +170,16 @@ class Batch:
 
     def _write(self) -> None:
         while self._ready or self._checked:
-            self._check_some(min(BATCH, len(self._ready)))
+            self._sync_drafts()
+            self._check_roots()
+            self._each(self._ready, self._check, BATCH)
             self._ledger.intend(self._checked)
             self._intended.extend(self._checked)
             self._checked.clear()
 
-    def _check_some(self, most: int) -> None:
-        self._sync_drafts(islice(self._ready, most))
-        self._check_roots()
-        self._each(self._ready, self._check, most)
-
-    def _sync_drafts(self, intents: Iterable[Intent]) -> None:
+    def _sync_drafts(self) -> None:
         drafts: dict[Root, list[Draft]] = {}
-        for intent in intents:
+        for intent in islice(self._ready, BATCH):
             drafts.setdefault(self._ways.of(intent).root, []).append(intent.draft)
         for root, written in drafts.items():
             root.to_disk(written)
