@@ -48,10 +48,10 @@ BATCH = 256
 class Exit:
     """A job that left the batch: PUBLISHED or QUARANTINED with its `visible` path, else given up for `reason`.
 
-    WAITING: its input is another version now. VANISHED: its input is gone. RETRYING: it cannot be placed, which is
-    to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for now. `unclaimed`: that one
-    is on record, and gives its claim back; of what ended, that it has none any more, or never had, as what an earlier
-    run left.
+    WAITING: its input is another version now, or its draft may be lost. VANISHED: its input is gone. RETRYING: it
+    cannot be placed, which is to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for
+    now. `unclaimed`: that one is on record, and gives its claim back; of what ended, that it has none any more, or
+    never had, as what an earlier run left.
     """
 
     job: Job
@@ -178,11 +178,22 @@ class Batch:
             self._checked.clear()
 
     def _sync_drafts(self) -> None:
+        """Have the next drafts on disk, or give them up: the kernel tells once of what it lost, and then of no fault.
+
+        Raises SystemFault.
+        """
         drafts: dict[Root, list[Draft]] = {}
-        for intent in islice(self._ready, BATCH):
+        intents = list(islice(self._ready, BATCH))
+        for intent in intents:
             drafts.setdefault(self._ways.of(intent).root, []).append(intent.draft)
-        for root, written in drafts.items():
-            root.to_disk(written)
+        try:
+            for root, written in drafts.items():
+                root.to_disk(written)
+        except SystemFault as fault:
+            for intent in intents:
+                self._give_up(intent, State.WAITING, f"cannot be written for now: {fault}")
+                self._ready.popleft()
+            raise
 
     def _check_roots(self) -> None:
         for root in self._place.roots:

@@ -18,6 +18,7 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
+from watcherd.publish import disk
 from watcherd.publish.folders import Folders
 from watcherd.publish.ways import Ways
 from watcherd.states import State
@@ -107,6 +108,23 @@ def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, m
     assert str(scene.outbox) in before
     after = {what for step, what in steps[taken:]}
     assert {str(scene.inbox), str(scene.archive)} <= after
+
+
+@pytest.mark.parametrize("many", [False, True])
+def test_a_draft_that_the_disk_failed_to_take_is_not_believed_when_it_takes_the_next(scene, look, monkeypatch, many):
+    def fails(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    names = {f"{n}.txt" for n in range(20 if many else 1)}
+    scene.add(*names)
+    scene.add("bad.txt", state=State.QUARANTINING)
+    with monkeypatch.context() as broken:
+        broken.setattr(*((disk, "sync_all") if many else (os, "fsync")), fails)
+        with pytest.raises(SystemFault, match="Input/output error"):
+            scene.batch.settle()
+    assert scene.settle() == [State.WAITING] * (len(names) + 1)
+    assert look.tree(scene.inbox) == {*names, "bad.txt"}
+    assert look.tree(scene.outbox) == look.tree(scene.failed) == look.drafts(scene.outbox, scene.failed) == set()
 
 
 def test_a_stage_with_nothing_to_do_waits_for_nobody_s_turn(scene, monkeypatch):

@@ -175,8 +175,15 @@ def test_whichever_call_fails_everything_is_published_exactly_once(  # noqa: PLR
 def _try_again(scene, jobs):
     """Do once more what was given up, as its retry would."""
     for job in jobs:
-        scene.batch.add(job, State.PUBLISHING, scene.done(job).draft)
+        _do(scene, job)
     _go_on(scene, [])
+
+
+def _do(scene, job):
+    if job.file.path.endswith("bad.txt"):
+        scene.batch.add(job, State.QUARANTINING, scene.place.failed.write_draft(job.id, b"{}"))
+    else:
+        scene.batch.add(job, State.PUBLISHING, scene.done(job).draft)
 
 
 @pytest.mark.parametrize(
@@ -208,11 +215,7 @@ def _work_again(scene):
         path = record.file.path
         if not (scene.inbox / path).exists() or path == "edited.txt":
             continue
-        job = scene.job(path, content=None)
-        if path.endswith("bad.txt"):
-            scene.batch.add(job, State.QUARANTINING, scene.place.failed.write_draft(job.id, b"{}"))
-        else:
-            scene.batch.add(job, State.PUBLISHING, scene.done(job).draft)
+        _do(scene, scene.job(path, content=None))
     scene.batch.settle()
 
 
