@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS
+from watcherd.beneath import OURS, told_plainly
 from watcherd.model import After, Failure, SystemFault
 from watcherd.publish import carry, reason
 from watcherd.publish.rename import move
@@ -144,12 +144,12 @@ def _tried(
 
 @contextmanager
 def _alone(ledger: Ledger, *, wait: bool) -> Iterator[bool]:
-    """Keep everybody else from putting files back; without `wait`, False where somebody is at it."""
-    descriptor = os.open(ledger.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
+    """Keep everybody else from putting files back; without `wait`, False where somebody is at it.
+
+    Raises SystemFault.
+    """
+    with told_plainly(ledger.folder), beneath.folder(ledger.folder) as descriptor:
         yield _locked(descriptor, wait=wait)
-    finally:
-        os.close(descriptor)
 
 
 def _locked(descriptor: int, *, wait: bool) -> bool:

@@ -350,6 +350,26 @@ def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(scene_of, elsew
     assert turned > [0.0]
 
 
+def test_a_start_that_has_no_descriptor_left_to_finish_a_retry_with_waits_for_one(scene, look, monkeypatch):
+    def none_left(path, flags, *mode, **where):
+        if path == str(scene.state) and not flags & os.O_RDWR:  # as it is not opened for a probe
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return opened(path, flags, *mode, **where)
+
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_move", done=False)
+    scene.crash()
+    opened = os.open
+    with monkeypatch.context() as short:
+        short.setattr(os, "open", none_left)
+        publisher = scene.publisher()
+        publisher.start()
+        look.eventually(lambda: "Too many open files" in publisher.paused or scene.deaths)
+    look.eventually(lambda: not publisher.paused or scene.deaths)
+    assert scene.deaths == []
+    assert is_back(scene, look, "a.txt")
+
+
 def test_a_fault_on_the_way_back_leaves_it_where_it_is_to_be_asked_for_again(scene_of, elsewhere, look, monkeypatch):
     def full(*_):
         raise SystemFault("the inbox is full", root="")
