@@ -111,7 +111,7 @@ def row(path, failure, inbox="scans"):
         failure=failure,
         message="why",
     )
-    return SetAside(path=path, record=record, where=f"/failed/{path}")
+    return SetAside(record, f"/failed/{path}")
 
 
 ROWS = [row("b.txt", Failure.TIMEOUT), row("a.txt", Failure.TIMEOUT), row("c.txt", Failure.NOT_TEXT)]

@@ -56,7 +56,7 @@ class Pruning:
         """Remove the reason of a file that was dragged back under a numbered name, say: nobody else knows of it."""
         if row.state is State.QUARANTINED:
             with suppress(OSError):  # a reason too many does no harm
-                wayback.remove_reason(self._place, wayback.way_of(self._place, row), row)
+                wayback.remove_reason(self._place, row)
 
     def _lasts(self, row: Record) -> bool:
         """Whether a row is still needed: for a file that is set aside, or for a kept one and its result."""

@@ -39,15 +39,19 @@ BACK = "back-"
 
 @dataclass(frozen=True, slots=True)
 class SetAside:
-    """A quarantined file: `path` within its inbox, `where` it lies now, and the ledger's record of it.
+    """A quarantined file: the ledger's record of it, and `where` it lies now.
 
     `held` says why it is not set aside yet, and is empty where it is.
     """
 
-    path: str
-    where: str
     record: Record
+    where: str
     held: str = ""
+
+    @property
+    def path(self) -> str:
+        """Its path within its inbox."""
+        return self.record.file.path
 
     @property
     def failure(self) -> Failure:
@@ -73,17 +77,15 @@ class PutBack:
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is quarantined of one inbox and has not been carried away by somebody."""
     # Of rows that name one place the latest is of what lies there: what the others speak of was carried away before.
-    latest = {lies_at(place, way_of(place, it), it): it for it in ledger.quarantined(place.inbox)}
-    for where, record in latest.items():
-        if is_set_aside(place, record):
-            yield SetAside(record.file.path, "/".join(where), record)
+    latest = {row.where: row for row in (_row(place, record) for record in ledger.quarantined(place.inbox))}
+    yield from (row for row in latest.values() if is_set_aside(place, row.record))
 
 
 def held(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is to be set aside in one inbox and is not yet, as when it cannot be moved. Raises OSError."""
     for record in ledger.unfinished(place.inbox, State.QUARANTINING):
         if where := _held_at(place, record):
-            yield SetAside(record.file.path, f"{place.root}/{where}", record, HELD)
+            yield SetAside(record, f"{place.root}/{where}", HELD)
 
 
 def _held_at(place: Place, record: Record) -> str:
@@ -100,7 +102,7 @@ def _held_at(place: Place, record: Record) -> str:
 
 
 def _row(place: Place, record: Record) -> SetAside:
-    return SetAside(record.file.path, "/".join(lies_at(place, way_of(place, record), record)), record)
+    return SetAside(record, "/".join(lies_at(place, way_of(place, record), record)))
 
 
 def is_set_aside(place: Place, record: Record) -> bool:
@@ -190,7 +192,7 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
         way = way_of(place, record)
         with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
             if way.into is None or beneath.status(way.into.path, way.retired) is None:
-                remove_reason(place, way, record)
+                remove_reason(place, record)
 
 
 def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: None) -> list[PutBack]:
@@ -234,7 +236,7 @@ def _put_back(place: Place, ledger: Ledger, record: Record, between: Callable[[]
 
 
 def _forget(place: Place, ledger: Ledger, record: Record) -> None:
-    remove_reason(place, way_of(place, record), record)
+    remove_reason(place, record)
     ledger.forget([record.id])
 
 
@@ -286,7 +288,7 @@ def _carry(place: Place, ledger: Ledger, way: Way, record: Record, between: Call
         return
     # What was cut short is made anew: to write into it would be to write into whatever it is linked to.
     _discard_copy(place, ledger, record)
-    inbox = Root(place.root, _owner(ledger))
+    inbox = _inbox(place, ledger)
     try:
         carry.copied(way.root.path, way.retired, inbox, record.id, between)
         _show(place, ledger, record)
@@ -297,26 +299,23 @@ def _carry(place: Place, ledger: Ledger, way: Way, record: Record, between: Call
         inbox.rest()
 
 
-def _owner(ledger: Ledger) -> str:
-    return f"{BACK}{ledger.id}"
+def _inbox(place: Place, ledger: Ledger) -> Root:
+    """Return the inbox as what copies are made in."""
+    return Root(place.root, f"{BACK}{ledger.id}")
 
 
 def _copy(place: Place, ledger: Ledger, record: Record) -> str:
-    return Root(place.root, _owner(ledger)).name_of(record.id)
+    return _inbox(place, ledger).name_of(record.id)
 
 
 def _is_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> bool:
     """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
     copy = beneath.status(place.root, f"{OURS}/{_copy(place, ledger, record)}")
-    if copy is None or not _is_same(copy, beneath.status(way.root.path, way.retired)):
+    original = beneath.status(way.root.path, way.retired)
+    if copy is None or original is None or not carry.is_alike(copy, original):  # somebody may have mended it since
         return False
     latest = ledger.lookup(place.inbox, [record.file.path]).get(record.file.path, record)
     return copy.st_nlink > 1 or (latest.id > record.id and latest.file.version.inode == copy.st_ino)
-
-
-def _is_same(copy: os.stat_result, original: os.stat_result | None) -> bool:
-    """Whether the original is what was copied: somebody may have mended it since."""
-    return original is not None and carry.is_alike(copy, original)
 
 
 def _show(place: Place, ledger: Ledger, record: Record) -> None:
@@ -347,8 +346,9 @@ def _touch(root: str, path: str) -> None:
             os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
 
 
-def remove_reason(place: Place, way: Way, record: Record) -> None:
+def remove_reason(place: Place, record: Record) -> None:
     """Remove the reason that we wrote; a file of somebody else's under that name stays. Raises OSError."""
+    way = place.way(record, State.QUARANTINING, record.number)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
         is_its = os.lstat(name, dir_fd=parent).st_ino == record.inode

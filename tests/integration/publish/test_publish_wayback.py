@@ -430,14 +430,8 @@ def test_while_a_command_puts_files_back_a_start_does_not(scene, look, monkeypat
 
 
 def test_a_name_that_is_taken_meanwhile_leaves_it_where_it_is_to_be_asked_for_again(scene, look, monkeypatch):
-    def cut(*_):
-        raise Cut
-
     set_aside(scene, "a.txt")
-    monkeypatch.setattr(wayback, "_move", cut)
-    with pytest.raises(Cut):
-        put_back(scene)
-    monkeypatch.undo()
+    cut_short(scene, monkeypatch, "_move", done=False)
     scene.drop("a.txt", b"a user's")
     scene.crash()
     scene.recover()
