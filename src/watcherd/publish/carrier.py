@@ -94,12 +94,8 @@ class Carrier:
             return None
         try:
             carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id, between)
-        except (OSError, SystemFault) as error:
-            return _of_this_moment(error)
+        except SystemFault as fault:
+            return fault
+        except OSError as error:  # a shortage is told as one of now: held against a later moment, it would never end
+            return beneath.shortage(error) or error
         return None
-
-
-def _of_this_moment(error: OSError | SystemFault) -> OSError | SystemFault:
-    """Tell a shortage of the process as the fault that it is now: held against a later moment, it would never end."""
-    shortage = beneath.shortage(error) if isinstance(error, OSError) else None
-    return shortage or error

@@ -63,11 +63,6 @@ class Health:
         """Let it be time to look."""
         self._next_look = 0.0
 
-    def examine(self) -> None:
-        """Raise SystemFault where what a pause is for has not passed."""
-        if self.paused:
-            self.probe()
-
     def conclude(self) -> None:
         """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""
         if reason := self._trial.passed(time.monotonic()):

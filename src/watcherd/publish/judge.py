@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from watcherd.decide import RetryPolicy
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Draft, Failed, Failure, Job, Returned, Stalled
+    from watcherd.model import Draft, Failed, Returned, Stalled
     from watcherd.publish.health import Health
     from watcherd.publish.place import Place
 
@@ -59,7 +59,8 @@ class Judge:
     def stall(self, stalled: Stalled) -> None:
         """Give a job back that the system could not carry out, for a while and uncharged, and pause."""
         job = stalled.job
-        self._put_off(job, Retry(job.attempts, job.kills, TICK, job.alone), None, str(stalled.fault))
+        again = Retry(job.attempts, job.kills, TICK, job.alone)
+        self._ledger.retry(job, again, time.time() + TICK, None, str(stalled.fault))
         self._health.pause(stalled.fault)  # first: what comes free would be taken again
         # Looked at again in any case: where the ledger was at fault, the attempt has no row that could come due.
         self._claims.release(job.file.path, again=True)
@@ -84,11 +85,8 @@ class Judge:
 
     def _retry(self, failed: Failed, verdict: Retry) -> None:
         job = failed.job
-        self._put_off(job, verdict, failed.failure, failed.message)
+        self._ledger.retry(job, verdict, time.time() + verdict.delay, failed.failure, failed.message)
         self._claims.release(job.file.path, again=True)  # the intake is to ask when it is due
         say("warning", "file.retrying", job, **why(failed), attempts=verdict.attempts, seconds=verdict.delay)
         if job.alone and not failed.charged:
             self._health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))
-
-    def _put_off(self, job: Job, verdict: Retry, failure: Failure | None, message: str) -> None:
-        self._ledger.retry(job, verdict, time.time() + verdict.delay, failure, message)

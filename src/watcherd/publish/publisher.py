@@ -39,6 +39,9 @@ T = TypeVar("T")
 #: Seconds without work after which the ledger is told what it does not know yet.
 IDLE = 0.05
 
+#: Seconds that a stop waits for an input on its way to another file system.
+CARRYING = 5.0
+
 
 class Publisher:
     """Publishes for one inbox, in a thread of its own.
@@ -63,7 +66,6 @@ class Publisher:
         on_end: Callable[[Exit, Done | Failed | None], None] = lambda *_: None,
         on_death: Callable[[BaseException], None],
     ) -> None:
-        self.carry_timeout = 5.0  # seconds that a stop waits for an input on its way to another file system
         self.health = Health(place, ledger, least_free, on_pause)
         self.judge = Judge(place, ledger, claims, self.health, policy, retry_command)
         self.turned = inf  # when its thread last came round, in monotonic seconds
@@ -81,9 +83,9 @@ class Publisher:
         self._aside: dict[str, str] = {}  # path → why its input cannot be taken for now
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
-        self._recovered = self._closing = False
-        self._returned = False  # whether retries that were cut short are finished, too
-        self._idle = False
+        self._recovered = False  # whether what an earlier run had on record is taken up
+        self._retries_finished = False  # whether those are, too, that were cut short
+        self._idle = self._closing = False
         self._thread = lifeline.thread(self._serve, name=f"publisher-{place.inbox}", on_death=on_death)
 
     @property
@@ -260,22 +262,27 @@ class Publisher:
         """Look now and then whether the system is well; end a pause when it is. Raises SystemFault."""
         if not self.health.is_due(idle=self._idle and not self._aside):
             return
-        self.health.examine()
-        if not self._recovered:
-            recovery.recover(self._place, self._ledger, self._batch, self._is_away)
-            self._recovered = True
-        if not self._returned and not self._is_away():
-            wayback.finish(self._place, self._ledger, self._turn)  # of a large file it takes minutes
-            self._returned = True
+        if self.paused:
+            self.health.probe()
+        self._take_up()
         self._halted = False
         self._batch.unstick()
         self.health.conclude()
+
+    def _take_up(self) -> None:
+        """Take up what an earlier run left, once; a retry that was cut short waits for its inbox."""
+        if not self._recovered:
+            recovery.recover(self._place, self._ledger, self._batch, self._is_away)
+            self._recovered = True
+        if not self._retries_finished and not self._is_away():
+            wayback.finish(self._place, self._ledger, self._turn)  # of a large file it takes minutes
+            self._retries_finished = True
 
     # The end -------------------------------------------------------------------------------------------------------
 
     def _leave(self) -> None:
         """Settle what can be settled; what is not on record is given back, what is, the next start finishes."""
-        self._carrier.stop(self.carry_timeout)
+        self._carrier.stop(CARRYING)
         self._queue.put(None)
         while self._take():
             pass
