@@ -135,18 +135,9 @@ def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int]) ->
     """
     for intent in visible:
         way = place.way(intent.job, intent.state, intent.number)
-        if way.into is None:
-            continue
-        with told_plainly(way.into.path):
-            if _is_seen(way.into.path, way.retired):
+        if way.into is not None:
+            with told_plainly(way.into.path):
                 retire.give_back(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
-
-
-def _is_seen(root: str, path: str) -> bool:
-    """Whether something is there, as far as we may look: into a folder that is closed to us nothing was taken."""
-    with suppress(PermissionError):
-        return beneath.status(root, path) is not None
-    return False
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int) -> None:

@@ -103,12 +103,14 @@ def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
     else came there another way, as with another daemon. It cannot be told from one that its owner put there since;
     but that was not processed either, and then is.
     """
-    folder, name = beneath.split(path)
-    with suppress(FileNotFoundError, NotADirectoryError), beneath.folder(root, folder) as target:
-        found = os.lstat(name, dir_fd=target)
-        taken = stat.S_ISREG(found.st_mode) and found.st_dev == os.stat(inbox).st_dev
-        taken = taken and found.st_ctime >= since - ROUNDING and not _may_be_copy(job, found)
-        if taken and not _is_in_place(job, inbox):
+    found = None
+    with suppress(PermissionError):  # into a folder that is closed to us nothing was taken
+        found = beneath.status(root, path)
+    if found is None or not _is_newer(job, found, since):
+        return
+    if found.st_dev == os.stat(inbox).st_dev and not _is_in_place(job, inbox):
+        folder, name = beneath.split(path)
+        with beneath.folder(root, folder) as target:
             _put_back(target, name, inbox, job.file.path)
 
 
@@ -186,9 +188,10 @@ def _is_in_place(job: Job, inbox: str) -> bool:
     return found is not None and _is_input(job, found)
 
 
-def _may_be_copy(job: Job, found: os.stat_result) -> bool:
-    """Whether it is the input, or what was carried of it where there are no links."""
-    return beneath.version_of(found).looks_like(job.file.version)
+def _is_newer(job: Job, found: os.stat_result, since: float) -> bool:
+    """Whether a file came here since then that is neither the input nor what was carried of it."""
+    came = stat.S_ISREG(found.st_mode) and found.st_ctime >= since - ROUNDING
+    return came and not beneath.version_of(found).looks_like(job.file.version)
 
 
 def _put_back(target: int, name: str, inbox: str, path: str) -> None:

@@ -342,6 +342,21 @@ def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, l
     assert look.tree(scene.archive) == set()
 
 
+def test_a_newer_file_that_was_taken_and_not_looked_at_waits_for_its_inbox_to_be_given_back(scene, look):
+    show(scene, "a.txt")
+    scene.drop("newer", b"a newer file").rename(scene.inbox / "a.txt")
+    os.rename(scene.inbox / "a.txt", scene.archive / "a.txt")
+    scene.crash()
+    scene.inbox.rename(scene.state / "unmounted")
+    with pytest.raises(SystemFault, match=str(scene.inbox)):
+        scene.recover()
+    (scene.state / "unmounted").rename(scene.inbox)
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
+    assert look.tree(scene.archive) == set()
+
+
 @pytest.mark.parametrize("before", [After.ARCHIVE, After.KEEP, After.DELETE])
 def test_what_somebody_else_archived_where_the_input_was_to_go_stays_there(scene_of, look, before):
     scene = scene_of(before)
