@@ -124,7 +124,7 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
-class SetAside:
+class Quarantine:
     """Quarantine, after `attempts` charged attempts."""
 
     attempts: int
@@ -132,14 +132,14 @@ class SetAside:
 
 def fate(  # noqa: PLR0913 (the facts are these)
     failure: Failure, *, charged: bool, attempts: int, kills: int, policy: RetryPolicy, dice: float
-) -> Retry | SetAside:
+) -> Retry | Quarantine:
     """Decide what a failed attempt costs. `attempts` and `kills` are those before it, `dice` is in [0, 1)."""
     if not charged:
         kills += 1
         return Retry(attempts, kills, backoff(kills, policy, dice), alone=kills >= KILLS_BEFORE_ALONE)
     attempts += 1
     if not failure.passing or attempts >= policy.attempts:
-        return SetAside(attempts)
+        return Quarantine(attempts)
     return Retry(attempts, kills, backoff(attempts, policy, dice))
 
 

@@ -12,9 +12,9 @@ from watcherd.decide import (
     Condemn,
     Later,
     Leave,
+    Quarantine,
     Retry,
     RetryPolicy,
-    SetAside,
     admission,
     backoff,
     fate,
@@ -110,7 +110,7 @@ def test_a_failure_that_cannot_pass_sets_a_file_aside_at_once(chance):
     for failure in Failure:
         if not failure.passing:
             verdict = fate(failure, charged=True, attempts=0, kills=0, policy=POLICY, dice=chance)
-            assert verdict == SetAside(1)
+            assert verdict == Quarantine(1)
 
 
 @given(policies, dice)
@@ -119,7 +119,7 @@ def test_a_failure_that_may_pass_is_tried_as_often_as_the_policy_says(policy, ch
     while True:
         tries += 1
         verdict = fate(Failure.TIMEOUT, charged=True, attempts=attempts, kills=0, policy=policy, dice=chance)
-        if isinstance(verdict, SetAside):
+        if isinstance(verdict, Quarantine):
             break
         assert verdict.attempts == attempts + 1
         attempts = verdict.attempts

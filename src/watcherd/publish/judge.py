@@ -6,7 +6,7 @@ import random
 import time
 from typing import TYPE_CHECKING
 
-from watcherd.decide import Retry, SetAside, fate
+from watcherd.decide import Quarantine, Retry, fate
 from watcherd.model import SystemFault
 from watcherd.publish.health import TICK
 from watcherd.publish.reason import reason
@@ -51,7 +51,7 @@ class Judge:
             policy=self.policy,
             dice=random.random(),  # noqa: S311 (spreads retries, hides nothing)
         )
-        if isinstance(verdict, SetAside):
+        if isinstance(verdict, Quarantine):
             return self._set_aside(failed, verdict.attempts)
         self._retry(failed, verdict)
         return None
