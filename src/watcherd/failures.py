@@ -27,7 +27,7 @@ AWAY = "its inbox is away: bring it back first (`inbox.recovered` says that it i
 
 def set_aside(settings: Settings) -> list[SetAside]:
     """Return what is quarantined in all inboxes, and what is to be. Raises Refused and SystemFault."""
-    return [row for ask in (wayback.set_aside, wayback.held) for row in _of_each(settings.inbox, settings, ask)]
+    return _of_each(settings.inbox, settings, lambda *of: [*wayback.set_aside(*of), *wayback.held(*of)])
 
 
 def finish(settings: Settings) -> list[PutBack]:
