@@ -101,6 +101,15 @@ def test_the_ledger_s_own_disk_may_be_short_of_space_too_and_what_is_just_enough
     assert well.paused.startswith("/state has fewer bytes free than min_free")
 
 
+def test_a_shortage_of_space_on_a_file_system_whose_size_changes_is_told_once(well):
+    least = iter((4, 3, 2))
+    well.least_free = lambda _: next(least)
+    with capture_logs() as logs:
+        for _ in range(3):
+            well.conclude()
+    assert [entry["event"] for entry in logs] == ["intake.paused"]
+
+
 def test_a_look_can_be_asked_for_at_once(well):
     well.pause(SystemFault("full", root="/out"))
     well.look_at_once()
