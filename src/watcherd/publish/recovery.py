@@ -26,6 +26,7 @@ others are left. A file on its way back out of quarantine is finished by `waybac
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -56,7 +57,8 @@ def recover(place: Place, ledger: Ledger, batch: Batch, is_away: Callable[[], bo
     hidden, visible, beyond = _told_apart(place, [_intent(record) for record in records])
     # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
     intended, outdated = _held_against_inputs(place, hidden, closed=False)
-    unseen, retired = (beyond, []) if is_away() else _held_against_inputs(place, beyond, closed=True)
+    away = is_away() or not os.path.isdir(place.root)  # one that is missing at the start was never seen
+    unseen, retired = (beyond, []) if away else _held_against_inputs(place, beyond, closed=True)
     visible += retired
     _renumber(place, visible)
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])

@@ -200,13 +200,14 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
     assert scene.record("a.txt") is None
 
 
-def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look):
+@pytest.mark.parametrize("known", [True, False])
+def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look, known):
     job = scene.job("a.txt")
     intend(scene, job, scene.done(job).draft)
     replace_outbox(scene)
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
-    recover(scene.place, scene.ledger, scene.batch, is_away=lambda: True)
+    recover(scene.place, scene.ledger, scene.batch, is_away=lambda: known)
     assert scene.settle() == []
     os.rename(scene.state / "unmounted", scene.inbox)
     scene.batch.unstick()
