@@ -6,6 +6,7 @@ settles it as one batch, so the cost of a file falls as the load grows, and one 
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter, deque
 from math import inf
@@ -271,10 +272,13 @@ class Publisher:
 
     def _take_up(self) -> None:
         """Take up what an earlier run left, once; a retry that was cut short waits for its inbox."""
+        if self._retries_finished:
+            return
+        away = self._is_away() or not os.path.isdir(self._place.root)  # one that was never seen is not known to be
         if not self._recovered:
-            recovery.recover(self._place, self._ledger, self._batch, self._is_away)
+            recovery.recover(self._place, self._ledger, self._batch, away=away)
             self._recovered = True
-        if not self._retries_finished and not self._is_away():
+        if not away:
             wayback.finish(self._place, self._ledger, self._turn)  # of a large file it takes minutes
             self._retries_finished = True
 

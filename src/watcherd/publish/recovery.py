@@ -26,7 +26,6 @@ others are left. A file on its way back out of quarantine is finished by `waybac
 
 from __future__ import annotations
 
-import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -39,7 +38,7 @@ from watcherd.publish.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
@@ -47,17 +46,16 @@ if TYPE_CHECKING:
     from watcherd.publish.place import Place, Way
 
 
-def recover(place: Place, ledger: Ledger, batch: Batch, is_away: Callable[[], bool] = lambda: False) -> None:
+def recover(place: Place, ledger: Ledger, batch: Batch, *, away: bool = False) -> None:
     """Hand to `batch` what is to be finished, and remove its inbox's drafts that no row refers to.
 
-    `is_away` looks whether the inbox is gone for now: then what is missing in it was not retired for that. Raises
-    SystemFault, and then nothing was handed over: it can be called again.
+    Where the inbox is `away` for now, what is missing in it was not retired for that. Raises SystemFault, and then
+    nothing was handed over: it can be called again.
     """
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
     hidden, visible, beyond = _told_apart(place, [_intent(record) for record in records])
     # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
     intended, outdated = _held_against_inputs(place, hidden, closed=False)
-    away = is_away() or not os.path.isdir(place.root)  # one that is missing at the start was never seen
     unseen, retired = (beyond, []) if away else _held_against_inputs(place, beyond, closed=True)
     visible += retired
     _renumber(place, visible)

@@ -200,18 +200,32 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
     assert scene.record("a.txt") is None
 
 
-@pytest.mark.parametrize("known", [True, False])
-def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look, known):
+def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look):
     job = scene.job("a.txt")
     intend(scene, job, scene.done(job).draft)
     replace_outbox(scene)
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
-    recover(scene.place, scene.ledger, scene.batch, is_away=lambda: known)
+    recover(scene.place, scene.ledger, scene.batch, away=True)
     assert scene.settle() == []
     os.rename(scene.state / "unmounted", scene.inbox)
     scene.batch.unstick()
     assert scene.settle() == []
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert scene.record("a.txt") is None
+
+
+def test_a_result_in_the_outbox_of_before_retires_no_input_whose_inbox_is_missing_at_the_start(scene, look):
+    job = scene.job("a.txt")
+    intend(scene, job, scene.done(job).draft)
+    replace_outbox(scene)
+    scene.crash()
+    os.rename(scene.inbox, scene.state / "unmounted")
+    publisher = scene.publisher()
+    publisher.start()
+    look.eventually(lambda: not publisher.paused)
+    os.rename(scene.state / "unmounted", scene.inbox)
+    assert publisher.stop(10)
     assert look.tree(scene.inbox) == {"a.txt"}
     assert scene.record("a.txt") is None
 

@@ -180,6 +180,19 @@ def test_what_is_on_its_way_back_waits_for_its_inbox_and_the_failed_folder(scene
     assert is_back(scene, look, "a.txt")
 
 
+def test_what_is_on_its_way_back_waits_for_an_inbox_that_is_missing_at_the_start(scene, look, monkeypatch):
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_move", done=False)
+    scene.crash()
+    scene.inbox.rename(scene.state / "unmounted")
+    publisher = scene.publisher()
+    publisher.start()
+    look.eventually(lambda: not publisher.paused)
+    (scene.state / "unmounted").rename(scene.inbox)
+    look.eventually(lambda: not scene.ledger.quarantined("scans"))
+    assert is_back(scene, look, "a.txt")
+
+
 def test_a_retry_that_is_killed_leaves_our_folder_in_its_inbox_which_tells_it_from_a_mount_point(
     scene, look, monkeypatch
 ):
