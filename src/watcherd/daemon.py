@@ -206,12 +206,11 @@ class Daemon:
         self.ledger = ledger
         self.lanes = lanes
         self.lines = lines
-        self._started = self._stopped = False
+        self._stopped = False
         self._pruned_for = 0.0  # processor seconds of the look at old rows that is under way
 
     def start(self) -> None:
         """Start what was built: the end of the way of a file first."""
-        self._started = True
         for lane in self.lanes.values():
             lane.start()
         for line in self.lines:
@@ -232,12 +231,10 @@ class Daemon:
             line.intake.stop()
         for lane in self.lanes.values():
             lane.close()
-        if self._started:
-            self._await_intakes(time.monotonic() + LEAVE)
+        self._await_intakes(time.monotonic() + LEAVE)
         for lane in self.lanes.values():
             lane.stop(max(0.0, ends - time.monotonic()))
-        if self._started:
-            self._stop_publishers(time.monotonic() + min(FLUSH, max(LEAVE, self.settings.stop_timeout)))
+        self._stop_publishers(time.monotonic() + min(FLUSH, max(LEAVE, self.settings.stop_timeout)))
 
     def _await_intakes(self, ends: float) -> None:
         for line in self.lines:
