@@ -20,32 +20,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Write:
+class _At:
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Write(_At):
     """Write a file, for all to read."""
 
-    path: str
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class Make:
+class Make(_At):
     """Make a folder."""
 
-    path: str
 
-
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(_At):
     """Remove a file that we wrote; of a folder of drop-ins, also the folder, if nothing else is in there."""
 
-    path: str
 
-
-@dataclass(frozen=True, slots=True)
-class Keep:
+class Keep(_At):
     """Leave alone what is there."""
-
-    path: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,12 +113,16 @@ def _places(host: Host, inboxes: Sequence[Folders], facts: Facts) -> Iterator[St
 
 
 def _started(host: Host, changed: Collection[str], facts: Facts) -> Iterator[Step]:
-    yield Run((*host.systemctl, "daemon-reload"))
-    yield Run((*host.systemctl, "enable", f"{host.unit}.service"))
+    yield _systemctl(host, "daemon-reload")
+    yield _systemctl(host, "enable", host.unit)
     others = _others(host, facts)
     if others and not set(host.common).isdisjoint(changed):
-        yield Run((*host.systemctl, "try-restart", *(f"{unit}.service" for unit in others)))
-    yield Run((*host.systemctl, "restart" if changed else "start", f"{host.unit}.service"))
+        yield _systemctl(host, "try-restart", *others)
+    yield _systemctl(host, "restart" if changed else "start", host.unit)
+
+
+def _systemctl(host: Host, verb: str, *units: str, borne: int = 0) -> Run:
+    return Run((*host.systemctl, verb, *(f"{unit}.service" for unit in units)), borne)
 
 
 def _others(host: Host, facts: Facts) -> list[str]:
@@ -146,13 +145,13 @@ def uninstall(host: Host, facts: Facts) -> list[Step]:
 
 
 def _stopped(host: Host, facts: Facts) -> Iterator[Step]:
-    strays = () if host.is_user or _others(host, facts) else ("watcherd@*.service",)  # started, and never enabled
-    yield Run((*host.systemctl, "stop", f"{host.unit}.service", *strays), borne=_NOT_LOADED)
+    strays = () if host.is_user or _others(host, facts) else ("watcherd@*",)  # started, and never enabled
+    yield _systemctl(host, "stop", host.unit, *strays, borne=_NOT_LOADED)
     if host.unit in facts.enabled:
-        yield Run((*host.systemctl, "disable", f"{host.unit}.service"))
+        yield _systemctl(host, "disable", host.unit)
 
 
 def _forgotten(host: Host) -> Iterator[Step]:
-    yield Run((*host.systemctl, "daemon-reload"))
+    yield _systemctl(host, "daemon-reload")
     # Else one that had failed would be listed for ever. There is nothing to reset for one that had not: 1.
-    yield Run((*host.systemctl, "reset-failed", f"{host.unit}.service"), borne=1)
+    yield _systemctl(host, "reset-failed", host.unit, borne=1)
