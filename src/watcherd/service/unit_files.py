@@ -123,6 +123,6 @@ def configuration(folders: Folders, state: str) -> str:
     named = {"state": state, "path": folders.inbox, "outbox": folders.outbox}
     named |= {"archive": folders.archive, "failed": folders.failed}
     for key, path in named.items():
-        line = f"{key} = {json.dumps(path, ensure_ascii=False)}"
-        text = re.sub(rf"(?m)^(# )?{key} = .*$", lambda _, line=line: line, text)  # type: ignore[misc]  # a default is no second argument
+        line = f"{key} = {json.dumps(path, ensure_ascii=False)}".replace("\\", r"\\")  # which `sub` takes for escapes
+        text = re.sub(rf"(?m)^(# )?{key} = .*$", line, text)
     return text
