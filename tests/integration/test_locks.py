@@ -1,5 +1,6 @@
 """One daemon for one state directory, one inbox and one outbox: with real processes, and what dead ones leave."""
 
+import errno
 import fcntl
 import json
 import os
@@ -192,6 +193,15 @@ def test_a_state_directory_that_may_not_be_asked_is_believed_to_be_alive(state, 
     note(inbox).write_text(json.dumps({"state": str(tmp_path / "loop"), "pid": 7}))
     with pytest.raises(Refused, match="process 7"), locks.root(str(inbox), state):
         pass
+
+
+def test_a_folder_on_a_mount_that_has_no_locks_is_noted_all_the_same(state, inbox, monkeypatch):
+    def flock(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(locks.fcntl, "flock", flock)
+    with locks.root(str(inbox), state):
+        assert json.loads(note(inbox).read_text()) == {"state": state, "pid": os.getpid()}
 
 
 def test_at_the_end_the_note_is_gone_and_so_is_its_empty_folder(state, inbox):

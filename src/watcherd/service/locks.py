@@ -87,7 +87,8 @@ def root(path: str, directory: str) -> Iterator[None]:
         return
     said = json.dumps({"state": os.path.realpath(directory), "pid": os.getpid()}).encode()
     try:
-        fcntl.flock(note, fcntl.LOCK_EX)  # for the moment of reading and writing
+        with suppress(OSError):  # for the moment of reading and writing; some mounts have no locks
+            fcntl.flock(note, fcntl.LOCK_EX)
         _require_free(os.pread(note, 8192, 0), path, directory)
         os.ftruncate(note, 0)
         os.pwrite(note, said, 0)
