@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from math import inf
 from pathlib import Path
 from types import SimpleNamespace
@@ -276,6 +276,25 @@ def test_a_journal_that_was_started_anew_is_written_to(reader):
         written.write(b"A=2\n")
         assert fields(again.recv(4096))["WATCHERD_EVENT"] == b"log.dropped"
         assert again.recv(4096) == b"A=2\n"
+
+
+def test_a_journal_that_was_started_anew_and_takes_nothing_holds_nobody_up(reader, monkeypatch):
+    monkeypatch.setattr(journal, "PATIENCE", 0.01)
+    heard, written = reader
+    name = heard.getsockname()
+    heard.close()
+    os.unlink(name)
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as again,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as others,
+    ):
+        again.bind(name)
+        others.settimeout(0)
+        with suppress(BlockingIOError):  # it is full
+            while True:
+                others.sendto(b"B=1\n", name)
+        written.write(b"A=1\n")
+        assert written.dropped == 1
 
 
 def test_only_the_journal_s_own_stream_is_the_journal(tmp_path):

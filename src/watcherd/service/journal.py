@@ -120,6 +120,7 @@ class Journal:
                 self._send_file(message)
             elif error.errno in _ANEW:
                 again = self._connected()
+                again.settimeout(self._socket.gettimeout())
                 self._socket.close()
                 self._socket = again
                 self._socket.send(message)
