@@ -233,7 +233,7 @@ def _prepared(name: str, settings: Settings, noted: list[Note]) -> Note:
     outbox_note, note = Note(str(inbox.outbox), state), Note(str(inbox.path), state)
     noted += [outbox_note, note]
     _write(outbox_note)
-    if inbox.path.is_dir():  # one that is missing is waited for
+    if os.path.isdir(inbox.path):  # one that is missing, or cannot be looked at, is waited for
         _write(note)
     return note
 

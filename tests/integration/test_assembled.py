@@ -893,12 +893,21 @@ def test_a_drain_that_is_interrupted_says_by_what_and_leaves_no_draft(site):
     assert site.drafts() == []
 
 
-def test_a_drain_of_a_missing_inbox_does_the_others_and_says_what_is_missing(site):
+@pytest.mark.parametrize("error", [errno.ENOENT, errno.EACCES])
+def test_a_drain_of_a_missing_or_closed_inbox_does_the_others_and_says_what_is_wrong(site, monkeypatch, error):
     other = {name: site.base / f"other-{name}" for name in ("path", "outbox", "archive", "failed")}
     other["outbox"].mkdir()
+    settings, stat = quick(site, **{"inbox.other": other}), os.stat
+
+    def stat_or_fail(path, **options):
+        if str(path).startswith(str(other["path"])):
+            raise OSError(error, os.strerror(error), path)
+        return stat(path, **options)
+
+    monkeypatch.setattr(os, "stat", stat_or_fail)
     site.drop("a.txt")
-    (trouble,) = draining.drain(quick(site, **{"inbox.other": other})).troubles
-    assert f"the inbox {other['path']} is lost: No such file or directory" in trouble
+    (trouble,) = draining.drain(settings).troubles
+    assert f"the inbox {other['path']} is lost: {os.strerror(error)}" in trouble
     assert site.words("a.txt") == 3
 
 

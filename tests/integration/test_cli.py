@@ -300,6 +300,14 @@ def test_a_file_in_place_of_a_folder_is_said_before_anything_is_made(watcherd, h
     assert sorted(path.name for path in here.iterdir()) == ["in", "out"]
 
 
+def test_an_inbox_that_cannot_be_looked_at_is_waited_for_as_a_missing_one_and_ends_no_start(watcherd, here):
+    (here / "out").mkdir()
+    (here / "in").symlink_to("in")
+    status, out, err = watcherd("drain", "--inbox", "in", "--outbox", "out", "--json")
+    assert (status, json.loads(out)["left"]) == (1, 0)
+    assert "in is lost: Too many levels of symbolic links; correct its link, and drain again\n" in err
+
+
 def test_drain_makes_missing_folders_where_it_is_told_to(watcherd, here):
     assert watcherd("drain", "--inbox", "in", "--outbox", "deep/out", "--make-folders", "--json")[0] == 0
     assert (here / "in").is_dir()

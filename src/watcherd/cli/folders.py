@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import stat
 from typing import TYPE_CHECKING
@@ -21,8 +22,9 @@ def require(settings: Settings, *, make: bool) -> None:
     for inbox in settings.inbox.values():
         for path in (inbox.path, inbox.outbox) if make else ():
             _make(path)
-        _require(inbox.path, missing="")  # it is waited for
-        _require(inbox.outbox, missing=f"is missing: mkdir -p {shlex.quote(str(inbox.outbox))}, or --make-folders")
+        if os.path.exists(inbox.path):  # else it is waited for
+            _require(inbox.path)
+        _require(inbox.outbox)
 
 
 def _make(path: Path) -> None:
@@ -32,10 +34,12 @@ def _make(path: Path) -> None:
         raise click.ClickException(f"{path} cannot be made: {error.strerror}; make it or name another") from error
 
 
-def _require(path: Path, *, missing: str) -> None:
+def _require(path: Path) -> None:
     try:
         flaw = "" if stat.S_ISDIR(path.stat().st_mode) else "is no folder: move it away, or name another"
+    except FileNotFoundError:
+        flaw = f"is missing: mkdir -p {shlex.quote(str(path))}, or --make-folders"
     except OSError as error:
-        flaw = missing if isinstance(error, FileNotFoundError) else f"cannot be used: {error.strerror}; mend that"
+        flaw = f"cannot be used: {error.strerror}; mend that"
     if flaw:
         raise click.ClickException(f"{path} {flaw}")
