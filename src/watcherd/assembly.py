@@ -47,8 +47,7 @@ if TYPE_CHECKING:
     from watcherd.model import Done, Failed
     from watcherd.publish.batch import Exit
     from watcherd.settings import Settings
-
-    Ending = Callable[[Exit, Done | Failed | None], None]
+    from watcherd.settings.shape import Image, Text
 
 #: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
 #: kind parks as many as it leads through at once, however short its queue is, and must leave room for the other.
@@ -71,7 +70,7 @@ class Ears:
     """
 
     on_death: Callable[[Died], None]
-    on_end: Ending = lambda *_: None
+    on_end: Callable[[Exit, Done | Failed | None], None] = lambda *_: None
 
     def of(self, room: str) -> Callable[[BaseException], None]:
         """Return what a room calls when it dies."""
@@ -106,7 +105,7 @@ def build(  # noqa: PLR0913 (what everything hangs on)
             kind,
             orders[kind],
             _pool(kind, settings, lock, once=once),
-            workers=_workers(settings, kind),
+            workers=_workers(kind, settings),
             limits=limits_of(kind, settings),
             benches={name: _bench(place) for name, place in places.items()},
             record=ledger.hand_over,
@@ -225,7 +224,6 @@ def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Note]:
 
 
 def _prepared(name: str, settings: Settings, noted: list[Note]) -> Note:
-    """Make an inbox's folders where they are missing, and note in them whose they are."""
     inbox, state = settings.inbox[name], str(settings.state)
     make(str(inbox.failed))
     if inbox.after is After.ARCHIVE:
@@ -261,14 +259,13 @@ def make(path: str, mode: int = 0o777) -> None:
 def inbox_of(name: str, settings: Settings, *, root: str = "", once: bool = False) -> Inbox:
     """Return what an intake is to know of its inbox; where its `root` is known, no folder is looked at."""
     inbox = settings.inbox[name]
-    extensions = {Kind.TEXT: settings.text.extensions, Kind.IMAGE: settings.image.extensions}
-    rules = Rules({kind: frozenset(claimed) for kind, claimed in extensions.items()}, inbox.include, inbox.exclude)
+    extensions = {kind: frozenset(_table(kind, settings).extensions) for kind in Kind}
     return Inbox(
         name=name,
         root=root or os.path.realpath(inbox.path),
         after=inbox.after,
         recursive=inbox.recursive,
-        rules=rules,
+        rules=Rules(extensions, inbox.include, inbox.exclude),
         settle=inbox.settle,
         rescan=inbox.rescan,
         policy=policy_of(settings),
@@ -292,19 +289,23 @@ def limits_of(kind: Kind, settings: Settings) -> Limits:
         chunk=text.chunk or chunk(),
         max_pixels=image.max_pixels,
         memory=image.memory,
-        timeout=(text if kind is Kind.TEXT else image).timeout,
+        timeout=_table(kind, settings).timeout,
     )
 
 
-def _workers(settings: Settings, kind: Kind) -> int:
-    return (settings.text if kind is Kind.TEXT else settings.image).workers or workers()
+def _workers(kind: Kind, settings: Settings) -> int:
+    return _table(kind, settings).workers or workers()
+
+
+def _table(kind: Kind, settings: Settings) -> Text | Image:
+    return settings.text if kind is Kind.TEXT else settings.image
 
 
 def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order:
     # A text takes as long as it has bytes. A small image may unfold to a large one: a file behind it would wait.
     hand = 1 if processors.TABLE[kind].isolated else HAND_FILES
     return Order(
-        settings.inbox, capacity=settings.queue.capacity, workers=_workers(settings, kind), room=room, hand=hand
+        settings.inbox, capacity=settings.queue.capacity, workers=_workers(kind, settings), room=room, hand=hand
     )
 
 
