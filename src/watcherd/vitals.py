@@ -15,7 +15,7 @@ import structlog
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from watcherd.assembly import Line
 
@@ -34,8 +34,8 @@ class Pulse:
     `patience`: seconds after which whoever watches the daemon gives it up. `period`: seconds between two looks.
     """
 
-    def __init__(self, lines: Iterable[Line], patience: float = inf) -> None:
-        self._lines = list(lines)
+    def __init__(self, lines: Sequence[Line], patience: float = inf) -> None:
+        self._lines = lines
         self._still = min(STILL, patience / 2)
         self.period = self._still / LOOKS
         self._stuck: set[str] = set()
@@ -47,13 +47,14 @@ class Pulse:
         late, self._felt = now - self._felt > self._still / 2, now
         if late:  # the whole process was stopped, and its rooms had no chance to turn
             return True
-        stuck = {room for line in self._lines for room in _rooms(line, now - self._still)}
+        held = [_rooms(line, now - self._still) for line in self._lines]
+        stuck = {room for rooms in held for room in rooms}
         for room in sorted(stuck - self._stuck):
             log.error("room.stuck", room=room, seconds=self._still)
         for room in sorted(self._stuck - stuck):
             log.info("room.recovered", room=room)
         self._stuck = stuck
-        return any(not _rooms(line, now - self._still) for line in self._lines)
+        return not all(held)
 
 
 def _rooms(line: Line, since: float) -> list[str]:
@@ -62,9 +63,8 @@ def _rooms(line: Line, since: float) -> list[str]:
     return [f"{room} of {line.name}" for room, at in turned.items() if at < since]
 
 
-def status(lines: Iterable[Line]) -> str:
+def status(lines: Sequence[Line]) -> str:
     """Say in one line what was done since the start, what is in hand, and what is wrong."""
-    lines = list(lines)
     published, quarantined = (
         sum(line.publisher.ended[state] for line in lines) for state in (State.PUBLISHED, State.QUARANTINED)
     )
