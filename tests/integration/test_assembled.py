@@ -401,16 +401,6 @@ def test_an_inbox_that_another_daemon_has_by_the_first_look_pauses_alone(site):
             site.wait_for(lambda: "is in use by watcherd" in rooms.lines[0].publisher.paused, "the pause")
 
 
-def test_a_second_daemon_on_one_state_directory_is_refused(site):
-    settings = quick(site)
-    with (
-        assembled(settings, Ears(on_death=pytest.fail)),
-        pytest.raises(Refused),
-        assembled(settings, Ears(on_death=pytest.fail)),
-    ):
-        pass
-
-
 # The mailbox ----------------------------------------------------------------------------------------------------
 
 

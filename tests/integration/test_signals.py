@@ -123,10 +123,3 @@ def test_afterwards_the_handlers_are_what_they_were():
     with pytest.raises(LookupError), signals.delivered(lambda _: None):
         raise LookupError
     assert [signal.getsignal(number) for number in numbers] == before
-
-
-def test_what_is_told_inside_one_process_is_the_number():
-    told = []
-    with signals.delivered(told.append):
-        os.kill(os.getpid(), signal.SIGHUP)
-    assert told == [signal.SIGHUP]
