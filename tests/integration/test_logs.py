@@ -5,6 +5,7 @@ import io
 import json
 import logging
 import os
+import pty
 import re
 import threading
 import warnings
@@ -265,6 +266,19 @@ def test_a_stuck_reader_holds_nobody_up_and_is_told_what_it_missed(pipe, monkeyp
     notice, seen = os.read(pipe[0], 1 << 20).splitlines()
     assert json.loads(notice)["lines"] == 2
     assert seen == b"seen"
+
+
+def test_a_terminal_that_nobody_reads_holds_nobody_up(monkeypatch):
+    monkeypatch.setattr(logs, "PATIENCE", 0.01)
+    reading, writing = pty.openpty()
+    with os.fdopen(reading, "rb", buffering=0) as screen, os.fdopen(writing, "w") as stream:
+        sink, seen = logs.Sink(stream, logs.as_json), b""
+        while not sink.dropped:
+            sink.write(b"x" * 99 + b"\n")
+        while b"seen" not in seen:
+            seen += screen.read(1 << 16)
+            sink.write(b"seen\n")
+    assert b"log.dropped" in seen
 
 
 def test_a_line_that_was_cut_short_is_ended_before_the_next(pipe, monkeypatch):

@@ -217,6 +217,7 @@ class Sink:
         self._descriptor = _descriptor(stream)
         self._room = select.poll()
         if self._descriptor is not None:
+            self._descriptor = _unshared(self._descriptor)
             self._room.register(self._descriptor, select.POLLOUT)
         self._lock = Lock()
 
@@ -264,6 +265,14 @@ def _descriptor(stream: TextIO) -> int | None:
         return stream.fileno()
     except (OSError, ValueError):  # io.UnsupportedOperation is both: a stream in memory
         return None
+
+
+def _unshared(descriptor: int) -> int:
+    """Open a terminal anew, for us alone: where it polls as writable it may take one byte, and wait with the rest."""
+    with suppress(OSError):  # another user's, after `su`
+        if os.isatty(descriptor):
+            return os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+    return descriptor
 
 
 # Libraries
