@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that the intakes together have at a stop to end, and the publishers to settle what is finished: these as
-#: long as work has, but no longer than that.
+#: Seconds that the intakes together have at a stop to end, and the publishers at most to settle what is finished:
+#: these have `stop_timeout`, within both bounds.
 LEAVE = 2.0
 FLUSH = 10.0
 
@@ -64,7 +64,7 @@ RELOAD = 5.0
 #: Seconds between looks whether the ledger's disk, full at the start, has room.
 ROOM_EVERY = 2.0
 
-#: Seconds between looks for old rows that can be forgotten, and until the first and where there are more of them.
+#: Seconds between looks for old rows that can be forgotten; and before the first, and where there are more of them.
 PRUNE_EVERY = 600.0
 PRUNE_MORE = 1.0
 

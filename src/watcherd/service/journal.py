@@ -93,9 +93,8 @@ class Journal:
     def write(self, message: bytes) -> None:
         """Send one event. Never raises, and never waits longer than `PATIENCE`."""
         with self._lock:
-            if self._put(message):
-                return
-            self.dropped += 1
+            if not self._put(message):
+                self.dropped += 1
 
     def close(self) -> None:
         """Let go of the socket."""
