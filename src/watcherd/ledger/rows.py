@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from watcherd.decide import ENDS
 from watcherd.model import Ended, Failure, File, Kind, Record, Version, signed
 from watcherd.states import State
 
@@ -52,9 +51,9 @@ def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Re
 ENDED = "path, size, mtime_ns, state"
 
 
-def ended(size: int, mtime_ns: int, state: str) -> Ended | None:
-    """Return how a version ended; None where it is still on its way."""
-    return Ended(size, mtime_ns, _STATES[state]) if state in ENDS else None
+def ended(size: int, mtime_ns: int, state: str) -> Ended:
+    """Return how a version ended."""
+    return Ended(size, mtime_ns, _STATES[state])
 
 
 #: What `attempt` returns, in this order.
