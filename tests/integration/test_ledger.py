@@ -56,6 +56,11 @@ def intend(ledger, job, state=State.PUBLISHING, number=0, inode=77):
     ledger.intend([Intent(job, state, number, Draft(f"draft-{job.id}", inode))])
 
 
+def told(ledger, statement):
+    """Return what the connection that writes says."""
+    return ledger._writer.execute(statement).fetchone()[0]
+
+
 def crash(ledger):
     """End it as SIGKILL does: without a flush."""
     ledger._writer.close()
@@ -136,8 +141,8 @@ def test_a_damaged_ledger_is_refused_in_one_line(path):
 
 def test_damage_where_ids_are_counted_is_refused_in_one_line_too(path):
     with Ledger(path) as ledger:
-        where = ledger._one("SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_sequence'") - 1
-        size = ledger._one("PRAGMA page_size")
+        where = told(ledger, "SELECT rootpage FROM sqlite_master WHERE name = 'sqlite_sequence'") - 1
+        size = told(ledger, "PRAGMA page_size")
     with open(path, "r+b") as file:
         file.seek(where * size)
         file.write(b"\xa5" * size)
@@ -168,7 +173,7 @@ def test_a_state_folder_that_is_not_there_is_a_fault_of_the_system(tmp_path):
 
 
 def test_a_full_disk_is_a_fault_of_the_system_and_takes_nothing_back(ledger):
-    ledger._writer.execute(f"PRAGMA max_page_count = {ledger._one('PRAGMA page_count')}")
+    ledger._writer.execute(f"PRAGMA max_page_count = {told(ledger, 'PRAGMA page_count')}")
     handed_over = 0
     with pytest.raises(SystemFault, match="full"):  # noqa: PT012 (it is to be filled)
         while True:
@@ -554,20 +559,20 @@ def test_without_durability_no_commit_waits_for_the_disk(path):
         ledger.register("scans", "/srv/scans")
         (given,) = handed(ledger, "a.txt")
         intend(ledger, given)
-        assert ledger._one("PRAGMA synchronous") == 1
+        assert told(ledger, "PRAGMA synchronous") == 1
     with Ledger(path) as ledger:
         ledger.register("scans", "/srv/scans")
         intend(ledger, given)
-        assert ledger._one("PRAGMA synchronous") == 2
+        assert told(ledger, "PRAGMA synchronous") == 2
 
 
 def test_that_a_file_is_on_its_way_back_is_on_disk_before_it_moves_and_so_is_a_probe(ledger):
     (given,) = handed(ledger, "a.txt")
     for act in (lambda: ledger.send_back(given.id, 1.0), ledger.probe):
         ledger.forget([])
-        assert ledger._one("PRAGMA synchronous") == 1
+        assert told(ledger, "PRAGMA synchronous") == 1
         act()
-        assert ledger._one("PRAGMA synchronous") == 2
+        assert told(ledger, "PRAGMA synchronous") == 2
 
 
 def test_threads_write_and_read_past_each_other(ledger):

@@ -76,7 +76,7 @@ class Ledger(Answers):
             undo.pop_all()
         self._alone: set[int] = set()  # the attempts on record as alone that were handed over last
         #: The id of this run's first attempt.
-        self.first = self._one("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence")
+        self.first = int(self._ask("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence")[0][0])
         self._ids = count(self.first)
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Ledger(Answers):
         blob = os.fsencode(root)
         with self._transaction() as cursor:
             cursor.execute("INSERT OR IGNORE INTO inbox (root) VALUES (?)", (blob,))
-        self._inboxes[name] = self._one("SELECT id FROM inbox WHERE root = ?", (blob,))
+        self._inboxes[name] = self._ask("SELECT id FROM inbox WHERE root = ?", blob)[0][0]
 
     def next_id(self) -> int:
         """Return an id for a new attempt, greater than all before it, in this run and the earlier ones."""
@@ -247,11 +247,6 @@ class Ledger(Answers):
 
     def _row(self, job: Job, now: int) -> tuple[object, ...]:
         return rows.attempt(job, self._inboxes[job.file.inbox], now)
-
-    def _one(self, statement: str, values: tuple[object, ...] = ()) -> int:
-        """Return a number, by the writing connection without its lock: nobody else has the ledger yet."""
-        with told_plainly(self._path):
-            return int(self._writer.execute(statement, values).fetchone()[0])
 
     @contextmanager
     def _transaction(self, *, full: bool = False) -> Iterator[sqlite3.Cursor]:
