@@ -260,8 +260,17 @@ def test_retries_come_when_they_are_due_the_earliest_first(ledger):
         ledger.retry(given, Retry(1, 0, 0.0), due, Failure.TIMEOUT, "slow")
     assert ledger.earliest_due("scans") == 10.0
     assert ledger.due("scans", 30.0, 100.0) == ["soon.txt", "late.txt"]
-    assert ledger.due("scans", 30.0, 100.0, limit=1) == ["soon.txt"]
     assert ledger.due("scans", 9.0, 100.0) == []
+
+
+def test_as_many_retries_of_one_kind_as_are_told_at_once_hide_none_of_another(ledger):
+    (text,) = handed(ledger, "a.txt")
+    pictures = [job(ledger, f"{n}.jpg")._replace(kind=Kind.IMAGE) for n in range(BLOCK + 1)]
+    ledger.hand_over(pictures)
+    for due, given in enumerate((*pictures, text)):
+        ledger.retry(given, Retry(1, 0, 0.0), float(due), Failure.UNPLACEABLE, "in the way")
+    found = ledger.due("scans", 5000.0, 9000.0)
+    assert sorted(found) == sorted(["a.txt", *(it.file.path for it in pictures[:BLOCK])])
 
 
 def test_a_retry_that_is_further_away_than_any_is_put_off_is_due(ledger):
