@@ -16,7 +16,7 @@ import re
 import time
 from dataclasses import replace
 from datetime import datetime
-from itertools import count
+from itertools import count, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from watcherd import beneath
 from watcherd.assembly import inbox_of, place_of
 from watcherd.beneath import OURS, told_plainly
 from watcherd.intake.census import admitted
+from watcherd.ledger.answers import BLOCK
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
@@ -36,7 +37,7 @@ from watcherd.publish.reason import facts_in, is_anothers
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from watcherd.intake.terms import Inbox
     from watcherd.publish.place import Place
@@ -112,12 +113,13 @@ def _from_folders(place: Place, inbox: Inbox, ledger: Ledger) -> None:
     log.warning("ledger.rebuilt", inbox=place.inbox, quarantined=quarantined, kept=kept)
 
 
-def _remembered(ledger: Ledger, blocks: Iterable[list[Record]]) -> int:
-    count = 0
-    for records in blocks:
-        ledger.remember(records)
-        count += len(records)
-    return count
+def _remembered(ledger: Ledger, records: Iterator[Record]) -> int:
+    """Put all of these on record, a block at a time; return how many there are."""
+    known = 0
+    while block := list(islice(records, BLOCK)):
+        ledger.remember(block)
+        known += len(block)
+    return known
 
 
 def _discard_drafts(outbox: Root) -> None:
@@ -131,10 +133,10 @@ def _discard_drafts(outbox: Root) -> None:
 # What was kept ------------------------------------------------------------------------------------------------------
 
 
-def _kept(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
-    """Yield, in blocks, the kept inputs whose results are there."""
+def _kept(place: Place, inbox: Inbox) -> Iterator[Record]:
+    """Yield the kept inputs whose results are there."""
     for kind, paths in admitted(inbox):
-        yield [record for path in paths if (record := _kept_one(place, path, kind)) is not None]
+        yield from filter(None, (_kept_one(place, path, kind) for path in paths))
 
 
 def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
@@ -159,13 +161,13 @@ def _tells_of(facts: Mapping[str, object], file: File) -> bool:
 # What was set aside -------------------------------------------------------------------------------------------------
 
 
-def _set_aside(place: Place, inbox: Inbox) -> Iterator[list[Record]]:
-    """Yield, a folder at a time, the files that lie in the failed folder with a reason of ours."""
+def _set_aside(place: Place, inbox: Inbox) -> Iterator[Record]:
+    """Yield the files that lie in the failed folder with a reason of ours."""
     for folder, folders, names in os.walk(place.failed.path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         within = os.path.relpath(folder, place.failed.path)
-        reasons = [os.path.normpath(f"{within}/{name}") for name in names if name.endswith(_REASON)]
-        yield [record for reason in reasons if (record := _set_aside_one(place, inbox, reason)) is not None]
+        reasons = (os.path.normpath(f"{within}/{name}") for name in names if name.endswith(_REASON))
+        yield from filter(None, (_set_aside_one(place, inbox, reason) for reason in reasons))
 
 
 def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:

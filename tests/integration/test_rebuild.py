@@ -127,6 +127,18 @@ def test_each_of_several_bad_files_that_had_one_name_is_known(site, rebuilt, set
     assert sorted(site.rows("number")) == [(0,), (1,), (2,), (123456,)]
 
 
+def test_bad_files_of_one_folder_are_put_on_record_block_by_block(rebuilt, set_aside, monkeypatch):
+    for name in ("a.txt", "b.txt", "c.txt"):
+        set_aside(name)
+    blocks, remember = [], Ledger.remember
+    monkeypatch.setattr(rebuild, "BLOCK", 2)
+    monkeypatch.setattr(
+        Ledger, "remember", lambda self, records: (blocks.append(len(records)), remember(self, records))
+    )
+    assert rebuilt() == ["a.txt", "b.txt", "c.txt"]
+    assert blocks == [2, 1]
+
+
 def test_what_somebody_gave_a_greater_number_than_a_ledger_holds_proves_nothing(rebuilt, set_aside):
     set_aside("bad.20261126142800123456.txt", path="bad.txt")
     assert rebuilt() == []
