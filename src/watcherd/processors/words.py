@@ -13,14 +13,13 @@ How it goes, and why:
 
 from __future__ import annotations
 
-import base64
 import codecs
 import json
-import os
 import threading
 from typing import TYPE_CHECKING, BinaryIO
 
 from watcherd.model import Failure, FileFault, Limits, Words
+from watcherd.paths import as_fields
 from watcherd.processors.encoding import PDF, UTF8_MARK, announced, codec, detect, refuse_binary
 from watcherd.processors.reading import Reader
 from watcherd.processors.tally import Scratch, Tally
@@ -67,13 +66,11 @@ def process(source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, che
 
 def _line(name: str, words: Words) -> bytes:
     """Return the result as JSON, put together here: an encoder takes as long as counting a small text."""
-    exact = os.fsencode(name)
-    shown = exact.decode("utf-8", "replace")
-    precisely = "" if shown == name else f'"source_b64": "{base64.b64encode(exact).decode()}", '
+    source = ", ".join(f'"{key}": {_quoted(path)}' for key, path in as_fields("source", name).items())
     counts = f'"words": {words.words}, "lines": {words.lines}, "characters": {words.characters}'
     read_as = f'"bytes": {words.bytes}, "encoding": {_quoted(words.encoding)}'
     invalid = f', "invalid_bytes": {words.invalid_bytes}' if words.invalid_bytes else ""
-    return f'{{"source": {_quoted(shown)}, {precisely}{counts}, {read_as}{invalid}}}\n'.encode()
+    return f"{{{source}, {counts}, {read_as}{invalid}}}\n".encode()
 
 
 def _count_small(data: bytes) -> Words | None:
