@@ -26,16 +26,6 @@ _NOT_IN_CP1252 = b"\x81\x8d\x8f\x90\x9d"
 _FEW = 8  # odd bytes that are damage, in a text however short
 
 
-def codec(encoding: str) -> str:
-    """Return Python's name of an encoding; ValueError where it has none of that name for texts."""
-    try:
-        name = codecs.lookup(encoding).name
-        b"-".decode(name, "replace")  # rot13 and the like are codecs too, but of no text
-    except LookupError as error:
-        raise ValueError(f"unknown encoding {encoding!r}: use 'auto' or a name that Python knows") from error
-    return name.removesuffix("-sig")
-
-
 def announced(head: bytes, wanted: str) -> tuple[bytes, str]:
     """Return the byte-order mark and the encoding that it stands for; without one that fits, `wanted` or UTF-8."""
     for mark, name in _MARKS:

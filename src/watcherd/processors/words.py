@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from watcherd.model import Failure, FileFault, Limits, Words
 from watcherd.paths import as_fields
-from watcherd.processors.encoding import PDF, UTF8_MARK, announced, codec, detect, refuse_binary
+from watcherd.processors.encoding import PDF, UTF8_MARK, announced, detect, refuse_binary
 from watcherd.processors.reading import Reader
 from watcherd.processors.tally import Scratch, Tally
 
@@ -40,19 +40,20 @@ _quoted = json.JSONEncoder(ensure_ascii=False).encode
 def count(source: BinaryIO, *, limits: Limits = DEFAULTS, checkpoint: Callable[[], None] = lambda: None) -> Words:
     """Count what is in `source`, a binary file with ``readinto`` and ``seek``, from its start.
 
-    The `encoding` of `limits` is "auto" (byte-order mark, else UTF-8, else detection) or a codec's name; bytes that
-    are invalid in it are counted in `invalid_bytes` and read as U+FFFD. `checkpoint` is called for every `chunk` of
-    bytes (4 or more) and may raise to end the work. Memory is a small multiple of `chunk`, whatever the file.
+    The `encoding` of `limits` is "auto" (byte-order mark, else UTF-8, else detection) or one of texts, by the name
+    that `codecs.lookup` gives it; bytes that are invalid in it are counted in `invalid_bytes` and read as U+FFFD.
+    `checkpoint` is called for every `chunk` of bytes (4 or more) and may raise to end the work. Memory is a small
+    multiple of `chunk`, whatever the file.
 
-    Raises FileFault (`NOT_TEXT`, `TOO_LARGE`: more than `max_bytes`), ValueError for an unknown encoding, and what
-    `source` and `checkpoint` raise.
+    Raises FileFault (`NOT_TEXT`, `TOO_LARGE`: more than `max_bytes`), and what `source` and `checkpoint` raise.
     """
     scratch = _own.scratch_of(limits.chunk)
     reader = Reader(source, scratch.buffer, limits.max_bytes, checkpoint)
     head = reader.head()
-    if limits.encoding == "auto" and len(head) <= _SMALL and (words := _count_small(head)):
+    wanted = "" if limits.encoding == "auto" else limits.encoding.removesuffix("-sig")
+    if not wanted and len(head) <= _SMALL and (words := _count_small(head)):
         return words
-    return _count_large(reader, scratch, head, "" if limits.encoding == "auto" else codec(limits.encoding))
+    return _count_large(reader, scratch, head, wanted)
 
 
 def process(source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]) -> Words:
