@@ -55,13 +55,14 @@ def _tables() -> tuple[Bytes, Mask]:
 _BEGINS, _ENDS = _tables()
 _LAST_OF_TWO = sum(not thirds for _, thirds in _WIDE_SPACES)  # those of two bytes come first
 
-#: Second bytes that lead bytes (from, to) forbid, from and below: overlong forms, surrogates, what is past U+10FFFF.
+#: Second bytes that a lead byte forbids, from and below: overlong forms, surrogates, what is past U+10FFFF.
 _FORBIDDEN = (
-    (0xC0, 0xC1, 0x80, 0xC0),
-    (0xE0, 0xE0, 0x80, 0xA0),
-    (0xED, 0xED, 0xA0, 0xC0),
-    (0xF0, 0xF0, 0x80, 0x90),
-    (0xF4, 0xF4, 0x90, 0xC0),
+    (0xC0, 0x80, 0xC0),
+    (0xC1, 0x80, 0xC0),
+    (0xE0, 0x80, 0xA0),
+    (0xED, 0xA0, 0xC0),
+    (0xF0, 0x80, 0x90),
+    (0xF4, 0x90, 0xC0),
 )
 _LAST_LEAD = 0xF4
 
@@ -225,17 +226,11 @@ def _continuing(block: Bytes, peak: int, mask: Mask, due: Mask) -> int:
     return -1 if np.not_equal(mask, due, out=due).any() else int(np.count_nonzero(mask))
 
 
-def _forbidden(block: Bytes, rule: tuple[int, int, int, int], shifted: Bytes, mask: Mask, other: Mask) -> bool:
+def _forbidden(block: Bytes, rule: tuple[int, int, int], shifted: Bytes, mask: Mask, other: Mask) -> bool:
     """Whether a lead byte is followed by a byte that its rule forbids."""
-    first, last, start, stop = rule
-    leads = _leads(block[:-1], first, last, shifted[1:], mask[1:])
+    lead, start, stop = rule
+    leads = np.equal(block[:-1], lead, out=mask[1:])
     if not leads.any():
         return False
     seconds = np.less(np.subtract(block[1:], start, out=shifted[1:]), stop - start, out=other[1:])
     return bool(np.logical_and(leads, seconds, out=leads).any())
-
-
-def _leads(block: Bytes, first: int, last: int, shifted: Bytes, mask: Mask) -> Mask:
-    if first == last:
-        return np.equal(block, first, out=mask)
-    return np.less_equal(np.subtract(block, first, out=shifted), last - first, out=mask)
