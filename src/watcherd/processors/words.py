@@ -47,6 +47,7 @@ def count(source: BinaryIO, *, limits: Limits = DEFAULTS, checkpoint: Callable[[
 
     Raises FileFault (`NOT_TEXT`, `TOO_LARGE`: more than `max_bytes`), and what `source` and `checkpoint` raise.
     """
+    _own.lost = 0
     scratch = _own.scratch_of(limits.chunk)
     reader = Reader(source, scratch.buffer, limits.max_bytes, checkpoint)
     head = reader.head()
@@ -104,7 +105,7 @@ def _count_large(reader: Reader, scratch: Scratch, head: bytes, wanted: str) -> 
 
 def _count_utf8(reader: Reader, scratch: Scratch, start: int, *, strict: bool) -> Words:
     """Count UTF-8 from the byte `start` on. Raises _NotUtf8 at the first bad byte where `strict`."""
-    tally = _begin(scratch)
+    tally = Tally(scratch)
     position = start
     for block in reader.characters(start, tally.room):
         if not tally.add(block):
@@ -124,7 +125,7 @@ def _first_bad(data: bytes) -> int:
 
 
 def _count_decoded(reader: Reader, scratch: Scratch, encoding: str, start: int) -> Words:
-    tally = _begin(scratch)
+    tally = Tally(scratch)
     decoder = codecs.getincrementaldecoder(encoding)(_COUNTING)
     try:
         for block in reader.blocks(start):
@@ -141,11 +142,6 @@ def _refuse_unending(decoder: codecs.IncrementalDecoder) -> None:
     kept, _ = decoder.getstate()
     if len(kept) > _LONGEST_RUN:
         raise UnicodeError(f"a sequence of more than {_LONGEST_RUN:,} bytes does not end")
-
-
-def _begin(scratch: Scratch) -> Tally:
-    _own.lost = 0
-    return Tally(scratch)
 
 
 def _summed(tally: Tally, encoding: str, total: int) -> Words:
@@ -171,7 +167,7 @@ class _Own(threading.local):
     """What each thread has for itself."""
 
     def __init__(self) -> None:
-        self.lost = 0
+        self.lost = 0  # bytes of the text in hand that are invalid in its encoding
         self._scratch = Scratch(0)
 
     def scratch_of(self, size: int) -> Scratch:
