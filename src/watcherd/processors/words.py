@@ -95,33 +95,30 @@ def _count_large(reader: Reader, scratch: Scratch, head: bytes, wanted: str) -> 
     if name != "utf-8":
         return _count_decoded(reader, scratch, name, len(mark))
     try:
-        return _count_utf8(reader, scratch, len(mark), strict=not (wanted or mark))
-    except _NotUtf8 as error:
-        name = detect(reader.around(error.position))
+        return _count_utf8(reader, scratch, len(mark), _COUNTING if wanted or mark else "strict")
+    except UnicodeDecodeError as error:
+        name = detect(reader.around(error.start))
     if name == "utf-8":
-        return _count_utf8(reader, scratch, 0, strict=False)
+        return _count_utf8(reader, scratch, 0, _COUNTING)
     return _count_decoded(reader, scratch, name, 0)
 
 
-def _count_utf8(reader: Reader, scratch: Scratch, start: int, *, strict: bool) -> Words:
-    """Count UTF-8 from the byte `start` on. Raises _NotUtf8 at the first bad byte where `strict`."""
+def _count_utf8(reader: Reader, scratch: Scratch, start: int, errors: str) -> Words:
+    """Count UTF-8 from the byte `start` on.
+
+    Raises UnicodeDecodeError where `errors` is "strict"; its `start` is the place of the first bad byte in the file.
+    """
     tally = Tally(scratch)
     position = start
     for block in reader.characters(start, tally.room):
         if not tally.add(block):
-            if strict:
-                raise _NotUtf8(position + _first_bad(block.tobytes()))
-            tally.add_text(block.tobytes().decode("utf-8", _COUNTING))
+            try:
+                tally.add_text(block.tobytes().decode("utf-8", errors))
+            except UnicodeDecodeError as error:
+                error.start += position
+                raise
         position += len(block)
     return _summed(tally, "utf-8", reader.total)
-
-
-def _first_bad(data: bytes) -> int:
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        return error.start
-    raise AssertionError("NumPy and Python differ on what is UTF-8")
 
 
 def _count_decoded(reader: Reader, scratch: Scratch, encoding: str, start: int) -> Words:
@@ -153,14 +150,6 @@ def _summed(tally: Tally, encoding: str, total: int) -> Words:
         encoding=encoding,
         invalid_bytes=_own.lost,
     )
-
-
-class _NotUtf8(Exception):
-    """The byte at `position` cannot be where it is in UTF-8."""
-
-    def __init__(self, position: int) -> None:
-        super().__init__(position)
-        self.position = position
 
 
 class _Own(threading.local):
