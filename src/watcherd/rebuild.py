@@ -49,8 +49,8 @@ log = structlog.get_logger(__name__)
 _REASON = ".error.json"
 _DRAFT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{8}-\d+|probe)")
 
-#: Numbers that are tried where the name of a reason does not show it.
-_NUMBERS = 1000
+#: How the name of a reason ends that was too long to show its number, and the numbers that are tried then.
+_SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
 
 #: Errors that say that no way leads to a file, and nothing of disk or mount.
 _NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
@@ -188,12 +188,12 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
 
 
 def _numbers_in(reason: str) -> Iterator[int]:
-    """Yield the numbers that the name of a reason may have: those that are in it, and the first ones (pure).
+    """Yield the numbers that the name of a reason may have: those that are in it, and 0, which is not written (pure).
 
-    One that is 0 is not written, and none is where the name would be too long. A longer one no ledger could hold.
+    Where the name was too long none is, and the first ones are tried. One of more digits no ledger could hold.
     """
     yield from map(int, re.findall(r"\.(\d{1,18})(?=\.)", reason))
-    yield from range(_NUMBERS)
+    yield from range(_NUMBERS if _SHORTENED.search(reason) else 1)
 
 
 def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Record | None:

@@ -14,6 +14,7 @@ from watcherd import settings as configuration
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault
 from watcherd.publish.names import derived
+from watcherd.publish.place import Place
 from watcherd.publish.reason import stamp
 
 TEXT = b"three words here\n"
@@ -148,6 +149,16 @@ def test_a_bad_file_whose_name_leaves_no_room_for_a_number_is_known_with_it(site
     path = f"{'x' * 250}.txt"
     set_aside(derived(path, 7), path=path)
     assert (rebuilt(), site.rows("number")) == ([path], [(7,)])
+
+
+def test_a_bad_file_that_somebody_carried_elsewhere_is_not_looked_for_under_a_thousand_numbers(
+    rebuilt, set_aside, monkeypatch
+):
+    set_aside("carried/bad.txt", path="bad.txt")
+    tried, way = [], Place.way
+    monkeypatch.setattr(Place, "way", lambda *its: tried.append(its) or way(*its))
+    assert rebuilt() == []
+    assert len(tried) == 1
 
 
 def test_a_bad_file_that_is_kept_is_known_where_it_is(site, rebuilt, kept, set_aside):
