@@ -20,13 +20,13 @@ def as_fields(key: str, path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def from_fields(key: str, facts: Mapping[str, object]) -> str:
-    """Return the path that `as_fields` put there, exactly; empty where there is none."""
+    """Return the path that `as_fields` put there, exactly; empty where there is none that a file can have."""
     try:
         exact = facts.get(f"{key}_b64")
         name = base64.b64decode(exact) if isinstance(exact, str) else os.fsencode(str(facts.get(key, "")))
     except ValueError:  # also where JSON escapes what stands for no byte of a name
         return ""
-    return os.fsdecode(name)
+    return "" if b"\0" in name else os.fsdecode(name)
 
 
 def quoted(path: str) -> str:

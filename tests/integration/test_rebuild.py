@@ -200,6 +200,14 @@ def test_a_bad_file_whose_name_is_no_text_is_known(rebuilt, set_aside):
     assert rebuilt() == [path]
 
 
+@pytest.mark.parametrize("after", ["archive", "keep"])
+def test_a_reason_of_a_path_that_no_file_can_have_proves_nothing(site, rebuilt, set_aside, after):
+    site.configure(inbox={"after": after})
+    path = f"{'x' * 260}\0.txt"
+    set_aside(derived(path), path=path)
+    assert rebuilt() == []
+
+
 def test_a_reason_without_its_file_proves_nothing(rebuilt, set_aside):
     set_aside()[0].unlink()
     assert rebuilt() == []
