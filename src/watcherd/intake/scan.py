@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Protocol
 
 from watcherd import beneath
@@ -127,7 +127,8 @@ class Cursor:
     """Where the scan of one kind stands.
 
     A scan of the whole that is asked for while one runs follows it: the mark is cleared when a scan starts, never
-    when it ends, so nothing asked for is lost. A folder asked for goes first.
+    when it ends, so nothing asked for is lost. Folders asked for go first, all that there are at once; then the whole
+    a stride on.
     """
 
     def __init__(self, walker: Callable[[str], Iterator[list[str]]]) -> None:
@@ -175,18 +176,14 @@ class Cursor:
 
     def _next(self) -> list[str]:
         if self._part is None and self._folders:
-            folder = next(iter(self._folders))
-            del self._folders[folder]
-            self._part = self._walker(folder)
+            self._part = chain.from_iterable(map(self._walker, self._folders))
+            self._folders = {}  # for the next ones, which wait for a stride of the whole: they may never cease
         if self._part is not None:
-            return self._step_part(self._part)
-        return self._step_whole()
-
-    def _step_part(self, part: Iterator[list[str]]) -> list[str]:
-        block = next(part, None)
-        if block is None:
+            block = next(self._part, None)
+            if block is not None:
+                return block
             self._part = None
-        return block or []
+        return self._step_whole() if self._whole or self._dirty else []
 
     def _step_whole(self) -> list[str]:
         if self._whole is None:

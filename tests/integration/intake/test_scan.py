@@ -209,6 +209,29 @@ def test_a_folder_asked_for_goes_before_the_rest_of_the_whole():
     assert drained(cursor) == ["sub", "b"]
 
 
+def test_folders_that_are_asked_for_faster_than_they_are_scanned_do_not_hold_up_the_whole():
+    cursor = scripted("a", "b")
+    asked = cursor.ask()
+    taken = []
+    for number in range(100):
+        cursor.ask_folder(f"{number}/one")
+        cursor.ask_folder(f"{number}/two")
+        taken += cursor.take(1)
+    assert [path for path in taken if "/" not in path] == ["a", "b"]
+    assert cursor.answered == asked
+
+
+def test_folders_that_are_asked_for_together_wait_for_one_stride_of_the_whole_at_most():
+    cursor = scripted("a", "b")
+    cursor.ask()
+    for folder in ("one", "two", "three"):
+        cursor.ask_folder(folder)
+    assert cursor.take(1) == ["one"]
+    for folder in ("four", "five"):
+        cursor.ask_folder(folder)
+    assert drained(cursor) == ["two", "three", "a", "four", "five", "b"]
+
+
 def test_a_folder_asked_for_while_another_is_scanned_follows_it():
     cursor = Cursor(lambda top: iter([[f"{top}/1"], [f"{top}/2"]]))
     cursor.ask_folder("one")
