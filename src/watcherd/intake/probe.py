@@ -16,7 +16,6 @@ import platform
 import re
 import signal
 from dataclasses import dataclass
-from typing import Self
 
 from watcherd import beneath
 from watcherd.intake.settle import Pace, Writer
@@ -100,33 +99,27 @@ def writer(descriptor: int) -> Writer:
     return Writer.FREE
 
 
-class Looks:
+class Looks(beneath.Nearby):
     """Looks at files beneath one root, for a moment: a context manager."""
 
     def __init__(self, root: str) -> None:
+        super().__init__()
         self._root = root
-        self._nearby = beneath.Nearby()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._nearby.__exit__()
 
     def status(self, path: str) -> os.stat_result:
         """Return the `lstat` of `path`. Raises OSError."""
-        folder, name = self._nearby.parent(self._root, path)
+        folder, name = self.parent(self._root, path)
         return os.lstat(name, dir_fd=folder)
 
     def fresh(self, path: str) -> os.stat_result:
         """Return the status of the regular file at `path` by opening it, past a network's cache. Raises OSError."""
-        descriptor, status = beneath.open_file(*self._nearby.parent(self._root, path))
+        descriptor, status = beneath.open_file(*self.parent(self._root, path))
         os.close(descriptor)
         return status
 
     def writer(self, path: str) -> tuple[os.stat_result, Writer]:
         """Return what is there now, and whether it is being written. Raises OSError."""
-        descriptor, _ = beneath.open_file(*self._nearby.parent(self._root, path))
+        descriptor, _ = beneath.open_file(*self.parent(self._root, path))
         try:
             answer = writer(descriptor)
             return os.fstat(descriptor), answer  # in this order: what was written before the answer shows
