@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 from watcherd import decide
 from watcherd.intake.probe import Looks
-from watcherd.intake.scan import walk
+from watcherd.intake.scan import Listener, walk
 from watcherd.model import After, Kind
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from watcherd.intake.terms import Inbox
@@ -45,17 +44,11 @@ def undone(inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]]) 
                         yield status.st_size
 
 
-class _Listener:
-    """Hears of folders that cannot be listed. See `Listener`."""
+class _Listener(Listener):
+    """Hears of folders that cannot be listed, and of nothing else."""
 
     def __init__(self, on_refused: Callable[[str, OSError], None]) -> None:
-        self.refused = on_refused
+        self._on_refused = on_refused
 
-    def entered(self, descriptor: int, folder: str) -> None:
-        """Do nothing: no watch is set."""
-
-    def ignored(self, path: str, reason: str, kind: Kind) -> None:
-        """Do nothing: it is not counted."""
-
-    def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
-        """Do nothing: it is no file."""
+    def refused(self, folder: str, error: OSError) -> None:
+        self._on_refused(folder, error)

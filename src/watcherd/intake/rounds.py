@@ -12,7 +12,7 @@ import structlog
 
 from watcherd import beneath
 from watcherd.intake.gate import what_it_is
-from watcherd.intake.scan import Cursor, walk
+from watcherd.intake.scan import Cursor, Listener, walk
 from watcherd.model import Kind
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Round:
     spent: float = 0.0  # processor seconds
 
 
-class Rounds:
+class Rounds(Listener):
     """The scans of `inbox`, which may be replaced by another of the same root. Used by one thread.
 
     `unlisted` are the folders that cannot be listed, each with the reason.

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.intake.rules import Ignored
@@ -29,24 +29,20 @@ MOST_FOLDERS = 256
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
-class Listener(Protocol):
-    """What a walk tells on its way."""
+class Listener:
+    """Hears what a walk tells on its way; of what is not overridden nothing comes."""
 
     def entered(self, descriptor: int, folder: str) -> None:
         """Take note of a folder that is open now and about to be listed."""
-        ...
 
     def refused(self, folder: str, error: OSError) -> None:
         """Take note of a folder that cannot be listed."""
-        ...
 
     def ignored(self, path: str, reason: str, kind: Kind) -> None:
         """Take note of a file that no kind takes."""
-        ...
 
     def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
         """Take note of something that is neither a folder nor a regular file."""
-        ...
 
 
 def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
