@@ -2,16 +2,17 @@
 
 Along the way of a file:
 
-    intake  one inbox's loop: listen, recall, lead through the gates, scan a stride
-    terms   the plain values that an intake is given, and whom it asks and tells (Desk)
-    eyes    whether the inbox is there, is the same, and what the kernel tells of it
-    watch   inotify → hints, with watchdog's reader
-    rounds  when the whole is scanned, and what a walk asks and tells
-    scan    cursors: walks that stop when their lane is full and go on later
-    census  what an inbox holds that its rules admit, for those that count
-    gate    the one way from a path to an admitted job
-    settle  (sighting, what was known, now) → when to look again, unless it is complete (pure)
-    probe   asking the kernel for writers, and what may be believed of a mount
-    rules   name → kind, or why it is not taken (pure)
-    bell    what wakes an intake
+    intake   one inbox's loop: listen, recall, lead through the gates, scan a stride
+    terms    the plain values that an intake is given, and whom it asks and tells (Desk)
+    eyes     whether the inbox is there, is the same, and what the kernel tells of it
+    watch    inotify → hints, with watchdog's reader
+    rounds   when the whole is scanned, and what a walk asks and tells
+    scan     cursors: walks that stop when their lane is full and go on later
+    census   what an inbox holds that its rules admit, for those that count
+    gate     the one way from a path to an admitted job
+    pending  the paths to be led through it: now, or when their time has come (pure)
+    settle   (sighting, what was known, now) → when to look again, unless it is complete (pure)
+    probe    asking the kernel for writers, and what may be believed of a mount
+    rules    name → kind, or why it is not taken (pure)
+    bell     what wakes an intake
 """

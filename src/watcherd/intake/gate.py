@@ -10,17 +10,17 @@ gone nothing else of its kind is looked at.
 from __future__ import annotations
 
 import errno
-import heapq
 import stat
 import time
 from collections import deque
-from math import inf
 from typing import TYPE_CHECKING
 
 import structlog
 
 from watcherd import beneath, decide
+from watcherd.intake.pending import Pending
 from watcherd.intake.probe import Looks
+from watcherd.intake.rules import what_it_is
 from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge, stretched
 from watcherd.model import After, Failed, File, Job, SystemFault
 from watcherd.states import State
@@ -38,97 +38,38 @@ log = structlog.get_logger(__name__)
 
 #: Files led through at once: one question to the ledger, and a few milliseconds.
 BLOCK = 256
-#: Of these, one in so many is for what has settled, and one for what a scan found: while more is hinted at than a
-#: lane takes, neither would have a turn.
-SHARE = 4
-#: Paths that may wait to be looked at, and paths that may be settling; beyond, a scan finds them again.
-MOST_HINTS = 4_096
-MOST_WAITING = 4_096
 #: Files remembered for having changed while they were worked on, and seconds: once calm, they are as all others.
 MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
 #: Seconds until an unreadable file is tried again without an event; while descriptors are short.
 UNREADABLE, SHORT = 30.0, 1.0
 
-#: What says less than anything that is known already.
-_WEAK = frozenset({How.SEEN, How.TOUCHED})
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EXDEV})
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Gate:
-    """The gate for files of `kind`. Used by one thread; `waiting` may be read by others."""
+    """The gate for files of `kind`; `pending` are the paths to be led through. Used by one thread."""
 
     def __init__(self, kind: Kind, claims: Claims, desk: Desk) -> None:
         self.kind = kind
+        self.pending = Pending()
         self._claims = claims
         self._desk = desk
-        self._hints: dict[str, How] = {}
-        self._waiting: dict[str, Wait] = {}
-        self._alarms: list[tuple[float, str]] = []  # a heap; entries that `_waiting` no longer bears out are skipped
         self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
         self._parked: deque[Job] = deque()
         self._log = log.bind(kind=kind)  # bound once: what is not wanted then costs next to nothing
-        self._overdue = inf  # when a scan must look for what found no room in `_waiting`
 
     # What is going on ----------------------------------------------------------------------------------------------
 
     @property
     def busy(self) -> bool:
         """Whether there are paths to look at now, or jobs to hand over."""
-        return bool(self._hints or self._parked)
+        return bool(self.pending.hinted or self._parked)
 
     @property
     def blocked(self) -> bool:
         """Whether nothing can be led through until somebody downstream has room."""
         return bool(self._parked) or self.room() <= 0
-
-    @property
-    def settling(self) -> bool:
-        """Whether a file is here that quiet alone makes complete."""
-        return self._overdue < inf or any(known.reason == Reason.SETTLING for known in self._waiting.values())
-
-    @property
-    def alarm(self) -> float:
-        """When the next file is to be looked at again, in monotonic seconds."""
-        return min(self._alarms[0][0] if self._alarms else inf, self._overdue)
-
-    def is_overdue(self, now: float) -> bool:
-        """Whether a scan must look for what there was no room to remember; said once."""
-        if now < self._overdue:
-            return False
-        self._overdue = inf
-        return True
-
-    def waits(self, path: str) -> bool:
-        """Whether this path is not complete, or cannot be read."""
-        return path in self._waiting
-
-    def waiting(self) -> list[tuple[str, str]]:
-        """Return the paths that are not complete, or cannot be read, each with its reason."""
-        return [(path, known.reason) for path, known in self._waiting.copy().items()]
-
-    # What comes in -------------------------------------------------------------------------------------------------
-
-    def hint(self, path: str, how: How) -> bool:
-        """Remember to look at `path`; False where there is no room, so that a scan must find it."""
-        known = self._hints.get(path)
-        if known is None and len(self._hints) >= MOST_HINTS:
-            return False
-        if known is How.CHANGED or (known is not None and how in _WEAK):
-            return True
-        self._hints[path] = how
-        return True
-
-    def forget(self) -> None:
-        """Forget what is known of files that wait: their inbox is gone, or is to be looked at with new eyes."""
-        self._hints.clear()
-        self._waiting.clear()
-        self._alarms.clear()
-        self._overdue = inf
-
-    def wind(self) -> None:
-        """Have all that waits looked at when its time comes, also what was taken for that and not led through."""
-        self._alarms = sorted((known.until, path) for path, known in self._waiting.items())
 
     def flush(self) -> bool:
         """Hand over what is parked; False where the lane is still full."""
@@ -141,17 +82,6 @@ class Gate:
     def room(self) -> int:
         """Return how many files may be led through now."""
         return min(BLOCK, self._claims.room())
-
-    def take(self, now: float, most: int) -> dict[str, How]:
-        """Take up to `most` of the paths to look at: those hinted at, then a share of those whose time has come."""
-        hinted = most - most // SHARE if self._alarms and self._alarms[0][0] <= now else most
-        taken = {path: self._hints.pop(path) for path in list(self._hints)[:hinted]} if self._hints else {}
-        while self._alarms and self._alarms[0][0] <= now and len(taken) < most:
-            until, path = heapq.heappop(self._alarms)
-            known = self._waiting.get(path)
-            if known is not None and known.until == until:
-                taken.setdefault(path, How.SEEN)
-        return taken
 
     # The way through -----------------------------------------------------------------------------------------------
 
@@ -187,13 +117,13 @@ class Gate:
             return False  # what that means is told by who looks next
         done = decide.is_done(ended, status.st_size, status.st_mtime_ns)
         if done:
-            self._waiting.pop(path, None)
+            self.pending.drop(path)
             self._ignored(path, f"is {ended.state} already", terms)
         return done
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
         if self._claims.holds(path):
-            self._waiting.pop(path, None)
+            self.pending.drop(path)
             return None
         try:
             status = looks.status(path) if terms.mount.lease else looks.fresh(path)
@@ -219,10 +149,10 @@ class Gate:
             case decide.Condemn():
                 self._condemn(seen, admission, terms)
             case decide.Leave(reason):
-                self._waiting.pop(seen.path, None)
+                self.pending.drop(seen.path)
                 self._ignored(seen.path, reason, terms)
             case decide.Later():
-                self._waiting.pop(seen.path, None)  # the ledger knows when it is due
+                self.pending.drop(seen.path)  # the ledger knows when it is due
 
     def _unwritten(self, looks: Looks, seen: Sighting, terms: Terms) -> Sighting | None:
         """Return what is there now if nobody is writing it."""
@@ -246,13 +176,13 @@ class Gate:
         return Job(self._desk.next_id(), file, self.kind, charges.attempts, charges.kills, charges.alone)
 
     def _admit(self, job: Job) -> None:
-        self._waiting.pop(job.file.path, None)
+        self.pending.drop(job.file.path)
         if self._claims.claim(job.file.path):  # or it is somebody else's since we looked, and comes back when free
             self._parked.append(job)  # handed over with what is admitted beside it: a worker takes several at a time
 
     def _condemn(self, seen: Sighting, verdict: decide.Condemn, terms: Terms) -> None:
         self._claims.claim(seen.path)
-        self._waiting.pop(seen.path, None)
+        self.pending.drop(seen.path)
         job = self._job(seen, decide.Admit(verdict.attempts - 1, alone=True), terms)
         try:
             self._desk.condemn(Failed(job, verdict.failure, verdict.message))
@@ -290,33 +220,18 @@ class Gate:
             del self._restless[next(iter(self._restless))]
 
     def _judged(self, sighting: Sighting, writer: Writer, terms: Terms) -> Sighting | None:
-        known = self._waiting.get(sighting.path)
-        wait = judge(sighting, known.settling if known else None, time.monotonic(), terms.pace, writer)
+        wait = judge(sighting, self.pending.known(sighting.path), time.monotonic(), terms.pace, writer)
         if wait is None:
             return sighting
-        self._wait(sighting.path, wait)
+        self.pending.wait(sighting.path, wait)
         return None
-
-    def _wait(self, path: str, waiting: Wait) -> None:
-        if path not in self._waiting and not self._has_place_for(waiting):
-            if waiting.settling:  # else its event, or a scan by the clock, brings it back
-                self._overdue = min(self._overdue, waiting.until)
-            return
-        self._waiting[path] = waiting
-        heapq.heappush(self._alarms, (waiting.until, path))
-        if len(self._alarms) > 4 * MOST_WAITING:
-            self.wind()
-
-    def _has_place_for(self, waiting: Wait) -> bool:
-        """Whether one more may be remembered. What cannot be read may wait for ever: half the places are not its."""
-        return len(self._waiting) < (MOST_WAITING if waiting.settling else MOST_WAITING // 2)
 
     def _unseen(self, path: str, how: How, error: OSError) -> None:
         if error.errno in _GONE:
             self._gone(path, how)
             return
         reason = Reason.PERMISSION if error.errno in _FORBIDDEN else str(error.strerror)
-        self._wait(path, Wait(time.monotonic() + self._patience(error), reason, None))
+        self.pending.wait(path, Wait(time.monotonic() + self._patience(error), reason, None))
 
     def _patience(self, error: OSError) -> float:
         """Return seconds until an unreadable file is looked at again. A shortage is told, and pauses the intake."""
@@ -327,23 +242,10 @@ class Gate:
         return SHORT
 
     def _gone(self, path: str, how: How) -> None:
-        self._waiting.pop(path, None)
+        self.pending.drop(path)
         self._restless.pop(path, None)
         if how is How.DUE:
             self._desk.drop(path)
 
     def _ignored(self, path: str, reason: str, terms: Terms) -> None:
         self._log.debug("file.ignored", inbox=terms.inbox.name, path=path, reason=reason)
-
-
-def what_it_is(mode: int) -> str:
-    """Return, for people, what a thing of this `st_mode` is, if it is no regular file."""
-    names = {
-        stat.S_IFLNK: "is a symbolic link",
-        stat.S_IFIFO: "is a FIFO",
-        stat.S_IFSOCK: "is a socket",
-        stat.S_IFCHR: "is a device",
-        stat.S_IFBLK: "is a device",
-        stat.S_IFDIR: "is a folder",
-    }
-    return names.get(stat.S_IFMT(mode), "is no regular file")

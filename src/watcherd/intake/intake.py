@@ -19,7 +19,8 @@ import structlog
 from watcherd import lifeline
 from watcherd.intake.bell import Bell
 from watcherd.intake.eyes import Eyes, mend_of
-from watcherd.intake.gate import SHARE, Gate
+from watcherd.intake.gate import Gate
+from watcherd.intake.pending import SHARE
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
@@ -112,7 +113,7 @@ class Intake:
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""
-        files = [entry for gate in self._gates.values() for entry in gate.waiting()]
+        files = [entry for gate in self._gates.values() for entry in gate.pending.waiting()]
         return sorted(files + list(self._rounds.unlisted.copy().items()))
 
     # The loop ------------------------------------------------------------------------------------------------------
@@ -156,7 +157,7 @@ class Intake:
         if self._terms is None or not gate.flush() or gate.blocked:
             return
         room, wants = gate.room(), self._rounds.wants(kind)
-        hints = gate.take(time.monotonic(), room - room // SHARE if wants else room)
+        hints = gate.pending.take(time.monotonic(), room - room // SHARE if wants else room)
         gate.admit(hints, self._terms)
         # Also where the lane is full by now: both together are no more than there was room for.
         if wants and (room := min(room - len(hints), gate.room())) > 0:
@@ -187,7 +188,7 @@ class Intake:
             self._log.debug("file.ignored", path=path, reason=kind.reason)
             if how is How.DUE:
                 self._drop(path)
-        elif not self._gates[kind].hint(path, how):
+        elif not self._gates[kind].pending.hint(path, how):
             self._rounds.ask_kind(kind)
 
     def _recall(self, *, rung: bool) -> None:
@@ -225,7 +226,7 @@ class Intake:
         self._rounds.suspend()
         self._rounds.ask("fault")
         for gate in self._gates.values():
-            gate.wind()  # a scan does not meet what is gone by then
+            gate.pending.wind()  # a scan does not meet what is gone by then
         self._bell.wait(None, TICK)
 
     def _ask_when_time(self) -> None:
@@ -233,7 +234,7 @@ class Intake:
         if now >= self._rounds.next:
             self._rounds.ask("period")
         for kind, gate in self._gates.items():
-            if gate.is_overdue(now):
+            if gate.pending.is_overdue(now):
                 self._rounds.ask_kind(kind)
 
     # The inbox itself ----------------------------------------------------------------------------------------------
@@ -267,7 +268,7 @@ class Intake:
         self._eyes.close()
         self._terms = None
         for gate in self._gates.values():
-            gate.forget()
+            gate.pending.forget()
         mend, before = mend_of(reason), self.lost
         self.lost = reason
         # Said once more where it was made again, and is closed to us, say; not where a dead mount is unmounted now.
@@ -306,7 +307,7 @@ class Intake:
         self._rounds.inbox = self.inbox
         self._rounds.suspend()
         for gate in self._gates.values():
-            gate.forget()
+            gate.pending.forget()
         self._eyes.rearm()
         self._rounds.ask("update")
 
@@ -323,7 +324,7 @@ class Intake:
             return self._root_at
         if any(self._can_go_on(kind, gate) for kind, gate in self._gates.items()):
             return 0.0
-        alarms = [gate.alarm for gate in self._gates.values() if not gate.blocked]
+        alarms = [gate.pending.alarm for gate in self._gates.values() if not gate.blocked]
         return min(self._root_at, self._rounds.next, self._recall_at, *alarms)
 
     def _can_go_on(self, kind: Kind, gate: Gate) -> bool:
@@ -332,7 +333,7 @@ class Intake:
     def _is_quiet(self) -> bool:
         if self._rounds.under_way:
             return False
-        if any(gate.busy or gate.settling or self._rounds.wants(kind) for kind, gate in self._gates.items()):
+        if any(gate.busy or gate.pending.settling or self._rounds.wants(kind) for kind, gate in self._gates.items()):
             return False
         if self._recall_at == inf or self._desk.doubted():
             return True
@@ -340,4 +341,6 @@ class Intake:
 
     def _all_wait(self, retries: Sequence[str]) -> bool:
         """Whether these are some, and all wait for somebody else, as for their writer's end."""
-        return bool(retries) and all(any(gate.waits(path) for gate in self._gates.values()) for path in retries)
+        return bool(retries) and all(
+            any(gate.pending.waits(path) for gate in self._gates.values()) for path in retries
+        )

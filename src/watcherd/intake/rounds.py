@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import beneath
-from watcherd.intake.gate import what_it_is
+from watcherd.intake.rules import what_it_is
 from watcherd.intake.scan import Cursor, Listener, walk
 from watcherd.model import Kind
 

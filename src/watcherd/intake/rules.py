@@ -1,10 +1,11 @@
 """Which files an inbox takes, and which kind each one is.
 
-Pure: names in, a kind or a reason out. Nothing here looks at a file.
+Pure: names and modes in, a kind or a reason out. Nothing here looks at a file.
 """
 
 from __future__ import annotations
 
+import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -73,6 +74,19 @@ class Rules:
         if name.startswith(".") or name.lower() in NEVER_ENTERED:
             return False
         return self._excluded is None or not self._excluded.match_file(_in_one_line(folder + "/"))
+
+
+def what_it_is(mode: int) -> str:
+    """Return, for people, what a thing of this `st_mode` is, if it is no regular file."""
+    names = {
+        stat.S_IFLNK: "is a symbolic link",
+        stat.S_IFIFO: "is a FIFO",
+        stat.S_IFSOCK: "is a socket",
+        stat.S_IFCHR: "is a device",
+        stat.S_IFBLK: "is a device",
+        stat.S_IFDIR: "is a folder",
+    }
+    return names.get(stat.S_IFMT(mode), "is no regular file")
 
 
 def _compiled(patterns: tuple[str, ...]) -> GitIgnoreSpec | None:

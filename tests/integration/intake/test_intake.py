@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from math import inf
 from types import SimpleNamespace
 
 import pytest
@@ -15,7 +14,7 @@ import pytest
 from watcherd.intake import rounds
 from watcherd.intake.gate import BLOCK, Gate
 from watcherd.intake.rules import Rules
-from watcherd.intake.settle import How, Reason, Settling, Wait
+from watcherd.intake.settle import How
 from watcherd.ledger.claims import Claims
 from watcherd.model import After, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.states import State
@@ -358,7 +357,7 @@ def test_what_a_scan_found_has_its_share_while_more_is_hinted_at_than_the_lane_t
     for name in ("a.txt", *(f"hinted-{number}.txt" for number in range(BLOCK))):
         (root / name).write_bytes(b"x")
         os.utime(root / name, (1, 1))  # else it may be younger than a tick of the kernel's clock
-        assert name == "a.txt" or inbox.intake._gates[Kind.TEXT].hint(name, How.RENAMED)
+        assert name == "a.txt" or inbox.intake._gates[Kind.TEXT].pending.hint(name, How.RENAMED)
     with inbox:
         inbox.until(lambda: inbox.claims.holds("a.txt"))
         assert len(inbox.claims) <= BLOCK
@@ -591,26 +590,12 @@ def parked(gate, *paths):
         gate._admit(Job(number, File("scans", path, Version(1, 1, 1, number)), Kind.TEXT))
 
 
-def test_what_says_more_of_a_file_is_remembered_and_a_change_above_all(gate):
-    for path, first, second, known in [
-        ("a.txt", How.SEEN, How.CLOSED, How.CLOSED),
-        ("b.txt", How.CLOSED, How.SEEN, How.CLOSED),
-        ("c.txt", How.RENAMED, How.TOUCHED, How.RENAMED),
-        ("d.txt", How.CHANGED, How.CLOSED, How.CHANGED),
-        ("e.txt", How.CREATED, How.CLOSED, How.CLOSED),
-    ]:
-        assert gate.hint(path, first)
-        assert gate.hint(path, second)
-        assert gate.take(0.0, 1) == {path: known}
-    assert not gate.busy
-
-
 def test_a_gate_is_busy_with_hints_and_with_what_its_lane_does_not_take(gate):
     assert not gate.busy
-    gate.hint("a.txt", How.SEEN)
+    gate.pending.hint("a.txt", How.SEEN)
     assert gate.busy
     assert not gate.blocked
-    gate.take(0.0, 1)
+    gate.pending.take(0.0, 1)
     parked(gate, "a.txt")
     assert gate.busy
     assert gate.blocked
@@ -623,64 +608,3 @@ def test_a_gate_is_busy_with_hints_and_with_what_its_lane_does_not_take(gate):
     assert gate.flush()
     assert gate.room() == 0
     assert gate.blocked
-
-
-def test_what_there_is_no_room_to_remember_is_to_be_scanned_for_once(gate, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 1)
-    known = Settling(Version(1, 0, 0, 1), 0.0)
-    gate._wait("a.txt", Wait(9.0, Reason.CHANGING, known))
-    assert (gate.alarm, gate.settling) == (9.0, False)
-    for until in (5.0, 7.0):
-        gate._wait("b.txt", Wait(until, Reason.CHANGING, known))
-    assert (gate.alarm, gate.settling) == (5.0, True)
-    assert [gate.is_overdue(now) for now in (4.0, 5.0, 6.0)] == [False, True, False]
-    assert (gate.alarm, gate.settling) == (9.0, False)
-
-
-def test_of_what_cannot_be_read_half_as_much_is_remembered_and_no_scan_is_asked_for(gate, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 4)
-    for name in "abc":
-        gate._wait(f"{name}.txt", Wait(9.0, Reason.PERMISSION, None))
-    assert len(gate.waiting()) == 2
-    assert (gate.alarm, gate.settling) == (9.0, False)
-
-
-def test_where_no_more_hints_are_remembered_a_known_one_may_still_say_more(gate, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_HINTS", 2)
-    assert [gate.hint(path, How.SEEN) for path in ("a.txt", "b.txt", "c.txt")] == [True, True, False]
-    assert gate.hint("b.txt", How.CHANGED)
-    assert gate.take(0.0, 9) == {"a.txt": How.SEEN, "b.txt": How.CHANGED}
-
-
-def test_a_file_that_waits_anew_is_not_looked_at_when_it_was_to_be_before(gate):
-    for until in (1.0, 3.0):
-        gate._wait("a.txt", Wait(until, Reason.CHANGING, None))
-    assert gate.take(2.0, 1) == {}
-    assert gate.take(3.0, 1) == {"a.txt": How.SEEN}
-
-
-def test_those_hinted_at_are_taken_before_those_whose_time_has_come(gate):
-    for until, path in ((1.0, "a.txt"), (2.0, "b.txt"), (3.0, "c.txt")):
-        gate._wait(path, Wait(until, Reason.SETTLING, None))
-    gate.hint("d.txt", How.CLOSED)
-    assert gate.take(2.0, 2) == {"d.txt": How.CLOSED, "a.txt": How.SEEN}
-    assert gate.take(2.0, 2) == {"b.txt": How.SEEN}
-
-
-def test_what_has_settled_has_its_share_while_more_is_hinted_at_than_is_taken(gate):
-    for until, path in ((1.0, "a.txt"), (1.0, "b.txt"), (2.0, "c.txt")):
-        gate._wait(path, Wait(until, Reason.SETTLING, None))
-    for number in range(9):
-        gate.hint(f"{number}.txt", How.CLOSED)
-    assert list(gate.take(1.0, 4)) == ["0.txt", "1.txt", "2.txt", "a.txt"]
-    assert list(gate.take(1.0, 4)) == ["3.txt", "4.txt", "5.txt", "b.txt"]
-    assert list(gate.take(1.0, 4)) == ["6.txt", "7.txt", "8.txt"]
-
-
-def test_a_gate_that_forgets_has_nothing_to_look_at(gate, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 1)
-    gate.hint("a.txt", How.SEEN)
-    for path in ("b.txt", "c.txt"):
-        gate._wait(path, Wait(1.0, Reason.SETTLING, Settling(Version(1, 0, 0, 1), 0.0)))
-    gate.forget()
-    assert (gate.busy, gate.settling, gate.waiting(), gate.alarm) == (False, False, [], inf)

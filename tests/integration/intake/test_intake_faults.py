@@ -226,7 +226,7 @@ def test_a_scan_that_is_asked_for_during_another_ends_though_a_pause_cuts_that_o
 
 
 def test_more_hints_than_fit_are_made_good_by_a_scan(watching, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_HINTS", 5)
+    monkeypatch.setattr("watcherd.intake.pending.MOST_HINTS", 5)
 
     def deliver(_):
         inbox.before_offer = lambda _: None
@@ -241,7 +241,7 @@ def test_more_hints_than_fit_are_made_good_by_a_scan(watching, monkeypatch):
 
 
 def test_more_files_than_may_settle_are_made_good_by_a_scan(watching, root, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 5)
+    monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 5)
     with watching(settle=0.1).scanned() as inbox:
         for number in range(100):
             (root / f"{number}.txt").write_bytes(b"x")
@@ -251,7 +251,7 @@ def test_more_files_than_may_settle_are_made_good_by_a_scan(watching, root, monk
 def test_what_is_kept_and_done_takes_no_new_file_s_place_where_nobody_can_be_asked_for_writers(
     watching, root, monkeypatch
 ):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 2)
+    monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 2)
     monkeypatch.setattr("watcherd.intake.eyes.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
     inbox = watching(after=After.KEEP, settle=0.1)
     for number in range(5):
@@ -266,7 +266,7 @@ def test_what_is_kept_and_done_takes_no_new_file_s_place_where_nobody_can_be_ask
 def test_many_that_cannot_be_read_take_no_new_file_s_place_where_nobody_can_be_asked_for_writers(
     unprivileged, monkeypatch
 ):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 4)
+    monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 4)
     monkeypatch.setattr("watcherd.intake.eyes.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
     for number in range(6):
         path = unprivileged.root / f"{number}.txt"
@@ -281,15 +281,15 @@ def test_many_that_cannot_be_read_take_no_new_file_s_place_where_nobody_can_be_a
 
 
 def test_a_file_that_is_touched_again_and_again_is_remembered_once(watching, root, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.MOST_WAITING", 2)
+    monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 2)
     (root / "a.txt").write_bytes(b"x")
     with watching(settle=60.0).scanned() as inbox:
-        gate = inbox.intake._gates[Kind.TEXT]  # noqa: SLF001 (memory does not show otherwise)
+        pending = inbox.intake._gates[Kind.TEXT].pending  # noqa: SLF001 (memory does not show otherwise)
         for number in range(50):
-            known = gate._alarms[-1]  # noqa: SLF001
+            known = pending._alarms[-1]  # noqa: SLF001
             (root / "a.txt").chmod(0o600 + number % 2)
-            inbox.until(lambda: gate._alarms[-1] != known)  # noqa: B023, SLF001 (called at once)
-        assert len(gate._alarms) <= 8  # noqa: SLF001
+            inbox.until(lambda: pending._alarms[-1] != known)  # noqa: B023, SLF001 (called at once)
+        assert len(pending._alarms) <= 8  # noqa: SLF001
 
 
 def test_more_folders_than_fit_are_made_good_by_a_scan(watching, root, monkeypatch):
