@@ -161,7 +161,7 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
         doubted=lambda: bool(note.doubt),
         next_id=ledger.next_id,
         earliest_due=lambda: ledger.earliest_due(name),
-        due=lambda now, furthest: ledger.due(name, now, furthest),
+        due=lambda now, furthest, most: ledger.due(name, now, furthest, most),
         suspects=lambda: [record.file.path for record in ledger.unfinished(name, State.WORKING)],
         paused=lambda: bool(publisher.paused),
         on_found=note.renew,

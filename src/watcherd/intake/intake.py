@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 TICK = 1.0
 #: Seconds between two questions to the ledger for retries, at least.
 RECALL = 0.1
+#: Retries that are hinted at by one question, at most.
+RETRIES = 1_000
 
 
 class Intake:
@@ -210,9 +212,10 @@ class Intake:
         now, due = time.time(), self._desk.earliest_due()
         if due is None:
             return inf
-        self._due = self._desk.due(now, now + self.inbox.policy.max_backoff)
+        self._due = self._desk.due(now, now + self.inbox.policy.max_backoff, self._besides_waiting(RETRIES))
         for path in self._due:
-            self._hint(path, How.DUE)
+            if not self._waits(path):
+                self._hint(path, How.DUE)
         return TICK if self._due else max(RECALL, due - now)
 
     def _drop(self, path: str) -> None:
@@ -337,10 +340,17 @@ class Intake:
             return False
         if self._recall_at == inf or self._desk.doubted():
             return True
-        return self._all_wait(self._due) and self._all_wait(self._desk.due(inf, inf))
+        return self._all_wait(self._due) and self._all_wait(self._desk.due(inf, inf, self._besides_waiting(1)))
+
+    # Retries that wait for somebody else, as for their writer's end ------------------------------------------------
 
     def _all_wait(self, retries: Sequence[str]) -> bool:
-        """Whether these are some, and all wait for somebody else, as for their writer's end."""
-        return bool(retries) and all(
-            any(gate.pending.waits(path) for gate in self._gates.values()) for path in retries
-        )
+        """Whether these are some, and all wait."""
+        return bool(retries) and all(map(self._waits, retries))
+
+    def _waits(self, path: str) -> bool:
+        return any(gate.pending.waits(path) for gate in self._gates.values())
+
+    def _besides_waiting(self, most: int) -> int:
+        """Return how many to ask for, so that `most` are seen behind those that wait, which may all be due first."""
+        return most + sum(len(gate.pending) for gate in self._gates.values())

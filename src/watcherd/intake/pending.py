@@ -34,6 +34,10 @@ class Pending:
         self._alarms: list[tuple[float, str]] = []  # a heap; entries that `_waiting` no longer bears out are skipped
         self._overdue = inf  # when a scan must look for what found no room in `_waiting`
 
+    def __len__(self) -> int:
+        """Return how many files wait."""
+        return len(self._waiting)
+
     # What is going on ----------------------------------------------------------------------------------------------
 
     @property

@@ -67,7 +67,7 @@ class Desk:
     ended: Callable[[Sequence[str]], Mapping[str, Ended]]  # of up to 1,000 paths those whose latest version ended
     suspects: Callable[[], Sequence[str]]  # what was being worked on when the daemon died uncleanly
     earliest_due: Callable[[], float | None]  # when the next retry is due, Unix seconds
-    due: Callable[[float, float], Sequence[str]]  # the retries due at a time or after another, Unix seconds
+    due: Callable[[float, float, int], Sequence[str]]  # so many retries due at a time or after another, Unix seconds
     drop: Callable[[str], None]  # the file of a retry or a suspect is gone, or is not wanted any more
     doubted: Callable[[], bool]  # whether the inbox may be a bare mount point, where no file is, and none is gone
     offer: Callable[[Sequence[Job]], int]  # to the lane of their kind; how many it has room for, the first ones

@@ -64,9 +64,10 @@ class Watching:
     def _earliest_due(self):
         return min(self.dues.values(), default=None)
 
-    def _due(self, now, furthest):
+    def _due(self, now, furthest, most):
         self.before_due()
-        return [path for path, due in self.dues.items() if due <= now or due > furthest]
+        due = [path for path, due in self.dues.items() if due <= now or due > furthest]
+        return sorted(due, key=self.dues.get)[:most]
 
     def _drop(self, path):
         self.dues.pop(path, None)

@@ -231,6 +231,18 @@ def test_a_retry_that_is_being_written_does_not_hold_up_a_drain_and_one_that_is_
         assert inbox.intake.waiting() == [("a.txt", "being written")]
 
 
+def test_a_retry_is_not_hidden_by_as_many_that_wait_as_are_asked_for(watching, root, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.intake.RETRIES", 1)
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.05)
+    inbox.record("a.txt", State.RETRYING)
+    with (root / "a.txt").open("ab"), inbox.scanned():
+        inbox.until(inbox.intake.drained)
+        inbox.dues["gone.txt"] = 1.0
+        inbox.intake.wake()
+        inbox.until(lambda: inbox.dropped == ["gone.txt"])
+
+
 def test_a_file_that_changed_under_us_again_and_again_does_not_hold_up_a_drain(watching, monkeypatch):
     monkeypatch.setattr("watcherd.intake.settle.LONGEST_SETTLE", 2.0)
     with watching(settle=0.2).scanned() as inbox:
