@@ -57,7 +57,7 @@ class Intake:
         self._rounds = Rounds(inbox, self._eyes)
         self._gates = {kind: Gate(kind, claims, self._desk) for kind in Kind}
         self._terms: Terms | None = None  # none while the inbox is lost
-        self._suspicious = True  # of what an unclean end left behind
+        self._suspicious = False  # of what an unclean end left behind
         self._root_at = 0.0  # when to look at the root again, in monotonic seconds, as the next two
         self._recall_at = 0.0
         self._recalled = -inf
@@ -227,10 +227,14 @@ class Intake:
         """Have the fault told, and look at everything again: what was in hand is forgotten."""
         self._desk.on_fault(fault)
         self._rounds.suspend()
-        self._rounds.ask("fault")
+        self._begin_anew("fault")
         for gate in self._gates.values():
             gate.pending.wind()  # a scan does not meet what is gone by then
         self._bell.wait(None, TICK)
+
+    def _begin_anew(self, reason: str) -> None:
+        self._rounds.ask(reason)
+        self._suspicious = True  # once more: a scan does not meet those that are gone
 
     def _ask_when_time(self) -> None:
         now = time.monotonic()
@@ -284,7 +288,7 @@ class Intake:
         if self.lost:
             self.lost = ""
             self._log.info("inbox.recovered", path=self.inbox.root)
-        self._rounds.ask("start")
+        self._begin_anew("start")
         if not self.inbox.once:
             self._tell(self._terms)
 
@@ -312,7 +316,7 @@ class Intake:
         for gate in self._gates.values():
             gate.pending.forget()
         self._eyes.rearm()
-        self._rounds.ask("update")
+        self._begin_anew("update")
 
     def _period(self) -> float:
         if self._terms is None or self.inbox.once:

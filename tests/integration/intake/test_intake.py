@@ -458,6 +458,16 @@ def test_suspects_come_first_and_alone(watching, root):
     assert not any(job.alone for job in inbox.jobs[1:])
 
 
+def test_a_suspect_that_is_gone_is_dropped_also_where_a_reload_forgot_what_was_hinted_at(watching):
+    inbox = watching()
+    inbox.suspects, inbox.paused = ["gone.txt"], True
+    with inbox:
+        inbox.until(lambda: inbox.looks)
+        inbox.intake.update(replace(inbox.inbox, rescan=60.0))
+        inbox.paused = False
+        inbox.until(lambda: inbox.dropped == ["gone.txt"])
+
+
 def test_a_suspect_that_was_charged_often_enough_is_condemned(watching, root):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)
