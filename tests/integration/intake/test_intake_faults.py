@@ -211,7 +211,7 @@ def test_a_scan_that_is_asked_for_during_another_ends_though_a_pause_cuts_that_o
 
     def interrupt(_):
         inbox.before_offer = lambda _: None
-        inbox.intake.update(inbox.inbox)  # which is a reason to scan the whole
+        inbox.intake.update(replace(inbox.inbox, rescan=60.0))  # which is a reason to scan the whole
         inbox.paused = True
 
     inbox = watching(settle=0.0)
