@@ -54,8 +54,7 @@ class Rounds(Listener):
         self._log = log.bind(inbox=inbox.name)
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
-        self.unlisted: dict[str, str] = {}
-        self._refused: set[str] = set()  # those that any kind's walk was refused since they were last asked for
+        self.unlisted: dict[str, str] = {}  # those that any kind's walk was refused since they were last asked for
         self._short = False  # whether descriptors ran short in the scan under way, or the last one
         self.next = inf  # when the next one is due, monotonic seconds
         self.ended = 0.0  # when the last one ended, Unix seconds
@@ -75,7 +74,6 @@ class Rounds(Listener):
     def ask(self, reason: str) -> None:
         """Ask for a scan of the whole, which also arms what could not be watched before."""
         self.unlisted.clear()
-        self._refused.clear()
         self._short = False
         self._eyes.reconsider()
         until = {kind: cursor.ask() for kind, cursor in self._cursors.items()}
@@ -91,18 +89,22 @@ class Rounds(Listener):
         if not folder:
             self.ask("changed root")
         elif self.inbox.enters(folder):
+            for it in self._unlisted_in(folder):
+                del self.unlisted[it]
             for cursor in self._cursors.values():
                 cursor.ask_folder(folder)
 
     def touched(self, folder: str) -> None:
         """Ask for a scan of what was refused in a watched folder: its rights may be other ones, or only its time."""
-        beneath_it = folder and folder + "/"
-        refused = {it for it in self._refused if it == folder or it.startswith(beneath_it)}
+        refused = self._unlisted_in(folder)
         if not self._eyes.may_enter(folder):
-            refused = {folder}  # by the scan, so that it is asked for when it is touched again
-        self._refused -= refused
+            refused = [folder]  # by the scan, so that it is asked for when it is touched again
         for it in refused:
             self.ask_folder(it)
+
+    def _unlisted_in(self, folder: str) -> list[str]:
+        beneath_it = folder and folder + "/"
+        return [it for it in self.unlisted if it == folder or it.startswith(beneath_it)]
 
     def take(self, kind: Kind, most: int) -> list[str]:
         """Return the next paths for one kind, at most `most`."""
@@ -150,14 +152,12 @@ class Rounds(Listener):
 
     def entered(self, descriptor: int, folder: str) -> None:
         """Watch a folder that is about to be listed."""
-        self.unlisted.pop(folder, None)
         self._eyes.arm(descriptor, folder)
         self._hasten()
 
     def refused(self, folder: str, error: OSError) -> None:
         """Remember a folder that cannot be listed; its turn comes again with the next scan or its next event."""
         self.unlisted[folder] = str(error.strerror)
-        self._refused.add(folder)
         self._short = self._short or error.errno in beneath.SHORTAGE
         self._hasten()
 
