@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
@@ -11,12 +11,10 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import beneath
-from watcherd.intake.rules import what_it_is
 from watcherd.intake.scan import Cursor, Listener, walk
 from watcherd.model import Kind
 
 if TYPE_CHECKING:
-    import os
     from collections.abc import Callable, Iterator
 
     from watcherd.intake.eyes import Eyes
@@ -165,9 +163,3 @@ class Rounds(Listener):
         """Say what is not taken: once, not by each kind's walk."""
         if kind is Kind.TEXT:
             self._log.debug("file.ignored", path=path, reason=reason)
-
-    def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
-        """Say what is neither a folder nor a regular file: once, as `ignored`."""
-        if kind is Kind.TEXT:
-            with suppress(OSError):  # gone already, or not to be looked at: then there is nothing to say
-                self.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), kind)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.intake.rules import Ignored
+from watcherd.intake.rules import Ignored, what_it_is
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,10 +40,7 @@ class Listener:
         """Take note of a folder that cannot be listed."""
 
     def ignored(self, path: str, reason: str, kind: Kind) -> None:
-        """Take note of a file that no kind takes."""
-
-    def passed(self, path: str, entry: os.DirEntry[str], kind: Kind) -> None:
-        """Take note of something that is neither a folder nor a regular file."""
+        """Take note of what is no folder, and is taken by no kind."""
 
 
 def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
@@ -92,7 +90,8 @@ class _Walk:
                 self._listener.ignored(path, found.reason, self._kind)
             return found is self._kind
         if not is_folder:
-            self._listener.passed(path, entry, self._kind)
+            with suppress(OSError):  # gone already, or not to be looked at: then there is nothing to say
+                self._listener.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), self._kind)
         elif self._inbox.enters(path):
             self._folders.append(path)
         return False

@@ -18,7 +18,7 @@ class Listener:
     """Remembers what it is told."""
 
     def __init__(self):
-        self.folders, self.refusals, self.ignores, self.others = [], [], [], []
+        self.folders, self.refusals, self.ignores = [], [], []
 
     def entered(self, _, folder):
         """Remember."""
@@ -28,13 +28,9 @@ class Listener:
         """Remember."""
         self.refusals.append((folder, error.errno))
 
-    def ignored(self, path, _reason, _kind):
+    def ignored(self, path, reason, _kind):
         """Remember."""
-        self.ignores.append(path)
-
-    def passed(self, path, _entry, _kind):
-        """Remember."""
-        self.others.append(path)
+        self.ignores.append((path, reason))
 
 
 @pytest.fixture
@@ -59,7 +55,7 @@ def test_a_walk_finds_every_file_that_is_taken_and_enters_each_folder_before_it_
         (tmp_path / path).touch()
     assert sorted(walked(tmp_path, listener)) == ["a.txt", "sub/c.txt", "sub/deep/d.txt"]
     assert sorted(listener.folders) == ["", "sub", "sub/deep"]
-    assert listener.ignores == ["b.bin"]
+    assert listener.ignores == [("b.bin", "no processor claims its extension")]
     assert sorted(walked(tmp_path, listener, top="sub")) == ["sub/c.txt", "sub/deep/d.txt"]
 
 
@@ -68,7 +64,8 @@ def test_links_are_not_followed_and_other_things_are_named(tmp_path, listener):
     (tmp_path / "loop").symlink_to(tmp_path)
     os.mkfifo(tmp_path / "fifo.t")
     assert walked(tmp_path, listener) == []
-    assert sorted(listener.others) == ["fifo.t", "link", "loop"]
+    link = "is a symbolic link"
+    assert sorted(listener.ignores) == [("fifo.t", "is a FIFO"), ("link", link), ("loop", link)]
 
 
 def test_a_folder_that_became_a_link_meanwhile_is_not_entered(tmp_path, listener):
