@@ -120,9 +120,8 @@ class Eyes:
         self._seen = found
         if reason := self.lost():
             raise OSError(errno.ESTALE, reason, self._named)
-        seen = mount(self._path)
         self.rearm()
-        return seen
+        return mount(self._path)
 
     def close(self) -> None:
         """Let go of everything."""
