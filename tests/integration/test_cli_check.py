@@ -24,8 +24,8 @@ def settings(tmp_path):
     for name in ("in", "out", "state"):
         (tmp_path / name).mkdir()
 
-    def loading(inbox="in", outbox="out", **environ):
-        folders = {"inbox": inbox, "outbox": outbox, "state": "state"}
+    def loading(inbox="in", outbox="out", state="state", **environ):
+        folders = {"inbox": inbox, "outbox": outbox, "state": state}
         return load(folders, {f"WATCHERD_{key}": value for key, value in environ.items()}, tmp_path)
 
     return loading
@@ -91,6 +91,13 @@ def test_links_that_go_in_circles_in_place_of_a_folder_are_a_problem(settings, t
     problems = found(settings())
     for key in ("archive", "failed"):
         assert "is no folder" in problems[f"inbox.inbox.{key}", True].message
+
+
+@pytest.mark.parametrize("state", ["s" * 256, f"new/{'ä' * 128}"])
+def test_a_folder_to_be_made_whose_name_is_too_long_is_a_problem(settings, state):
+    problems = found(settings(state=state))
+    assert "at most 255 bytes" in problems["state", True].message
+    assert found(settings(state=state[:-1])) == {}
 
 
 @pytest.fixture

@@ -133,11 +133,18 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
     if not os.path.isdir(path) and (os.path.lexists(path) or not made_when_missing):
         yield _no_folder(subject, path)
         return
+    yield from _nameable(subject, path)
     try:
         _try_to_write(_existing(path))
     except OSError as error:
         message = f"{_existing(path)} cannot be written to: {error.strerror}"
         yield Finding(subject, message, "give this user the right to write there, or name another folder")
+
+
+def _nameable(subject: str, path: Path) -> Iterator[Finding]:
+    most = os.pathconf(_existing(path), "PC_NAME_MAX")
+    if max(len(os.fsencode(name)) for name in path.parts) > most:
+        yield Finding(subject, f"{path} cannot be made: a name has at most {most} bytes here", "name another folder")
 
 
 def _try_to_write(folder: Path) -> None:
