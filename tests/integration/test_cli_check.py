@@ -221,6 +221,14 @@ def test_more_folders_than_watches_is_a_problem_with_its_command(settings, tmp_p
     assert ("inotify", True) not in found(settings(INBOX__INBOX__RECURSIVE="false"))
 
 
+def test_folders_that_are_never_entered_need_no_watches(settings, tmp_path, limits):
+    for folder in ("a/@eaDir/b.jpg", ".snapshots/1", "left alone/1"):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+    limits(max_user_watches=2)
+    assert found(settings(INBOX__INBOX__EXCLUDE="/left alone/")) == {}
+    assert ("inotify", True) in found(settings())
+
+
 def test_more_inboxes_than_instances_is_a_problem(settings, limits):
     limits(max_user_instances=0)
     assert "max_user_instances=2" in found(settings())["inotify", True].mend

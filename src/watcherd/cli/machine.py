@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from watcherd.beneath import OURS
 from watcherd.intake import probe
+from watcherd.intake.rules import Rules
 from watcherd.model import After
 from watcherd.processors.grayscale import bounds, turbo
 from watcherd.settings import machine, workers
@@ -221,11 +222,13 @@ def _number(path: Path) -> int | None:
 
 def _folders(inbox: Inbox, most: int) -> int:
     """Count the folders to watch, no further than just beyond `most`."""
+    entered = Rules({}, exclude=inbox.exclude).enters
     count = 0
-    for _ in os.walk(inbox.path):
+    for folder, inner, _ in os.walk(inbox.path):
         count += 1
         if count > most or not inbox.recursive:
             break
+        inner[:] = [name for name in inner if entered(os.path.relpath(os.path.join(folder, name), inbox.path))]
     return count
 
 
