@@ -19,9 +19,6 @@ Examples:
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print the completion script for SHELL."""
-    from click.shell_completion import get_completion_class
+    from click.shell_completion import shell_complete
 
-    script = get_completion_class(shell)
-    if script is None:
-        raise click.ClickException(f"no completion is known for {shell}")
-    print(script(context.find_root().command, {}, "watcherd", "_WATCHERD_COMPLETE").source())
+    shell_complete(context.find_root().command, {}, "watcherd", "_WATCHERD_COMPLETE", f"{shell}_source")

@@ -90,7 +90,7 @@ def _words(details: ErrorDetails, keys: Keys, place: str, shape: type[BaseModel]
     match details["type"]:
         case "extra_forbidden":
             return f"unknown key {'.'.join(keys)}", _nearest(keys, place, shape)
-        case "model_type" | "dict_type" | "model_attributes_type":
+        case "model_type" | "dict_type":
             return f"{details['input']!r} is no table", _as_table(keys, place, shape)
         case "literal_error" | "enum":
             return f"{details['input']!r} is not known here", f"write {details['ctx']['expected']}"
@@ -109,7 +109,7 @@ def _as_table(keys: Keys, place: str, shape: type[BaseModel]) -> str:
 def _nearest(keys: Keys, place: str, shape: type[BaseModel]) -> str:
     if meant := _with_levels(place, shape):
         return f"did you mean {meant}?"
-    known = [known for known, _ in leaves(shape)]
+    known = list(leaves(shape))
     table, _, key = _dotted(keys).rpartition(".")
     inside = f"{table}." if table else ""
     beside = [name.removeprefix(inside).partition(".")[0] for name in known if name.startswith(inside)]
@@ -128,7 +128,7 @@ def _with_levels(place: str, shape: type[BaseModel]) -> str:
     if not place.startswith(PREFIX):
         return ""
     said = re.sub("_+", "_", place.removeprefix(PREFIX).lower())
-    for known, _ in leaves(shape):
+    for known in leaves(shape):
         before, _, after = known.replace(".", "_").partition("*")
         name = said.removeprefix(before).removesuffix(after)
         if said == before + name + after and bool(name) == ("*" in known):
@@ -145,12 +145,12 @@ def _dotted(keys: Keys) -> str:
     return ".".join("*" if keys[0] == "inbox" and depth == 1 else key for depth, key in enumerate(keys))
 
 
-def leaves(shape: type[BaseModel], before: str = "") -> Iterator[tuple[str, object]]:
-    """Yield each key of `shape` with its default, dotted; the name of an inbox is ``*``."""
+def leaves(shape: type[BaseModel], before: str = "") -> Iterator[str]:
+    """Yield each key of `shape`, dotted; the name of an inbox is ``*``."""
     for name, field in shape.model_fields.items():
         inner = _table(field.annotation)
         if inner is None:
-            yield before + name, field.get_default()
+            yield before + name
         else:
             yield from leaves(inner, f"{before}{name}." + ("*." if name == "inbox" else ""))
 
