@@ -463,13 +463,6 @@ def test_on_a_terminal_facts_are_a_table_with_headings(here):
 # How facts are written
 
 
-@pytest.mark.parametrize(
-    ("count", "written"), [(0, "0 B"), (999, "999 B"), (1_234_567, "1.2 MB"), (5e9, "5.0 GB"), (7e12, "7.0 TB")]
-)
-def test_bytes_are_written_in_decimal_units(count, written):
-    assert show.amount(count) == written
-
-
 @pytest.mark.parametrize(("seconds", "written"), [(0.42, "0.4 s"), (125, "2 min 05 s"), (4800, "1 h 20 min")])
 def test_times_are_written_for_people(seconds, written):
     assert show.duration(seconds) == written

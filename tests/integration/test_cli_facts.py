@@ -66,9 +66,9 @@ def test_a_rate_counts_what_was_quarantined_as_well(capsys):
     assert "rate\t2 files/s, 2.5 MB/s" in capsys.readouterr().out
 
 
-def test_a_summary_of_nothing_divides_by_nothing(capsys):
-    drain.summary(DrainReport(published={}, quarantined=(), waiting=(), bytes=0, seconds=0.0))
-    assert "read\t0 B" in capsys.readouterr().out
+def test_a_summary_of_nothing_has_a_rate_of_nothing(capsys):
+    drain.summary(DrainReport(published={}, quarantined=(), waiting=(), bytes=0, seconds=0.4))
+    assert "read\t0 bytes\ntook\t0.4 s\nrate\t0 files/s, 0 bytes/s" in capsys.readouterr().out
 
 
 def test_the_facts_of_a_drain_are_json():

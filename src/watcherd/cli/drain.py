@@ -97,20 +97,18 @@ def progress_bar() -> Iterator[Advance | None]:
 
 def summary(report: DrainReport) -> None:
     """Print how many files went which way, at what rate, and why those did that gave no result."""
+    from rich.filesize import decimal
+
     quarantined = len(report.quarantined) + report.unlisted
     done = sum(report.published.values()) + quarantined
-    rate = (
-        f"{done / report.seconds:,.0f} files/s, {show.amount(report.bytes / report.seconds)}/s"
-        if report.seconds
-        else ""
-    )
+    rate = f"{done / report.seconds:,.0f} files/s, {decimal(int(report.bytes / report.seconds))}/s"
     rows = [(f"published, {kind}", f"{count:,}") for kind, count in report.published.items()]
     rows += [("quarantined", f"{quarantined:,}"), ("waiting", f"{len(report.waiting):,}")]
     if report.left > len(report.waiting):
         rows.append(("left in the inboxes", f"{report.left:,}"))
     if report.interrupted:
         rows.append(("interrupted by", Signals(report.interrupted).name))
-    rows += [("read", show.amount(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
+    rows += [("read", decimal(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
     show.table(("", ""), rows)
     if report.quarantined:
         named = [(inbox, typed(path), *why) for inbox, path, *why in report.quarantined]

@@ -71,15 +71,6 @@ def safe(cell: object) -> str:
     return text if text.isprintable() else repr(text)[1:-1]
 
 
-def amount(count: float) -> str:
-    """Write a number of bytes for people, in decimal units as disks are sold: 1,234,567 is ``1.2 MB``."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:  # noqa: PLR2004 (the step between decimal units)
-            return f"{count:.0f} B" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
 def duration(seconds: float) -> str:
     """Write a stretch of time for people: ``0.4 s``, ``2 min 05 s``, ``1 h 20 min``."""
     if seconds < 60:  # noqa: PLR2004 (a minute)
