@@ -157,11 +157,6 @@ def test_a_quota_of_the_first_version_holds(groups):
     assert machine.quota(*groups("4:cpu,cpuacct:/docker/far/away\n0::/\n", **files)) == 0.5
 
 
-def test_no_quota_is_no_limit(groups):
-    files = {"cpu__cpu_DOT_cfs_quota_us": "-1", "cpu__cpu_DOT_cfs_period_us": "100000"}
-    assert machine.quota(*groups("4:cpu:/\n", **files)) == float("inf")
-
-
 def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
     assert 1 <= workers() <= len(os.sched_getaffinity(0))
     monkeypatch.setattr(machine, "quota", lambda: 0.25)

@@ -6,7 +6,6 @@ from hypothesis import strategies as st
 
 from watcherd.settings.units import (
     LARGEST,
-    MinFree,
     Unreadable,
     duration,
     duration_text,
@@ -108,7 +107,6 @@ def test_a_size_is_written_with_the_largest_unit_in_which_it_is_whole():
 def test_a_share_is_of_the_file_system_and_a_size_is_not():
     assert min_free("1%").of(1000) == 10
     assert min_free("2KiB").of(1000) == 2048
-    assert min_free(MinFree(bytes=3)).of(1000) == 3
 
 
 @pytest.mark.parametrize("written", ["100%", "250%"])

@@ -60,7 +60,7 @@ def _positive(value: _Value) -> _Value:
 
 
 def _auto(read: Callable[[object], _Value]) -> Callable[[object], _Value | None]:
-    return lambda value: None if value is None or value == "auto" else read(value)
+    return lambda value: None if value == "auto" else read(value)
 
 
 def _written(write: Callable[[Any], int | str]) -> PlainSerializer:
@@ -92,7 +92,7 @@ def _patterns(values: object) -> tuple[str, ...]:
 
 
 def _strings(values: object, example: str) -> tuple[str, ...]:
-    if isinstance(values, (list, tuple)) and all(isinstance(value, str) for value in values):
+    if isinstance(values, list) and all(isinstance(value, str) for value in values):
         return tuple(values)
     raise Unreadable(f"{values!r} is no list of texts", f"write it as in {example}")
 

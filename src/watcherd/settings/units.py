@@ -117,8 +117,6 @@ class MinFree:
 
 def min_free(value: object) -> MinFree:
     """Return what ``"1%"`` or ``"2GiB"`` asks to be kept free; Unreadable for others and for 100 % or more."""
-    if isinstance(value, MinFree):
-        return value
     match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
         return MinFree(bytes=_size_or_share(value))
