@@ -94,23 +94,23 @@ def _mount(subject: str, path: Path) -> Iterator[Finding]:
 
 
 def _written_to(name: str, inbox: Inbox) -> Iterator[Finding]:
-    yield from _writable(f"{name}.outbox", inbox.outbox, made_when_missing=False)
-    yield from _writable(f"{name}.failed", inbox.failed, made_when_missing=True)
-    if inbox.after is After.ARCHIVE:
-        yield from _writable(f"{name}.archive", inbox.archive, made_when_missing=True)
-        if _device(inbox.archive) != _device(inbox.path):
-            message = f"{inbox.archive} is on another file system than {inbox.path}: inputs are copied, not moved"
-            yield Finding(f"{name}.archive", message, is_problem=False)
+    for key, path in _destinations(inbox).items():
+        yield from _writable(f"{name}.{key}", path, made_when_missing=key != "outbox")
+    if inbox.after is After.ARCHIVE and _device(inbox.archive) != _device(inbox.path):
+        message = f"{inbox.archive} is on another file system than {inbox.path}: inputs are copied, not moved"
+        yield Finding(f"{name}.archive", message, is_problem=False)
+
+
+def _destinations(inbox: Inbox) -> dict[str, Path]:
+    """Return the folders that files are brought to, by their keys: an archive only where inputs go there."""
+    always = {"outbox": inbox.outbox, "failed": inbox.failed}
+    return always | {"archive": inbox.archive} if inbox.after is After.ARCHIVE else always
 
 
 def _mounted_inside(name: str, inbox: Inbox) -> Iterator[Finding]:
     """Tell what is mounted inside a folder that files are renamed to or from: no rename leads there, or out of it."""
-    renamed = {"outbox": inbox.outbox, "failed": inbox.failed}
-    if inbox.after is not After.KEEP:
-        renamed["path"] = inbox.path
-    if inbox.after is After.ARCHIVE:
-        renamed["archive"] = inbox.archive
-    for key, path in renamed.items():
+    sources = {} if inbox.after is After.KEEP else {"path": inbox.path}
+    for key, path in (sources | _destinations(inbox)).items():
         resolved = Path(os.path.realpath(path))  # `Path.resolve` raises where links go in circles
         for mount in mounts():
             if resolved in mount.point.parents:
@@ -174,21 +174,15 @@ def _own_folder(folder: Path) -> Iterator[Path]:
 
 
 def _free_space(settings: Settings) -> Iterator[Finding]:
-    for subject, path in _destinations(settings):
+    folders = {"state": settings.state}
+    for name, inbox in settings.inbox.items():
+        folders |= {f"inbox.{name}.{key}": path for key, path in _destinations(inbox).items()}
+    for subject, path in folders.items():
         status = os.statvfs(_existing(path))
         free, wanted = status.f_bavail * status.f_frsize, settings.min_free.of(status.f_blocks * status.f_frsize)
         if free < wanted:
             message = f"{path} has {_about(free)} free, less than min_free = {settings.min_free} ({_about(wanted)})"
             yield Finding(subject, message, "make room, or lower min_free")
-
-
-def _destinations(settings: Settings) -> Iterator[tuple[str, Path]]:
-    yield "state", settings.state
-    for name, inbox in settings.inbox.items():
-        yield f"inbox.{name}.outbox", inbox.outbox
-        yield f"inbox.{name}.failed", inbox.failed
-        if inbox.after is After.ARCHIVE:
-            yield f"inbox.{name}.archive", inbox.archive
 
 
 def _about(count: int) -> str:
