@@ -115,20 +115,13 @@ def _complain(message: str, error: click.ClickException | None = None) -> None:
 
 
 def _flushed(status: int) -> int:
-    """Write out what is still buffered: a reader that has gone is no fault, a full disk is."""
+    """Write out what is still buffered: a reader that has gone is nothing to complain of, a full disk is."""
     try:
         sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_output()
-        return status or 1
     except OSError as error:
-        _forget_output()
-        if not status:
+        # Else the interpreter tries once more at its end, and says so.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if not status and not isinstance(error, BrokenPipeError):
             _complain(f"cannot write to standard output: {error.strerror}")
         return status or 1
     return status
-
-
-def _forget_output() -> None:
-    # Else the interpreter tries once more at its end, and says so.
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
