@@ -62,7 +62,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config
     try:
         settings = Settings.of(layers)
     except ValidationError as error:
-        raise ConfigurationError(in_order([*problems, *explained(error, layers, Settings)])) from error
+        raise ConfigurationError(in_order([*problems, *explained(error, layers)])) from error
     if problems:
         raise ConfigurationError(in_order(problems))
     return settings

@@ -7,14 +7,17 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
+from pydantic import BaseModel
+
 from watcherd.model import WatcherdError
 from watcherd.settings.layers import PREFIX
+from watcherd.settings.shape import Settings
 from watcherd.settings.units import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pydantic import BaseModel, ValidationError
+    from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
     from watcherd.settings.layers import Keys, Layers
@@ -56,7 +59,7 @@ class ConfigurationError(WatcherdError):
         super().__init__("\n".join(map(str, self.problems)))
 
 
-def explained(error: ValidationError, layers: Layers, shape: type[BaseModel]) -> Iterator[Problem]:
+def explained(error: ValidationError, layers: Layers) -> Iterator[Problem]:
     """Say what pydantic found in our words, with the place of each value."""
     for details in error.errors(include_url=False):
         keys = tuple(map(str, details["loc"]))
@@ -64,7 +67,7 @@ def explained(error: ValidationError, layers: Layers, shape: type[BaseModel]) ->
             yield from _missing(keys, layers)
         else:
             place = layers.place(*keys)
-            message, mend = _words(details, keys, place, shape)
+            message, mend = _words(details, keys, place)
             yield Problem(place, ".".join(keys), message, mend)
 
 
@@ -83,33 +86,33 @@ def _addition(keys: Keys, place: str) -> str:
     return f'add {keys[-1]} = "..." beneath [{".".join(keys[:-1])}]'
 
 
-def _words(details: ErrorDetails, keys: Keys, place: str, shape: type[BaseModel]) -> tuple[str, str]:
+def _words(details: ErrorDetails, keys: Keys, place: str) -> tuple[str, str]:
     cause = details.get("ctx", {}).get("error")
     if isinstance(cause, Unreadable):
         return str(cause), cause.mend
     match details["type"]:
         case "extra_forbidden":
-            return f"unknown key {'.'.join(keys)}", _nearest(keys, place, shape)
+            return f"unknown key {'.'.join(keys)}", _nearest(keys, place)
         case "model_type" | "dict_type":
-            return f"{details['input']!r} is no table", _as_table(keys, place, shape)
+            return f"{details['input']!r} is no table", _as_table(keys, place)
         case "literal_error" | "enum":
             return f"{details['input']!r} is not known here", f"write {details['ctx']['expected']}"
         case _:
             return f"{details['input']!r}: {details['msg'].lower()}", "correct it"
 
 
-def _as_table(keys: Keys, place: str, shape: type[BaseModel]) -> str:
-    if meant := _with_levels(place, shape):
+def _as_table(keys: Keys, place: str) -> str:
+    if meant := _with_levels(place):
         return f"did you mean {meant}?"
     if keys[0] == "inbox":
         return "each inbox is a table with a name of your choice, as in [inbox.scans]"
     return f"write it as [{'.'.join(keys)}] with keys beneath"
 
 
-def _nearest(keys: Keys, place: str, shape: type[BaseModel]) -> str:
-    if meant := _with_levels(place, shape):
+def _nearest(keys: Keys, place: str) -> str:
+    if meant := _with_levels(place):
         return f"did you mean {meant}?"
-    known = list(leaves(shape))
+    known = list(leaves())
     table, _, key = _dotted(keys).rpartition(".")
     inside = f"{table}." if table else ""
     beside = [name.removeprefix(inside).partition(".")[0] for name in known if name.startswith(inside)]
@@ -123,12 +126,12 @@ def _nearest(keys: Keys, place: str, shape: type[BaseModel]) -> str:
     return "remove it; `watcherd config --schema` lists all keys"
 
 
-def _with_levels(place: str, shape: type[BaseModel]) -> str:
+def _with_levels(place: str) -> str:
     """Return the variable that was meant where only the underscores of the one at `place` are wrong; else nothing."""
     if not place.startswith(PREFIX):
         return ""
     said = re.sub("_+", "_", place.removeprefix(PREFIX).lower())
-    for known in leaves(shape):
+    for known in leaves():
         before, _, after = known.replace(".", "_").partition("*")
         name = said.removeprefix(before).removesuffix(after)
         if said == before + name + after and bool(name) == ("*" in known):
@@ -145,7 +148,7 @@ def _dotted(keys: Keys) -> str:
     return ".".join("*" if keys[0] == "inbox" and depth == 1 else key for depth, key in enumerate(keys))
 
 
-def leaves(shape: type[BaseModel], before: str = "") -> Iterator[str]:
+def leaves(shape: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
     """Yield each key of `shape`, dotted; the name of an inbox is ``*``."""
     for name, field in shape.model_fields.items():
         inner = _table(field.annotation)
@@ -156,8 +159,6 @@ def leaves(shape: type[BaseModel], before: str = "") -> Iterator[str]:
 
 
 def _table(annotation: object) -> type[BaseModel] | None:
-    from pydantic import BaseModel  # noqa: PLC0415 (errors can be told apart without it)
-
     for candidate in (annotation, *getattr(annotation, "__args__", ())):
         if isinstance(candidate, type) and issubclass(candidate, BaseModel):
             return candidate
