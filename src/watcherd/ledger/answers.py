@@ -73,13 +73,13 @@ class Answers:
         """Return the records of this inbox in these states, none of which is terminal; oldest first."""
         return self._select(inbox, f"{_UNFINISHED} AND state IN ({marks(len(states))}) ORDER BY id", *states)
 
-    def due(self, inbox: str, now: float, furthest: float) -> list[str]:
-        """Return the paths whose retry is due at `now`, at most `BLOCK` of each kind. Times are in Unix seconds.
+    def due(self, inbox: str, now: float, furthest: float, limit: int = BLOCK) -> list[str]:
+        """Return the paths whose retry is due at `now`, at most `limit` of each kind. Times are in Unix seconds.
 
         One that is due after `furthest` is due too: the clock has been set back since it was put on record.
         """
         where = f"{_UNFINISHED} AND state = 'retrying' AND kind = ? AND (due <= ? OR due > ?) ORDER BY due LIMIT ?"
-        found = [row for kind in Kind for row in self._rows("path", inbox, where, kind, now, furthest, BLOCK)]
+        found = [row for kind in Kind for row in self._rows("path", inbox, where, kind, now, furthest, limit)]
         return [os.fsdecode(path) for (path,) in found]
 
     def earliest_due(self, inbox: str) -> float | None:
