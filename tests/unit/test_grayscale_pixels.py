@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 
-from watcherd.processors.grayscale import convert, source, strips, tiff, turbo
+from watcherd.model import Limits
+from watcherd.processors.grayscale import convert, reader, source, strips, tiff, turbo
 
 SIZE = (61, 43)
 
@@ -351,9 +352,10 @@ def test_rows_that_are_too_long_for_turbojpeg_become_grey_all_the_same():
 def test_only_plain_rows_become_grey_in_bands():
     taken = {}
     for mode, compression in product(("RGB", "RGBA", "L", "CMYK"), ("raw", "tiff_lzw")):
-        reader = source.Reader(BytesIO(encoded(picture(mode), "TIFF", compression=compression)), lambda: None)
-        with source.opened(reader) as image:
-            taken[mode, compression] = strips.grey_of_strips(image, reader) is not None
+        data = BytesIO(encoded(picture(mode), "TIFF", compression=compression))
+        file = reader.Reader(data, lambda: None, Limits())
+        with source.opened(file) as image:
+            taken[mode, compression] = strips.grey_of_strips(image, file) is not None
     assert [way for way, was in taken.items() if was] == [("RGB", "raw")]
 
 

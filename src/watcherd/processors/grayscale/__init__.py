@@ -2,7 +2,9 @@
 
 Along the way of a picture, with a writer for each family of formats:
 
-    source     which format it is, and whose fault an error was
+    reader     a file as Pillow reads it
+    formats    which format it is, and who decodes it
+    source     how it is opened, and whose fault an error was
     shortage   whether a library failed for want of memory
     container  what containers say and decoders do not ask: ends, checksums
     bounds     what a picture would take, from its header
@@ -29,20 +31,21 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from PIL import Image
 
-from watcherd.model import Picture
+from watcherd.model import Limits, Picture
 from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.gif import write_gif
 from watcherd.processors.grayscale.jpeg import write_jpeg
 from watcherd.processors.grayscale.modern import write_avif, write_webp
 from watcherd.processors.grayscale.plain import write_bmp, write_jpeg2000, write_ppm, write_tga
 from watcherd.processors.grayscale.png import write_png
-from watcherd.processors.grayscale.source import DEFAULTS, Reader, opened
+from watcherd.processors.grayscale.reader import Reader
+from watcherd.processors.grayscale.source import opened
 from watcherd.processors.grayscale.tiff import write_tiff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from watcherd.model import Limits
+DEFAULTS = Limits()
 
 WRITERS = {
     "AVIF": write_avif,

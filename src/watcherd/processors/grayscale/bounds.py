@@ -10,7 +10,7 @@ from watcherd.model import Failure, FileFault
 if TYPE_CHECKING:
     from PIL import ImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 #: Address space of a worker before its first picture: Python, Pillow and its libraries, in bytes.
 BASE = 64 << 20

@@ -11,7 +11,7 @@ from watcherd.model import Failure, FileFault
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
 TAIL = 1 << 16

@@ -10,14 +10,15 @@ from PIL import Image, ImageChops
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.grey import grey
-from watcherd.processors.grayscale.source import BLOCK, decoding
+from watcherd.processors.grayscale.reader import BLOCK
+from watcherd.processors.grayscale.source import decoding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from PIL import ImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 Box = tuple[int, int, int, int]
 DOT = (0, 0, 1, 1)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
     from watcherd.processors.grayscale.frames import Frame
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 PREAMBLE = 13 + len(PALETTE)  # bytes before the first descriptor, in a file of one frame as Pillow writes it
 LARGEST = 0xFFFF

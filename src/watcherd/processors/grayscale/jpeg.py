@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from PIL import ImageFile
     from PIL.JpegImagePlugin import JpegImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 #: Bytes that one segment can hold of each.
 ROOM = {"comment": 65_533, "exif": 65_533, "xmp": 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")}

@@ -13,7 +13,7 @@ from watcherd.processors.grayscale.source import decoding, save
 if TYPE_CHECKING:
     from PIL import ImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 #: For what was lossy before. Above what people choose for publishing, so that the second loss is not seen.
 #: The default method, 4 of 6, would take twice as long and save 4 to 9 per cent of the bytes.

@@ -12,7 +12,7 @@ from watcherd.processors.grayscale.source import decoding, save
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 METRE = 39.3701  # inches
 HEADER = 14

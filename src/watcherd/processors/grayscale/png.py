@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from PIL import ImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 AFTER_IHDR = len(SIGNATURE) + 25

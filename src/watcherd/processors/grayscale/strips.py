@@ -18,7 +18,7 @@ from watcherd.processors.grayscale import turbo
 if TYPE_CHECKING:
     from PIL import ImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
 BAND = 1 << 18  # bytes: a core's cache holds them, and their pixels
 PIXEL = 3  # bytes

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from PIL import ImageFile
 
-    from watcherd.processors.grayscale.source import Reader
+    from watcherd.processors.grayscale.reader import Reader
 
     Tags = TiffImagePlugin.ImageFileDirectory_v2
 
