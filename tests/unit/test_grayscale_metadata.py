@@ -270,14 +270,15 @@ def test_a_value_of_another_type_than_its_tag_does_not_cost_the_orientation(name
     assert grey_of(name, exif=b"Exif\0\0" + oddly_typed(274, 6)).getexif()[274] == 6
 
 
+@pytest.mark.parametrize("said", [1, 6])
 @pytest.mark.parametrize("orientation", [1, 6])
-def test_an_avif_too_keeps_its_orientation_beside_a_value_of_another_type_than_its_tag(orientation):
+def test_an_avif_too_keeps_its_orientation_beside_a_value_of_another_type_than_its_tag(orientation, said):
     block, file = Image.Exif(), BytesIO()
     block[ExifTags.Base.ImageDescription] = "of the size"
     sound = block.tobytes().removeprefix(b"Exif\0\0")
-    block[ExifTags.Base.Orientation] = orientation  # Pillow writes it elsewhere
+    block[ExifTags.Base.Orientation] = orientation  # Pillow writes it elsewhere, where it holds
     Image.effect_noise((40, 30), 60).save(file, "AVIF", exif=block)
-    data = file.getvalue().replace(sound, oddly_typed(274, orientation))
+    data = file.getvalue().replace(sound, oddly_typed(274, said))
     assert data != file.getvalue()
     assert reopened(data).getexif().get(274, 1) == orientation
 

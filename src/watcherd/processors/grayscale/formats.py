@@ -21,6 +21,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
 )
 
 from watcherd.model import Failure, FileFault
+from watcherd.processors.grayscale.grey import oriented
 
 if TYPE_CHECKING:
     from watcherd.processors.grayscale.reader import Reader
@@ -72,4 +73,18 @@ class _Gif(GifImagePlugin.GifImageFile):
         return bool(p)
 
 
+class _Avif(AvifImagePlugin.AvifImageFile):
+    """Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type."""
+
+    def _open(self) -> None:
+        try:
+            super()._open()
+        except Exception:
+            if not self.mode:  # nor was there a picture
+                raise
+            self.info["exif"] = oriented(self._decoder.get_info()[5])
+            self.seek(0)
+
+
 Image.register_open("GIF", _Gif, Image.OPEN["GIF"][1])
+Image.register_open("AVIF", _Avif, Image.OPEN["AVIF"][1])

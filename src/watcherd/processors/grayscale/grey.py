@@ -124,9 +124,14 @@ def rewritable(block: bytes) -> bool:
 
 def orientation_alone(block: bytes) -> bytes:
     """Return an EXIF block that has the orientation of another, and nothing else."""
-    exif, alone = Image.Exif(), Image.Exif()
+    exif = Image.Exif()
     exif.load(block)
-    orientation = exif.get(ORIENTATION)
+    return oriented(exif.get(ORIENTATION))
+
+
+def oriented(orientation: object) -> bytes:
+    """Return an EXIF block that has that orientation, where it is one, and nothing else."""
+    alone = Image.Exif()
     if isinstance(orientation, int) and orientation in range(1, 9):
         alone[ORIENTATION] = orientation
     return alone.tobytes()
