@@ -17,7 +17,7 @@ from watcherd.processors.grayscale.source import DAMAGE, decoding, encoding
 from watcherd.processors.grayscale.strips import grey_of_strips
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from PIL import ImageFile
 
@@ -90,34 +90,36 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
 
     Pillow turns pages upright as it reads them, so that no page needs its tag of orientation any more.
     """
-    target = io.BytesIO()
+    opened, target = cast("TiffImagePlugin.TiffImageFile", image), io.BytesIO()
     count, mode = 0, "L"
-    directories: dict[int, Mapping[int, Any]] = {}
+    with decoding(reader):
+        directories = _directories(opened)
     with _Pages(target) as pages:
         while reach(image, reader, count):
-            bounds.check(image, reader)  # one page says nothing of the next
-            with decoding(reader):
-                tags = cast("TiffImagePlugin.TiffImageFile", image).tag_v2
-                _expect(tags, reader)
-                orientation = _orientation(tags)
-                profile = grey_profile({"icc_profile": tags.get(PROFILE)})
-                name = image.info.get("compression", "raw")
-                _refuse_shared_colours(tags, name)
-                description = _description(tags, orientation, name)
-                hanging = {} if count else _directories(image, tags)
-                description.update(dict.fromkeys(hanging, 0))
-                directories |= hanging
-                picture = _picture(image, orientation, reader)
-                if tags.get(BITS) == TWELVE:
-                    picture = _of_sixteen_bits(picture)
-            _keep_direction(picture, tags, description)
-            options = _compression(picture, tags, name, description)
-            with encoding(reader, "TIFF", picture):
-                picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
-                pages.newFrame()
-            count, mode = count + 1, picture.mode
+            mode = _append(pages, opened, reader, () if count else directories)
+            count += 1
     _attach(target, directories)
     return memoryview(target.getvalue()), mode, count
+
+
+def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader, hanging: Iterable[int]) -> str:
+    """Write the page that `image` is at, with room for what is to hang on it; return the mode."""
+    bounds.check(image, reader)  # one page says nothing of the next
+    with decoding(reader):
+        tags, name = image.tag_v2, image.info.get("compression", "raw")
+        _expect(tags, reader)
+        _refuse_shared_colours(tags, name)
+        orientation = _orientation(tags)  # which Pillow forgets as it turns the page
+        description = _description(tags, orientation, name)
+        description.update(dict.fromkeys(hanging, 0))
+        picture = _picture(image, orientation, reader)
+        _keep_direction(picture, tags, description)
+        options = _compression(picture, tags, name, description)
+        profile = grey_profile({"icc_profile": tags.get(PROFILE)})
+    with encoding(reader, "TIFF", picture):
+        picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
+        pages.newFrame()
+    return picture.mode
 
 
 def _orientation(tags: Tags) -> object:
@@ -127,19 +129,20 @@ def _orientation(tags: Tags) -> object:
     return tags.get(ORIENTATION, int(said[2]) if said else 1)
 
 
-def _picture(image: ImageFile.ImageFile, orientation: object, reader: Reader) -> Image.Image:
+def _picture(image: TiffImagePlugin.TiffImageFile, orientation: object, reader: Reader) -> Image.Image:
     """Decode the page, in grey. Pillow itself turns it upright."""
     if orientation == 1 and (picture := grey_of_strips(image, reader)):
         return picture
     _keep_small_colours(image)
     image.tile = [_in_own_order(tile) for tile in image.tile]
     image.load()
-    return grey(image)
+    picture = grey(image)
+    return _of_sixteen_bits(picture) if image.tag_v2.get(BITS) == TWELVE else picture
 
 
-def _keep_small_colours(image: Image.Image) -> None:
+def _keep_small_colours(image: TiffImagePlugin.TiffImageFile) -> None:
     """Take colours of 8 bits for what they are, as libtiff does: old programs wrote such for ones of 16."""
-    levels = _numbers(cast("TiffImagePlugin.TiffImageFile", image).tag_v2.get(COLOURS))
+    levels = _numbers(image.tag_v2.get(COLOURS))
     if image.mode in {"P", "PA"} and levels and set(levels).issubset(range(256)):
         image.palette = ImagePalette.raw("RGB;L", bytes(levels))
 
@@ -230,10 +233,10 @@ def _writable(tags: Tags, name: str) -> bool:
     return True
 
 
-def _directories(image: Image.Image, tags: Tags) -> dict[int, Mapping[int, Any]]:
-    """Return the directories that hang on the page, EXIF and GPS; without those inside them."""
+def _directories(image: TiffImagePlugin.TiffImageFile) -> dict[int, Mapping[int, Any]]:
+    """Return the directories that hang on the first page, EXIF and GPS; without those inside them."""
     try:
-        found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES if tag in tags}
+        found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES if tag in image.tag_v2}
         plain = {tag: {key: value for key, value in found[tag].items() if key not in NESTED} for tag in found}
         return {tag: values for tag, values in plain.items() if values and _block(values, 0)}
     except DAMAGE:
