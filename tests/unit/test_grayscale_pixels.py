@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 
-from watcherd.model import Limits
+from watcherd.model import Failure, FileFault, Limits
 from watcherd.processors.grayscale import convert, reader, source, strips, tiff, turbo
 
 SIZE = (61, 43)
@@ -153,6 +153,19 @@ def test_deep_grey_is_exact_in_either_order_of_bytes(order, code, kind, packed):
     packing = (zlib.compress(content), 8) if packed else (content,)
     data = plain_tiff(order, 8 * struct.calcsize(code), kind, *packing)
     assert np.asarray(decoded(convert(BytesIO(data))[0])).ravel().tolist() == values
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_levels_of_32_bits_without_a_sign_are_exact_or_refused_and_never_below_black(packed):
+    def tiff_of(values):
+        content = struct.pack(f"<{len(values)}I", *values)
+        return BytesIO(plain_tiff("<", 32, 1, *((zlib.compress(content), 8) if packed else (content,))))
+
+    values = [0x7FFF_FFFF - number for number in range(SIZE[0] * SIZE[1])]
+    assert np.asarray(decoded(convert(tiff_of(values))[0])).ravel().tolist() == values
+    with pytest.raises(FileFault) as fault:
+        convert(tiff_of([0x8000_0000, *values[1:]]))
+    assert fault.value.failure is Failure.UNSUPPORTED
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -53,6 +53,7 @@ PROFILE = 34675
 PHOTOMETRIC, WHITE_IS_ZERO, YCBCR = 262, 0, 6
 SUBSAMPLING, ONE, FOUR = 530, (1, 1), (2, 2)  # how many pixels have a colour in common; four where it is unsaid
 BITS, TWELVE = 258, (12,)
+SAMPLES, UNSIGNED = 339, (1,)  # what kind of numbers the levels are
 COLOURS = 320
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
@@ -137,6 +138,7 @@ def _picture(image: TiffImagePlugin.TiffImageFile, orientation: object, reader: 
     image.tile = [_in_own_order(tile) for tile in image.tile]
     image.load()
     picture = grey(image)
+    _refuse_highest_levels(picture, image.tag_v2)
     return _of_sixteen_bits(picture) if image.tag_v2.get(BITS) == TWELVE else picture
 
 
@@ -177,6 +179,13 @@ def _refuse_shared_colours(tags: Tags, name: str) -> None:
     if name == "raw" and tags.get(PHOTOMETRIC) == YCBCR and tags.get(SUBSAMPLING, FOUR) != ONE:
         why = "is uncompressed, and has one colour for several pixels: save it compressed, or as RGB"
         raise FileFault(Failure.UNSUPPORTED, why)
+
+
+def _refuse_highest_levels(picture: Image.Image, tags: Tags) -> None:
+    """Refuse the upper half of 32 bits without a sign: Pillow has all with one, and those would be below black."""
+    is_unsigned = picture.mode == "I" and tags.get(SAMPLES, UNSIGNED) == UNSIGNED
+    if is_unsigned and cast("int", picture.getextrema()[0]) < 0:
+        raise FileFault(Failure.UNSUPPORTED, "has levels of 32 bits beyond 2,147,483,647: save it with 16 bits")
 
 
 def _numbers(value: object) -> tuple[int, ...]:
