@@ -106,6 +106,14 @@ def test_a_picture_without_a_luma_plane_is_converted(mode, options):
     assert off(luma(convert(BytesIO(data))[0]), expected) < 2
 
 
+def test_a_header_that_describes_no_plane_is_damage():
+    data = jpeg(scene().convert("L"))
+    length = data.index(b"\xff\xc0") + 3
+    with pytest.raises(FileFault) as fault:
+        convert(BytesIO(data[:length] + b"\x08" + data[length + 1 :]))
+    assert fault.value.failure is Failure.CORRUPT
+
+
 def test_of_several_pictures_in_one_file_the_first_is_the_picture():
     file = BytesIO()
     scene().save(file, "MPO", save_all=True, append_images=[stripes()])

@@ -78,8 +78,8 @@ def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> me
 
 def _has_whole_luma(image: JpegImageFile) -> bool:
     """Whether its first component is a plane of the picture's own size."""
-    (_, across, down, _), *others = image.layer
-    return image.mode == "L" and all(across >= h and down >= v for _, h, v, _ in others)
+    sizes = [(across, down) for _, across, down, _ in image.layer]
+    return image.mode == "L" and all(sizes[0][0] >= across and sizes[0][1] >= down for across, down in sizes)
 
 
 def _end_of_description(jpeg: bytes | memoryview) -> int:
