@@ -9,7 +9,7 @@ TurboJPEG turns rows into grey as JPEGs need it: with the weights and the roundi
 from __future__ import annotations
 
 from ctypes import addressof, byref, c_char, c_void_p
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, cast
 
 from PIL import Image
 
@@ -18,6 +18,7 @@ from watcherd.processors.grayscale import turbo
 if TYPE_CHECKING:
     from PIL import ImageFile
 
+    from watcherd.processors.grayscale.frames import Box
     from watcherd.processors.grayscale.reader import Reader
 
 BAND = 1 << 18  # bytes: a core's cache holds them, and their pixels
@@ -27,41 +28,34 @@ PLAIN = ("RGB", 0, 1)  # as Pillow has it: three bytes in this order, no padding
 _RGB, _GRAY = 0, 3  # TJPF_RGB, TJSAMP_GRAY in turbojpeg.h
 
 
-class Strip(NamedTuple):
-    """Plain pixels: the first row, the one behind the last, and where they lie in the file."""
-
-    top: int
-    bottom: int
-    offset: int
-
-
 def grey_of_strips(image: ImageFile.ImageFile, reader: Reader) -> Image.Image | None:
     """Return what `convert("L")` gives, of pixels that are three plain bytes each; None where they are anything else.
 
     Raises ValueError where they end too early.
     """
-    strips = [_strip(tile, image.width) for tile in image.tile]
-    if image.mode != "RGB" or image.has_transparency_data or not all(strips):
+    is_plain = all(_is_plain(tile, image.width) for tile in image.tile)
+    if image.mode != "RGB" or image.has_transparency_data or not is_plain:
         return None
     levels = bytearray(image.width * image.height)
-    for strip in filter(None, strips):
-        _fill(levels, image.width, strip, reader)
+    for tile in image.tile:
+        _fill(levels, image.width, tile, reader)
     return Image.frombuffer("L", image.size, levels, "raw", "L", 0, 1)
 
 
-def _strip(tile: ImageFile._Tile, width: int) -> Strip | None:
-    codec, extents, offset, arguments = tile
-    if extents is None or (extents[0], extents[2]) != (0, width) or (codec, arguments) != ("raw", PLAIN):
-        return None
-    strip = Strip(extents[1], extents[3], offset)
-    return strip if strip.top < strip.bottom else None  # of no rows: Pillow tells what is wrong with it
+def _is_plain(tile: ImageFile._Tile, width: int) -> bool:
+    codec, extents, _, arguments = tile
+    if extents is None or (codec, arguments) != ("raw", PLAIN):
+        return False
+    left, top, right, bottom = extents
+    return (left, right) == (0, width) and top < bottom  # of no rows: Pillow tells what is wrong with it
 
 
-def _fill(levels: bytearray, width: int, strip: Strip, reader: Reader) -> None:
+def _fill(levels: bytearray, width: int, strip: ImageFile._Tile, reader: Reader) -> None:
+    _, top, _, bottom = cast("Box", strip.extents)
     step = max(1, BAND // (width * PIXEL))
     reader.seek(strip.offset)
-    for start in range(strip.top, strip.bottom, step):
-        end = min(start + step, strip.bottom)
+    for start in range(top, bottom, step):
+        end = min(start + step, bottom)
         pixels = reader.read((end - start) * width * PIXEL)
         if len(pixels) < (end - start) * width * PIXEL:
             raise ValueError("not enough image data")
