@@ -202,22 +202,15 @@ def test_the_caller_may_end_the_work_at_every_frame(name):
         convert(BytesIO(moving(name, frames(transparent=False))), checkpoint=checkpoint)
 
 
-def test_a_frame_beyond_the_screen_of_a_gif_does_not_enlarge_it():
-    small, large = (moving("GIF", [Image.new("L", (side, side), side)]) for side in (8, 16))
+@pytest.mark.parametrize("options", [{}, {"transparency": 0}], ids=["opaque", "transparent"])
+def test_a_frame_beyond_the_screen_of_a_gif_is_cut_to_it(options):
+    small = moving("GIF", [Image.new("P", (8, 8))], **options)
+    large = moving("GIF", [Image.new("L", (16, 16), 9)])
     second = large[large.index(b"\x2c\0\0\0\0\x10") :]  # from its descriptor to the end
     result, said = convert(BytesIO(small[:-1] + second))
     with Image.open(BytesIO(result)) as seen:
         assert (said.frames, said.width, said.height) == (2, 8, 8)
         assert [frame.size for frame in ImageSequence.Iterator(seen)] == [(8, 8)] * 2
-
-
-def test_an_opaque_frame_beyond_the_screen_of_a_transparent_gif_is_cut_to_it_too():
-    small = moving("GIF", [Image.new("P", (8, 8))], transparency=0)
-    large = moving("GIF", [Image.new("L", (16, 16), 9)])
-    second = large[large.index(b"\x2c\0\0\0\0\x10") :]
-    result, said = convert(BytesIO(small[:-1] + second))
-    with Image.open(BytesIO(result)) as seen:
-        assert (said.frames, [frame.size for frame in ImageSequence.Iterator(seen)]) == (2, [(8, 8)] * 2)
 
 
 def test_a_gif_may_have_a_ramp_of_greys_for_one_palette_and_colours_for_another():
@@ -241,7 +234,7 @@ def test_a_frame_of_a_gif_that_does_not_say_what_becomes_of_it_stays():
     assert levels == [[200, 200], [200, 200], [50, 200], [50, 60]]
 
 
-def test_a_gif_of_many_frames_holds_one_at_a_time():
+def test_the_frames_of_a_gif_share_one_palette():
     many = Image.new("L", (2, 2)), *(Image.new("L", (2, 2), index % 256) for index in range(1, 600))
     result, said = convert(BytesIO(moving("GIF", list(many), duration=10)))
     assert said.frames == 600
