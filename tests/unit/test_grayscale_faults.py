@@ -160,6 +160,13 @@ def test_a_plain_tiff_with_a_colour_for_several_pixels_is_unsupported_and_not_mi
     assert failure_of(data) is Failure.UNSUPPORTED
 
 
+def test_a_gif_whose_first_frame_reaches_beyond_what_a_gif_can_be_is_unsupported():
+    data = SOUND["gif"]
+    left = data.index(b"\x2c\0\0\0\0") + 1
+    assert "65571 x 28" in str(fault := fault_of(data[:left] + b"\xff\xff" + data[left + 2 :]))
+    assert fault.failure is Failure.UNSUPPORTED
+
+
 @pytest.mark.parametrize("kind", SOUND)
 def test_more_pixels_than_allowed_are_too_large(kind):
     assert failure_of(SOUND[kind], max_pixels=36 * 28 - 1) is Failure.TOO_LARGE

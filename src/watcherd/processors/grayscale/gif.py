@@ -36,20 +36,19 @@ def write_gif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
 
     The first one's size is the screen's. What a later frame has beyond it, no viewer shows.
     """
-    target = io.BytesIO(bytes(PREAMBLE))
-    target.seek(0, io.SEEK_END)
+    size, target = image.size, io.BytesIO()
+    if max(size) > LARGEST:
+        raise FileFault(Failure.UNSUPPORTED, f"is larger than a GIF can be: {image.width} x {image.height}")
+    target.write(struct.pack("<6sHHBBB", b"GIF89a", *size, 0xF7, 0, 0) + PALETTE)
+    target.write(_loop(image.info.get("loop")) + _comment(image.info.get("comment")))
     before: Image.Image | None = None
-    count, mode, size = 0, "L", image.size
+    count, mode = 0, "L"
     for beyond in frames(image, reader):
         frame = _within(beyond, size)
-        if before is None:
-            target.write(_loop(image.info.get("loop")) + _comment(image.info.get("comment")))
         target.write(_frame(reader, before, frame))
         before, mode = frame.picture, frame.picture.mode
         count += 1
     target.write(b";")
-    target.seek(0)
-    target.write(struct.pack("<6sHHBBB", b"GIF89a", *size, 0xF7, 0, 0) + PALETTE)
     return memoryview(target.getvalue()), mode, count
 
 
@@ -74,8 +73,6 @@ def _frame(reader: Reader, before: Image.Image | None, frame: Frame) -> bytes:
 
 def _pixels(reader: Reader, levels: Image.Image, box: Box) -> bytes:
     """Return descriptor and compressed pixels, cut out of a file of one frame as Pillow writes it."""
-    if max(box) > LARGEST:
-        raise FileFault(Failure.UNSUPPORTED, f"is larger than a GIF can be: {levels.width} x {levels.height}")
     alone = io.BytesIO()
     with encoding(reader, "GIF", levels):
         levels.save(alone, "GIF", optimize=False, interlace=0)
