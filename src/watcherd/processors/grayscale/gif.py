@@ -14,6 +14,8 @@ import struct
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from PIL import ImageChops
+
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import PALETTE
@@ -85,13 +87,12 @@ def _with_hole(picture: Image.Image) -> tuple[Image.Image, int]:
 
     It is one that no opaque pixel has. Where all 256 are in use, the rarest gives way to its neighbour.
     """
-    levels, alpha = picture.split()
-    opaque = alpha.point([0] * 128 + [255] * 128)
-    counts = levels.histogram(opaque)
+    levels, alpha = picture.split()  # of alphas a GIF knows but 0 and 255
+    counts = levels.histogram(alpha)
     hole = min(range(256), key=counts.__getitem__)
     if counts[hole]:
         levels = levels.point([*range(hole), hole - 1 if hole else 1, *range(hole + 1, 256)])
-    levels.paste(hole, mask=opaque.point([255] * 128 + [0] * 128))
+    levels.paste(hole, mask=ImageChops.invert(alpha))
     return levels, hole
 
 
