@@ -12,7 +12,6 @@ Facts that forced its shape:
 from __future__ import annotations
 
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -89,14 +88,6 @@ class Worker:
         with suppress(BlockingIOError, ConnectionError):
             self._pipe.recv(1, socket.MSG_PEEK)
             raise NotTaken("it was gone, or spoke out of turn")
-
-    def is_starting(self) -> bool:
-        """Whether nothing is heard of the worker yet. For any thread."""
-        if self.is_ready:  # and maybe dismissed and closed meanwhile by the thread whose it was
-            return False
-        heard = select.poll()
-        heard.register(self._pipe, select.POLLIN)
-        return not heard.poll(0)
 
     def _await_ready(self, by: float) -> None:
         try:

@@ -75,7 +75,7 @@ class IsolatedWorkers:
         return _Isolated(self, sign)
 
     def kill_busy(self) -> None:
-        """Stop for good: kill the workers that have a job, whose `run` raises Cut, and let the others leave."""
+        """Stop for good: kill the workers, those with a job at once; their `run` raises Cut."""
         with self._lock:
             self.stopping = True
             for worker in self._busy:
@@ -163,13 +163,10 @@ class IsolatedWorkers:
         with self._lock:
             alive, idle = set(self._alive), self._alive - self._busy
         for worker in alive:
-            if worker.is_starting():
-                worker.kill()  # or it would get ready first, and then hear that it is not needed
-            else:
-                worker.dismiss()
-        by = time.monotonic() + LEAVE
+            worker.kill()  # one that is starting would get ready first, and then hear that it is not needed
+            worker.dismiss()  # and one that hangs in the kernel is not gone for who waits for its answer
         for worker in alive:
-            worker.bury(max(0.0, by - time.monotonic()))
+            worker.bury(0.0)
         for worker in idle:  # a busy one's pipe is closed by the thread that waits at it
             worker.close()
 
