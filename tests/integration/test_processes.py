@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import pytest
 from structlog.testing import capture_logs
 
-from watcherd.lanes import wire
+from watcherd.lanes import processes, wire
 from watcherd.lanes.child import LEAVE, NotTaken, Worker
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
@@ -68,6 +68,19 @@ def workers() -> Iterator[IsolatedWorkers]:
 @pytest.fixture
 def slot(workers) -> Slot:
     return workers.slot(unheard)
+
+
+@pytest.fixture
+def interpreter(monkeypatch, tmp_path):
+    """Let a line of shell be what workers are started with."""
+
+    def be(line: str) -> None:
+        script = tmp_path / "python"
+        script.write_text(f"#!/bin/sh\n{line}\n")
+        script.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(script))
+
+    return be
 
 
 @pytest.fixture
@@ -495,17 +508,29 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
         do(pool.slot(unheard), "good")
 
 
-def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, monkeypatch, tmp_path):
-    bounded = tmp_path / "python"
-    bounded.write_text(f'#!/bin/sh\nulimit -v 500000\nexec {sys.executable} "$@"\n')
-    bounded.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(bounded))
+def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, interpreter):
+    interpreter(f'ulimit -v 500000; exec {sys.executable} "$@"')
     with capture_logs() as logs, closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
         slot = pool.slot(unheard)
         for _ in range(3):
             with pytest.raises(SystemFault, match=r"image\.memory is 1,073,741,824 bytes.* raise LimitAS"):
                 do(slot, "good")
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["worker.died"]
+
+
+def test_a_worker_that_is_killed_as_it_does_not_get_ready_is_not_said_to_have_closed_its_pipe(
+    interpreter, monkeypatch
+):
+    interpreter("exec sleep 60")
+    monkeypatch.setattr(processes, "START", 0.1)
+    monkeypatch.setattr(processes, "LEAVE", 0.1)
+    with (
+        closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool,
+        capture_logs() as logs,
+        pytest.raises(SystemFault, match="did not get ready: timed out"),
+    ):
+        pool.slot(unheard).prepare()
+    assert logs[0]["reason"] == "it did not leave by itself, and was killed"
 
 
 def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch):
@@ -554,11 +579,8 @@ def test_a_worker_is_started_before_the_first_job_only_where_a_warm_one_is_wante
         pool.hire(time.monotonic() + 10).dismiss()
 
 
-def test_a_worker_that_is_not_ready_yet_does_not_hold_up_the_end(monkeypatch, tmp_path):
-    never_ready = tmp_path / "python"
-    never_ready.write_text("#!/bin/sh\nexec sleep 60\n")
-    never_ready.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(never_ready))
+def test_a_worker_that_is_not_ready_yet_does_not_hold_up_the_end(interpreter):
+    interpreter("exec sleep 60")
     pool = IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)
     pool.hire(time.monotonic() + 10)
     began = time.monotonic()

@@ -292,7 +292,7 @@ class _Isolated:
 
 def _how(status: int | None) -> dict[str, int | str]:
     if status is None:
-        return {"reason": "it was killed for a closed pipe"}
+        return {"reason": "it did not leave by itself, and was killed"}
     return {"status": status} if status >= 0 else {"signal": signal_name(-status)}
 
 
