@@ -283,7 +283,6 @@ class _Isolated:
     def _end_late(self, worker: Worker, job: Job, limits: Limits) -> FileFault | WorkerKilled:
         worker.kill()
         log.warning("worker.timed_out", pid=worker.pid, timeout=limits.timeout, **_what(job))
-        worker.bury(BURY)
         self._end(worker)
         if worker.has_taken:
             return overdue(limits)
