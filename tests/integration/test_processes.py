@@ -544,15 +544,10 @@ def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch
         assert do(slot, "good") == PICTURE
 
 
-def test_a_worker_that_is_not_there_in_time_is_not_waited_for(workers):
-    with workers._lock, pytest.raises(NotTaken):  # noqa: SLF001 (it keeps the feeder from putting up a spare)
-        hire_two(workers)
-
-
-def hire_two(workers: IsolatedWorkers) -> None:
-    # One may have been put up before.
-    for _ in range(2):
-        workers.hire(time.monotonic())
+def test_a_worker_that_is_not_there_in_time_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(IsolatedWorkers, "_feed", lambda _: None)
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool, pytest.raises(NotTaken):
+        pool.hire(time.monotonic())
 
 
 # The end ------------------------------------------------------------------------------------------------------------

@@ -58,15 +58,13 @@ class IsolatedWorkers:
         self.recycle_after = recycle_after
         self._terms = (module, memory, tuple(keep_open))
         self._spares: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: stopping
-        self._wanted = Semaphore(0)
+        self._wanted = Semaphore(1)
         self._lock = Lock()
         self._alive: set[Worker] = set()
         self._busy: set[Worker] = set()
         self.stopping = False  # whether workers are killed, and their jobs cut
-        self._begun = False
         self._failing = False  # whether the last worker that was started did not get ready
         self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
-        self._feeder.start()
         if warm:
             self._begin()
 
@@ -89,9 +87,11 @@ class IsolatedWorkers:
         self._feeder.join(LEAVE + BURY)
 
     def hire(self, by: float) -> Worker:
-        """Take the spare, ready or not. Raises NotTaken where there is none `by` that time, Cut where we stop."""
-        if not self._begun:
-            self._begin()
+        """Take the spare, ready or not.
+
+        Raises NotTaken where there is none `by` that time, Cut where we stop, SystemFault where no feeder can begin.
+        """
+        self._begin()
         try:
             spare = self._spares.get(timeout=max(0.0, by - time.monotonic()))
         except queue.Empty:
@@ -103,13 +103,6 @@ class IsolatedWorkers:
         if isinstance(spare, Exception):
             raise NotTaken(f"could not be started: {spare}") from spare
         return spare
-
-    def _begin(self) -> None:
-        """Have the first spare started, once."""
-        with self._lock:
-            if not self._begun:
-                self._begun = True
-                self._wanted.release()
 
     @contextmanager
     def at_work(self, worker: Worker) -> Iterator[None]:
@@ -144,6 +137,12 @@ class IsolatedWorkers:
         with self._lock:
             self._alive.discard(worker)
         return status
+
+    def _begin(self) -> None:
+        """Have the first spare started, once."""
+        with self._lock:
+            if self._feeder.ident is None:
+                self._feeder.start()
 
     def _feed(self) -> None:
         while self._wanted.acquire() and not self.stopping:
