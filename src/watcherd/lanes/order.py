@@ -67,10 +67,11 @@ class Order:
             room = 0 if self._closed else max(0, self._share - len(self._waiting[inbox]))
             if room < len(jobs):
                 self._refused.add(inbox)
-            for job in jobs[:room]:
+            taken = jobs[:room]
+            for job in taken:
                 self._append(job)
-            self._changed.notify(min(room, len(jobs)))
-        return min(room, len(jobs))
+            self._changed.notify(len(taken))
+        return len(taken)
 
     def take_back(self, jobs: Sequence[Job]) -> Sequence[Job]:
         """Let jobs that a worker could not begin wait again; the share may be exceeded by as many.
@@ -104,16 +105,11 @@ class Order:
         """Take note that one has come back, be it before `stuck` was said."""
         self._count(inbox, -1)
 
-    def close(self) -> list[Job]:
-        """Take and give nothing any more; return what was waiting, which is still in its inbox."""
+    def close(self) -> None:
+        """Take and give nothing any more: what waits is still in its inbox."""
         with self._changed:
             self._closed = True
-            forgotten = [job for jobs in self._waiting.values() for job in jobs]
-            for jobs in self._waiting.values():
-                jobs.clear()
-            self._turns.clear()
             self._changed.notify_all()
-        return forgotten
 
     def _count(self, inbox: str, change: int) -> None:
         with self._changed:
@@ -147,8 +143,7 @@ class Order:
 
     def _next(self) -> Job:
         inbox = self._turns.popleft()
-        jobs = self._waiting[inbox]
-        job = jobs.popleft()
+        job = self._waiting[inbox].popleft()
         self._queue(inbox)
         return job
 
