@@ -264,13 +264,13 @@ class Lane:
 
     def _until_look(self) -> float:
         """Return seconds. With nothing in hand nothing can be stuck sooner, and a daemon that idles wakes seldom."""
-        return LOOK if self._stuck or self.working else min(SILENCE, GRACE)
+        return LOOK if self._stuck or self.working else SILENCE
 
     def _leave_stuck(self, job: Job, *waiting: Job) -> None:
         log.warning("worker.stuck", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
         self._order.stuck(job.file.inbox)
         self._let_go(self._order.take_back(waiting))
-        self._alone.leave(alone=job.alone)  # in the kernel it ends nobody
+        self._alone.leave(alone=job.alone)  # what hangs in the kernel crashes nobody
 
     def _man(self) -> None:
         """Begin a thread for each hand without one; where none can be started, that is said, and tried anew."""
