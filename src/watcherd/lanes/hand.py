@@ -22,7 +22,7 @@ class Hand:
 
     def __init__(self) -> None:
         self.thread: Thread | None = None
-        self.waiting: deque[Job] = deque()
+        self._waiting: deque[Job] = deque()
         self.current: Job | None = None
         self.replaced = False
         self._given_up = False
@@ -31,13 +31,13 @@ class Hand:
         self._lock = Lock()
 
     def take(self, jobs: list[Job]) -> None:
-        """Put jobs into the hand, behind what is in it."""
-        self.waiting.extend(jobs)
+        """Put jobs into the hand, which is empty."""
+        self._waiting.extend(jobs)
 
     def next(self, patience: float) -> Job | None:
         """Begin with the next job, which is overdue in `patience` seconds."""
         with self._lock:
-            self.current = self.waiting.popleft() if self.waiting else None
+            self.current = self._waiting.popleft() if self._waiting else None
             self._overdue = time.monotonic() + patience
             self.sign()
             return self.current
@@ -69,6 +69,6 @@ class Hand:
             return self._emptied(self.current)
 
     def _emptied(self, current: Job) -> list[Job]:
-        jobs = [current, *self.waiting]
-        self.waiting.clear()
+        jobs = [current, *self._waiting]
+        self._waiting.clear()
         return jobs

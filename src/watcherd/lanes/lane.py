@@ -160,21 +160,19 @@ class Lane:
         slot = self._pool.slot(hand.sign)
         try:
             while not hand.replaced and (jobs := self._order.take()) and self._alone.enter(alone=jobs[0].alone):
-                hand.take(jobs)
                 # Several are handed over at once where they are small; one alone may take any time.
                 with turn() if len(jobs) > 1 else nullcontext():
-                    self._work_through(hand, slot)
+                    self._work_through(jobs, hand, slot)
         finally:
             slot.close()
 
-    def _work_through(self, hand: Hand, slot: Slot) -> None:
-        alone = hand.waiting[0].alone
-        if self._begun(slot, list(hand.waiting)):
+    def _work_through(self, jobs: list[Job], hand: Hand, slot: Slot) -> None:
+        if self._begun(slot, jobs):
+            hand.take(jobs)
             with beneath.Nearby() as nearby:
                 if not self._work_each(hand, slot, nearby):
                     return
-        hand.waiting.clear()
-        self._alone.leave(alone=alone)
+        self._alone.leave(alone=jobs[0].alone)
 
     def _work_each(self, hand: Hand, slot: Slot, nearby: beneath.Nearby) -> bool:
         """Work on the jobs of a hand; False where another thread has taken this one's place meanwhile."""
