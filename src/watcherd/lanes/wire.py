@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
 
 from watcherd.lanes.slot import DraftError
 from watcherd.model import Failure, FileFault, Limits, Result
 
 if TYPE_CHECKING:
     from watcherd.model import Job
+
+T = TypeVar("T")
 
 #: Bytes of the longest packet. A path of 4,096 bytes takes up to six times that, escaped.
 LONGEST = 1 << 16
@@ -76,9 +78,9 @@ def _heard(said: dict[str, Any], job: int) -> Result:
     if said["id"] != job:
         raise AnotherJob(f"an answer to job {said['id']} instead of {job}")
     if "failure" in said:
-        raise FileFault(Failure(said["failure"]), _text(said["message"]), _text(said["trace"]))
+        raise FileFault(Failure(said["failure"]), _of(str, said["message"]), _of(str, said["trace"]))
     if "errno" in said:
-        raise (DraftError if said["draft"] is True else OSError)(_number(said["errno"]), _text(said["message"]))
+        raise (DraftError if said["draft"] is True else OSError)(_of(int, said["errno"]), _of(str, said["message"]))
     return _result(said["result"], said["fields"])
 
 
@@ -90,13 +92,7 @@ def _result(name: str, fields: dict[str, Any]) -> Result:
     return made
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError(value)
-    return value
-
-
-def _number(value: object) -> int:
-    if type(value) is not int:
+def _of(kind: type[T], value: object) -> T:
+    if not isinstance(value, kind):
         raise TypeError(value)
     return value
