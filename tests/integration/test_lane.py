@@ -167,7 +167,7 @@ class Floor:
 
 @pytest.fixture
 def floor(tmp_path):
-    """Make floors; their lanes end with the test, and no thread of theirs may have died unless the test says so."""
+    """Make floors; their lanes end with the test, and no thread of theirs may have died unheard."""
     made = []
 
     def make(**how):
@@ -641,55 +641,47 @@ def test_a_text_gives_a_sign_of_life_at_each_checkpoint(floor):
     assert signs == [None] * 3
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_stuck_thread_is_given_up_far_beyond_its_deadline(floor):
+@pytest.fixture
+def given_up(floor, impatient):  # noqa: ARG001 (it makes what is given up so soon)
+    """Let a thread get stuck at a file until it is given up; return its floor."""
     lane = floor(limits=Limits(timeout=0.05))
-    lane.offer("stuck.txt", "hold")
-    with capture_logs() as logs:
-        lane.lane.start()
-        failed = lane.outcome()
-    assert (failed.job.file.path, failed.failure, failed.charged) == ("stuck.txt", Failure.TIMEOUT, True)
-    assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.given_up"]
+    lane.work.deeds["hold-and-divide"] = lambda _: lane.work.go_on.wait(DEADLINE) // 0
+
+    def give_up(content="hold"):
+        failed = lane.do("stuck.txt", content)
+        assert (failed.job.file.path, failed.failure, failed.charged) == ("stuck.txt", Failure.TIMEOUT, True)
+        return lane
+
+    return give_up
 
 
-@pytest.mark.usefixtures("impatient")
-def test_what_a_given_up_thread_says_later_is_not_listened_to_and_its_draft_is_removed(floor):
-    lane = floor(limits=Limits(timeout=0.05))
-    lane.offer("stuck.txt", "hold")
-    lane.lane.start()
-    assert isinstance(lane.outcome(), Failed)
+def come_back(lane):
+    """Let the thread that was given up come to its end."""
     thread = lane.lane._stuck[0].thread
     lane.work.go_on.set()
     thread.join(DEADLINE)
     assert not thread.is_alive()
+
+
+def test_a_stuck_thread_is_given_up_far_beyond_its_deadline(given_up):
+    with capture_logs() as logs:
+        given_up()
+    assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.given_up"]
+
+
+@pytest.mark.parametrize("content", ["hold", "hold-and-divide"])
+def test_what_a_given_up_thread_says_later_is_not_listened_to_and_its_draft_is_removed(given_up, content):
+    lane = given_up(content)
+    come_back(lane)
     assert lane.silent()
     assert lane.drafts() == []
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_given_up_thread_whose_file_turns_out_bad_ends_nothing(floor):
-    lane = floor(limits=Limits(timeout=0.05))
-    lane.work.deeds["hold-and-divide"] = lambda _: lane.work.go_on.wait(DEADLINE) // 0
-    lane.offer("stuck.txt", "hold-and-divide")
-    lane.lane.start()
-    assert isinstance(lane.outcome(), Failed)
-    thread = lane.lane._stuck[0].thread
-    lane.work.go_on.set()
-    thread.join(DEADLINE)
-    assert lane.silent()
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_late_draft_in_an_outbox_that_is_gone_ends_nothing(floor):
-    lane = floor(limits=Limits(timeout=0.05))
-    lane.offer("stuck.txt", "hold")
-    lane.lane.start()
-    assert isinstance(lane.outcome(), Failed)
-    thread = lane.lane._stuck[0].thread
+def test_a_late_draft_in_an_outbox_that_is_gone_ends_nothing(given_up):
+    lane = given_up()
     lane.root.rest()
     lane.outbox.rename(lane.base / "elsewhere")
-    lane.work.go_on.set()
-    thread.join(DEADLINE)
+    come_back(lane)
     assert lane.silent()
 
 
@@ -772,23 +764,8 @@ def test_jobs_taken_from_a_stuck_thread_during_a_stop_are_given_back(floor, monk
 # Threads that die --------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def doomed(tmp_path):
-    """Give a floor whose threads may die."""
-    made = []
-
-    def make(**how):
-        made.append(Floor(tmp_path, **how))
-        return made[-1]
-
-    yield make
-    for it in made:
-        it.lane.stop(DEADLINE)
-        it.root.rest()
-
-
-def test_a_dying_worker_thread_is_heard_of_and_its_job_stays_suspect(doomed):
-    lane = doomed(pool=Raising(LookupError("a bug of ours")))
+def test_a_dying_worker_thread_is_heard_of_and_its_job_stays_suspect(floor):
+    lane = floor(pool=Raising(LookupError("a bug of ours")))
     lane.offer("a.txt")
     lane.lane.start()
     assert isinstance(lane.deaths.get(timeout=DEADLINE), LookupError)
@@ -798,8 +775,8 @@ def test_a_dying_worker_thread_is_heard_of_and_its_job_stays_suspect(doomed):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_dying_warden_is_heard_of(doomed):
-    lane = doomed(limits=Limits(timeout=0.01))
+def test_a_dying_warden_is_heard_of(floor):
+    lane = floor(limits=Limits(timeout=0.01))
     lane.lane._deliver = lambda _: 1 // 0
     lane.offer("a.txt", "hold")
     lane.lane.start()
