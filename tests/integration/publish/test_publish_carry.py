@@ -6,11 +6,14 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from queue import SimpleQueue
+from threading import Event
 from unittest.mock import Mock
 
 import pytest
 
+from watcherd import lifeline
 from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
 from watcherd.publish import carrier as carrier_module
@@ -303,23 +306,85 @@ def carrier(far):
     carrier.stop(DEADLINE)
 
 
-def test_short_ones_do_not_wait_for_a_long_one_that_is_on_its_way(far, carrier, monkeypatch):
+@pytest.fixture
+def while_carrying(monkeypatch):
+    """Have something done while the input of one intent is carried. Inputs of 3 MiB are long ones."""
+    real = carrier_module.carry
+    monkeypatch.setattr(carrier_module, "LONG", 3 << 20)
+
+    def arrange(intent, act):
+        def carry_and_act(inbox, source, *others):
+            if source == retire.ours_of(intent.job):
+                act()
+            real(inbox, source, *others)
+
+        monkeypatch.setattr(carrier_module, "carry", carry_and_act)
+
+    return arrange
+
+
+def test_short_ones_do_not_wait_for_a_long_one_that_is_on_its_way(far, carrier, while_carrying):
     far.add("long.txt", content=bytes(3 << 20))
     far.add("short.txt")
     far.settle()
     long, short = far.carried
     carrier, said = carrier
-    real = carrier_module.carry
-
-    def carry_and_order(inbox, source, *others):
-        if source == retire.ours_of(long.job):
-            carrier.take(short)
-        real(inbox, source, *others)
-
-    monkeypatch.setattr(carrier_module, "LONG", 3 << 20)
-    monkeypatch.setattr(carrier_module, "carry", carry_and_order)
+    while_carrying(long, lambda: carrier.take(short))
     carrier.take(long)
     assert [said.get(timeout=DEADLINE) for _ in far.carried] == ["short.txt", "long.txt"]
+
+
+def test_long_ones_are_carried_one_after_the_other_as_they_came(far, carrier, while_carrying):
+    for name in ("1.txt", "2.txt", "3.txt"):
+        far.add(name, content=bytes(3 << 20))
+    far.settle()
+    first, *others = far.carried
+    carrier, said = carrier
+    while_carrying(first, lambda: [carrier.take(other) for other in others])
+    carrier.take(first)
+    assert [said.get(timeout=DEADLINE) for _ in far.carried] == ["1.txt", "2.txt", "3.txt"]
+
+
+def test_a_stop_begins_no_long_one(far, carrier, while_carrying):
+    far.add("short.txt")
+    far.add("long.txt", content=bytes(3 << 20))
+    far.settle()
+    short, long = far.carried
+    carrier, said = carrier
+    begun, go_on = Event(), Event()
+    while_carrying(short, lambda: begun.set() or go_on.wait(DEADLINE))
+    carrier.take(short)
+    assert begun.wait(DEADLINE)
+    carrier.take(long)
+    carrier.stop(0)
+    go_on.set()
+    carrier.stop(DEADLINE)
+    assert said.get_nowait() == "short.txt"
+    assert said.empty()
+
+
+def test_with_nothing_to_carry_no_processor_time_is_spent(far, carrier):
+    far.add("a.txt")
+    far.settle()
+    carrier, said = carrier
+    carrier.take(far.carried[0])
+    said.get(timeout=DEADLINE)
+    clock = time.pthread_getcpuclockid(carrier._thread.ident)
+    before = time.clock_gettime(clock)
+    Event().wait(0.2)
+    assert time.clock_gettime(clock) - before < 0.05
+
+
+def test_where_no_thread_can_be_started_the_next_input_has_one_started(far, carrier, monkeypatch):
+    far.add("a.txt")
+    far.settle()
+    carrier, said = carrier
+    with monkeypatch.context() as refused:
+        refused.setattr(lifeline.Thread, "start", Mock(side_effect=SystemFault("no more threads", root="")))
+        with pytest.raises(SystemFault):
+            carrier.take(far.carried[0])
+    carrier.take(far.carried[0])
+    assert said.get(timeout=DEADLINE) == "a.txt"
 
 
 def test_a_bug_ends_the_carrier_and_is_handed_over(far, carrier, monkeypatch):
