@@ -4,6 +4,7 @@ import errno
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -11,8 +12,10 @@ import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager, suppress
 from itertools import count
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
+from unittest.mock import Mock
 
 import pytest
 from structlog.testing import capture_logs
@@ -194,6 +197,12 @@ def test_a_slot_gets_ready_with_the_worker_that_then_works(slot, do):
     wait_until(lambda: len(children()) == 2)  # and the spare
     assert do.pid(slot) in children()
     assert len(children()) == 2
+
+
+def test_nobody_expects_a_sign_of_life_of_a_slot_whose_worker_has_a_deadline(workers, do):
+    signs = []
+    do(workers.slot(signs.append), "good")
+    assert signs == [inf]
 
 
 def test_a_thousand_jobs_leave_no_descriptor_behind(slot, do):
@@ -388,12 +397,18 @@ def test_what_a_processor_says_of_its_file_is_said_by_the_slot(slot, do):
     assert do.pid(slot) == before
 
 
-def test_a_bug_comes_with_its_traceback_and_its_worker_is_replaced(slot, do):
-    before = do.pid(slot)
+def test_a_bug_comes_with_its_traceback(slot, do):
     with pytest.raises(FileFault, match="ZeroDivisionError") as caught:
         do(slot, "divide 0")
     assert caught.value.failure is Failure.CRASHED
     assert "misbehaving.py" in caught.value.trace
+
+
+@pytest.mark.parametrize("failure", [Failure.MEMORY, Failure.CRASHED])
+def test_a_worker_that_nobody_knows_the_state_of_is_replaced(slot, do, failure):
+    before = do.pid(slot)
+    with pytest.raises(FileFault):
+        do(slot, f"fault {failure}")
     assert do.pid(slot) != before
 
 
@@ -533,6 +548,14 @@ def test_a_worker_that_is_killed_as_it_does_not_get_ready_is_not_said_to_have_cl
     assert logs[0]["reason"] == "it did not leave by itself, and was killed"
 
 
+def test_a_job_that_cannot_be_handed_over_is_the_system_s_fault(slot, do, monkeypatch):
+    with monkeypatch.context() as refused:
+        refused.setattr(socket, "send_fds", Mock(side_effect=OSError(errno.ETOOMANYREFS, "Too many references")))
+        with pytest.raises(SystemFault, match="cannot hand a job to a worker"):
+            do(slot, "good")
+    assert do(slot, "good") == PICTURE
+
+
 def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch):
     python = sys.executable
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
@@ -562,6 +585,17 @@ def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers,
     with pytest.raises(Cut):
         do(workers.slot(unheard), "good")
     assert logs == []
+
+
+def test_a_stop_turns_back_all_that_wait_for_a_worker(monkeypatch):
+    monkeypatch.setattr(IsolatedWorkers, "_feed", lambda _: None)
+    with (
+        closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool,
+        ThreadPoolExecutor(3) as threads,
+    ):
+        waiting = [threads.submit(pool.hire, time.monotonic() + 20) for _ in range(3)]
+        pool.kill_busy()
+        assert [type(it.exception(10)) for it in waiting] == [Cut] * 3
 
 
 @pytest.mark.parametrize("warm", [True, False])
@@ -614,6 +648,7 @@ def test_a_slot_that_is_closed_lets_its_worker_leave(workers, do):
     pid = do.pid(slot)
     slot.close()
     assert pid not in children()
+    assert pid not in {worker.pid for worker in workers._alive}  # noqa: SLF001 (they would fill the memory)
     slot.close()
 
 
