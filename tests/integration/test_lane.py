@@ -94,6 +94,13 @@ class Raising:
         self.closed += 1
 
 
+class Closing(Raising):
+    """A pool whose slots write a draft of which it turns out when it is closed that it is not there."""
+
+    def run(self, _job, _source, draft, _limits):
+        os.close(draft)
+
+
 class Floor:
     """A lane with everything around it; what it delivers is collected."""
 
@@ -319,6 +326,14 @@ def test_a_draft_that_cannot_be_written_is_the_outbox_s_fault(floor):
     stalled = lane.do("a.txt")
     assert isinstance(stalled, Stalled)
     assert (stalled.fault.root, stalled.fault.errno) == (str(lane.outbox), errno.ENOSPC)
+    assert lane.drafts() == []
+
+
+def test_a_draft_that_fails_as_it_is_closed_is_the_outbox_s_fault_and_not_the_input_s(floor):
+    lane = floor(pool=Closing(None))
+    stalled = lane.do("a.txt")
+    assert isinstance(stalled, Stalled)
+    assert (stalled.fault.root, stalled.fault.errno) == (str(lane.outbox), errno.EBADF)
     assert lane.drafts() == []
 
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from watcherd.lanes.alone import Alone
     from watcherd.lanes.order import Order
     from watcherd.lanes.slot import Sign, Slot
-    from watcherd.model import Draft, Job, Kind, Limits, Outcome
+    from watcherd.model import Draft, Job, Kind, Limits, Outcome, Result
 
 log = structlog.get_logger(__name__)
 
@@ -224,8 +224,7 @@ class Lane:
         begin = time.monotonic()
         draft, descriptor = bench.new_draft(job.id)
         try:
-            result = slot.run(job, source, descriptor, self.limits)
-            bench.hasten(descriptor)
+            result = self._written(slot, job, bench, source, descriptor)
             return Done(job, draft, result, time.monotonic() - begin)
         except Exception as error:
             bench.discard(draft.name)
@@ -234,8 +233,14 @@ class Lane:
             if isinstance(error, Cut):
                 log.info("file.cut_short", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
             return failed(job, error)
+
+    def _written(self, slot: Slot, job: Job, bench: Bench, source: int, draft: int) -> Result:
+        try:
+            result = slot.run(job, source, draft, self.limits)
+            bench.hasten(draft)
+            return result
         finally:
-            os.close(descriptor)
+            _close(draft)
 
     def _forget(self, outcome: Outcome) -> None:
         """Clear away after a thread that was given up and came back: its job has had its end."""
@@ -289,3 +294,11 @@ class Lane:
     def _let_go(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._deliver(Returned(job, State.WAITING, "stopped"))
+
+
+def _close(draft: int) -> None:
+    """Close a draft. Raises DraftError: a network's disk may find only now that it has no room for what it got."""
+    try:
+        os.close(draft)
+    except OSError as error:
+        raise DraftError(error.errno, error.strerror) from error

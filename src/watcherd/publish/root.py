@@ -95,9 +95,10 @@ class Root:
         return f"{self._owner}-{self._home}-"
 
     def hasten(self, descriptor: int) -> None:
-        """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that here."""
-        if self._durable and os.fstat(descriptor).st_size >= _LARGE:
-            disk.begin(descriptor)
+        """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that, or needs it."""
+        with suppress(OSError):
+            if self._durable and os.fstat(descriptor).st_size >= _LARGE:
+                disk.begin(descriptor)
 
     def write_draft(self, number: int, content: bytes) -> Draft:
         """Make a draft that holds `content`. Raises SystemFault."""
