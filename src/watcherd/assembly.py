@@ -32,8 +32,8 @@ from watcherd.paths import quoted
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
+from watcherd.publish.quarantine import CameBack
 from watcherd.publish.root import Root
-from watcherd.publish.wayback import CameBack
 from watcherd.service.locks import Note, leave
 from watcherd.settings import chunk, workers
 from watcherd.settings.layers import PREFIX, ROLES

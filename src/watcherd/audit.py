@@ -20,7 +20,7 @@ from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
-from watcherd.publish import wayback
+from watcherd.publish import quarantine, wayback
 from watcherd.publish.retire import ours_of
 from watcherd.service import locks
 from watcherd.states import State
@@ -149,7 +149,7 @@ def _judge(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
     """Judge one that was seen. Raises OSError, which names a folder that cannot be looked into."""
     if outlived:
         found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
-    elif it.flaw and wayback.is_anothers(place, it.way):
+    elif it.flaw and quarantine.is_anothers(place, it.way):
         found.collected += 1  # and another inbox, with which the folder is shared, has set aside by that name since
     elif it.flaw:
         found.wrong.append(Wrong(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from watcherd.assembly import ledger_of, place_of
 from watcherd.beneath import told_plainly
 from watcherd.model import After
-from watcherd.publish import wayback
+from watcherd.publish import quarantine, wayback
 from watcherd.publish.wayback import PutBack
 from watcherd.service import locks
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.publish.place import Place
-    from watcherd.publish.wayback import SetAside
+    from watcherd.publish.quarantine import SetAside
     from watcherd.settings import Settings
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ AWAY = "its inbox is away: bring it back first (`inbox.recovered` says that it i
 
 def set_aside(settings: Settings) -> list[SetAside]:
     """Return what is quarantined in all inboxes, and what is to be. Raises Refused and SystemFault."""
-    return _of_each(settings.inbox, settings, lambda *of: [*wayback.set_aside(*of), *wayback.held(*of)])
+    return _of_each(settings.inbox, settings, lambda *of: [*quarantine.set_aside(*of), *quarantine.held(*of)])
 
 
 def finish(settings: Settings) -> list[PutBack]:

@@ -31,7 +31,7 @@ from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.paths import from_fields
-from watcherd.publish import wayback
+from watcherd.publish import quarantine
 from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import facts_in, is_anothers
 from watcherd.states import State
@@ -197,7 +197,7 @@ def _numbers_in(reason: str) -> Iterator[int]:
 
 
 def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Record | None:
-    found = _status(*wayback.lies_at(place, wayback.way_of(place, record), record))
+    found = _status(*quarantine.lies_at(place, quarantine.way_of(place, record), record))
     if found is None:
         return None
     version = beneath.version_of(found)

@@ -10,7 +10,8 @@ import pytest
 from watcherd.cli import drain, failures
 from watcherd.drain import DrainReport
 from watcherd.model import Failure, File, Kind, Record, Version
-from watcherd.publish.wayback import PutBack, SetAside
+from watcherd.publish.quarantine import SetAside
+from watcherd.publish.wayback import PutBack
 from watcherd.states import State
 
 REPORT = DrainReport(

@@ -16,7 +16,8 @@ from watcherd.paths import as_fields, typed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from watcherd.publish.wayback import PutBack, SetAside
+    from watcherd.publish.quarantine import SetAside
+    from watcherd.publish.wayback import PutBack
 
 _CLASSES = click.Choice([failure.value for failure in Failure])
 _FAILURES_EPILOG = """\b

@@ -2,26 +2,27 @@
 
 Along the way of a result; then what happens beside it:
 
-    publisher  one inbox's publisher: takes what is finished, settles it, says so
-    judge      what becomes of a job that was not done
-    health     whether the system is well where it writes: pauses and resumes
-    trial      when a pause is really over: the fault has not come back for a while (pure)
-    batch      one batch on its way out: the order that promises hang on
-    ways       which way each of a batch goes, and numbers that give no name twice
-    reveal     giving a result its visible name
-    aside      inputs that cannot be taken for now
-    recovery   after a crash: what was on record is taken up where it was
-    place      where the files of an inbox go (pure)
-    names      names of results, archives, reasons (pure)
-    root       a tree that we write to: drafts, syncs, probe, identity
-    disk       when what was written goes to disk
-    folders    the folders of one batch, opened and synced once
-    rename     names that change hands, atomically, overwriting nothing
-    retire     taking an input: rename first, look afterwards
-    carry      an input to another file system: copy, verify, sync, rename
-    carrier    the thread that does so
-    reason     the error.json
-    said       what the log says of a job
-    pruning    forgetting rows that are old, and whose file is gone
-    wayback    the way back out of quarantine
+    publisher   one inbox's publisher: takes what is finished, settles it, says so
+    judge       what becomes of a job that was not done
+    health      whether the system is well where it writes: pauses and resumes
+    trial       when a pause is really over: the fault has not come back for a while (pure)
+    batch       one batch on its way out: the order that promises hang on
+    ways        which way each of a batch goes, and numbers that give no name twice
+    reveal      giving a result its visible name
+    aside       inputs that cannot be taken for now
+    recovery    after a crash: what was on record is taken up where it was
+    place       where the files of an inbox go (pure)
+    names       names of results, archives, reasons (pure)
+    root        a tree that we write to: drafts, syncs, probe, identity
+    disk        when what was written goes to disk
+    folders     the folders of one batch, opened and synced once
+    rename      names that change hands, atomically, overwriting nothing
+    retire      taking an input: rename first, look afterwards
+    carry       an input to another file system: copy, verify, sync, rename
+    carrier     the thread that does so
+    reason      the error.json
+    said        what the log says of a job
+    pruning     forgetting rows that are old, and whose file is gone
+    quarantine  what is set aside, and where it lies
+    wayback     the way back out of there
 """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.ledger.answers import LAST
 from watcherd.model import After
-from watcherd.publish import wayback
+from watcherd.publish import quarantine
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -56,13 +56,13 @@ class Pruning:
         """Remove the reason of a file that was dragged back under a numbered name, say: nobody else knows of it."""
         if row.state is State.QUARANTINED:
             with suppress(OSError):  # a reason too many does no harm
-                wayback.remove_reason(self._place, row)
+                quarantine.remove_reason(self._place, row)
 
     def _lasts(self, row: Record) -> bool:
         """Whether a row is still needed: for a file that is set aside, or for a kept one and its result."""
         try:
             if row.state is State.QUARANTINED:
-                return wayback.is_set_aside(self._place, row) or bool(self._place.failed.doubt)
+                return quarantine.is_set_aside(self._place, row) or bool(self._place.failed.doubt)
             return self._place.after is After.KEEP and self._is_kept(row)
         except OSError:
             return True  # what cannot be looked at is not known to be gone

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import lifeline
 from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
-from watcherd.publish import recovery, said, wayback
+from watcherd.publish import quarantine, recovery, said, wayback
 from watcherd.publish.batch import BATCH, Batch
 from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.judge import Judge
+from watcherd.publish.quarantine import CameBack
 from watcherd.publish.said import say
-from watcherd.publish.wayback import CameBack
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -215,7 +215,7 @@ class Publisher:
                 if isinstance(outcome.error, SystemFault):
                     self.health.pause(outcome.error)
             case CameBack():
-                wayback.clear_reason(self._place, self._ledger, outcome)
+                quarantine.clear_reason(self._place, self._ledger, outcome)
             case SystemFault():
                 self.health.pause(outcome)
 

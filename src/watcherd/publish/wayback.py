@@ -1,4 +1,4 @@
-"""The way back out of quarantine: what is set aside, and putting it where it came from.
+"""The way back out of quarantine: putting what is set aside where it came from.
 
 A running daemon need not be asked: a file that comes back is a new arrival to it. That a file is on its way back is
 on record before anything moves, so that the next start can finish what was cut short.
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.beneath import OURS, told_plainly
-from watcherd.model import After, Failure, SystemFault
-from watcherd.publish import carry, reason
+from watcherd.model import After, SystemFault
+from watcherd.publish import carry
+from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
 from watcherd.publish.rename import move
-from watcherd.publish.retire import ours_of
 from watcherd.publish.root import Root
 from watcherd.states import State
 
@@ -29,41 +29,10 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
     from watcherd.publish.place import Place, Way
-
-#: Why a file that cannot be processed is not set aside yet.
-HELD = "not set aside yet: `file.unretired` says what holds it, or no watcherd runs"
+    from watcherd.publish.quarantine import SetAside
 
 #: How the names of copies on their way back begin: they are others than the daemon's drafts.
 BACK = "back-"
-
-
-@dataclass(frozen=True, slots=True)
-class SetAside:
-    """A quarantined file: the ledger's record of it, and `where` it lies now.
-
-    `held` says why it is not set aside yet, and is empty where it is.
-    """
-
-    record: Record
-    where: str
-    held: str = ""
-
-    @property
-    def path(self) -> str:
-        """Its path within its inbox."""
-        return self.record.file.path
-
-    @property
-    def failure(self) -> Failure:
-        """Its class."""
-        return self.record.failure or Failure.CRASHED
-
-
-@dataclass(frozen=True, slots=True)
-class CameBack:
-    """A quarantined file was dragged back into its inbox, or mended where it was kept: `record` is of the past."""
-
-    record: Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,52 +41,6 @@ class PutBack:
 
     row: SetAside
     refused: str = ""
-
-
-def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
-    """Yield what is quarantined of one inbox and has not been carried away by somebody."""
-    # Of rows that name one place the latest is of what lies there: what the others speak of was carried away before.
-    latest = {row.where: row for row in (_row(place, record) for record in ledger.quarantined(place.inbox))}
-    yield from (row for row in latest.values() if is_set_aside(place, row.record))
-
-
-def held(place: Place, ledger: Ledger) -> Iterator[SetAside]:
-    """Yield what is to be set aside in one inbox and is not yet, as when it cannot be moved. Raises OSError."""
-    for record in ledger.unfinished(place.inbox, State.QUARANTINING):
-        if where := _held_at(place, record):
-            yield SetAside(record, f"{place.root}/{where}", HELD)
-
-
-def _held_at(place: Place, record: Record) -> str:
-    """Return where in its inbox a file lies that is to be set aside; empty where that is done, and not on record."""
-    way = way_of(place, record)
-    if way.into is None:
-        waits = beneath.status(way.root.path, way.visible) is None
-        return record.file.path if waits else ""
-    for where in (record.file.path, ours_of(record)):
-        found = beneath.status(place.root, where)
-        if found is not None and found.st_ino == record.file.version.inode:
-            return where
-    return ""
-
-
-def _row(place: Place, record: Record) -> SetAside:
-    return SetAside(record, "/".join(lies_at(place, way_of(place, record), record)))
-
-
-def is_set_aside(place: Place, record: Record) -> bool:
-    """Whether a quarantined file lies where it was put, with its reason. Raises OSError."""
-    way = way_of(place, record)
-    status = beneath.status(*lies_at(place, way, record))
-    if status is None or beneath.status(way.root.path, way.visible) is None or is_anothers(place, way):
-        return False
-    # A kept file that was changed is another version, with a fate of its own.
-    return bool(way.into) or _is_version(status, record)
-
-
-def lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:
-    """Return the root beneath which a quarantined file lies that went this way, and its path there."""
-    return (way.into.path, way.retired) if way.into else (place.root, record.file.path)
 
 
 def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
@@ -181,20 +104,6 @@ def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
     return str(error)
 
 
-def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
-    """Remove the reason of a file that is not set aside any more; one that was copied back still lies beside it.
-
-    Of several that had its name any may be the one, so the reasons of all that are gone go; of a great many, those of
-    the latest: the others go with their rows. Raises SystemFault.
-    """
-    latest = came_back.record  # which the ledger may not have written down yet
-    for record in (*ledger.namesakes(place.inbox, latest.file.path), latest):
-        way = way_of(place, record)
-        with suppress(OSError):  # a folder that fails is found out where it is needed; a reason too many does no harm
-            if way.into is None or beneath.status(way.into.path, way.retired) is None:
-                remove_reason(place, record)
-
-
 def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: None) -> list[PutBack]:
     """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault.
 
@@ -205,7 +114,7 @@ def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: N
         return []
     with _alone(ledger, wait=False) as alone:
         records = ledger.quarantined(place.inbox, sent_back=True) if alone else []
-        return [_tried(place, ledger, _row(place, record), _finish, between) for record in records]
+        return [_tried(place, ledger, row_of(place, record), _finish, between) for record in records]
 
 
 def _finish(place: Place, ledger: Ledger, record: Record, between: Callable[[], None]) -> None:
@@ -238,27 +147,6 @@ def _put_back(place: Place, ledger: Ledger, record: Record, between: Callable[[]
 def _forget(place: Place, ledger: Ledger, record: Record) -> None:
     remove_reason(place, record)
     ledger.forget([record.id])
-
-
-def way_of(place: Place, record: Record) -> Way:
-    """Return the way that a quarantined file went, or is to go.
-
-    It lies in the failed folder too if inputs are kept only since then.
-    """
-    way = place.way(record, State.QUARANTINING, record.number)
-    with suppress(OSError):  # what a folder that fails may hold is told by who looks into it
-        if way.into is None and _is_version(beneath.status(place.failed.path, way.retired), record):
-            return way._replace(into=place.failed)
-    return way
-
-
-def is_anothers(place: Place, way: Way) -> bool:
-    """Whether what has the name of a reason is that of another inbox, with which the failed folder is shared."""
-    return reason.is_anothers(reason.facts_in(way.root.path, way.visible), place.root)
-
-
-def _is_version(status: os.stat_result | None, record: Record) -> bool:
-    return status is not None and beneath.version_of(status).looks_like(record.file.version)
 
 
 def _move(place: Place, ledger: Ledger, way: Way, record: Record, between: Callable[[], None]) -> None:
@@ -344,13 +232,3 @@ def _touch(root: str, path: str) -> None:
         status = os.lstat(name, dir_fd=parent)
         with suppress(PermissionError):  # somebody else's file: the next scan will notice
             os.utime(name, ns=(status.st_atime_ns, status.st_mtime_ns), dir_fd=parent, follow_symlinks=False)
-
-
-def remove_reason(place: Place, record: Record) -> None:
-    """Remove the reason that we wrote; a file of somebody else's under that name stays. Raises OSError."""
-    way = place.way(record, State.QUARANTINING, record.number)
-    folder, name = beneath.split(way.visible)
-    with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
-        is_its = os.lstat(name, dir_fd=parent).st_ino == record.inode
-        if is_its and not is_anothers(place, way):
-            os.unlink(name, dir_fd=parent)

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 
 from watcherd.model import After, SystemFault
-from watcherd.publish import carry, retire, wayback
+from watcherd.publish import carry, quarantine, retire, wayback
 from watcherd.publish.root import OURS
 from watcherd.states import State
 
@@ -39,11 +39,11 @@ def set_aside(scene, name):
 
 def came_back(scene):
     record = scene.ledger.quarantined("scans")[-1]
-    wayback.clear_reason(scene.place, scene.ledger, wayback.CameBack(record))
+    quarantine.clear_reason(scene.place, scene.ledger, quarantine.CameBack(record))
 
 
 def put_back(scene):
-    (row,) = wayback.set_aside(scene.place, scene.ledger)
+    (row,) = quarantine.set_aside(scene.place, scene.ledger)
     return wayback.put_back(scene.place, scene.ledger, row)
 
 
@@ -116,7 +116,7 @@ def test_what_is_set_aside_where_another_lay_that_was_carried_away_is_there_once
     for path in scene.failed.glob(names[-1] + "*"):
         path.rename(scene.outbox / path.name)  # the inode lives on, and is not given to the next reason
     set_aside(scene, names[-1])
-    rows = [*wayback.set_aside(scene.place, scene.ledger)]
+    rows = [*quarantine.set_aside(scene.place, scene.ledger)]
     assert sorted(row.path for row in rows) == sorted({*names})
     assert not any(wayback.put_back(scene.place, scene.ledger, row).refused for row in rows)
     assert look.tree(scene.failed) == set()
@@ -299,7 +299,7 @@ def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, loo
     scene.ledger.flush()
     assert look.tree(scene.inbox) == set()
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
-    (row,) = wayback.set_aside(scene.place, scene.ledger)
+    (row,) = quarantine.set_aside(scene.place, scene.ledger)
     assert not row.record.due
 
 
@@ -309,15 +309,15 @@ def test_what_cannot_be_set_aside_yet_is_held_and_not_put_back_until_it_is(scene
     (scene.failed / "sub").write_text("a user's file")
     scene.add("sub/a.txt", state=State.QUARANTINING)
     scene.settle()
-    (row,) = wayback.held(scene.place, scene.ledger)
+    (row,) = quarantine.held(scene.place, scene.ledger)
     assert row.where == f"{scene.inbox}/sub/a.txt"
     assert wayback.put_back(scene.place, scene.ledger, row).refused == row.held
     os.unlink(scene.failed / "sub")
     scene.batch.unstick()
     assert scene.settle() == [State.QUARANTINED]
-    assert [*wayback.held(scene.place, scene.ledger)] == []  # which is not on record yet
+    assert [*quarantine.held(scene.place, scene.ledger)] == []  # which is not on record yet
     scene.ledger.flush()
-    assert len([*wayback.set_aside(scene.place, scene.ledger)]) == 1
+    assert len([*quarantine.set_aside(scene.place, scene.ledger)]) == 1
 
 
 def test_what_is_held_lies_where_it_was_taken_to_whatever_has_its_name(scene_of, elsewhere):
@@ -325,14 +325,14 @@ def test_what_is_held_lies_where_it_was_taken_to_whatever_has_its_name(scene_of,
     (job,) = scene.add("a.txt", state=State.QUARANTINING)
     assert scene.settle() == []
     scene.drop("a.txt", b"a newer file")
-    (row,) = wayback.held(scene.place, scene.ledger)
+    (row,) = quarantine.held(scene.place, scene.ledger)
     assert row.where == f"{scene.inbox}/{retire.ours_of(job)}"
 
 
 def test_what_lies_there_without_its_reason_is_not_set_aside(scene):
     set_aside(scene, "a.txt")
     (scene.failed / "a.txt.error.json").unlink()
-    assert [*wayback.set_aside(scene.place, scene.ledger)] == []
+    assert [*quarantine.set_aside(scene.place, scene.ledger)] == []
 
 
 def test_the_copy_of_a_file_that_was_carried_away_meanwhile_is_removed(scene_of, elsewhere, look, monkeypatch):
@@ -392,7 +392,7 @@ def test_a_fault_on_the_way_back_leaves_it_where_it_is_to_be_asked_for_again(sce
     with monkeypatch.context() as context:
         context.setattr(wayback.carry, "copied", full)
         assert put_back(scene).refused == "the inbox is full"
-    (row,) = wayback.set_aside(scene.place, scene.ledger)
+    (row,) = quarantine.set_aside(scene.place, scene.ledger)
     assert not row.record.due
     assert not put_back(scene).refused
     assert is_back(scene, look)
