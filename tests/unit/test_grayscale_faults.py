@@ -160,6 +160,14 @@ def test_a_plain_tiff_with_a_colour_for_several_pixels_is_unsupported_and_not_mi
     assert failure_of(data) is Failure.UNSUPPORTED
 
 
+@pytest.mark.parametrize("kind", ["tiff", "pages"])
+def test_a_tiff_of_an_unknown_compression_is_unsupported_on_whichever_page(kind):
+    before, value = SOUND[kind].rsplit(struct.pack("<HHI", TiffImagePlugin.COMPRESSION, 3, 1), 1)
+    fault = fault_of(before + struct.pack("<HHII", TiffImagePlugin.COMPRESSION, 3, 1, 34712) + value[4:])  # JPEG 2000
+    assert "unsupported compression, number 34712" in str(fault)
+    assert fault.failure is Failure.UNSUPPORTED
+
+
 def test_a_gif_whose_first_frame_reaches_beyond_what_a_gif_can_be_is_unsupported():
     data = SOUND["gif"]
     left = data.index(b"\x2c\0\0\0\0") + 1

@@ -73,6 +73,16 @@ class _Gif(GifImagePlugin.GifImageFile):
         return bool(p)
 
 
+class _Tiff(TiffImagePlugin.TiffImageFile):
+    """Pillow fails with the mere number of a compression that it does not know, as it does where a tag is missing."""
+
+    def _setup(self) -> None:
+        number = self.tag_v2.get(TiffImagePlugin.COMPRESSION, 1)
+        if number not in TiffImagePlugin.COMPRESSION_INFO:
+            raise SyntaxError(f"unsupported compression, number {number}: save it with another")
+        super()._setup()
+
+
 class _Avif(AvifImagePlugin.AvifImageFile):
     """Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type."""
 
@@ -87,4 +97,5 @@ class _Avif(AvifImagePlugin.AvifImageFile):
 
 
 Image.register_open("GIF", _Gif, Image.OPEN["GIF"][1])
+Image.register_open("TIFF", _Tiff, Image.OPEN["TIFF"][1])
 Image.register_open("AVIF", _Avif, Image.OPEN["AVIF"][1])
