@@ -180,15 +180,17 @@ def test_a_png_keeps_pixels_that_are_not_square(frames):
     assert reopened(png_of_pixels(64, 45, frames)).info["aspect"] == (64, 45)
 
 
+@pytest.mark.parametrize("density", [(0, 64, 45), (0, 1, 1), (1, 300, 150), (2, 118, 59)])
 @pytest.mark.parametrize("options", [{}, {"keep_rgb": True}], ids=["stored", "converted"])
-def test_a_jpeg_keeps_pixels_that_are_not_square(options):
-    file = BytesIO()
-    Image.effect_noise((40, 30), 60).convert("RGB").save(file, "JPEG", **options)
+def test_a_jpeg_keeps_the_resolution_that_jfif_has_with_its_unit_or_without(options, density):
+    file, exif = BytesIO(), Image.Exif()
+    exif[0x10F] = "a maker, and no resolution"
+    Image.effect_noise((40, 30), 60).convert("RGB").save(file, "JPEG", exif=exif, **options)
     data = file.getvalue()
     if data[6:10] != b"JFIF":  # which Pillow leaves out of an RGB one
         data = data[:2] + b"\xff\xe0\0\x10JFIF\0\1\1" + bytes(7) + data[2:]
-    info = reopened(data[:13] + struct.pack(">BHH", 0, 64, 45) + data[18:]).info
-    assert (info["jfif_unit"], info["jfif_density"]) == (0, (64, 45))
+    info = reopened(data[:13] + struct.pack(">BHH", *density) + data[18:]).info
+    assert (info["jfif_unit"], *info["jfif_density"]) == density
 
 
 @pytest.mark.parametrize("name", [*DESCRIBED, "TIFF"])

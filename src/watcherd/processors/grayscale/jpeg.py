@@ -104,10 +104,9 @@ def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> t
 
 
 def _saved(image: JpegImageFile, reader: Reader, picture: Image.Image, options: dict[str, Any]) -> memoryview:
-    """Encode. Pixels that are not square, as in videos, stay so: a resolution without a unit, unknown to Pillow."""
+    """Encode. The resolution stays as JFIF has it: Pillow writes none by the centimetre, nor one without a unit."""
     encoded = save(reader, picture, "JPEG", **options)
-    across, down = image.info.get("jfif_density", (1, 1))
-    if across == down or image.info["jfif_unit"]:
+    if "jfif_density" not in image.info:
         return encoded
-    shape = struct.pack(">BHH", 0, across, down)
-    return memoryview(b"".join((encoded[:DENSITY], shape, encoded[DENSITY + len(shape) :])))
+    density = struct.pack(">BHH", image.info["jfif_unit"], *image.info["jfif_density"])
+    return memoryview(b"".join((encoded[:DENSITY], density, encoded[DENSITY + len(density) :])))
