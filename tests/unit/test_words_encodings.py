@@ -21,7 +21,9 @@ PHRASES = {
         "¿Qué tal? Mañana será otro día.\n|½ cup of sugar\nand 1 cup of flour\n|temp: 20°C\n|£5|5 µm ± 0,1|"
         "© 2020 Foo|name;city\nJosé;Bogotá\nAna;Lima\n|“quoted” text — here|It’s a dog’s life\n|€ 20,00\n|"
         "10 € pour le cœur\n|«\xa0Bonjour\xa0»\n|30\xa0000\xa0€\n|Ærø og Åland\n|Voilà… c’est tout\n|"
-        "Fußgängerübergänge\n|être ou ne pas être|«Éric»|Coração|El niño comió piña\n|…|–"
+        "Fußgängerübergänge\n|être ou ne pas être|«Éric»|Coração|El niño comió piña\n|…|–|"
+        "El señor Søren también pidió café, allí, en Málaga, así: «naïf»\n|"
+        "José;Bogotá\nFrançois;Orléans\nJürgen;Köln\nØystein;Tromsø\nMária;Málaga\nÅsa;Malmö\n"
     ),
     "cp1251": (
         "Привет|Привет мир\n|Москва, Россия\n|Да|да|Я иду домой.\n|Как дела? Хорошо!\n|ПРИВЕТ МИР|"
@@ -43,7 +45,19 @@ PHRASES = {
     "euc_jp": "こんにちは 世界\n|日本語のテキスト\n|東京 大阪\n",
     "cp866": "Привет мир\n|Я иду домой.\n",
     "cp850": "für die Größe\n|más información\n",
-    "cp1250": "Příliš žluťoučký kůň úpěl ďábelské ódy. Dobrý den, jak se máte?\n",
+    "cp1250": (
+        "Příliš žluťoučký kůň úpěl ďábelské ódy. Dobrý den, jak se máte?\n|"
+        "Posílám Vám fakturu za měsíc červen. S pozdravem Jiří Dvořák\n|"
+        "Köszönöm szépen, és további szép napot kívánok Önnek! A szerződést holnap írjuk alá.\n|"
+        "Ludzie rodzą się wolni i równi pod względem swej godności i powinni żyć w duchu życzliwości.\n|"
+        "Fiinţele umane sunt înzestrate cu raţiune şi conştiinţă, şi trebuie să se comporte frăţeşte.\n|"
+        "Četiri žene šeću sviješću, a ljudska bića rađaju se slobodna.\n"
+    ),
+    "cp1254": "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar, kardeşçe yaşarlar.\n",
+    "cp1257": (
+        "Žmonės gimsta laisvi ir lygūs savo orumu ir teisėmis, jiems suteiktas protas, sąžinė ir širdis.\n|"
+        "Cilvēki piedzimst brīvi un vienlīdzīgi savā pašcieņā un tiesībās.\n"
+    ),
     "cp1253": "Καλημέρα κόσμε\n",
     "cp1255": "שלום עולם\n",
     "cp1256": "مرحبا بالعالم\n",
@@ -82,7 +96,7 @@ def test_an_everyday_phrase_is_read_as_it_was_written(encoding, text):
 TAKEN_FOR_WESTERN = (
     ("cp850", "Voilà, à la mode.\n"),
     ("mac_roman", "Alle Menschen sind frei und gleich an Würde und Rechten geboren.\n" * 40),
-    ("cp1254", "Bütün insanlar hür, haysiyet ve haklar bakımından eşit doğarlar.\n" * 40),
+    ("cp1250", "Děkuji, dobrý večer.\n"),
 )
 
 

@@ -2,8 +2,8 @@
 
 Statistics need a page, and many texts are a line. So the shape of the bytes decides first: where two bytes each give
 characters that are in use, side by side, the text is Chinese, Japanese or Korean; where whole words are beyond ASCII
-it has another alphabet; where single letters stand among those of ASCII it is Western. Characters that a language
-uses most, as charset-normalizer lists them, tell encodings of one shape apart, and its statistics those of Latin's.
+it has another alphabet; where single letters stand among those of ASCII it is Latin. Characters that a language uses
+most, as charset-normalizer lists them, tell encodings of one shape apart; what letters it has, those of Latin.
 """
 
 from __future__ import annotations
@@ -87,12 +87,40 @@ _ALPHABETS = (
 )
 
 WESTERN = "cp1252"
-_LATIN = (WESTERN, "cp1250", "cp1254", "cp1257")
 _DOS_OR_MAC = ("cp850", "mac_roman")
+
+#: The letters beyond ASCII of languages that are written in each.
+_LATIN = {
+    WESTERN: (
+        "äöüß",  # German
+        "àâæçéèêëîïôœùûüÿ",  # French
+        "áéíñóúüªº",  # Spanish
+        "áâãàçéêíóôõúüªº",  # Portuguese
+        "àèéìíîòóùúªº",  # Italian
+        "àçèéíïòóúü",  # Catalan
+        "áâäèéêëïîíóôöúûü",  # Dutch, Afrikaans
+        "åäöéæø",  # the languages of Scandinavia, and Finnish
+        "áæðéíóöúýþ",  # Icelandic
+        "äöõüšž",  # Estonian
+    ),
+    "cp1250": (
+        "áčďéěíňóřšťúůýž",  # Czech
+        "áäčďéíĺľňóôŕšťúýž",  # Slovak
+        "áéíóöőúüű",  # Hungarian
+        "ąćęłńóśźż",  # Polish
+        "ăâîşţ",  # Romanian
+        "ćčđšž",  # Croatian, Bosnian, Slovene
+    ),
+    "cp1254": ("âçğıîöşûü",),  # Turkish
+    "cp1257": ("ąčęėįšųūž", "āčēģīķļņšūž"),  # Lithuanian, Latvian
+}
 
 _SHAPE_OF_PAIRS, _SHAPE_OF_WORDS = 0.7, 0.95  # the least shares of what must have the shape
 _LIKELY = 0.95  # the least score of an alphabet, whose shape alone is soon there
-_PAGE = 12  # bytes beyond ASCII from which statistics hold
+_PAGE = 8  # bytes beyond ASCII from which it can be told
+_CLEARLY = (
+    0.05  # how much better than as Western a Latin text is to be read: Spanish has no letter that Czech has not
+)
 
 _HARD_SPACE = 0xA0  # of Windows; to KOI8 a frame's line, which hardly any text has
 
@@ -175,8 +203,17 @@ def _latin(sample: bytes) -> str:
     high = _beyond_ascii(sample)
     if len(_NO_LETTERS.findall(sample)) > len(high.translate(None, _span(0x80, 0xBF))):
         return next(_matches(sample, _DOS_OR_MAC), _DOS_OR_MAC)[0]
-    likely = list(_matches(sample, _LATIN)) if len(high) >= _PAGE else []
-    return WESTERN if not likely or any(WESTERN in names for names in likely) else likely[0][0]
+    if len(high) < _PAGE:
+        return WESTERN
+    shares = {name: _share_of_letters(name, sample) for name in _LATIN}
+    best = max(shares, key=shares.__getitem__)
+    return best if shares[best] > max(shares[WESTERN] + _CLEARLY, _LIKELY) else WESTERN
+
+
+def _share_of_letters(name: str, sample: bytes) -> float:
+    """Return how many of the letters beyond ASCII are of the one language that has most of them."""
+    letters = [letter for letter in _decoded(sample, name).lower() if letter > "\x7f" and letter.isalpha()]
+    return max(sum(map(language.count, letters)) for language in _LATIN[name]) / max(len(letters), 1)
 
 
 def _matches(sample: bytes, names: tuple[str, ...]) -> Iterator[Sequence[str]]:
