@@ -69,6 +69,12 @@ def test_an_inbox_that_is_no_table_is_not_also_a_missing_one(problems):
         ("[log]\nsettle = 1", "log.settle; did you mean inbox.NAME.settle?"),
         ('[inbox.a]\nstate = "s"', "inbox.a.state; did you mean state, above all tables?"),
         ('[image]\nmax_bytes = "1G"', "image.max_bytes; did you mean text.max_bytes?"),
+        ("[Text]\nworkers = 1", "Text; did you mean text?"),
+        ("[TEXT]\nworkers = 1", "TEXT; did you mean text?"),
+        ('[inbox.a]\nPATH = "x"', "inbox.a.PATH; did you mean inbox.a.path?"),
+        ("[log]\nSETTLE = 1", "log.SETTLE; did you mean inbox.NAME.settle?"),
+        ('log_level = "info"', "log_level; did you mean log.level?"),
+        ('inbox_path = "x"', "inbox_path; did you mean inbox.NAME.path?"),
         ("zzz = 1", "zzz; remove it; `watcherd config --schema` lists all keys"),
     ],
 )

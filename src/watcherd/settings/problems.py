@@ -113,16 +113,16 @@ def _nearest(keys: Keys, place: str) -> str:
     if meant := _with_levels(place):
         return f"did you mean {meant}?"
     known = list(leaves())
-    table, _, key = _dotted(keys).rpartition(".")
+    table, _, key = _dotted(keys).lower().rpartition(".")
     inside = f"{table}." if table else ""
     beside = [name.removeprefix(inside).partition(".")[0] for name in known if name.startswith(inside)]
     elsewhere = [candidate for candidate in known if candidate.rpartition(".")[2] == key]
-    if elsewhere:
+    if elsewhere and key not in beside:
         above = "" if "." in elsewhere[0] or place.startswith(PREFIX) else ", above all tables"
         return f"did you mean {_spelled(elsewhere[0].replace('*', 'NAME'), place)}{above}?"
-    near = get_close_matches(key, beside, n=1)
+    near = get_close_matches(key, beside if table else [*beside, *known], n=1)  # log_level is near to log.level
     if near:
-        return f"did you mean {_spelled('.'.join((*keys[:-1], near[0])), place)}?"
+        return f"did you mean {_spelled('.'.join((*keys[:-1], near[0].replace('*', 'NAME'))), place)}?"
     return "remove it; `watcherd config --schema` lists all keys"
 
 
