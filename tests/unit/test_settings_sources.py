@@ -138,12 +138,14 @@ def test_lists_in_the_environment_have_commas_or_brackets(tmp_path):
             "WATCHERD_TEXT__EXTENSIONS": ".a, .b",
             "WATCHERD_INBOX__A__EXCLUDE": '["a,b", "c"]',
             "WATCHERD_X__INCLUDE": "[a",
+            "WATCHERD_Y__INCLUDE": "[ab].txt, [cd].txt",
         },
         tmp_path,
     )
     assert layer.find(("text", "extensions")) == [".a", ".b"]
     assert layer.find(("inbox", "a", "exclude")) == ["a,b", "c"]
     assert layer.find(("x", "include")) == ["[a"]
+    assert layer.find(("y", "include")) == ["[ab].txt", "[cd].txt"]
 
 
 def test_an_inbox_may_have_two_underscores_in_its_name(tmp_path):

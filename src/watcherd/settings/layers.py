@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,10 +122,8 @@ def _put(values: dict[str, Any], keys: Keys, value: object) -> None:
 def _listed(text: str) -> list[str]:
     """Split a list in a variable: commas between, or TOML's brackets where a comma is part of a pattern."""
     if text.lstrip().startswith("["):
-        try:
+        with suppress(*NOT_TOML):  # then it begins with a pattern as [0-9]*.txt
             return list(tomllib.loads(f"list = {text}")["list"])
-        except NOT_TOML:
-            return [text]
     return [part for part in map(str.strip, text.split(",")) if part]
 
 
