@@ -460,6 +460,12 @@ def test_on_a_terminal_facts_are_a_table_with_headings(here):
     assert "\t" not in shown
 
 
+def test_a_table_without_headings_has_no_line_for_them_on_a_terminal(monkeypatch, capsys):
+    monkeypatch.setattr(show, "on_terminal", lambda: True)
+    show.table(("", ""), [("waiting", 0)])
+    assert capsys.readouterr().out.splitlines() == ["waiting  0"]
+
+
 # How facts are written
 
 

@@ -54,7 +54,7 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold")
+    drawn = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in rows:
         drawn.add_row(*(Text(safe(cell), overflow="fold") for cell in row))
     Console().print(drawn)
