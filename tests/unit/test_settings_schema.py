@@ -29,6 +29,10 @@ def test_it_is_a_schema_and_says_of_which_draft():
     assert VALIDATOR.schema["$schema"] == VALIDATOR.META_SCHEMA["$id"]
 
 
+def test_it_speaks_of_the_file_and_not_of_what_is_made_of_it():
+    assert "None" not in str(VALIDATOR.schema)
+
+
 @pytest.mark.parametrize("text", [EXAMPLE, UNCOMMENTED, *re.findall(r"```toml\n(.*?)```", README, re.DOTALL)])
 def test_it_takes_every_configuration_that_we_show(text):
     VALIDATOR.validate(tomllib.loads(text))

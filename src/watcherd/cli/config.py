@@ -45,7 +45,8 @@ def schema() -> dict[str, object]:
     """Return the JSON Schema of the configuration file."""
     from watcherd.settings import Settings
 
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Settings.model_json_schema()}
+    draft, about = "https://json-schema.org/draft/2020-12/schema", "What a configuration of watcherd may say."
+    return {"$schema": draft, **Settings.model_json_schema(), "description": about}
 
 
 def _facts(origin: Origin) -> dict[str, object]:
