@@ -104,9 +104,9 @@ def test_a_folder_to_be_made_whose_name_is_too_long_is_a_problem(settings, state
 def _within_reach(tmp_path):
     """Let everybody reach the folders of the test, which pytest makes for one user alone."""
     around = (tmp_path, *tmp_path.parents)
-    closed = {folder: folder.stat().st_mode for folder in around if not folder.stat().st_mode & 1}
+    closed = {folder: folder.stat().st_mode for folder in around if folder.stat().st_mode & 0o11 != 0o11}
     for folder, mode in closed.items():
-        folder.chmod(mode | 1)
+        folder.chmod(mode | 0o11)  # who gives up root alone is in its group still
     yield
     for folder, mode in closed.items():
         folder.chmod(mode)
