@@ -127,6 +127,20 @@ def test_folders_without_permission_are_problems_all_at_once(settings, tmp_path)
 
 
 @pytest.mark.usefixtures("_within_reach")
+def test_our_own_folder_is_named_where_it_is_the_one_that_is_closed(settings, tmp_path):
+    loaded = settings()
+    (tmp_path / "in").chmod(0o777)
+    (tmp_path / "in/.watcherd").mkdir(0o500)  # as another user's daemon leaves it
+    uid = os.geteuid()
+    os.seteuid(uid or 65534)
+    try:
+        problem = found(loaded)["inbox.inbox.path", True]
+    finally:
+        os.seteuid(uid)
+    assert problem.message == f"{tmp_path}/in/.watcherd cannot be written to: Permission denied"
+
+
+@pytest.mark.usefixtures("_within_reach")
 def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(settings, tmp_path):
     loaded = settings(inbox="closed/in", outbox="closed/out")
     for name in ("in", "out"):

@@ -138,7 +138,7 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
     try:
         _try_to_write(_existing(path))
     except OSError as error:
-        message = f"{_existing(path)} cannot be written to: {error.strerror}"
+        message = f"{_existing(path / OURS)} cannot be written to: {error.strerror}"
         yield Finding(subject, message, "give this user the right to write there, or name another folder")
 
 
