@@ -360,6 +360,13 @@ def test_that_nothing_is_set_aside_is_said_on_a_terminal(watcherd, here, command
     assert on_terminal(*command, *folders, cwd=here) == (0, said)
 
 
+def test_the_status_of_an_audit_says_what_it_found_also_where_its_summary_cannot_be_written(watcherd, here):
+    folders = ("--inbox", "in", "--outbox", "out", "--state", "state")
+    assert watcherd("drain", "--make-folders", *folders)[0] == 0
+    with Path("/dev/full").open("w") as full:
+        assert installed("audit", *folders, cwd=here, stderr=full).wait(timeout=30) == 0
+
+
 # What may happen to any command
 
 

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -41,7 +40,7 @@ def audit(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
         if found.wrong:
             rows = [(it.inbox, it.what, typed(it.where), it.message) for it in found.wrong]
             show.table(("inbox", "what", "path", "why"), rows)
-        print(summary(found), file=sys.stderr)
+        show.remark(summary(found))
     context.exit(1 if found.wrong else 0)
 
 

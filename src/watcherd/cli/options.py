@@ -86,7 +86,7 @@ def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
     """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
     loaded = load_silently(context, flags)
     for note in loaded.layers.notes:
-        print(f"watcherd: {note}", file=sys.stderr)
+        show.remark(f"watcherd: {note}")
     return loaded
 
 
@@ -118,7 +118,7 @@ def tell_of_others(settings: Settings) -> None:
     unheard, others = (", ".join(map(paths.typed, roots)) for roots in unheard_of(settings))
     if unheard and others:
         mend = "give the command the flags and variables of the daemon"
-        print(f"watcherd: nothing is on record of {unheard}, but of {others}; {mend}", file=sys.stderr)
+        show.remark(f"watcherd: nothing is on record of {unheard}, but of {others}; {mend}")
 
 
 @contextmanager

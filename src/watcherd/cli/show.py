@@ -29,8 +29,13 @@ def complain(line: str) -> None:
     from watcherd.service import journal
 
     mark = "<3>" if journal.is_read_from(2, os.environ.get("JOURNAL_STREAM")) else ""
-    with suppress(OSError):  # a full disk: there is nobody to tell
-        print(f"{mark}watcherd: {line}", file=sys.stderr)
+    remark(f"{mark}watcherd: {line}")
+
+
+def remark(line: str) -> None:
+    """Say on standard error what goes with results, and is none of them: no exit status depends on it."""
+    with suppress(OSError):  # a full disk, or a reader that has gone: there is nobody to tell
+        print(line, file=sys.stderr)
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: str = "") -> None:
