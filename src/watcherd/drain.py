@@ -21,7 +21,6 @@ from watcherd.intake.eyes import mend_of
 from watcherd.model import Failed
 from watcherd.publish.health import STARTING
 from watcherd.service import signals
-from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -40,9 +39,6 @@ PATIENCE = 10.0
 
 #: Quarantined files that a report names. All of a million would be some 300 MB; `watcherd failures` lists them.
 LISTED = 10_000
-
-#: The class and message of what an earlier run had decided to set aside.
-_EARLIER = ("", "decided by an earlier run: see `watcherd failures`")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +75,13 @@ class _Tally:
         job = ended.job
         with self.lock:
             self.bytes += job.file.version.size
-            if ended.state is State.PUBLISHED:
+            if not isinstance(told, Failed):  # of a result that an earlier run made nothing is told
                 self.published[job.kind] += 1
                 return
             if len(self.quarantined) >= LISTED:
                 self.unlisted += 1
                 return
-            why = (told.failure.value, told.message) if isinstance(told, Failed) else _EARLIER
-            self.quarantined.append((job.file.inbox, job.file.path, *why))
+            self.quarantined.append((job.file.inbox, job.file.path, told.failure.value, told.message))
 
     @property
     def files(self) -> int:

@@ -856,17 +856,18 @@ def test_a_drain_waits_for_retries(site):
     assert site.rows("state, attempts") == [("published", 2)]
 
 
-def test_a_drain_finishes_a_quarantine_that_an_earlier_run_had_decided(site):
+def test_a_drain_finishes_a_quarantine_that_an_earlier_run_had_decided_and_says_why(site, events):
     settings = quick(site)
     site.drop("a.txt", b"\x00\x01\x02" * 100)
-    draining.drain(settings)
+    decided = draining.drain(settings).quarantined
     (site.failed / "a.txt").rename(site.inbox / "a.txt")
     with Ledger(settings.state / "ledger.db") as ledger:
         ledger._writer.execute("UPDATE file SET state = 'quarantining'")
         version = beneath.version_of(os.lstat(site.inbox / "a.txt"))
         ledger._writer.execute("UPDATE file SET ctime_ns = ?", (version.ctime_ns,))
-    report = draining.drain(settings)
-    assert [path for _, path, *_ in report.quarantined] == ["a.txt"]
+    assert draining.drain(settings).quarantined == decided
+    first, again = named(events, "file.quarantined")
+    assert again == first
 
 
 def test_a_drain_that_is_interrupted_says_by_what_and_leaves_no_draft(site):

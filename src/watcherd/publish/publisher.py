@@ -276,6 +276,7 @@ class Publisher:
             return
         away = self._is_away() or not os.path.isdir(self._place.root)  # one that was never seen is not known to be
         if not self._recovered:
+            self._told |= recovery.decided(self._place, self._ledger)
             recovery.recover(self._place, self._ledger, self._batch, away=away)
             self._recovered = True
         if not away:

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.beneath import told_plainly
 from watcherd.ledger.ledger import Intent
-from watcherd.model import Draft, Job, SystemFault
+from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import retire, reveal
 from watcherd.publish.folders import Folders
 from watcherd.states import State
@@ -63,6 +63,12 @@ def recover(place: Place, ledger: Ledger, batch: Batch, *, away: bool = False) -
     _give_back(place, visible, {record.id: record.at for record in records})
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
     batch.resume(intended, visible)
+
+
+def decided(place: Place, ledger: Ledger) -> dict[int, Failed]:
+    """Return what an earlier run decided against files that it did not set aside, by the ids of their jobs."""
+    records = ledger.unfinished(place.inbox, State.QUARANTINING)
+    return {it.id: Failed(_intent(it).job, it.failure or Failure.CRASHED, it.message) for it in records}
 
 
 def _intent(record: Record) -> Intent:
