@@ -207,7 +207,8 @@ class Record:
 
     `attempts` were charged, `kills` were not (a worker killed from outside); `due` is wall-clock seconds since the
     epoch. `number` is the one that result and archive share (0: none), `draft` the draft's name and the inode that
-    proves a visible result ours (empty and 0 until there is one). `at` is when it came to its state, like `due`.
+    proves a visible result ours (empty and 0 until there is one). `at`, like `due`, is when it came to its state;
+    of what has a result, when that was about to be shown.
     """
 
     id: int

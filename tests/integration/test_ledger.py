@@ -467,6 +467,17 @@ def test_what_is_finished_once_the_clock_was_set_back_still_proves_its_result(le
     assert record(ledger, "a.txt").is_shown_by(77, written)
 
 
+def test_a_result_that_is_changed_while_its_input_cannot_be_taken_is_not_proved_ours_once_it_is(ledger, monkeypatch):
+    shown = time.time() - 10
+    (given,) = handed(ledger, "a.txt")
+    with monkeypatch.context() as earlier:
+        earlier.setattr("time.time", lambda: shown)
+        intend(ledger, given)
+    ledger.finish([given.id], State.PUBLISHED)
+    ledger.flush()
+    assert not record(ledger, "a.txt").is_shown_by(77, time.time())
+
+
 def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were_retired(path):
     ledger = Ledger(path)
     ledger.register("scans", "/srv/scans")

@@ -256,8 +256,8 @@ class Ledger(Answers):
             cursor.execute("BEGIN IMMEDIATE")
             retired = dict(self._retired)
             try:
-                cursor.executemany(  # no earlier than it was intended: the clock may have been set back since
-                    "UPDATE file SET state = ?, draft = NULL, due = NULL, at = max(at, unixepoch()) WHERE id = ?",
+                cursor.executemany(  # `at` stays: what changed its result since then was not us, however late this is
+                    "UPDATE file SET state = ?, draft = NULL, due = NULL WHERE id = ?",
                     [(state, row) for row, state in retired.items()],
                 )
                 yield cursor

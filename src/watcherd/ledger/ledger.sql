@@ -22,7 +22,7 @@ CREATE TABLE file (
     inode    INTEGER NOT NULL,
     kind     TEXT    NOT NULL,
     state    TEXT    NOT NULL,
-    at       INTEGER NOT NULL,    -- when it came to this state
+    at       INTEGER NOT NULL,    -- when it came to this state, or its result was about to be shown
     attempts INTEGER NOT NULL DEFAULT 0,
     kills    INTEGER NOT NULL DEFAULT 0,
     alone    INTEGER NOT NULL DEFAULT 0,
