@@ -163,7 +163,7 @@ def _flaw(row: Record, result: os.stat_result) -> str:
         return "is not what watcherd put there: it was replaced"
     if not result.st_size:
         return "is empty, and was not when it was published"
-    if not row.is_shown_by(result.st_ino, result.st_mtime):
+    if not beneath.is_shown(result, row):
         return "was changed after it was published"
     return ""
 

@@ -18,6 +18,8 @@ from watcherd.model import SystemFault, Version, signed
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from watcherd.model import Record
+
 #: The name of our own folder in each root. Dot-folders are never entered by an intake.
 OURS = ".watcherd"
 
@@ -46,6 +48,11 @@ def version_of(status: os.stat_result) -> Version:
 def is_still(status: os.stat_result, version: Version) -> bool:
     """Whether a `stat` shows this version."""
     return version_of(status).is_still(version, linked=status.st_nlink > 1)
+
+
+def is_shown(status: os.stat_result, record: Record) -> bool:
+    """Whether a `stat` shows the result of a record as it was published; exactly where a disk of this machine is."""
+    return record.is_shown_by(version_of(status), exact=os.major(status.st_dev) > 0)
 
 
 def split(path: str) -> tuple[str, str]:

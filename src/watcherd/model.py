@@ -142,10 +142,15 @@ class Limits:
 
 
 class Draft(NamedTuple):
-    """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours."""
+    """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours.
+
+    Once it is on disk `size`, in bytes, and `mtime_ns` say by what it is known as we wrote it; 0 before that.
+    """
 
     name: str
     inode: int
+    size: int = 0
+    mtime_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,9 +211,10 @@ class Record:
     """What the ledger holds of one version of a file.
 
     `attempts` were charged, `kills` were not (a worker killed from outside); `due` is wall-clock seconds since the
-    epoch. `number` is the one that result and archive share (0: none), `draft` the draft's name and the inode that
-    proves a visible result ours (empty and 0 until there is one). `at`, like `due`, is when it came to its state;
-    of what has a result, when that was about to be shown.
+    epoch. `number` is the one that result and archive share (0: none), `draft` the draft's name; `inode` proves a
+    visible result ours, `result_size` and `result_mtime_ns` that it is as we wrote it (empty and 0 until there is
+    one; the last two also where an earlier version of the ledger knows of it). `at`, like `due`, is when it came to
+    its state; of what has a result, when that was about to be shown.
     """
 
     id: int
@@ -224,11 +230,20 @@ class Record:
     number: int = 0
     draft: str = ""
     inode: int = 0
+    result_size: int = 0
+    result_mtime_ns: int = 0
     at: int = 0
 
-    def is_shown_by(self, inode: int, mtime: float) -> bool:
-        """Whether what has this inode, and was last changed at `mtime`, is its result as it was published."""
-        return inode == self.inode and mtime <= self.at + ROUNDING
+    def is_shown_by(self, seen: Version, *, exact: bool) -> bool:
+        """Whether what is seen under its result's name is that result as it was published.
+
+        `exact` says that times are as they were written: a server may date a file some time after that.
+        """
+        if (seen.inode, seen.size) != (self.inode, self.result_size or seen.size):
+            return False
+        if exact and self.result_mtime_ns:
+            return seen.mtime_ns == self.result_mtime_ns
+        return seen.mtime_ns <= (self.at + ROUNDING) * 10**9
 
 
 class Ended(NamedTuple):

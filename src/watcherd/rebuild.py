@@ -150,7 +150,7 @@ def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
         return None
     if kind is Kind.TEXT and not _tells_of(facts_in(place.outbox.path, visible), record.file):
         return None
-    return replace(record, inode=result.st_ino)
+    return _with_result(record, result)
 
 
 def _tells_of(facts: Mapping[str, object], file: File) -> bool:
@@ -181,7 +181,7 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
         return None
     file = File(place.inbox, path, beneath.version_of(status))
     for number in _numbers_in(reason):
-        record = Record(0, file, kind, State.QUARANTINED, number=number, inode=status.st_ino)
+        record = _with_result(Record(0, file, kind, State.QUARANTINED, number=number), status)
         if place.way(record, State.QUARANTINING, number).visible == reason:
             return _as_it_lies(place, record, facts)
     return None
@@ -222,6 +222,11 @@ def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
     if not isinstance(message, str) or failure not in list(Failure):
         return None
     return replace(record, attempts=attempts, failure=Failure(str(failure)), message=readable(message))
+
+
+def _with_result(record: Record, result: os.stat_result) -> Record:
+    size, mtime_ns, _, inode = beneath.version_of(result)
+    return replace(record, inode=inode, result_size=size, result_mtime_ns=mtime_ns)
 
 
 def _status(root: str, path: str) -> os.stat_result | None:

@@ -117,10 +117,10 @@ def test_a_result_that_was_replaced_is_found(done):
     assert wrong(done) == [("result", "outbox/sub/a.txt.words.json")]
 
 
-def test_a_result_that_was_changed_in_place_is_found(done):
+@pytest.mark.parametrize("edit", [bytes.title, lambda _: b"{}"], ids=["to as many bytes", "to fewer"])
+def test_a_result_that_was_changed_in_place_is_found(done, edit):
     result = done.outbox / "sub/a.txt.words.json"
-    result.write_bytes(b"{}")
-    os.utime(result, (2**31, 2**31))
+    result.write_bytes(edit(result.read_bytes()))
     assert wrong(done) == [("result", "outbox/sub/a.txt.words.json")]
 
 

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-VERSION = 1
+VERSION = 2
+
+#: What version 2 added to version 1.
+_ADDED = ("result_size", "result_mtime_ns")
 
 #: What is wrong with a ledger of no bytes, of which SQLite would make a new one.
 EMPTY = "it is empty"
@@ -64,6 +67,8 @@ def prepare(connection: sqlite3.Connection, path: Path) -> str:
             raise Refused(f"{path} is a database of something else: give another state directory")
         if version == 0:
             _create(connection)
+        if version == 1:
+            _add_columns(connection)
         connection.execute("PRAGMA journal_mode = WAL")  # not before: a file without its log of changes is a ledger
         return str(connection.execute("SELECT id FROM ledger").fetchone()[0])
 
@@ -72,6 +77,11 @@ def _create(connection: sqlite3.Connection) -> None:
     schema = resources.files(__package__).joinpath("ledger.sql").read_text("utf-8")
     identity = f"INSERT INTO ledger VALUES ('{secrets.token_hex(4)}');"
     connection.executescript(f"BEGIN; {schema} {identity} PRAGMA user_version = {VERSION}; COMMIT;")
+
+
+def _add_columns(connection: sqlite3.Connection) -> None:
+    added = "".join(f"ALTER TABLE file ADD COLUMN {name} INTEGER; " for name in _ADDED)
+    connection.executescript(f"BEGIN; {added} PRAGMA user_version = {VERSION}; COMMIT;")
 
 
 @contextmanager

@@ -130,17 +130,20 @@ class Ledger(Answers):
             (*self._row(Job(self.next_id(), it.file, it.kind, it.attempts), now), *rows.ending(it)) for it in records
         ]
         with self._transaction() as cursor:
-            cursor.executemany(f"INSERT INTO file ({rows.ATTEMPT}, {rows.ENDING}) VALUES ({marks(17)})", ended)
+            cursor.executemany(f"INSERT INTO file ({rows.ATTEMPT}, {rows.ENDING}) VALUES ({marks(19)})", ended)
 
     def intend(self, intents: Iterable[Intent]) -> None:
         """Put on record, to survive the machine, what is about to be published or set aside."""
         now = int(time.time())
         intended = [
-            (state, number, draft.name, signed(draft.inode), now, job.id) for job, state, number, draft in intents
+            (state, number, draft.name, signed(draft.inode), draft.size, draft.mtime_ns, now, job.id)
+            for job, state, number, draft in intents
         ]
         with self._transaction(full=True) as cursor:
             cursor.executemany(
-                "UPDATE file SET state = ?, number = ?, draft = ?, result = ?, at = ? WHERE id = ?", intended
+                """UPDATE file SET state = ?, number = ?, draft = ?, result = ?, result_size = ?,
+                   result_mtime_ns = ?, at = ? WHERE id = ?""",
+                intended,
             )
 
     def withdraw(self, job: Job) -> None:

@@ -1,4 +1,4 @@
--- The ledger, version 1: what became of every file. Every change here is a new version with its migration.
+-- The ledger, version 2: what became of every file. Every change here is a new version with its migration.
 --
 -- Paths are the kernel's bytes; times are Unix seconds, or nanoseconds where the column says so.
 
@@ -31,7 +31,9 @@ CREATE TABLE file (
     message  TEXT,
     number   INTEGER NOT NULL DEFAULT 0, -- shared by result and archive where the plain name was taken
     draft    TEXT,                -- publishing: where the result lies until it has its name
-    result   INTEGER              -- the inode of draft and result: what proves a visible name ours
+    result   INTEGER,             -- the inode of draft and result: what proves a visible name ours
+    result_size     INTEGER,      -- what else the result is known by as we wrote it; none in rows of version 1
+    result_mtime_ns INTEGER
 ) STRICT;
 
 CREATE INDEX file_by_path ON file (inbox, path);

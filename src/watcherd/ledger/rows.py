@@ -22,13 +22,13 @@ _ALL = (1 << 64) - 1
 
 #: What `record` expects, in this order.
 COLUMNS = """id, path, size, mtime_ns, ctime_ns, inode, kind, state,
-    attempts, kills, alone, due, failure, message, number, draft, result, at"""
+    attempts, kills, alone, due, failure, message, number, draft, result, result_size, result_mtime_ns, at"""
 
 
 def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Record:
     """Return what a row says, unless `retired` knows a later state of it."""
     number, path, size, mtime_ns, ctime_ns, inode, kind, state, *rest = row
-    attempts, kills, alone, due, failure, message, taken, draft, result, at = rest
+    attempts, kills, alone, due, failure, message, taken, draft, result, result_size, result_mtime_ns, at = rest
     return Record(
         id=number,
         file=File(inbox, os.fsdecode(path), Version(size, mtime_ns, ctime_ns, inode & _ALL)),
@@ -43,6 +43,8 @@ def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Re
         number=taken,
         draft=draft or "",
         inode=(result or 0) & _ALL,
+        result_size=result_size or 0,
+        result_mtime_ns=result_mtime_ns or 0,
         at=at,
     )
 
@@ -80,12 +82,13 @@ def attempt(job: Job, inbox: int, at: int) -> tuple[object, ...]:
 
 
 #: What `ending` returns, in this order.
-ENDING = "state, number, result, failure, message"
+ENDING = "state, number, result, result_size, result_mtime_ns, failure, message"
 
 
 def ending(it: Record) -> tuple[object, ...]:
     """Return how a file ended."""
-    return it.state, it.number, signed(it.inode), it.failure, it.message or None
+    result = signed(it.inode), it.result_size, it.result_mtime_ns
+    return it.state, it.number, *result, it.failure, it.message or None
 
 
 def marks(number: int) -> str:

@@ -203,10 +203,10 @@ class Batch:
         """Give it a number, unless its input is another one by now, or its draft is gone."""
         if loss := self._loss_of(intent):
             self._give_up(intent, *loss)
-        elif not self._ways.of(intent).root.vouches_for(intent.draft):
-            self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
+        elif draft := self._ways.of(intent).root.vouched(intent.draft):
+            self._checked.append(self._numbered(Intent(intent.job, intent.state, intent.number, draft)))
         else:
-            self._checked.append(self._numbered(intent))
+            self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
 
     def _numbered(self, intent: Intent) -> Intent:
         """Give it a number that is free. A quarantine has no other place to go where that cannot be found out."""
@@ -253,7 +253,7 @@ class Batch:
         if not self._ways.is_kept(intent):
             return False
         earlier = self._ledger.result(self._place.inbox, intent.job.file.path)
-        return earlier is not None and earlier.is_shown_by(there.st_ino, there.st_mtime)
+        return earlier is not None and beneath.is_shown(there, earlier)
 
     def _renumbered(self, intent: Intent) -> Intent:
         again = self._ways.numbered(intent)

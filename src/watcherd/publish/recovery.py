@@ -73,7 +73,8 @@ def decided(place: Place, ledger: Ledger) -> dict[int, Failed]:
 
 def _intent(record: Record) -> Intent:
     job = Job(record.id, record.file, record.kind, record.attempts, record.kills, record.alone)
-    return Intent(job, record.state, record.number, Draft(record.draft, record.inode))
+    draft = Draft(record.draft, record.inode, record.result_size, record.result_mtime_ns)
+    return Intent(job, record.state, record.number, draft)
 
 
 def _told_apart(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent], list[Intent]]:

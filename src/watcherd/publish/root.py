@@ -16,7 +16,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.beneath import OURS, Doubt
-from watcherd.model import Draft, SystemFault
+from watcherd.model import Draft, SystemFault, signed
 from watcherd.publish import disk
 
 if TYPE_CHECKING:
@@ -115,15 +115,16 @@ class Root:
         """Whether this very draft is there, and no other of its name. Raises SystemFault."""
         return self._found(draft) is not None
 
-    def vouches_for(self, draft: Draft) -> bool:
-        """Say the same, and see to it that the draft has a time that our clock has had.
+    def vouched(self, draft: Draft) -> Draft | None:
+        """Return a draft that is on disk with all by which its result is known; None where it is not there any more.
 
-        By that a result is known as it was; a server's clock may be ahead, or ours set back. Raises SystemFault.
+        It is given a time that our clock has had: a server's may be ahead, or ours set back. Raises SystemFault.
         """
         status = self._found(draft)
         if status is not None and status.st_mtime > time.time():
             self._in_ours(lambda ours: _date(ours, draft.name))
-        return status is not None
+            status = self._found(draft)
+        return None if status is None else Draft(draft.name, draft.inode, status.st_size, signed(status.st_mtime_ns))
 
     def _found(self, draft: Draft) -> os.stat_result | None:
         status = self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours))

@@ -280,19 +280,20 @@ def test_keep_never_replaces_what_it_did_not_write(scene_of, look):
     assert look.drafts(scene.outbox) == set()
 
 
-def test_keep_does_not_replace_a_result_that_a_user_has_edited(scene_of):
+@pytest.mark.parametrize("edited", ["a user's", None], ids=["to other words", "to as many bytes"])
+def test_keep_does_not_replace_a_result_that_a_user_has_edited(scene_of, edited):
     scene = scene_of(After.KEEP)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
     result = scene.outbox / "a.txt.words.json"
-    result.write_text("a user's")
-    os.utime(result, (later := time.time() + 60, later))
+    edited = edited or result.read_text().upper()
+    result.write_text(edited)
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"another version")
     scene.batch.settle()
     (ended,) = scene.batch.ended()
     assert ended.failure is Failure.RESULT_OCCUPIED
-    assert result.read_text() == "a user's"
+    assert result.read_text() == edited
 
 
 def test_a_kept_file_s_result_is_known_by_our_clock_whatever_its_file_system_s_says(scene_of):

@@ -252,7 +252,7 @@ def test_a_draft_that_shows_as_another_user_s_and_has_a_server_s_time_is_vouched
     os.chmod(tmp_path / OURS, 0o711)  # noqa: S103 (who is somebody else is to come to it)
     os.seteuid(65534)
     try:
-        assert root.vouches_for(draft)
+        assert root.vouched(draft)
     finally:
         os.seteuid(0)
         root.rest()
