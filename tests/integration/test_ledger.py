@@ -479,26 +479,25 @@ def test_what_is_finished_is_known_at_once_and_written_with_whatever_is_next(led
         assert connection.execute("SELECT state FROM file ORDER BY id").fetchone() == ("published",)
 
 
-def test_what_is_finished_once_the_clock_was_set_back_still_proves_its_result(ledger, monkeypatch):
-    written = time.time() + 3600
+def published(ledger, monkeypatch, shown):
+    """Return the record of a file that is finished now, and whose result was about to be shown at that time."""
     (given,) = handed(ledger, "a.txt")
-    with monkeypatch.context() as ahead:
-        ahead.setattr("time.time", lambda: written)
+    with monkeypatch.context() as then:
+        then.setattr("time.time", lambda: shown)
         intend(ledger, given)
     ledger.finish([given.id], State.PUBLISHED)
     ledger.flush()
-    assert record(ledger, "a.txt").is_shown_by(seen(written), exact=False)
+    return record(ledger, "a.txt")
+
+
+def test_what_is_finished_once_the_clock_was_set_back_still_proves_its_result(ledger, monkeypatch):
+    written = time.time() + 3600
+    assert published(ledger, monkeypatch, written).is_shown_by(seen(written), exact=False)
 
 
 def test_a_result_that_is_changed_while_its_input_cannot_be_taken_is_not_proved_ours_once_it_is(ledger, monkeypatch):
     shown = time.time() - 10
-    (given,) = handed(ledger, "a.txt")
-    with monkeypatch.context() as earlier:
-        earlier.setattr("time.time", lambda: shown)
-        intend(ledger, given)
-    ledger.finish([given.id], State.PUBLISHED)
-    ledger.flush()
-    assert not record(ledger, "a.txt").is_shown_by(seen(time.time()), exact=False)
+    assert not published(ledger, monkeypatch, shown).is_shown_by(seen(time.time()), exact=False)
 
 
 def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were_retired(path):
