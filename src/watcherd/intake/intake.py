@@ -145,10 +145,10 @@ class Intake:
 
     def _work(self, *, rung: bool) -> None:
         self._obey()
-        self._recall(rung=rung)
         if self._desk.paused():
             self._rounds.suspend()
             return
+        self._recall(rung=rung)
         self._ask_when_time()
         for kind, gate in self._gates.items():
             self._advance(kind, gate)

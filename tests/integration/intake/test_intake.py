@@ -402,6 +402,17 @@ def test_nothing_is_admitted_while_paused_and_everything_after(watching, root):
         inbox.until(lambda: sorted(inbox.paths) == ["a.txt", "b.txt"])
 
 
+def test_an_inbox_that_began_in_a_pause_is_drained_as_soon_as_that_is_over(watching, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.intake.RECALL", 600.0)  # were it asked for retries in the pause
+    inbox = watching()
+    inbox.paused = True
+    with inbox:
+        inbox.until(lambda: inbox.looks)
+        inbox.paused = False
+        inbox.intake.wake()
+        inbox.until(inbox.intake.drained)
+
+
 def test_a_retry_is_admitted_when_it_is_due_with_the_charges_that_it_carries(watching, root):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)
