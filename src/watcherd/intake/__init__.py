@@ -6,6 +6,7 @@ Along the way of a file:
     terms    the plain values that an intake is given, and whom it asks and tells (Desk)
     eyes     whether the inbox is there, is the same, and what the kernel tells of it
     watch    inotify → hints, with watchdog's reader
+    retries  when the ledger is asked for retries, and which are due
     rounds   when the whole is scanned, and what a walk asks and tells
     scan     cursors: walks that stop when their lane is full and go on later
     census   what an inbox holds that its rules admit, for those that count

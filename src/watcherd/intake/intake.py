@@ -21,6 +21,7 @@ from watcherd.intake.bell import Bell
 from watcherd.intake.eyes import Eyes, mend_of
 from watcherd.intake.gate import Gate
 from watcherd.intake.pending import SHARE
+from watcherd.intake.retries import Retries
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
@@ -29,7 +30,7 @@ from watcherd.model import Kind, SystemFault
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Sequence
+    from collections.abc import Container
 
     from watcherd.intake.probe import Mount
     from watcherd.ledger.claims import Claims
@@ -38,10 +39,6 @@ log = structlog.get_logger(__name__)
 
 #: Seconds between looks at the root, which also bound every wait.
 TICK = 1.0
-#: Seconds between two questions to the ledger for retries, at least.
-RECALL = 0.1
-#: Retries that are hinted at by one question, at most.
-RETRIES = 1_000
 
 
 class Intake:
@@ -56,12 +53,10 @@ class Intake:
         self._eyes = Eyes(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._eyes)
         self._gates = {kind: Gate(kind, claims, self._desk) for kind in Kind}
+        self._retries = Retries(self._desk, [gate.pending for gate in self._gates.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
         self._suspicious = False  # of what an unclean end left behind
-        self._root_at = 0.0  # when to look at the root again, in monotonic seconds, as the next two
-        self._recall_at = 0.0
-        self._recalled = -inf
-        self._due: Sequence[str] = ()  # the retries that were due when the ledger was last asked
+        self._root_at = 0.0  # when to look at the root again, in monotonic seconds
         self._quiet = False
         self._updated: deque[Inbox] = deque(maxlen=1)  # put by one thread and taken by another
         self._stopping = False
@@ -201,22 +196,10 @@ class Intake:
             self._suspicious = False
         for path, changed in self._claims.returned().items():
             self._hint(path, How.CHANGED if changed else How.SEEN)
-        now = time.monotonic()
         if rung:  # a retry is put on record before its claim is let go, which rings
-            self._recall_at = min(self._recall_at, self._recalled + RECALL)
-        if now >= self._recall_at:
-            self._recall_at, self._recalled = now + self._recall_due(), now
-
-    def _recall_due(self) -> float:
-        """Hint at the retries that are due; return the seconds until the ledger is to be asked again."""
-        now, due = time.time(), self._desk.earliest_due()
-        if due is None:
-            return inf
-        self._due = self._desk.due(now, now + self.inbox.policy.max_backoff, self._besides_waiting(RETRIES))
-        for path in self._due:
-            if not self._waits(path):
-                self._hint(path, How.DUE)
-        return TICK if self._due else max(RECALL, due - now)
+            self._retries.hasten()
+        for path in self._retries.due(self.inbox.policy.max_backoff):
+            self._hint(path, How.DUE)
 
     def _drop(self, path: str) -> None:
         # Where nothing is mounted yet, or below a lost root, nothing is to be found: that says nothing of the file.
@@ -332,7 +315,7 @@ class Intake:
         if any(self._can_go_on(kind, gate) for kind, gate in self._gates.items()):
             return 0.0
         alarms = [gate.pending.alarm for gate in self._gates.values() if not gate.blocked]
-        return min(self._root_at, self._rounds.next, self._recall_at, *alarms)
+        return min(self._root_at, self._rounds.next, self._retries.at, *alarms)
 
     def _can_go_on(self, kind: Kind, gate: Gate) -> bool:
         return not gate.blocked and (gate.busy or self._rounds.wants(kind))
@@ -342,19 +325,4 @@ class Intake:
             return False
         if any(gate.busy or gate.pending.settling or self._rounds.wants(kind) for kind, gate in self._gates.items()):
             return False
-        if self._recall_at == inf or self._desk.doubted():
-            return True
-        return self._all_wait(self._due) and self._all_wait(self._desk.due(inf, inf, self._besides_waiting(1)))
-
-    # Retries that wait for somebody else, as for their writer's end ------------------------------------------------
-
-    def _all_wait(self, retries: Sequence[str]) -> bool:
-        """Whether these are some, and all wait."""
-        return bool(retries) and all(map(self._waits, retries))
-
-    def _waits(self, path: str) -> bool:
-        return any(gate.pending.waits(path) for gate in self._gates.values())
-
-    def _besides_waiting(self, most: int) -> int:
-        """Return how many to ask for, so that `most` are seen behind those that wait, which may all be due first."""
-        return most + sum(len(gate.pending) for gate in self._gates.values())
+        return self._desk.doubted() or self._retries.all_wait()

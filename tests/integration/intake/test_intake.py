@@ -226,7 +226,7 @@ def test_a_retry_that_is_being_written_does_not_hold_up_a_drain_and_one_that_is_
 
 
 def test_a_retry_is_not_hidden_by_as_many_that_wait_as_are_asked_for(watching, root, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.intake.RETRIES", 1)
+    monkeypatch.setattr("watcherd.intake.retries.MOST", 1)
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.05)
     inbox.record("a.txt", State.RETRYING)
@@ -403,7 +403,7 @@ def test_nothing_is_admitted_while_paused_and_everything_after(watching, root):
 
 
 def test_an_inbox_that_began_in_a_pause_is_drained_as_soon_as_that_is_over(watching, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.intake.RECALL", 600.0)  # were it asked for retries in the pause
+    monkeypatch.setattr("watcherd.intake.retries.SOON", 600.0)  # were it asked for retries in the pause
     inbox = watching()
     inbox.paused = True
     with inbox:

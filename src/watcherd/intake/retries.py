@@ -1,0 +1,76 @@
+"""When the ledger is asked for retries, and which of them are to be looked at now.
+
+It is asked when the next one is due, and soon after one may have been put on record. Those that wait for somebody
+else, as for their writer's end, are not hinted at again and again, and hide none that are due behind them.
+"""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from watcherd.intake.pending import Pending
+    from watcherd.intake.terms import Desk
+
+#: Seconds between two questions to the ledger, at least.
+SOON = 0.1
+#: Seconds between two questions while some are due, and wait.
+AGAIN = 1.0
+#: Retries that one question brings, at most, besides those that wait.
+MOST = 1_000
+
+
+class Retries:
+    """The retries of one inbox, which `pendings` may know to wait. Used by one thread."""
+
+    def __init__(self, desk: Desk, pendings: Collection[Pending]) -> None:
+        self._desk = desk
+        self._pendings = pendings
+        self._due: Sequence[str] = ()  # when the ledger was last asked
+        self._asked = -inf
+        self.at = 0.0  # when it is to be asked again, in monotonic seconds
+
+    def hasten(self) -> None:
+        """Ask soon: one may have been put on record."""
+        self.at = min(self.at, self._asked + SOON)
+
+    def due(self, furthest: float) -> list[str]:
+        """Return those that are due, and wait for nobody; none where it is not time to ask. Raises SystemFault.
+
+        One that is due in more than `furthest` seconds is due too: the clock has been set back.
+        """
+        now = time.monotonic()
+        if now < self.at:
+            return []
+        self.at, self._asked = now + self._ask(furthest), now
+        return [path for path in self._due if not self._waits(path)]
+
+    def all_wait(self) -> bool:
+        """Whether each that there is waits for somebody. Raises SystemFault."""
+        if self.at == inf:
+            return True
+        return self._wait(self._due) and self._wait(self._desk.due(inf, inf, self._besides_waiting(1)))
+
+    def _ask(self, furthest: float) -> float:
+        """Ask which are due; return the seconds until the ledger is to be asked again."""
+        now, earliest = time.time(), self._desk.earliest_due()
+        if earliest is None:
+            self._due = ()
+            return inf
+        self._due = self._desk.due(now, now + furthest, self._besides_waiting(MOST))
+        return AGAIN if self._due else max(SOON, earliest - now)
+
+    def _wait(self, paths: Sequence[str]) -> bool:
+        """Whether these are some, and all wait."""
+        return bool(paths) and all(map(self._waits, paths))
+
+    def _waits(self, path: str) -> bool:
+        return any(pending.waits(path) for pending in self._pendings)
+
+    def _besides_waiting(self, most: int) -> int:
+        """Return how many to ask for, so that `most` are seen behind those that wait, which may all be due first."""
+        return most + sum(map(len, self._pendings))
