@@ -154,7 +154,7 @@ def texts(session: Session) -> Iterator[Row]:
 def two_texts(session: Session) -> Iterator[Row]:
     both = made("two", lambda folder: [data.prose(folder / f"{name}.txt", 400_000_000) for name in "ab"])
     one_by_one = drain(WATCHERD_TEXT__WORKERS="1")
-    alone = Contestant("one after the other", one_by_one.command, one_by_one.environment, rest=one_by_one.rest)
+    alone = Contestant("one after the other", one_by_one.command, one_by_one.environment)
     yield from session.compare("words, two files of 400 MB at once", both, drain(), [(alone, 1.6)])
 
 

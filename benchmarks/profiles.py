@@ -11,13 +11,12 @@ import os
 import re
 import subprocess
 import sys
-import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
 import data
 from report import RESULTS
-from stage import AGE, drain, fill, fresh, made
+from stage import drain, fill, fresh, made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,7 +45,6 @@ def profile(case: str) -> None:
     home = fresh()
     fill(source, home / "inbox")
     os.sync()
-    time.sleep(AGE)
     raw = home / "stacks"
     command = drain()
     spy = ["py-spy", "record", "--rate", str(RATE), "--subprocesses", "--function", "--threads", "--format", "raw"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import data
 import plots
 import report
-from stage import AGE, Contestant, cpu_of_children, daemon, drain, fresh, proportional_memory, until
+from stage import cpu_of_children, daemon, drain, fresh, proportional_memory, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -101,7 +101,6 @@ def measured(fill: Callable[[Path], object], **environment: str) -> Drain:
     fill(home / "inbox")
     os.sync()
     sizes = [entry.stat().st_size for entry in os.scandir(home / "inbox")]
-    time.sleep(AGE)
     command = drain(**environment)
     begin, before = time.perf_counter(), cpu_of_children()
     with subprocess.Popen(
@@ -174,8 +173,7 @@ def kept(study: Study) -> None:
 def _kept(count: int) -> Kept:
     home = fresh()
     data.small_texts(home / "inbox", count)
-    time.sleep(AGE)
-    once = Contestant("keep", (*drain().command, "--after=keep"), drain().environment)
+    once = drain(WATCHERD_INBOX__BENCH__AFTER="keep")
     subprocess.run(
         once.command, cwd=home, env=os.environ | dict(once.environment), check=True, stdout=subprocess.DEVNULL
     )

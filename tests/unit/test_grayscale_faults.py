@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
 from watcherd.model import Failure, FileFault, Limits
-from watcherd.processors.grayscale import PIECE, convert, process
+from watcherd.processors.grayscale import convert, process
 
 
 def noise(size=(36, 28)):
@@ -288,15 +288,6 @@ def test_a_draft_that_takes_little_at_a_time_gets_all():
     with Image.open(draft) as seen:
         assert (seen.size, seen.mode, seen.format) == ((said.width, said.height), said.mode, said.format)
         seen.load()
-
-
-def test_a_large_result_is_written_in_pieces(monkeypatch):
-    source, draft, pieces = BytesIO(), Disk(), []
-    Image.effect_noise((1000, 600), 50).save(source, "TIFF")
-    monkeypatch.setattr(draft, "write", lambda data: pieces.append(bytes(data)) or len(data))
-    process(source, draft, name="", limits=Limits(), checkpoint=lambda: None)
-    assert [len(piece) for piece in pieces[:-1]] == [PIECE] * 2
-    assert b"".join(pieces) == convert(source)[0]
 
 
 def test_the_callers_file_and_pillow_are_left_as_they_were():

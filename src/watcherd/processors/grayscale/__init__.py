@@ -60,10 +60,6 @@ WRITERS = {
     "WEBP": write_webp,
 }
 
-#: Bytes written at once: 2.5 MB in one piece took up to ten times as long as in several (ext4, Linux 6.18). Why is
-#: not proven; pages of 2 MiB are suspected, which the kernel's cache takes for as much, and has to find.
-PIECE = 256 << 10
-
 #: MPO is a JPEG with more JPEGs behind it (previews, the other eye): the first one is the picture.
 NAMES = {"MPO": "JPEG"}
 
@@ -76,7 +72,7 @@ def process(
     encoded, picture = convert(source, limits=limits, checkpoint=checkpoint)
     rest = encoded
     while rest:
-        rest = rest[draft.write(rest[:PIECE]) :]
+        rest = rest[draft.write(rest) :]
     return picture
 
 
