@@ -599,13 +599,12 @@ def test_a_stop_turns_back_all_that_wait_for_a_worker(monkeypatch):
 
 
 @pytest.mark.parametrize("warm", [True, False])
-def test_a_worker_is_started_before_the_first_job_only_where_a_warm_one_is_wanted(warm):
+def test_there_is_one_worker_more_than_is_needed_only_where_a_warm_one_is_wanted(warm):
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, warm=warm)) as pool:
-        if warm:
-            wait_until(children)
-        else:
-            assert not children()
-        pool.hire(time.monotonic() + 10).dismiss()
+        for hired in range(1, 4):
+            pool.hire(time.monotonic() + 10).require_ready(time.monotonic() + 20)
+            wait_until(lambda: len(children()) >= hired + warm)  # noqa: B023 (called at once)
+            assert len(children()) == hired + warm
 
 
 def test_a_worker_that_is_not_ready_yet_does_not_hold_up_the_end(interpreter):

@@ -1,10 +1,10 @@
-"""The image lane's workers: one process for each slot, and one warm spare for all of them.
+"""The image lane's workers: one process for each slot, and, where wanted, one warm spare for all of them.
 
 No pool at hand keeps a file from harming its neighbours: they fail what is pending when one worker dies, or have
 no deadline. Here a slot has one direct child and one private pipe, so a death is one job's, and known at once.
 
 Two rules hold it together. PR_SET_PDEATHSIG fires when the *thread* that spawned dies: so one thread, the feeder,
-spawns all workers, lives as long as the pool, and buries them at its end. A spare is taken before it says that it is
+spawns all workers, lives as long as the pool, and buries them at its end. A worker is taken before it says that it is
 ready: it warms up meanwhile, and many slots can start theirs at once.
 """
 
@@ -43,7 +43,8 @@ class IsolatedWorkers:
     """The worker processes of the processor in `module`.
 
     `memory` is the address space of each in bytes; after `recycle_after` jobs a worker is replaced. Workers inherit
-    the descriptors in `keep_open`, and hold them until they are gone. With `warm` one is ready before the first job.
+    the descriptors in `keep_open`, and hold them until they are gone. With `warm` there is a spare, from the start
+    on; without, no worker costs anything that has no job.
     """
 
     def __init__(
@@ -57,8 +58,8 @@ class IsolatedWorkers:
     ) -> None:
         self.recycle_after = recycle_after
         self._terms = (module, memory, tuple(keep_open))
-        self._spares: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: stopping
-        self._wanted = Semaphore(1)
+        self._started: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: stopping
+        self._wanted = Semaphore(int(warm))
         self._lock = Lock()
         self._alive: set[Worker] = set()
         self._busy: set[Worker] = set()
@@ -78,7 +79,7 @@ class IsolatedWorkers:
             self.stopping = True
             for worker in self._busy:
                 worker.kill()
-        self._spares.put(None)
+        self._started.put(None)
         self._wanted.release()
 
     def close(self) -> None:
@@ -87,22 +88,23 @@ class IsolatedWorkers:
         self._feeder.join(LEAVE + BURY)
 
     def hire(self, by: float) -> Worker:
-        """Take the spare, ready or not.
+        """Have one more started, and take the first that is there, ready or not.
 
         Raises NotTaken where there is none `by` that time, Cut where we stop, SystemFault where no feeder can begin.
         """
         self._begin()
-        try:
-            spare = self._spares.get(timeout=max(0.0, by - time.monotonic()))
-        except queue.Empty:
-            raise NotTaken("none is started") from None
-        if spare is None:
-            self._spares.put(None)  # for the next who waits
-            raise Cut("the daemon stops")
         self._wanted.release()
-        if isinstance(spare, Exception):
-            raise NotTaken(f"could not be started: {spare}") from spare
-        return spare
+        try:
+            worker = self._started.get(timeout=max(0.0, by - time.monotonic()))
+        except queue.Empty:
+            self._wanted.acquire(blocking=False)
+            raise NotTaken("none is started") from None
+        if worker is None:
+            self._started.put(None)  # for the next who waits
+            raise Cut("the daemon stops")
+        if isinstance(worker, Exception):
+            raise NotTaken(f"could not be started: {worker}") from worker
+        return worker
 
     @contextmanager
     def at_work(self, worker: Worker) -> Iterator[None]:
@@ -139,14 +141,14 @@ class IsolatedWorkers:
         return status
 
     def _begin(self) -> None:
-        """Have the first spare started, once."""
+        """Have the feeder begin, once."""
         with self._lock:
             if self._feeder.ident is None:
                 self._feeder.start()
 
     def _feed(self) -> None:
         while self._wanted.acquire() and not self.stopping:
-            self._spares.put(self._start())
+            self._started.put(self._start())
         self._bury_all()
 
     def _start(self) -> Worker | Exception:
