@@ -76,6 +76,7 @@ class Raising:
         self.error = error
         self.unready = unready
         self.closed = 0  # times, as a pool and as a slot
+        self.looks = queue.SimpleQueue()
 
     def slot(self, _):
         return self
@@ -86,6 +87,9 @@ class Raising:
 
     def run(self, *_):
         raise self.error
+
+    def look(self):
+        self.looks.put(1)
 
     def kill_busy(self):
         pass
@@ -759,6 +763,14 @@ def test_with_nothing_in_hand_it_is_looked_for_stuck_threads_as_seldom_as_one_co
     lane.work.begun.get(timeout=DEADLINE)
     while waits.get(timeout=DEADLINE) != 0.02:
         pass
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_pool_with_nothing_to_do_is_looked_after_again_and_again(floor):
+    pool = Raising(LookupError("it does not get so far"))
+    floor(pool=pool).lane.start()
+    for _ in range(2):
+        pool.looks.get(timeout=DEADLINE)
 
 
 @pytest.mark.usefixtures("impatient")

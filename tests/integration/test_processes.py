@@ -140,6 +140,22 @@ def kill_children() -> None:
     wait_until(lambda: all(map(is_gone, killed)))
 
 
+def kill(pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: is_gone(pid))
+
+
+def ready(workers: IsolatedWorkers) -> set[int]:
+    """Wait until the spare has said that it is ready, and return its pid."""
+    wait_until(lambda: any(worker.got_ready for worker in set(workers._alive)))  # noqa: SLF001 (nobody else knows)
+    return children()
+
+
+def told(logs: list) -> list[tuple[str, int]]:
+    """Return how loud each death of a worker was told, and whose it was."""
+    return [(entry["log_level"], entry["pid"]) for entry in logs if entry["event"] == "worker.died"]
+
+
 def stop(pid: int) -> None:
     """Stop a process, and see that it stands: until then it could still take an order."""
     os.kill(pid, signal.SIGSTOP)
@@ -456,6 +472,71 @@ def test_a_spare_killed_while_it_starts_costs_no_job(slot, do):
     wait_until(children)
     kill_children()
     assert do(slot, "good") == PICTURE
+
+
+def test_a_worker_killed_while_idle_is_buried_and_told_once_by_the_next_look(workers, slot, do):
+    killed = do.pid(slot)
+    wait_until(lambda: len(children()) == 2)
+    with capture_logs() as logs:
+        kill(killed)
+        workers.look()
+        assert killed not in children()
+        workers.look()
+        assert do(slot, "good") == PICTURE
+    assert told(logs) == [("warning", killed)]
+    assert logs[0]["signal"] == "SIGKILL"
+
+
+def test_a_spare_killed_once_it_was_ready_is_buried_told_and_replaced_by_the_next_look(workers):
+    spares = []
+    with capture_logs() as logs:
+        for _ in range(3):
+            spares += ready(workers)
+            kill(spares[-1])
+            workers.look()
+            workers.look()
+            assert spares[-1] not in children()
+    assert len(set(spares)) == 3
+    assert told(logs) == [("warning", pid) for pid in spares]
+
+
+def test_a_spare_killed_as_others_failed_to_start_before_it_is_told_aloud(workers):
+    workers._failing = True  # noqa: SLF001 (the one before it did not get ready)
+    (killed,) = ready(workers)
+    with capture_logs() as logs:
+        kill(killed)
+        workers.look()
+    assert told(logs) == [("warning", killed)]
+
+
+def test_a_spare_that_never_got_ready_is_buried_and_told_once_and_the_next_is_started_for_a_job_alone(do):
+    with (
+        capture_logs() as logs,
+        closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
+    ):
+        wait_until(lambda: children() and all(map(is_gone, children())))
+        (spare,) = children()
+        for _ in range(3):
+            pool.look()
+            assert children() == set()
+        with pytest.raises(SystemFault, match="no_such_processor"):
+            do(pool.slot(unheard), "good")
+    assert [entry for entry in told(logs) if entry[0] == "warning"] == [("warning", spare)]
+
+
+def test_a_worker_that_leaves_as_it_was_told_to_is_no_death_to_a_look(workers, slot, do, monkeypatch):
+    do(slot, "good")
+    bury = Worker.bury
+
+    def looked_after(worker, leave):
+        wait_until(lambda: is_gone(worker.pid))
+        workers.look()
+        return bury(worker, leave)
+
+    monkeypatch.setattr(Worker, "bury", looked_after)
+    with capture_logs() as logs:
+        slot.close()
+    assert told(logs) == []
 
 
 def test_a_worker_stopped_at_work_is_ended_at_the_deadline(slot, do):

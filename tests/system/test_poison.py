@@ -108,6 +108,18 @@ def test_workers_that_are_killed_while_idle_cost_no_job(site, picture):
     assert not site.rows("path", "attempts > 0 OR kills > 0")
 
 
+def test_workers_that_are_killed_while_idle_are_told_and_buried_within_seconds(site, picture):
+    daemon = site.start()
+    site.drop("first.png", picture())
+    site.wait_for((site.outbox / "grayscale_first.png").exists, "its result")
+    killed = daemon.workers()
+    for pid in killed:
+        os.kill(pid, signal.SIGKILL)
+    for pid in killed:
+        daemon.wait("worker.died", pid=pid, signal="SIGKILL")
+        site.wait_for(lambda pid=pid: not os.path.exists(f"/proc/{pid}"), "its burial")
+
+
 def test_a_worker_that_crashes_by_itself_charges_its_file(site, innocents, heavy):
     site.configure(retry={"attempts": 2, "backoff": "100ms"})
     site.drop("slow.webp", heavy)

@@ -66,7 +66,7 @@ class Worker:
     def __init__(self, module: str, memory: int, keep_open: Sequence[int]) -> None:
         self.jobs = 0
         self.has_taken = False
-        self.is_ready = False
+        self.is_ready = False  # it has said so, and was heard
         self._pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -88,6 +88,14 @@ class Worker:
         with suppress(BlockingIOError, ConnectionError):
             self._pipe.recv(1, socket.MSG_PEEK)
             raise NotTaken("it was gone, or spoke out of turn")
+
+    @property
+    def got_ready(self) -> bool:
+        """Whether the worker has said that it is ready, be it that nobody has listened yet."""
+        if not self.is_ready:
+            with suppress(OSError):  # it has said nothing, or the pipe is closed
+                return self._pipe.recv(wire.LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT) == wire.READY
+        return self.is_ready
 
     def _await_ready(self, by: float) -> None:
         try:
@@ -130,6 +138,15 @@ class Worker:
     def kill(self) -> None:
         """End the worker at once."""
         self._process.kill()
+
+    @property
+    def is_buried(self) -> bool:
+        """Whether the end of the worker is known."""
+        return self._process.returncode is not None
+
+    def has_ended(self) -> bool:
+        """Whether the worker is gone; it is buried then."""
+        return self._process.poll() is not None
 
     def bury(self, leave: float) -> int | None:
         """Return the status of a worker that has `leave` seconds to go by itself; None: it had to be killed."""

@@ -54,6 +54,10 @@ class Pool(Protocol):
         """Return a slot for one thread, which gives signs of life."""
         ...
 
+    def look(self) -> None:
+        """Look after what nobody works with now; called every few seconds."""
+        ...
+
     def kill_busy(self) -> None:
         """End what is being worked on: it raises Cut."""
         ...
@@ -253,21 +257,22 @@ class Lane:
     def _watch(self) -> None:
         while not self._stopped.wait(self._until_look()):
             now = time.monotonic()
-            stuck = {number: jobs for number, hand in enumerate(self._hands) if (jobs := hand.replace(now))}
-            for jobs in stuck.values():  # all of them before anybody takes their place, and the next of that inbox
-                self._leave_stuck(*jobs)
-            for number in stuck:
-                self._stuck.append(self._hands[number])
-                self._hands[number] = Hand()
+            self._replace_stuck(now)
             self._man()
-            self._stuck = [hand for hand in self._stuck if hand.thread and hand.thread.is_alive()]
-            for hand in self._stuck:
-                for job in hand.give_up(now):
-                    self._give_up(job)
+            self._give_up_overdue(now)
+            self._pool.look()
 
     def _until_look(self) -> float:
         """Return seconds. With nothing in hand nothing can be stuck sooner, and a daemon that idles wakes seldom."""
         return LOOK if self._stuck or self.working else SILENCE
+
+    def _replace_stuck(self, now: float) -> None:
+        stuck = {number: jobs for number, hand in enumerate(self._hands) if (jobs := hand.replace(now))}
+        for jobs in stuck.values():  # all of them before anybody takes their place, and the next of that inbox
+            self._leave_stuck(*jobs)
+        for number in stuck:
+            self._stuck.append(self._hands[number])
+            self._hands[number] = Hand()
 
     def _leave_stuck(self, job: Job, *waiting: Job) -> None:
         log.warning("worker.stuck", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
@@ -287,9 +292,12 @@ class Lane:
                 log.error("worker.missing", kind=self._kind, error=str(fault))  # noqa: TRY400 (no bug of ours)
             self._missing = True
 
-    def _give_up(self, job: Job) -> None:
-        log.error("worker.given_up", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
-        self._deliver(Failed(job, Failure.TIMEOUT, "its folder does not answer: a mount that hangs?"))
+    def _give_up_overdue(self, now: float) -> None:
+        self._stuck = [hand for hand in self._stuck if hand.thread and hand.thread.is_alive()]
+        for hand in self._stuck:
+            for job in hand.give_up(now):
+                log.error("worker.given_up", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
+                self._deliver(Failed(job, Failure.TIMEOUT, "its folder does not answer: a mount that hangs?"))
 
     def _let_go(self, jobs: Sequence[Job]) -> None:
         for job in jobs:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, TypeVar
@@ -123,9 +123,20 @@ class IsolatedWorkers:
             with self._lock:
                 self._busy.discard(worker)
 
-    def is_news(self, worker: Worker) -> bool:
-        """Whether the end of `worker` is to be told: where none gets ready, each is like the last, for ever."""
-        return worker.is_ready or not self._failing
+    def look(self) -> None:
+        """Bury workers that ended while they had no job, and say so. A slot hires another one with its next job."""
+        with self._lock:
+            idle = self._alive - self._busy
+            ended = [worker for worker in idle if not worker.is_buried and worker.has_ended()]
+        for worker in ended:
+            self.tell(worker, worker.bury(0.0))
+            self._renew(worker)
+
+    def tell(self, worker: Worker, status: int | None, job: Job | None = None) -> None:
+        """Say how `worker` ended; in a low voice where none gets ready, as each is like the last, for ever."""
+        if not self.stopping:
+            say = log.warning if worker.got_ready or not self._failing else log.debug
+            say("worker.died", pid=worker.pid, **_how(status), **_what(job))
 
     def heard(self, worker: Worker) -> None:
         """Take note whether `worker` got ready."""
@@ -133,12 +144,25 @@ class IsolatedWorkers:
 
     def dismiss(self, worker: Worker) -> int | None:
         """Let `worker` leave, or kill it; return what `Worker.bury` does."""
+        with self._lock:
+            self._busy.add(worker)  # it leaves, which a look is not to tell of
         worker.dismiss()
         status = worker.bury(LEAVE)
         worker.close()
         with self._lock:
             self._alive.discard(worker)
+            self._busy.discard(worker)
         return status
+
+    def _renew(self, ended: Worker) -> None:
+        """Have another spare if `ended` is the one. If it did not get ready, whoever hires it is to hear why."""
+        with suppress(queue.Empty):
+            spare = self._started.get_nowait()
+            if spare is ended and ended.got_ready:
+                self.dismiss(ended)
+                self._wanted.release()
+            else:
+                self._started.put(spare)
 
     def _begin(self) -> None:
         """Have the feeder begin, once."""
@@ -270,10 +294,10 @@ class _Isolated:
         return self._pool.dismiss(worker)
 
     def _end_dead(self, worker: Worker, job: Job | None = None) -> int | None:
+        is_told = worker.is_buried  # by a look, while it had no job
         status = self._end(worker)
-        if not self._pool.stopping:
-            tell = log.warning if self._pool.is_news(worker) else log.debug
-            tell("worker.died", pid=worker.pid, **_how(status), **_what(job))
+        if not is_told:
+            self._pool.tell(worker, status, job)
         return status
 
     def _end_garbled(self, worker: Worker, job: Job) -> None:
