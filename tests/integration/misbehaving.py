@@ -27,6 +27,7 @@ def process(
     deed, _, rest = source.read().decode().partition(" ")
     checkpoint()
     did = DEEDS[deed](rest)
+    checkpoint()
     draft.write(f"{os.fsencode(name)!r} {limits.max_pixels} {did}".encode())
     return PICTURE
 

@@ -78,7 +78,7 @@ class Raising:
         self.closed = 0  # times, as a pool and as a slot
         self.looks = queue.SimpleQueue()
 
-    def slot(self, _):
+    def slot(self, *_):
         return self
 
     def prepare(self):
@@ -611,7 +611,7 @@ def test_where_no_thread_can_take_the_place_of_a_stuck_one_that_is_said_once_and
 
 def test_a_sign_of_life_puts_off_when_a_thread_counts_as_stuck(floor):
     job = floor().job("a.txt")
-    hand = Hand()
+    hand = Hand(time.monotonic)
     hand.take([job])
     hand.next(patience=1000)
     hand.sign(100)
@@ -623,7 +623,7 @@ def test_a_sign_of_life_puts_off_when_a_thread_counts_as_stuck(floor):
 
 def test_signs_of_life_put_nothing_off_beyond_the_deadline(floor):
     job = floor().job("a.txt")
-    hand = Hand()
+    hand = Hand(time.monotonic)
     hand.take([job])
     hand.next(patience=10)
     hand.sign(1000)
@@ -633,7 +633,7 @@ def test_signs_of_life_put_nothing_off_beyond_the_deadline(floor):
 def test_what_was_given_up_is_so_once_and_nothing_behind_it_is_begun(floor):
     lane = floor()
     jobs = [lane.job("a.txt"), lane.job("b.txt")]
-    hand = Hand()
+    hand = Hand(time.monotonic)
     hand.take(jobs)
     hand.next(patience=0)
     assert hand.give_up() == jobs
@@ -643,7 +643,7 @@ def test_what_was_given_up_is_so_once_and_nothing_behind_it_is_begun(floor):
 
 
 def test_a_job_that_was_put_down_can_be_taken_from_nobody(floor):
-    hand = Hand()
+    hand = Hand(time.monotonic)
     hand.take([floor().job("a.txt")])
     hand.next(patience=0)
     assert hand.put_down()
@@ -654,7 +654,7 @@ def test_a_text_gives_a_sign_of_life_at_each_checkpoint(floor):
     lane, signs = floor(), []
     lane.work.deeds["read"] = lambda checkpoint: [checkpoint() for _ in range(3)]
     job = lane.job("a.txt", "read")
-    slot = Threads(lane.work).slot(lambda patience=None: signs.append(patience))
+    slot = Threads(lane.work).slot(lambda patience=None: signs.append(patience), time.monotonic)
     with (lane.inbox / "a.txt").open("rb") as source, (lane.base / "draft").open("wb") as draft:
         slot.run(job, source.fileno(), draft.fileno(), Limits())
     assert signs == [None] * 3

@@ -70,7 +70,7 @@ def workers() -> Iterator[IsolatedWorkers]:
 
 @pytest.fixture
 def slot(workers) -> Slot:
-    return workers.slot(unheard)
+    return workers.slot(unheard, time.monotonic)
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_a_worker_that_rests_gives_back_what_its_last_job_left_behind(slot, do):
 
 def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
     with closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
-        slot, faults = pool.slot(unheard), []
+        slot, faults = pool.slot(unheard, time.monotonic), []
         for _ in range(8):  # where we are kept waiting for long, it rests in between
             do(slot, "fill")
             faults.append(int(do.draft.split()[-1]))
@@ -200,7 +200,7 @@ def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
 
 def test_a_worker_is_replaced_after_so_many_jobs(do):
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2)) as pool, capture_logs() as logs:
-        slot = pool.slot(unheard)
+        slot = pool.slot(unheard, time.monotonic)
         first, second, third = (do.pid(slot) for _ in range(3))
     assert first == second != third
     # An earlier test's pool may still be saying how its workers ended.
@@ -217,7 +217,7 @@ def test_a_slot_gets_ready_with_the_worker_that_then_works(slot, do):
 
 def test_nobody_expects_a_sign_of_life_of_a_slot_whose_worker_has_a_deadline(workers, do):
     signs = []
-    do(workers.slot(signs.append), "good")
+    do(workers.slot(signs.append, time.monotonic), "good")
     assert signs == [inf]
 
 
@@ -243,7 +243,7 @@ def test_the_real_processor_is_one_that_a_worker_can_run(tmp_path):
         (tmp_path / "red.png").open("rb") as source,
         (tmp_path / "draft").open("w+b") as draft,
     ):
-        result = pool.slot(unheard).run(job, source.fileno(), draft.fileno(), Limits())
+        result = pool.slot(unheard, time.monotonic).run(job, source.fileno(), draft.fileno(), Limits())
         assert (result.mode, result.width, result.height) == ("L", 4, 3)
 
 
@@ -258,7 +258,7 @@ def test_a_worker_has_a_session_a_memory_limit_and_no_blocked_signals(do):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
         with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-            do(pool.slot(unheard), "session")
+            do(pool.slot(unheard, time.monotonic), "session")
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     assert do.draft.endswith(f"True ({MEMORY}, {MEMORY}) set()".encode())
@@ -273,7 +273,7 @@ def test_a_worker_is_told_nothing_that_systemd_tells_the_daemon(do, monkeypatch)
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
         monkeypatch.setenv(name, "1")
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        do(pool.slot(unheard), "environment")
+        do(pool.slot(unheard, time.monotonic), "environment")
     assert b"NOTIFY_SOCKET" not in do.draft
     assert b"WATCHDOG" not in do.draft
 
@@ -284,7 +284,7 @@ def test_a_worker_keeps_its_memory_in_huge_pages_unless_somebody_tunes_it_otherw
     if own:
         monkeypatch.setenv("GLIBC_TUNABLES", own)
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        do(pool.slot(unheard), "environment")
+        do(pool.slot(unheard, time.monotonic), "environment")
     assert (own or f"hugetlb=1:glibc.malloc.mmap_threshold={32 << 20}:") in do.draft.decode()
     assert do.draft.count(b"GLIBC_TUNABLES") == 1
 
@@ -295,7 +295,7 @@ def test_a_worker_holds_its_pipe_its_job_and_what_it_is_to_keep_open(do, tmp_pat
         (tmp_path / "other").open("w"),
         closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, keep_open=[lock.fileno()])) as pool,
     ):
-        do(pool.slot(unheard), "descriptors")
+        do(pool.slot(unheard, time.monotonic), "descriptors")
     held = do.draft.decode().split()[2:]
     assert str(tmp_path / "lock") in held
     assert str(tmp_path / "other") not in held
@@ -387,7 +387,7 @@ def test_innocents_in_flight_lose_nothing_while_others_are_poisoned(workers, do)
     slots = threading.local()
 
     def outcome(deed: str) -> object:
-        slots.own = getattr(slots, "own", None) or workers.slot(unheard)
+        slots.own = getattr(slots, "own", None) or workers.slot(unheard, time.monotonic)
         try:
             return do_alone(slots.own, deed)
         except FileFault as fault:
@@ -520,7 +520,7 @@ def test_a_spare_that_never_got_ready_is_buried_and_told_once_and_the_next_is_st
             pool.look()
             assert children() == set()
         with pytest.raises(SystemFault, match="no_such_processor"):
-            do(pool.slot(unheard), "good")
+            do(pool.slot(unheard, time.monotonic), "good")
     assert [entry for entry in told(logs) if entry[0] == "warning"] == [("warning", spare)]
 
 
@@ -579,7 +579,7 @@ def test_a_worker_that_is_late_has_said_whether_it_took_its_order(tmp_path, deed
         (tmp_path / "source").write_text(deed)
         job = Job(1, File("scans", "a.png", Version(1, 1, 1, 1)), Kind.IMAGE)
         with (tmp_path / "source").open("r+b") as source, pytest.raises(TimeoutError):
-            worker.ask(wire.order(job, Limits()), [source.fileno(), source.fileno()], 1.0)
+            worker.ask(wire.order(job, Limits()), [source.fileno(), source.fileno()], 1.0, time.monotonic)
         assert worker.has_taken is taken
     finally:
         worker.kill()
@@ -601,13 +601,13 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
         closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
         pytest.raises(SystemFault, match="no_such_processor"),
     ):
-        do(pool.slot(unheard), "good")
+        do(pool.slot(unheard, time.monotonic), "good")
 
 
 def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, interpreter):
     interpreter(f'ulimit -v 500000; exec {sys.executable} "$@"')
     with capture_logs() as logs, closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
-        slot = pool.slot(unheard)
+        slot = pool.slot(unheard, time.monotonic)
         for _ in range(3):
             with pytest.raises(SystemFault, match=r"image\.memory is 1,073,741,824 bytes.* raise LimitAS"):
                 do(slot, "good")
@@ -625,7 +625,7 @@ def test_a_worker_that_is_killed_as_it_does_not_get_ready_is_not_said_to_have_cl
         capture_logs() as logs,
         pytest.raises(SystemFault, match="did not get ready: timed out"),
     ):
-        pool.slot(unheard).prepare()
+        pool.slot(unheard, time.monotonic).prepare()
     assert logs[0]["reason"] == "it did not leave by itself, and was killed"
 
 
@@ -641,7 +641,7 @@ def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch
     python = sys.executable
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        slot = pool.slot(unheard)
+        slot = pool.slot(unheard, time.monotonic)
         with pytest.raises(SystemFault, match="/nowhere/python"):
             do(slot, "good")
         monkeypatch.setattr(sys, "executable", python)
@@ -664,7 +664,7 @@ def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers,
     with pytest.raises(Cut):
         do(slot, "good")
     with pytest.raises(Cut):
-        do(workers.slot(unheard), "good")
+        do(workers.slot(unheard, time.monotonic), "good")
     assert logs == []
 
 
@@ -711,7 +711,7 @@ def test_a_worker_that_its_slot_lets_go_in_the_instant_of_the_end_does_not_end_t
 
 
 def test_close_leaves_no_child_whatever_the_children_do(workers, do):
-    slot, idle = workers.slot(unheard), workers.slot(unheard)
+    slot, idle = workers.slot(unheard, time.monotonic), workers.slot(unheard, time.monotonic)
     do(idle, "good")
     with do.begun(slot) as (future, pid):
         wait_until(lambda: len(children()) == 3 and all(map(is_set_up, children())))
@@ -724,7 +724,7 @@ def test_close_leaves_no_child_whatever_the_children_do(workers, do):
 
 
 def test_a_slot_that_is_closed_lets_its_worker_leave(workers, do):
-    slot = workers.slot(unheard)
+    slot = workers.slot(unheard, time.monotonic)
     pid = do.pid(slot)
     slot.close()
     assert pid not in children()
@@ -739,7 +739,7 @@ import os, sys, threading
 sys.path.insert(0, {str(HERE)!r})
 from test_processes import *
 pool = IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)
-job = Bench(Path({str(tmp_path)!r})).begun(pool.slot(unheard))
+job = Bench(Path({str(tmp_path)!r})).begun(pool.slot(unheard, time.monotonic))
 job.__enter__()
 wait_until(lambda: len(children()) == 2)
 print(*children(), flush=True)

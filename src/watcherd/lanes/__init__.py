@@ -5,6 +5,7 @@ Along the way of a job:
     order      what waits for a worker: bounded by kind, shares by inbox, round-robin
     lane       threads with slots: attempt on record, input opened, draft made, outcome delivered
     hand       what one thread has in hand, and whether anything is heard of it
+    clock      the time that counts against a file: only that in which we run
     errors     what an error is as the outcome of a job (pure)
     alone      side by side, or alone: how a suspect is told from its neighbours
     slot       where one job is worked on; the kernel's errors before the library's

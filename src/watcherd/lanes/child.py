@@ -26,7 +26,7 @@ from watcherd.lanes.slot import WorkerKilled
 from watcherd.model import Failure, FileFault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 #: Seconds in which a job must have a worker that is ready: it imports libraries, perhaps from a slow disk.
 START = 20.0
@@ -99,36 +99,41 @@ class Worker:
 
     def _await_ready(self, by: float) -> None:
         try:
-            said = self._hear(by)
+            said = self._hear(by, time.monotonic)
         except OSError as error:
             raise NotTaken(f"did not get ready: {error}") from error
         if said != wire.READY:
             raise NotTaken(said.decode(errors="replace") or "ended before it was ready")
         self.is_ready = True
 
-    def ask(self, order: bytes, descriptors: Sequence[int], timeout: float) -> bytes:
+    def ask(self, order: bytes, descriptors: Sequence[int], timeout: float, now: Callable[[], float]) -> bytes:
         """Hand over `order` and return the answer.
 
-        Raises TimeoutError after `timeout` seconds, EOFError where the worker took the order and is gone,
-        ConnectionError where it is gone and had not taken it; `has_taken` tells the same of one that is late.
+        Raises TimeoutError after `timeout` seconds of the time `now`, EOFError where the worker took the order and is
+        gone, ConnectionError where it is gone and had not taken it; `has_taken` tells the same of one that is late.
         """
         self.jobs += 1
         self.has_taken = False
-        by = time.monotonic() + timeout
+        by = now() + timeout
         socket.send_fds(self._pipe, [order], descriptors)
-        said = self._hear(by)
+        said = self._hear(by, now)
         if not said:
             raise ConnectionError
         if said != wire.TAKEN:
             return said
         self.has_taken = True
-        if answer := self._hear(by):
+        if answer := self._hear(by, now):
             return answer
         raise EOFError
 
-    def _hear(self, by: float) -> bytes:
-        self._pipe.settimeout(min(max(_SOON, by - time.monotonic()), _LATE))
-        return self._pipe.recv(wire.LONGEST)
+    def _hear(self, by: float, now: Callable[[], float]) -> bytes:
+        while True:
+            self._pipe.settimeout(min(max(_SOON, by - now()), _LATE))
+            try:
+                return self._pipe.recv(wire.LONGEST)
+            except TimeoutError:
+                if now() >= by:  # the kernel also counts time that `now` does not
+                    raise
 
     def dismiss(self) -> None:
         """Ask the worker to leave. Whoever waits for its answer is told that it is gone."""

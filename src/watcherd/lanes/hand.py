@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from math import inf
 from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from threading import Thread
 
     from watcherd.model import Job
@@ -18,15 +18,16 @@ SILENCE = 5.0
 
 
 class Hand:
-    """Shared between a thread and who may put another in its place, or give it up."""
+    """Shared between a thread and who may put another in its place, or give it up, by the time that is `now`."""
 
-    def __init__(self) -> None:
+    def __init__(self, now: Callable[[], float]) -> None:
+        self._now = now
         self.thread: Thread | None = None
         self._waiting: deque[Job] = deque()
         self.current: Job | None = None
         self.replaced = False
         self._given_up = False
-        self._overdue = inf  # when the current job is, in monotonic seconds
+        self._overdue = inf  # when the current job is, in seconds of `now`
         self._silent = inf  # when its thread is to have been heard of
         self._lock = Lock()
 
@@ -38,13 +39,13 @@ class Hand:
         """Begin with the next job, which is overdue in `patience` seconds."""
         with self._lock:
             self.current = self._waiting.popleft() if self._waiting else None
-            self._overdue = time.monotonic() + patience
+            self._overdue = self._now() + patience
             self.sign()
             return self.current
 
     def sign(self, patience: float | None = None) -> None:
         """Say that the thread lives, and how many seconds it may be silent now."""
-        self._silent = time.monotonic() + (SILENCE if patience is None else patience)
+        self._silent = self._now() + (SILENCE if patience is None else patience)
 
     def put_down(self) -> bool:
         """Say that the current job is done; False where it was taken away meanwhile."""

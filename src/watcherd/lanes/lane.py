@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Protocol
 import structlog
 
 from watcherd import beneath, lifeline
+from watcherd.lanes.clock import Clock
 from watcherd.lanes.errors import failed, unreadable
 from watcherd.lanes.hand import SILENCE, Hand
 from watcherd.lanes.slot import Cut, DraftError
@@ -50,8 +51,8 @@ LOOK = CUT = 1.0
 class Pool(Protocol):
     """Where slots come from."""
 
-    def slot(self, sign: Sign) -> Slot:
-        """Return a slot for one thread, which gives signs of life."""
+    def slot(self, sign: Sign, now: Callable[[], float]) -> Slot:
+        """Return a slot for one thread, which gives signs of life; its jobs have their deadline by the time `now`."""
         ...
 
     def look(self) -> None:
@@ -108,7 +109,8 @@ class Lane:
         self._alone = alone
         self._on_death = on_death
         self._stopped = Event()
-        self._hands = [Hand() for _ in range(workers)]
+        self._clock = Clock()
+        self._hands = [Hand(self._clock.now) for _ in range(workers)]
         self._stuck: list[Hand] = []  # those replaced: as many as `Order` allows for each inbox, and workers
         self._missing = False  # whether was said that a thread is
         self._warden = self._thread("warden", self._watch)
@@ -161,7 +163,7 @@ class Lane:
     # The main line -------------------------------------------------------------------------------------------------
 
     def _serve(self, hand: Hand) -> None:
-        slot = self._pool.slot(hand.sign)
+        slot = self._pool.slot(hand.sign, self._clock.now)
         try:
             while not hand.replaced and (jobs := self._order.take()) and self._alone.enter(alone=jobs[0].alone):
                 # Several are handed over at once where they are small; one alone may take any time.
@@ -255,8 +257,8 @@ class Lane:
     # Threads that are stuck ----------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        while not self._stopped.wait(self._until_look()):
-            now = time.monotonic()
+        while not self._stopped.wait(self._clock.keep(self._until_look())):
+            now = self._clock.now()
             self._replace_stuck(now)
             self._man()
             self._give_up_overdue(now)
@@ -272,7 +274,7 @@ class Lane:
             self._leave_stuck(*jobs)
         for number in stuck:
             self._stuck.append(self._hands[number])
-            self._hands[number] = Hand()
+            self._hands[number] = Hand(self._clock.now)
 
     def _leave_stuck(self, job: Job, *waiting: Job) -> None:
         log.warning("worker.stuck", kind=self._kind, inbox=job.file.inbox, path=job.file.path)

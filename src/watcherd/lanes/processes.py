@@ -69,9 +69,9 @@ class IsolatedWorkers:
         if warm:
             self._begin()
 
-    def slot(self, sign: Sign) -> Slot:
+    def slot(self, sign: Sign, now: Callable[[], float]) -> Slot:
         """Return a slot for one thread."""
-        return _Isolated(self, sign)
+        return _Isolated(self, sign, now)
 
     def kill_busy(self) -> None:
         """Stop for good: kill the workers, those with a job at once; their `run` raises Cut."""
@@ -199,9 +199,10 @@ class IsolatedWorkers:
 class _Isolated:
     """A slot: the thread that owns it waits here while its worker works."""
 
-    def __init__(self, pool: IsolatedWorkers, sign: Sign) -> None:
+    def __init__(self, pool: IsolatedWorkers, sign: Sign, now: Callable[[], float]) -> None:
         self._pool = pool
         self._sign = sign
+        self._now = now
         self._worker: Worker | None = None
 
     def prepare(self) -> None:
@@ -263,7 +264,7 @@ class _Isolated:
 
     def _ask(self, worker: Worker, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits) -> bytes:
         try:
-            return worker.ask(order, descriptors, limits.timeout)
+            return worker.ask(order, descriptors, limits.timeout, self._now)
         except EOFError:
             raise verdict(self._end_dead(worker, job)) from None
         except ConnectionError:
