@@ -3,7 +3,7 @@
 Facts that forced its shape:
 
 - The pipe is a pair of SOCK_SEQPACKET sockets: a packet is there whole or not at all, so no half frame can block a
-  reader, and one `recv` with a timeout is the whole deadline.
+  reader, and one `recv` with a timeout is the whole wait.
 - A worker says that it has taken an order before it looks at it. Nothing else tells: the kernel hands one even to a
   process that SIGKILL is already on its way to. So a worker that was killed while idle costs no job, and one that was
   stopped charges none.
