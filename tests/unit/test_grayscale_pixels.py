@@ -156,6 +156,15 @@ def test_deep_grey_is_exact_in_either_order_of_bytes(order, code, kind, packed):
 
 
 @pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("order", "<>")
+def test_grey_of_8_bits_with_a_sign_keeps_it(order, packed):
+    content = bytes(number % 256 for number in range(SIZE[0] * SIZE[1]))
+    packing = (zlib.compress(content), 8) if packed else (content,)
+    seen = decoded(convert(BytesIO(plain_tiff(order, 8, 2, *packing)))[0])
+    assert (seen.tag_v2[339], seen.tobytes()) == ((2,), content)
+
+
+@pytest.mark.parametrize("packed", [False, True])
 def test_levels_of_32_bits_without_a_sign_are_exact_or_refused_and_never_below_black(packed):
     def tiff_of(values):
         content = struct.pack(f"<{len(values)}I", *values)

@@ -53,7 +53,7 @@ PROFILE = 34675
 PHOTOMETRIC, WHITE_IS_ZERO, YCBCR = 262, 0, 6
 SUBSAMPLING, ONE, FOUR = 530, (1, 1), (2, 2)  # how many pixels have a colour in common; four where it is unsaid
 BITS, TWELVE = 258, (12,)
-SAMPLES, UNSIGNED = 339, (1,)  # what kind of numbers the levels are
+SAMPLES, UNSIGNED, SIGNED = 339, (1,), (2,)  # what kind of numbers the levels are
 COLOURS = 320
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
@@ -115,6 +115,7 @@ def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader,
         description.update(dict.fromkeys(hanging, 0))
         picture = _picture(image, orientation, reader)
         _keep_direction(picture, tags, description)
+        _keep_sign(picture, tags, description)
         options = _compression(picture, tags, name, description)
         profile = grey_profile({"icc_profile": tags.get(PROFILE)})
     with encoding(reader, "TIFF", picture):
@@ -158,6 +159,12 @@ def _keep_direction(picture: Image.Image, tags: Tags, description: Tags) -> None
     """Let deep values that count down from white still do so: Pillow, as it reads, turns around all but these."""
     if picture.mode in DEEP and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         description[PHOTOMETRIC] = WHITE_IS_ZERO
+
+
+def _keep_sign(picture: Image.Image, tags: Tags, description: Tags) -> None:
+    """Let bytes that have a sign still have it: Pillow reads them as they are, and -1 would become 255."""
+    if picture.mode == "L" and tags.get(SAMPLES) == SIGNED:
+        description[SAMPLES] = SIGNED
 
 
 def _in_own_order(tile: ImageFile._Tile) -> ImageFile._Tile:
