@@ -168,6 +168,12 @@ def test_a_tiff_of_an_unknown_compression_is_unsupported_on_whichever_page(kind)
     assert fault.failure is Failure.UNSUPPORTED
 
 
+def test_a_bigtiff_with_the_high_byte_first_is_unsupported_and_not_truncated():
+    fault = fault_of(struct.pack(">2sHHHQQ", b"MM", 43, 8, 0, 16, 0))
+    assert "unsupported order of bytes in a BigTIFF" in str(fault)
+    assert fault.failure is Failure.UNSUPPORTED
+
+
 def test_a_gif_whose_first_frame_reaches_beyond_what_a_gif_can_be_is_unsupported():
     data = SOUND["gif"]
     left = data.index(b"\x2c\0\0\0\0") + 1

@@ -164,6 +164,38 @@ def test_grey_of_8_bits_with_a_sign_keeps_it(order, packed):
     assert (seen.tag_v2[339], seen.tobytes()) == ((2,), content)
 
 
+def planes_tiff(order, bits, extra, *planes):
+    """Return a TIFF of plain colours, one plane behind the other: Pillow writes none."""
+    count, size = len(planes), len(planes[0])
+    tags = {256: SIZE[0], 257: SIZE[1], 258: [bits] * count, 259: 1, 262: 2, 273: [], 277: count, 278: SIZE[1]}
+    tags |= {279: [size] * count, 284: 2} | ({338: extra[0]} if extra else {})
+    lists = 8 + 2 + len(tags) * 12 + 4
+    start = lists + 3 * count * 4
+    tags[273] = [start + number * size for number in range(count)]
+    entries, beside = b"", b""
+    for tag, value in tags.items():
+        values = value if isinstance(value, list) else [value]
+        place = values[0] if len(values) == 1 else lists + len(beside)
+        beside += struct.pack(f"{order}{len(values)}I", *values) if len(values) > 1 else b""
+        entries += struct.pack(f"{order}HHII", tag, 4, len(values), place)
+    mark = b"MM" if order == ">" else b"II"
+    return mark + struct.pack(f"{order}HIH", 42, 8, len(tags)) + entries + bytes(4) + beside + b"".join(planes)
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize("code", "BH")
+@pytest.mark.parametrize(("extra", "mode"), [([], "RGB"), ([0], "RGB"), ([1], "RGBa"), ([2], "RGBA")])
+def test_plain_colours_in_planes_are_exact_in_8_and_16_bits(order, code, extra, mode):
+    seen = picture("RGBA").convert("RGBa") if mode == "RGBa" else picture("RGBA" if extra else "RGB")
+    packing = f"{order}{SIZE[0] * SIZE[1]}{code}"
+    levels = [[level * (257 if code == "H" else 1) for level in band.tobytes()] for band in seen.split()]
+    planes = [struct.pack(packing, *values) for values in levels]
+    result, said = convert(BytesIO(planes_tiff(order, 8 * struct.calcsize(code), extra, *planes)))
+    expected = seen.convert("RGB") if extra == [0] else seen.convert("RGBA") if mode == "RGBa" else seen
+    assert decoded(result).tobytes() == expected.convert(said.mode).tobytes()
+    assert said.mode == ("L" if mode == "RGB" else "LA")
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_levels_of_32_bits_without_a_sign_are_exact_or_refused_and_never_below_black(packed):
     def tiff_of(values):

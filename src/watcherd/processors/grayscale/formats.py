@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imports all that it has)
     AvifImagePlugin,
@@ -40,6 +40,9 @@ MARKS = (
     ("TGA", re.compile(rb".[\0\1][\1\2\3\x09\x0a\x0b]", re.DOTALL)),
 )
 
+BIG_FROM_HIGH = b"MM\0+"
+SEPARATE = 2  # a plane for each colour
+
 PREFIX = 64  # bytes that hold every mark
 
 
@@ -74,13 +77,29 @@ class _Gif(GifImagePlugin.GifImageFile):
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
-    """Pillow fails with the mere number of a compression that it does not know, as it does where a tag is missing."""
+    """Pillow fails with the mere number of a compression that it does not know, as it does where a tag is missing.
+
+    It reads a BigTIFF with the high byte first as a classic one, which then ends nowhere; and of plain colours that
+    lie one behind the other every byte as a level, also where a level has two: libtiff reads those.
+    """
+
+    def _open(self) -> None:
+        file = cast("BinaryIO", self.fp)
+        if file.read(len(BIG_FROM_HIGH)) == BIG_FROM_HIGH:
+            raise SyntaxError("unsupported order of bytes in a BigTIFF: save it with the low byte first")
+        file.seek(0)
+        super()._open()
 
     def _setup(self) -> None:
         number = self.tag_v2.get(TiffImagePlugin.COMPRESSION, 1)
         if number not in TiffImagePlugin.COMPRESSION_INFO:
             raise SyntaxError(f"unsupported compression, number {number}: save it with another")
-        super()._setup()
+        before = TiffImagePlugin.READ_LIBTIFF
+        TiffImagePlugin.READ_LIBTIFF = before or self.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == SEPARATE
+        try:
+            super()._setup()
+        finally:
+            TiffImagePlugin.READ_LIBTIFF = before
 
 
 class _Avif(AvifImagePlugin.AvifImageFile):
