@@ -160,6 +160,32 @@ def test_a_plain_tiff_with_a_colour_for_several_pixels_is_unsupported_and_not_mi
     assert failure_of(data) is Failure.UNSUPPORTED
 
 
+def of_sixteen_bits(picture):
+    """Return a JPEG 2000 of 256 times as many levels: its steps are shares of the whole, however fine that is."""
+    file = BytesIO()
+    picture.save(file, "JPEG2000", no_jp2=True, irreversible=True)
+    data = bytearray(file.getvalue())
+    bands = slice(42, 42 + 3 * len(picture.getbands()), 3)
+    assert set(data[bands]) == {7}
+    data[bands] = bytes([15]) * len(picture.getbands())
+    return bytes(data)
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGB", "RGBA"])
+def test_a_deep_jpeg_2000_whose_white_may_have_become_black_is_unsupported(mode):
+    picture = Image.new(mode, (36, 28), (255,) * len(mode))
+    picture.paste((0,) * len(mode), (0, 0, 18, 28))  # beyond an edge as sharp, levels overshoot white
+    fault = fault_of(of_sixteen_bits(picture))
+    assert "save it with 8 bits" in str(fault)
+    assert fault.failure is Failure.UNSUPPORTED
+
+
+def test_a_deep_jpeg_2000_without_nearly_white_or_black_is_read():
+    encoded, _ = convert(BytesIO(of_sixteen_bits(Image.new("RGB", (36, 28), (90, 90, 90)))))
+    with Image.open(BytesIO(encoded)) as grey:
+        assert grey.getextrema() == (90, 90)
+
+
 @pytest.mark.parametrize("kind", ["tiff", "pages"])
 def test_a_tiff_of_an_unknown_compression_is_unsupported_on_whichever_page(kind):
     before, value = SOUND[kind].rsplit(struct.pack("<HHI", TiffImagePlugin.COMPRESSION, 3, 1), 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import container
 from watcherd.processors.grayscale.grey import grey, resolution
 from watcherd.processors.grayscale.source import decoding, save
@@ -19,6 +20,7 @@ HEADER = 14
 V4, BITFIELDS, SRGB = 108, 3, b"BGRs"
 COD = b"\xff\x52"  # JPEG 2000: the segment that names the wavelet
 HEAD = 1 << 16
+BANDS, BYTE = 40, 8  # where in a codestream the number of bands is, and behind it three bytes for each
 
 
 def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
@@ -71,10 +73,28 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvi
     if _irreversible(reader):
         options |= {"irreversible": True, "quality_mode": "rates"}
     picture = _load(image, reader)
+    _refuse_lost_white(image, reader)
     if "irreversible" in options:
         raw = picture.width * picture.height * (1 if picture.mode == "L" else 2)
         options["quality_layers"] = [max(1.0, raw / reader.size)]
     return save(reader, picture, "JPEG2000", **options), picture.mode, 1
+
+
+def _refuse_lost_white(image: Image.Image, reader: Reader) -> None:
+    """Refuse a 0 in 8 bits that were more, unless of grey alone: Pillow rounds white to 256, and stores that as 0."""
+    is_rounded = len(image.getbands()) > 1 and _bits(reader) > BYTE
+    if is_rounded and any(cast("tuple[int, int]", band.getextrema())[0] == 0 for band in image.split()):
+        why = "has more than 8 bits, and levels that are nearly black or white, which cannot be told apart"
+        raise FileFault(Failure.UNSUPPORTED, f"{why}: save it with 8 bits")
+
+
+def _bits(reader: Reader) -> int:
+    """Look up how many bits the deepest band has: ISO/IEC 15444-1, A.5.1."""
+    with decoding(reader), reader.ahead():
+        start = container.codestream(reader) + BANDS
+        (count,) = struct.unpack(">H", reader.read_at(start, 2))
+        depths = reader.read_at(start + 2, 3 * count)[::3]
+        return max((depth & 0x7F) + 1 for depth in depths)  # the highest says whether there is a sign
 
 
 def _irreversible(reader: Reader) -> bool:
