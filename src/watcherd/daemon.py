@@ -38,7 +38,7 @@ from watcherd import __version__, lifeline, rebuild, vitals
 from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare
 from watcherd.beneath import FULL, told_plainly
 from watcherd.ledger.ledger import Ledger, require_room
-from watcherd.model import SystemFault, WatcherdError
+from watcherd.model import Stopped, SystemFault, WatcherdError
 from watcherd.service import locks, logs, signals, systemd
 from watcherd.settings import live
 from watcherd.vitals import Pulse
@@ -80,29 +80,34 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     """
     log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
     mailbox: SimpleQueue[int | Died] = SimpleQueue()
-    with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put):
+    with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put) as checkpoint:
         manager.status("starting: takes up what an earlier run left")
-        is_roomy = _await_room(str(settings.state), mailbox, manager)
-        status = _serve(settings, mailbox, manager, reload) if is_roomy else 0
+        try:
+            _await_room(str(settings.state), mailbox, manager, checkpoint)
+            with assembled(settings, Ears(on_death=mailbox.put), checkpoint) as daemon:
+                status = _serve(daemon, mailbox, manager, reload)
+        except Stopped:
+            log.info("daemon.stopping")
+            status = 0
     status = _died(mailbox) or status
     log.info("daemon.stopped", status=status)
     return status
 
 
-def _await_room(folder: str, mailbox: SimpleQueue[int | Died], manager: systemd.Manager) -> bool:
-    """Wait where the ledger's disk is full: no ledger opens there. Return False where a signal to stop came first."""
+def _await_room(
+    folder: str, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, checkpoint: Callable[[], None]
+) -> None:
+    """Wait where the ledger's disk is full: no ledger opens there."""
     reason = ""
     while full := _fullness(folder):
         if not reason:
             reason = full
             log.error("intake.paused", reason=reason)
             manager.status(f"paused: {reason}")
-        if _next(mailbox, ROOM_EVERY) in signals.STOP:
-            log.info("daemon.stopping")
-            return False
+        _next(mailbox, ROOM_EVERY)
+        checkpoint()
     if reason:
         log.info("intake.resumed", reason=reason)
-    return True
 
 
 def _fullness(folder: str) -> str:
@@ -115,18 +120,17 @@ def _fullness(folder: str) -> str:
 
 
 def _serve(
-    settings: Settings, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, reload: Callable[[], Settings]
+    daemon: Daemon, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, reload: Callable[[], Settings]
 ) -> int:
     """Run all rooms until it is time to stop; return the exit status."""
-    with assembled(settings, Ears(on_death=mailbox.put)) as daemon:
-        daemon.start()
-        log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
-        manager.ready()
-        manager.status(vitals.status(daemon.lines))
-        with _pruning(daemon, mailbox.put):
-            status = _attend(daemon, mailbox, manager, reload)
-        log.info("daemon.stopping")
-        manager.stopping()
+    daemon.start()
+    log.info("daemon.ready", inboxes=[line.name for line in daemon.lines])
+    manager.ready()
+    manager.status(vitals.status(daemon.lines))
+    with _pruning(daemon, mailbox.put):
+        status = _attend(daemon, mailbox, manager, reload)
+    log.info("daemon.stopping")
+    manager.stopping()
     return status
 
 
@@ -307,10 +311,13 @@ def _pruned(line: Line, before: float) -> bool:
 
 
 @contextmanager
-def assembled(settings: Settings, ears: Ears, *, once: bool = False) -> Iterator[Daemon]:
+def assembled(
+    settings: Settings, ears: Ears, checkpoint: Callable[[], None] = lambda: None, *, once: bool = False
+) -> Iterator[Daemon]:
     """Build every room, in the order in which each needs the one before; at the end stop them and take them down.
 
-    With `once` the inboxes are scanned once, and what comes later is left.
+    `checkpoint` is called now and then before they are built, and may raise to end a start that takes long. With
+    `once` the inboxes are scanned once, and what comes later is left.
     """
     with ExitStack() as stack:
         state = str(settings.state)
@@ -319,8 +326,9 @@ def assembled(settings: Settings, ears: Ears, *, once: bool = False) -> Iterator
             lock = stack.enter_context(locks.state(state))
         notes = prepare(settings, stack)
         path = settings.state / "ledger.db"
-        rebuild.mend(path, settings)
+        rebuild.mend(path, settings, checkpoint)
         ledger = stack.enter_context(Ledger(path, durable=settings.durability == "full"))
+        checkpoint()
         daemon = Daemon(settings, ledger, *build(settings, ledger, lock, notes, ears, once=once))
         stack.callback(daemon.stop)
         yield daemon

@@ -108,14 +108,18 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
     """Process what is in the inboxes, and its retries, and report; files still being written are left.
 
     `progress` is called with files done, files in all, bytes done and bytes in all: for its sake all are counted
-    first. Raises as `daemon.run` does, and whatever ended a room that died.
+    first. Raises as `daemon.run` does, and whatever ended a room that died; Stopped where a signal to stop came
+    before anything was begun.
     """
     began = time.monotonic()
     tally = _Tally()
     mailbox: SimpleQueue[int | Died] = SimpleQueue()
     ears = Ears(on_death=mailbox.put, on_end=tally.count)
-    with signals.delivered(mailbox.put), assembled(settings, ears, once=True) as daemon:
-        show = partial(_show, progress, tally, *_census(daemon)) if progress else lambda: None
+    with (
+        signals.delivered(mailbox.put) as checkpoint,
+        assembled(settings, ears, checkpoint, once=True) as daemon,
+    ):
+        show = partial(_show, progress, tally, *_census(daemon, checkpoint)) if progress else lambda: None
         daemon.start()
         interrupted = _until_over(daemon.lines, mailbox, tally, show)
         troubles = tuple(trouble for line in daemon.lines if (trouble := _trouble(line)))
@@ -186,10 +190,10 @@ def _waiting(line: Line) -> list[tuple[str, str]]:
     return sorted([*line.intake.waiting(), *line.publisher.aside().items()])
 
 
-def _census(daemon: Daemon) -> tuple[int, int]:
+def _census(daemon: Daemon, checkpoint: Callable[[], None] = lambda: None) -> tuple[int, int]:
     """Return how many files are to be done, and their bytes: what a progress bar is drawn by."""
     files = size = 0
     for line in daemon.lines:
-        for its in undone(line.intake.inbox, partial(daemon.ledger.ended, line.name)):
+        for its in undone(line.intake.inbox, partial(daemon.ledger.ended, line.name), checkpoint):
             files, size = files + 1, size + its
     return files, size

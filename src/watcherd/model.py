@@ -297,3 +297,11 @@ class SystemFault(WatcherdError):
 
 class Refused(WatcherdError):
     """It must not run, or not this way: another daemon holds a folder, the ledger is newer, a program is hidden."""
+
+
+class Stopped(Exception):
+    """It is time to stop: what takes long raises it at a checkpoint. `number` is the signal that came, if one did."""
+
+    def __init__(self, number: int = 0) -> None:
+        super().__init__("stopped before anything was begun: nothing is lost")
+        self.number = number

@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
@@ -37,12 +37,14 @@ from watcherd.publish.reason import facts_in, is_anothers
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from watcherd.intake.terms import Inbox
     from watcherd.publish.place import Place
     from watcherd.publish.root import Root
     from watcherd.settings import Settings
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -59,11 +61,12 @@ _NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
 _COUNTS = range(1 << 31)
 
 
-def mend(ledger: Path, settings: Settings) -> None:
+def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None] = lambda: None) -> None:
     """Put a new ledger in the place of a damaged one, which is set aside; leave one that is sound.
 
-    It takes that place once it holds all that the folders prove: a start that is cut short before finds the damaged
-    one again. Raises Refused where it is a database of something else, SystemFault where it cannot be done.
+    It takes that place once it holds all that the folders prove: a start that is cut short before, as by what
+    `checkpoint` raises before any file, finds the damaged one again. Raises Refused where it is a database of
+    something else, SystemFault where it cannot be done.
     """
     try:
         require_sound(ledger)
@@ -71,7 +74,7 @@ def mend(ledger: Path, settings: Settings) -> None:
         aside = _free(f"{ledger}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         log.warning("ledger.damaged", reason=str(damage), moved_to=str(aside))
         with told_plainly(str(ledger.parent)):
-            _replace(ledger, _made(ledger.with_name(f"{ledger.name}.new"), settings), aside)
+            _replace(ledger, _made(ledger.with_name(f"{ledger.name}.new"), settings, checkpoint), aside)
 
 
 def _free(path: str) -> Path:
@@ -91,52 +94,58 @@ def _replace(ledger: Path, new: Path, aside: Path) -> None:
     os.replace(new, ledger)
 
 
-def _made(path: Path, settings: Settings) -> Path:
+def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Path:
     """Make a ledger of what the folders of all inboxes prove. Raises SystemFault."""
     for suffix in ("", "-wal", "-shm"):  # of a start that was cut short
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     with Ledger(path, durable=settings.durability == "full") as ledger:
         for name in settings.inbox:
-            _from_folders(place_of(name, settings, ledger), inbox_of(name, settings), ledger)
+            _from_folders(place_of(name, settings, ledger), inbox_of(name, settings), ledger, checkpoint)
     if os.path.lexists(f"{path}-wal"):  # a full disk: SQLite says nothing of what it could not take over from there
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     return path
 
 
-def _from_folders(place: Place, inbox: Inbox, ledger: Ledger) -> None:
+def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with told_plainly(place.root):
-        _discard_drafts(place.outbox)
-        quarantined = _remembered(ledger, _set_aside(place, inbox))
-        kept = _remembered(ledger, _kept(place, inbox)) if place.after is After.KEEP else 0
+        _discard_drafts(place.outbox, checkpoint)
+        quarantined = _remembered(ledger, _set_aside(place, inbox), checkpoint)
+        kept = _remembered(ledger, _kept(place, inbox), checkpoint) if place.after is After.KEEP else 0
     for root in place.roots:
         root.rest()
     log.warning("ledger.rebuilt", inbox=place.inbox, quarantined=quarantined, kept=kept)
 
 
-def _remembered(ledger: Ledger, records: Iterator[Record]) -> int:
-    """Put all of these on record, a block at a time; return how many there are."""
-    known = 0
+def _remembered(ledger: Ledger, found: Iterator[Record | None], checkpoint: Callable[[], None]) -> int:
+    """Put all that is found on record, a block at a time; return how many there are. A million take a minute."""
+    known, records = 0, filter(None, _each(found, checkpoint))
     while block := list(islice(records, BLOCK)):
         ledger.remember(block)
         known += len(block)
     return known
 
 
-def _discard_drafts(outbox: Root) -> None:
+def _each(found: Iterable[T], checkpoint: Callable[[], None]) -> Iterator[T]:
+    for it in found:
+        checkpoint()
+        yield it
+
+
+def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
     """Remove drafts that the damaged ledger knew of: the outbox is ours alone, so they are nobody's now."""
     with beneath.folder(outbox.path, OURS, make=True) as ours:
         names = os.listdir(ours)
-    for name in filter(_DRAFT.fullmatch, names):
+    for name in _each(filter(_DRAFT.fullmatch, names), checkpoint):
         outbox.discard(name)
 
 
 # What was kept ------------------------------------------------------------------------------------------------------
 
 
-def _kept(place: Place, inbox: Inbox) -> Iterator[Record]:
-    """Yield the kept inputs whose results are there."""
+def _kept(place: Place, inbox: Inbox) -> Iterator[Record | None]:
+    """Yield the kept inputs whose results are there, and None for each other."""
     for kind, paths in admitted(inbox):
-        yield from filter(None, (_kept_one(place, path, kind) for path in paths))
+        yield from (_kept_one(place, path, kind) for path in paths)
 
 
 def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
@@ -161,13 +170,13 @@ def _tells_of(facts: Mapping[str, object], file: File) -> bool:
 # What was set aside -------------------------------------------------------------------------------------------------
 
 
-def _set_aside(place: Place, inbox: Inbox) -> Iterator[Record]:
-    """Yield the files that lie in the failed folder with a reason of ours."""
+def _set_aside(place: Place, inbox: Inbox) -> Iterator[Record | None]:
+    """Yield the files that lie in the failed folder with a reason of ours, and None for each other reason."""
     for folder, folders, names in os.walk(place.failed.path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         within = os.path.relpath(folder, place.failed.path)
         reasons = (os.path.normpath(f"{within}/{name}") for name in names if name.endswith(_REASON))
-        yield from filter(None, (_set_aside_one(place, inbox, reason) for reason in reasons))
+        yield from (_set_aside_one(place, inbox, reason) for reason in reasons)
 
 
 def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:

@@ -27,7 +27,7 @@ from watcherd.daemon import assembled
 from watcherd.decide import Retry
 from watcherd.intake.intake import Intake
 from watcherd.ledger.ledger import Intent, Ledger
-from watcherd.model import After, Draft, Failure, File, Job, Kind, Refused, SystemFault
+from watcherd.model import After, Draft, Failure, File, Job, Kind, Refused, Stopped, SystemFault
 from watcherd.publish import wayback
 from watcherd.publish.batch import Batch
 from watcherd.publish.publisher import Publisher
@@ -417,8 +417,12 @@ def later(act):
     return thread
 
 
+def stop_once_ready(site, events):
+    later(lambda: site.wait_for(lambda: named(events, "daemon.ready")) and os.kill(os.getpid(), signal.SIGTERM))
+
+
 def test_a_signal_to_stop_ends_the_run_with_0(site, events):
-    later(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop_once_ready(site, events)
     assert daemon.run(quick(site), pytest.fail) == 0
     order = [event["event"] for event in events if event["event"].startswith("daemon.")]
     assert order == ["daemon.started", "daemon.ready", "daemon.stopping", "daemon.stopped"]
@@ -438,6 +442,42 @@ def test_a_signal_to_stop_ends_the_wait_for_room_on_the_ledger_s_disk(site, even
         "daemon.stopped",
     ]
     assert not site.state.exists()
+
+
+@pytest.fixture
+def long(monkeypatch):
+    """Let the ledger be damaged, and what it is made of anew be more than can be read; meanwhile a signal comes."""
+
+    def mend(_, __, checkpoint):
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            checkpoint()
+
+    monkeypatch.setattr(daemon.rebuild, "mend", mend)
+
+
+@pytest.mark.usefixtures("long")
+def test_a_signal_to_stop_ends_a_long_start_with_0_and_leaves_nothing_behind(site, events):
+    assert daemon.run(quick(site), pytest.fail) == 0
+    assert [event["event"] for event in events] == ["daemon.started", "daemon.stopping", "daemon.stopped"]
+    assert not [root for root in (site.inbox, site.outbox) if locks.is_noted(root)]
+    assert not locks.is_held(site.state)
+
+
+@pytest.mark.usefixtures("long")
+def test_a_signal_to_stop_ends_the_long_start_of_a_drain(site):
+    with pytest.raises(Stopped) as stopped:
+        draining.drain(quick(site))
+    assert stopped.value.number == signal.SIGTERM
+
+
+def test_a_start_that_was_slow_before_its_rooms_are_built_builds_none_after_a_signal_to_stop(site, monkeypatch):
+    def checkpoint():
+        raise Stopped
+
+    monkeypatch.setattr(daemon, "build", pytest.fail)
+    with pytest.raises(Stopped), assembled(quick(site), Ears(on_death=pytest.fail), checkpoint):
+        pytest.fail("it was assembled")
 
 
 def test_a_hangup_reloads_and_goes_on(site, events, monkeypatch):
@@ -478,7 +518,7 @@ def test_a_room_that_dies_while_all_are_stopped_is_heard_of_too(site, events, mo
         monkeypatch.setattr("watcherd.publish.publisher.Publisher._leave", lambda _: 1 // 0)
 
     monkeypatch.setattr(Intake, "stop", die_at_the_end)
-    later(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    stop_once_ready(site, events)
     assert daemon.run(quick(site), pytest.fail) == 1
     assert [event["room"] for event in named(events, "room.died")] == ["publisher of scans"]
 
@@ -958,6 +998,29 @@ def test_a_drain_in_which_a_room_dies_at_the_end_raises_that_too(site, monkeypat
     site.drop("a.txt")
     with pytest.raises(ZeroDivisionError):
         draining.drain(quick(site))
+
+
+def test_a_signal_to_stop_ends_the_count_of_the_files_of_a_drain_and_none_is_begun(site, monkeypatch):
+    def undone(_, __, checkpoint):
+        os.kill(os.getpid(), signal.SIGTERM)
+        while True:
+            checkpoint()
+            yield 1
+
+    site.drop("a.txt")
+    monkeypatch.setattr(draining, "undone", undone)
+    with pytest.raises(Stopped):
+        draining.drain(quick(site), pytest.fail)
+    assert site.left() == ["a.txt"]
+
+
+def test_a_count_comes_to_a_checkpoint_before_each_file_also_where_nothing_is_to_be_done(site):
+    names, come = site.texts(3), []
+    settings = quick(site, {"after": "keep"})
+    draining.drain(settings)
+    with assembled(settings, Ears(on_death=pytest.fail)) as rooms:
+        assert draining._census(rooms, lambda: come.append(None)) == (0, 0)
+    assert len(come) == len(names)
 
 
 def test_what_a_drain_counts_is_what_the_intake_would_take(site):

@@ -5,6 +5,7 @@ import os
 import pty
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from contextlib import suppress
@@ -15,7 +16,7 @@ import pytest
 
 from watcherd import __version__, cli
 from watcherd.cli import show
-from watcherd.model import Refused
+from watcherd.model import Refused, Stopped
 from watcherd.paths import as_fields, typed
 
 COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "audit", "service", "completion"]
@@ -377,6 +378,16 @@ def test_an_interrupt_leaves_with_130_and_no_traceback(watcherd, monkeypatch):
     monkeypatch.setattr("watcherd.settings.load", interrupted)
     status, out, err = watcherd("config")
     assert (status, out, err.strip()) == (130, "", "")
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_drain_that_a_signal_ends_before_it_began_leaves_with_its_number_in_one_line(watcherd, monkeypatch):
+    def stopped(*_, **__):
+        raise Stopped(signal.SIGTERM)
+
+    monkeypatch.setattr("watcherd.drain.drain", stopped)
+    said = "watcherd: stopped before anything was begun: nothing is lost\n"
+    assert watcherd("drain") == (143, "", said)
 
 
 def test_a_compiled_module_that_a_full_disk_cut_short_is_not_taken_for_an_interrupt(here, monkeypatch):

@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from watcherd import rebuild
 from watcherd import settings as configuration
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import SystemFault
+from watcherd.model import Stopped, SystemFault
 from watcherd.publish.names import derived
 from watcherd.publish.place import Place
 from watcherd.publish.reason import stamp
@@ -259,6 +259,27 @@ def test_a_new_one_that_the_disk_did_not_take_whole_replaces_nothing(ledger, reb
             rebuilt()
     assert ledger.read_bytes() == damaged
     monkeypatch.undo()
+    assert rebuilt() == ["a.txt"]
+
+
+def test_a_signal_to_stop_ends_it_before_whichever_file_and_the_next_start_finds_the_damaged_one_again(
+    site, ledger, rebuilt, kept, set_aside
+):
+    damaged = ledger.read_bytes()
+    kept()
+    site.write("new.txt")  # which has no result
+    set_aside()  # of which nothing is known: with `keep` it would be in the inbox
+    for files in range(4):
+        site.write(".watcherd/0badcafe-00000001-1", root=site.outbox)
+        left = iter(range(files))
+
+        def checkpoint(left=left):
+            if next(left, None) is None:
+                raise Stopped
+
+        with pytest.raises(Stopped):
+            rebuild.mend(ledger, configuration.load({}, {}, site.base, site.config), checkpoint)
+        assert ledger.read_bytes() == damaged
     assert rebuilt() == ["a.txt"]
 
 

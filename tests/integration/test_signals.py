@@ -10,6 +10,7 @@ from threading import Thread
 
 import pytest
 
+from watcherd.model import Stopped
 from watcherd.service import signals
 
 PROCESS = """
@@ -83,6 +84,22 @@ def test_a_signal_is_told_while_the_main_thread_is_busy_elsewhere():
         os.kill(os.getpid(), signal.SIGTERM)
         waiting.join()  # a lock, at which a handler of Python's would not be run
     assert told.get() == signal.SIGTERM
+
+
+@pytest.mark.parametrize("number", signals.STOP)
+def test_what_takes_long_hears_at_its_next_checkpoint_that_a_signal_to_stop_came_and_which(number):
+    told = SimpleQueue()
+    with signals.delivered(told.put) as checkpoint:
+        for harmless in ((), (signal.SIGHUP,)):
+            for each in harmless:
+                signal.raise_signal(each)
+                told.get(timeout=10)
+            checkpoint()
+        signal.raise_signal(number)
+        told.get(timeout=10)
+        with pytest.raises(Stopped) as stopped:
+            checkpoint()
+    assert stopped.value.number == number
 
 
 def test_a_signal_that_comes_the_instant_it_is_handled_is_told(monkeypatch):

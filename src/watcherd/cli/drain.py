@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from watcherd.cli import folders, options, show
+from watcherd.model import Stopped
 from watcherd.paths import as_fields, typed
 
 if TYPE_CHECKING:
@@ -43,8 +44,12 @@ def drain(context: click.Context, /, *, make_folders: bool, as_json: bool, **fla
         from watcherd import drain as drained
 
     options.configure_logs(settings, above_bar=sys.stderr.isatty())
-    with progress_bar() as advance:
-        report = drained.drain(settings, progress=advance)
+    try:
+        with progress_bar() as advance:
+            report = drained.drain(settings, progress=advance)
+    except Stopped as stop:
+        show.complain(str(stop))
+        context.exit(128 + stop.number)
     if as_json:
         show.as_json(facts(report))
     else:

@@ -29,15 +29,18 @@ def admitted(
             yield kind, paths
 
 
-def undone(inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]]) -> Iterator[int]:
+def undone(
+    inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]], checkpoint: Callable[[], None]
+) -> Iterator[int]:
     """Yield the size of each admitted file that something is to be done about, by what is on record as `ended`.
 
-    What cannot be looked at, or goes meanwhile, is left to the intake.
+    What cannot be looked at, or goes meanwhile, is left to the intake. `checkpoint` is called for each file.
     """
     with Looks(inbox.root) as looks:
         for _, paths in admitted(inbox):
             done = ended(paths) if inbox.after is After.KEEP else {}
             for path in paths:
+                checkpoint()
                 with suppress(OSError):
                     status = looks.status(path)
                     if not decide.is_done(done.get(path), status.st_size, status.st_mtime_ns):

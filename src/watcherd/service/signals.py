@@ -16,6 +16,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from watcherd.lifeline import Thread
+from watcherd.model import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,23 +31,31 @@ _END = b"\0"  # no signal has this number
 
 
 @contextmanager
-def delivered(put: Callable[[int], None]) -> Iterator[None]:
+def delivered(put: Callable[[int], None]) -> Iterator[Callable[[], None]]:
     """Call `put` with the number of each signal to stop or to reload, from a thread of its own.
+
+    Yield a checkpoint, for what takes long and reads no mailbox: it raises Stopped once one to stop has come.
 
     A second one to stop ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the
     kernel sends it when somebody opens a file for writing in the microseconds in which it is asked for the file's
     writers. To be entered by the main thread.
     """
+    stops: list[int] = []
+
+    def checkpoint() -> None:
+        if stops:
+            raise Stopped(stops[0])
+
     heard, said = os.pipe2(os.O_CLOEXEC)
     os.set_blocking(said, False)
-    listener = Thread(target=_listen, args=(heard, put), name="signals", daemon=True)
+    listener = Thread(target=_listen, args=(heard, put, stops), name="signals", daemon=True)
     listener.start()
     # The pipe is set before the first handler and taken back after the last: no signal falls between the two.
     woken = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
     before = {number: signal.signal(number, lambda *_: None) for number in (*STOP, RELOAD)}
     before[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
     try:
-        yield
+        yield checkpoint
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -57,7 +66,7 @@ def delivered(put: Callable[[int], None]) -> Iterator[None]:
         os.close(said)
 
 
-def _listen(heard: int, put: Callable[[int], None]) -> None:
+def _listen(heard: int, put: Callable[[int], None], stops: list[int]) -> None:
     """Tell what is heard; other signals of this process that have a handler come by here too."""
     stopped_at = inf
     while (byte := os.read(heard, 1)) != _END:
@@ -66,5 +75,6 @@ def _listen(heard: int, put: Callable[[int], None]) -> None:
             os._exit(128 + number)
         if number in STOP:
             stopped_at = min(stopped_at, now)
+            stops.append(number)
         if number in {*STOP, RELOAD}:
             put(number)
