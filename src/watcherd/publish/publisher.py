@@ -9,12 +9,13 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter, deque
+from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import lifeline
-from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
+from watcherd.model import Done, Failed, Failure, Returned, Stalled, Stopped, SystemFault
 from watcherd.publish import quarantine, recovery, said, wayback
 from watcherd.publish.batch import BATCH, Batch
 from watcherd.publish.carrier import Carried, Carrier
@@ -164,10 +165,18 @@ class Publisher:
         except SystemFault as fault:
             self._halted = True
             self.health.pause(fault)
+        except Stopped:
+            pass  # still halted: what an earlier run left is taken up by the next start
 
     def _turn(self) -> None:
         """Take note that the thread gets on."""
         self.turned = time.monotonic()
+
+    def _checkpoint(self) -> None:
+        """Take note that the thread gets on with what takes long. Raises Stopped where it is time to stop."""
+        self._turn()
+        if self._closing:
+            raise Stopped
 
     def _work(self) -> None:
         worked = False
@@ -277,11 +286,12 @@ class Publisher:
         away = self._is_away() or not os.path.isdir(self._place.root)  # one that was never seen is not known to be
         if not self._recovered:
             self._told |= recovery.decided(self._place, self._ledger)
-            recovery.recover(self._place, self._ledger, self._batch, away=away)
+            recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
             self._recovered = True
         if not away:
-            wayback.finish(self._place, self._ledger, self._turn)  # of a large file it takes minutes
-            self._retries_finished = True
+            with suppress(Stopped):  # a large file takes minutes: what the lanes finished is settled all the same
+                wayback.finish(self._place, self._ledger, self._checkpoint)
+                self._retries_finished = True
 
     # The end -------------------------------------------------------------------------------------------------------
 

@@ -38,7 +38,7 @@ from watcherd.publish.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
@@ -46,11 +46,13 @@ if TYPE_CHECKING:
     from watcherd.publish.place import Place, Way
 
 
-def recover(place: Place, ledger: Ledger, batch: Batch, *, away: bool = False) -> None:
+def recover(
+    place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[], None] = lambda: None, *, away: bool = False
+) -> None:
     """Hand to `batch` what is to be finished, and remove its inbox's drafts that no row refers to.
 
-    Where the inbox is `away` for now, what is missing in it was not retired for that. Raises SystemFault, and then
-    nothing was handed over: it can be called again.
+    Where the inbox is `away` for now, what is missing in it was not retired for that. Raises SystemFault, and what
+    `checkpoint` raises before a draft is removed; then nothing was handed over: it can be called again.
     """
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
     hidden, visible, beyond = _told_apart(place, [_intent(record) for record in records])
@@ -61,7 +63,7 @@ def recover(place: Place, ledger: Ledger, batch: Batch, *, away: bool = False) -
     _renumber(place, visible)
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
     _give_back(place, visible, {record.id: record.at for record in records})
-    _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first)
+    _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
     batch.resume(intended, visible)
 
 
@@ -147,10 +149,11 @@ def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int]) ->
                 retire.give_back(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
 
 
-def _remove_leftovers(place: Place, needed: set[str], before: int) -> None:
+def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:
     # Archive and failed may be shared with other inboxes, whose drafts are theirs to judge. Where a kept result was
     # replaced by an exchange, what has the draft's name is the result of before.
     for root in place.roots:
         for name in root.leftovers(before):
             if name not in needed:
+                checkpoint()
                 root.discard(name)

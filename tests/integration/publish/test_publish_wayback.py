@@ -363,6 +363,31 @@ def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(scene_of, elsew
     assert turned > [0.0]
 
 
+def test_a_stop_ends_the_copying_of_a_large_file_back_settles_what_is_done_and_leaves_the_copy_to_the_next_start(
+    scene_of, elsewhere, look, monkeypatch
+):
+    def fill(*what):
+        publisher.close()
+        real(*what)
+
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_carry", done=False)
+    scene.crash()
+    publisher, real = scene.publisher(), carry._fill
+    publisher.put(scene.done(scene.job("b.txt")))
+    monkeypatch.setattr(carry, "_fill", fill)
+    publisher.start()
+    assert publisher.stop(10)
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+    assert look.drafts(scene.inbox) == set()
+    assert look.tree(scene.outbox) == {"b.txt.words.json"}
+    monkeypatch.setattr(carry, "_fill", real)
+    scene.crash()
+    scene.recover()
+    assert is_back(scene, look, "a.txt")
+
+
 def test_a_start_that_has_no_descriptor_left_to_finish_a_retry_with_waits_for_one(scene, look, monkeypatch):
     def none_left(path, flags, *mode, **where):
         if path == str(scene.state) and not flags & os.O_RDWR:  # as it is not opened for a probe

@@ -633,6 +633,34 @@ def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
     assert look.tree(scene.archive) == {"a.txt", "b.txt"}
 
 
+def test_a_stop_waits_for_one_of_the_drafts_that_an_earlier_run_left_and_the_next_start_goes_on(
+    scene, look, monkeypatch
+):
+    discard, removing, stopped = Root.discard, Event(), Event()
+
+    def slowly(*draft):
+        removing.set()
+        assert stopped.wait(10)
+        discard(*draft)
+
+    scene.add("a.txt")
+    scene.batch._write()
+    left = [scene.done(scene.job(f"{number}.txt")).draft.name for number in range(3)]
+    scene.crash()
+    monkeypatch.setattr(Root, "discard", slowly)
+    publishing = scene.publisher()
+    publishing.start()
+    assert removing.wait(10)
+    publishing.close()
+    stopped.set()
+    assert publishing.stop(10)
+    assert len(look.drafts(scene.outbox) & {*left}) == 2
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.drafts(scene.outbox) == set()
+
+
 def test_what_an_earlier_run_left_lets_go_of_no_newer_file_s_claim_and_has_its_name_looked_at_again(scene, look):
     scene.add("a.txt", "b.txt")
     scene.batch._write()
