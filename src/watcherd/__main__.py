@@ -1,6 +1,24 @@
-"""Lets ``python -m watcherd`` do what `watcherd` does."""
+"""The way in, of the script `watcherd` and of ``python -m watcherd``."""
+# ruff: noqa: PLC0415
+# (until it is settled what Ctrl-C does, nothing is imported that takes long)
 
-from watcherd.cli import main
+from __future__ import annotations
+
+import signal
+
+
+def main() -> None:
+    """Run the command line. Until a command sees to it itself, Ctrl-C ends it by the signal.
+
+    What Python makes of it would be a traceback from the middle of an import, or be lost where a library catches
+    everything. One that is ignored, as in the background of a script, stays so.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from watcherd import cli
+
+    cli.main()
+
 
 if __name__ == "__main__":
     main()

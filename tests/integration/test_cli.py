@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tomllib
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from watcherd import __version__, cli
 from watcherd.cli import show
 from watcherd.model import Refused, Stopped
 from watcherd.paths import as_fields, typed
+
+#: The way in that the installed script goes.
+SCRIPT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]["watcherd"]
 
 COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "audit", "service", "completion"]
 
@@ -388,6 +392,54 @@ def test_a_drain_that_a_signal_ends_before_it_began_leaves_with_its_number_in_on
     monkeypatch.setattr("watcherd.drain.drain", stopped)
     said = "watcherd: stopped before anything was begun: nothing is lost\n"
     assert watcherd("drain") == (143, "", said)
+
+
+#: A module in place of one that takes long to import: meanwhile Ctrl-C is pressed, and whatever is raised is caught.
+SLOW_MODULE = """
+import os, signal
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+    raise SystemExit
+except BaseException:
+    os._exit(7)
+"""
+
+WAYS_IN = [["-m", "watcherd"], ["-c", "from {} import {} as main; main()".format(*SCRIPT.split(":"))]]
+
+
+@pytest.mark.parametrize(("ignored", "status"), [(False, -signal.SIGINT), (True, 7)])
+@pytest.mark.parametrize("module", ["click", "structlog"])
+@pytest.mark.parametrize("way_in", WAYS_IN)
+def test_ctrl_c_ends_a_command_silently_by_the_signal_while_it_is_imported_unless_it_is_ignored(
+    here, way_in, module, ignored, status
+):
+    (here / f"{module}.py").write_text(SLOW_MODULE)
+    process = subprocess.run(
+        [sys.executable, *way_in, "run", "--inbox", "a", "--outbox", "b", "--make-folders"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(here), *sys.path])},
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.SIG_DFL),
+        capture_output=True,
+        check=False,
+        timeout=30,
+    )
+    assert (process.returncode, process.stdout, process.stderr) == (status, b"", b"")
+
+
+INTERRUPTED_CHECK = """
+import os, signal
+os.fsync = lambda _: signal.raise_signal(signal.SIGINT)
+from watcherd.__main__ import main
+main()
+"""
+
+
+@pytest.mark.usefixtures("ready")
+def test_a_check_that_is_interrupted_leaves_nothing_in_the_folders_that_it_tries(here):
+    before = sorted(here.rglob("*"))
+    command = [sys.executable, "-c", INTERRUPTED_CHECK, "check"]
+    process = subprocess.run(command, cwd=here, capture_output=True, check=False, timeout=30)
+    assert (process.returncode, process.stdout, process.stderr.strip()) == (130, b"", b"")
+    assert sorted(here.rglob("*")) == before
 
 
 def test_a_compiled_module_that_a_full_disk_cut_short_is_not_taken_for_an_interrupt(here, monkeypatch):

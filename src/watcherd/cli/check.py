@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import TYPE_CHECKING
 
 import click
@@ -48,7 +49,14 @@ def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]
         settings = options.load_or_raise(context, flags)
     except ConfigurationError as error:
         return [machine.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
+    _hear_interrupts()
     return list(machine.examine(settings))
+
+
+def _hear_interrupts() -> None:
+    """Let Ctrl-C be an exception from now on: what is tried in a folder is taken away from there again."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _report(findings: Sequence[Finding]) -> None:
