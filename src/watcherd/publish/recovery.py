@@ -38,7 +38,7 @@ from watcherd.publish.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
@@ -52,17 +52,17 @@ def recover(
     """Hand to `batch` what is to be finished, and remove its inbox's drafts that no row refers to.
 
     Where the inbox is `away` for now, what is missing in it was not retired for that. Raises SystemFault, and what
-    `checkpoint` raises before a draft is removed; then nothing was handed over: it can be called again.
+    `checkpoint` raises before any file; then nothing was handed over: it can be called again.
     """
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
-    hidden, visible, beyond = _told_apart(place, [_intent(record) for record in records])
+    hidden, visible, beyond = _told_apart(place, map(_intent, records), checkpoint)
     # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
-    intended, outdated = _held_against_inputs(place, hidden, closed=False)
-    unseen, retired = (beyond, []) if away else _held_against_inputs(place, beyond, closed=True)
+    intended, outdated = _held_against_inputs(place, hidden, checkpoint, closed=False)
+    unseen, retired = (beyond, []) if away else _held_against_inputs(place, beyond, checkpoint, closed=True)
     visible += retired
-    _renumber(place, visible)
+    _renumber(place, visible, checkpoint)
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
-    _give_back(place, visible, {record.id: record.at for record in records})
+    _give_back(place, visible, {record.id: record.at for record in records}, checkpoint)
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
     batch.resume(intended, visible)
 
@@ -79,12 +79,15 @@ def _intent(record: Record) -> Intent:
     return Intent(job, record.state, record.number, draft)
 
 
-def _told_apart(place: Place, intents: list[Intent]) -> tuple[list[Intent], list[Intent], list[Intent]]:
+def _told_apart(
+    place: Place, intents: Iterable[Intent], checkpoint: Callable[[], None]
+) -> tuple[list[Intent], list[Intent], list[Intent]]:
     """Return those whose draft is still there, those whose draft became visible, and those with both out of reach."""
     hidden: list[Intent] = []
     visible: list[Intent] = []
     beyond: list[Intent] = []
     for intent in intents:
+        checkpoint()
         way = place.way(intent.job, intent.state, intent.number)
         if way.root.has(intent.draft):
             hidden.append(intent)
@@ -101,10 +104,11 @@ def _is_visible(way: Way, draft: Draft) -> bool:
     return status is not None and status.st_ino == draft.inode
 
 
-def _renumber(place: Place, visible: list[Intent]) -> None:
+def _renumber(place: Place, visible: list[Intent], checkpoint: Callable[[], None]) -> None:
     """Give results the number on record that still have an earlier one, as the run died between the two."""
     with Folders() as folders:
         for intent in visible:
+            checkpoint()
             way = place.way(intent.job, intent.state, intent.number)
             with suppress(SystemFault):
                 if _is_visible(way, intent.draft):
@@ -114,7 +118,9 @@ def _renumber(place: Place, visible: list[Intent]) -> None:
                     reveal.rename(folders, place.way(intent.job, intent.state, number), way, intent.draft)
 
 
-def _held_against_inputs(place: Place, intents: list[Intent], *, closed: bool) -> tuple[list[Intent], list[Intent]]:
+def _held_against_inputs(
+    place: Place, intents: list[Intent], checkpoint: Callable[[], None], *, closed: bool
+) -> tuple[list[Intent], list[Intent]]:
     """Return those whose input is still the one that was worked on, and those that say nothing of it any more.
 
     One whose folder is closed to us counts as the one where `closed` says so, else as the other.
@@ -123,6 +129,7 @@ def _held_against_inputs(place: Place, intents: list[Intent], *, closed: bool) -
     other: list[Intent] = []
     with Folders() as folders:
         for intent in intents:
+            checkpoint()
             (same if _is_unchanged(folders, place.root, intent.job, closed=closed) else other).append(intent)
     return same, other
 
@@ -137,12 +144,13 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
     return status is not None and beneath.is_still(status, job.file.version)
 
 
-def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int]) -> None:
+def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int], checkpoint: Callable[[], None]) -> None:
     """Give back the newer files that were taken for inputs and not looked at any more.
 
     `since` is when each job's intention went on record, Unix seconds.
     """
     for intent in visible:
+        checkpoint()
         way = place.way(intent.job, intent.state, intent.number)
         if way.into is not None:
             with told_plainly(way.into.path):

@@ -11,7 +11,7 @@ import pytest
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, SystemFault
+from watcherd.model import After, Draft, Stopped, SystemFault
 from watcherd.publish import disk, reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.recovery import recover
@@ -556,6 +556,36 @@ def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypa
     scene.recover()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_a_recovery_that_is_stopped_before_whichever_file_can_begin_again(scene, look):
+    job = scene.job("hidden.txt")
+    intend(scene, job, scene.done(job).draft)
+    show(scene, "visible.txt")
+    scene.done(scene.job("worked on.txt"))
+    stops = 0
+    while is_stopped(scene, after=stops):
+        stops += 1
+    assert stops == 6  # two told apart; one held against its input; one renumbered, given back; one draft removed
+    assert scene.settle() == [State.PUBLISHED] * 2
+    assert look.tree(scene.outbox) == {"hidden.txt.words.json", "visible.txt.words.json"}
+    assert look.drafts(scene.outbox) == set()
+
+
+def is_stopped(scene, after):
+    """Crash, and recover until so many checkpoints are passed; return whether that was too few."""
+
+    def checkpoint():
+        if next(left, None) is None:
+            raise Stopped
+
+    left = iter(range(after))
+    scene.crash()
+    try:
+        recover(scene.place, scene.ledger, scene.batch, checkpoint)
+    except Stopped:
+        return True
+    return False
 
 
 def test_an_inbox_that_cannot_be_looked_into_is_the_systems_fault_and_nothing_is_forgotten(scene, monkeypatch):
