@@ -23,7 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from watcherd.decide import ENDS, Retry
 from watcherd.ledger.answers import BLOCK, LAST
-from watcherd.ledger.database import VERSION
+from watcherd.ledger.database import VERSION, connect, prepare
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version
 from watcherd.states import State
@@ -88,6 +88,14 @@ def steps(connection, act):
     return len(taken)
 
 
+def to_the_version_before(path):
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(
+            """ALTER TABLE file DROP COLUMN result_size; ALTER TABLE file DROP COLUMN result_mtime_ns;
+               PRAGMA user_version = 1"""
+        )
+
+
 def record(ledger, path):
     return ledger.lookup("scans", [path]).get(path)
 
@@ -107,11 +115,7 @@ def test_a_ledger_of_the_version_before_is_brought_to_this_one_and_keeps_what_it
     with Ledger(path) as ledger:
         ledger.register("scans", "/srv/scans")
         intend(ledger, *handed(ledger, "a.txt"))
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(
-            """ALTER TABLE file DROP COLUMN result_size; ALTER TABLE file DROP COLUMN result_mtime_ns;
-               PRAGMA user_version = 1"""
-        )
+    to_the_version_before(path)
     for _ in range(2):
         with Ledger(path) as ledger:
             ledger.register("scans", "/srv/scans")
@@ -119,6 +123,27 @@ def test_a_ledger_of_the_version_before_is_brought_to_this_one_and_keeps_what_it
             assert told(ledger, "PRAGMA user_version") == VERSION
             intend(ledger, *handed(ledger, "b.txt"))
             assert record(ledger, "b.txt").result_size == 5
+
+
+@pytest.mark.parametrize("statement", range(3))
+@pytest.mark.parametrize("there", [False, True], ids=["none", "of the version before"])
+def test_a_ledger_that_another_makes_or_brings_to_this_version_meanwhile_is_opened(path, there, statement):
+    if there:
+        Ledger(path).close()
+        to_the_version_before(path)
+    met = []
+
+    def other(said):
+        met.append(said)
+        if len(met) == statement + 1:
+            Ledger(path).close()
+
+    with closing(connect(path)) as connection:
+        connection.set_trace_callback(other)
+        identity = prepare(connection, path)
+    assert len(met) > statement
+    with Ledger(path) as ledger:
+        assert (told(ledger, "SELECT id FROM ledger"), told(ledger, "PRAGMA user_version")) == (identity, VERSION)
 
 
 def test_a_ledger_is_for_the_eyes_of_its_owner_alone_whatever_the_umask(path):

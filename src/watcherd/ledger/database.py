@@ -57,31 +57,42 @@ def connect(path: Path) -> sqlite3.Connection:
 def prepare(connection: sqlite3.Connection, path: Path) -> str:
     """Make a new ledger, or check that this one is of our version; return its id."""
     with told_plainly(path):
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        empty = not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+        version = _version(connection)  # asked last: another may make a ledger just now
         if version > VERSION:
             raise Refused(
                 f"{path} was written by a newer watcherd (ledger version {version}, this one knows {VERSION}): "
                 "run the newer one, or give another state directory"
             )
-        if version == 0 and connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+        if version == 0 and not empty:
             raise Refused(f"{path} is a database of something else: give another state directory")
-        if version == 0:
-            _create(connection)
-        if version == 1:
-            _add_columns(connection)
+        if version < VERSION:
+            _change(connection, _added() if version else _created())
         connection.execute("PRAGMA journal_mode = WAL")  # not before: a file without its log of changes is a ledger
         return str(connection.execute("SELECT id FROM ledger").fetchone()[0])
 
 
-def _create(connection: sqlite3.Connection) -> None:
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _created() -> str:
     schema = resources.files(__package__).joinpath("ledger.sql").read_text("utf-8")
-    identity = f"INSERT INTO ledger VALUES ('{secrets.token_hex(4)}');"
-    connection.executescript(f"BEGIN; {schema} {identity} PRAGMA user_version = {VERSION}; COMMIT;")
+    return f"{schema} INSERT INTO ledger VALUES ('{secrets.token_hex(4)}');"
 
 
-def _add_columns(connection: sqlite3.Connection) -> None:
-    added = "".join(f"ALTER TABLE file ADD COLUMN {name} INTEGER; " for name in _ADDED)
-    connection.executescript(f"BEGIN; {added} PRAGMA user_version = {VERSION}; COMMIT;")
+def _added() -> str:
+    return "".join(f"ALTER TABLE file ADD COLUMN {name} INTEGER; " for name in _ADDED)
+
+
+def _change(connection: sqlite3.Connection, script: str) -> None:
+    """Bring the ledger to our version, unless a command beside us, or the daemon, just did."""
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE; {script} PRAGMA user_version = {VERSION}; COMMIT;")
+    except sqlite3.OperationalError:  # as what is to be made is there
+        connection.rollback()
+        if _version(connection) != VERSION:
+            raise
 
 
 @contextmanager
