@@ -2,10 +2,14 @@
 
 import json
 import os
+import shutil
 import sqlite3
 from contextlib import closing
 
 import pytest
+
+#: The status of a drain that set something aside.
+QUARANTINED = 3
 
 
 def overwritten(ledger):
@@ -73,6 +77,24 @@ def test_kept_files_whose_results_match_are_not_processed_again(site, picture):
     assert not daemon.events("file.quarantined")
     assert daemon.stop() == 0
     site.audit()
+
+
+def test_what_was_copied_with_its_times_is_known_by_a_ledger_that_was_emptied(site):
+    site.configure(inbox={"after": "keep"})
+    site.drop("sub/a.txt", b"one")
+    site.drop("bad.txt", bytes(3000))
+    assert site.command("drain").returncode == QUARANTINED
+    for folder in (site.inbox, site.outbox, site.base / "failed"):
+        before = folder.rename(site.base / "before")
+        shutil.copytree(before, folder)
+        shutil.rmtree(before)
+    damage(site, emptied)
+    assert json.loads(site.command("drain", "--json").stdout)["published"] == {}
+    assert [row["path"] for row in json.loads(site.command("failures", "--json").stdout)] == ["bad.txt"]
+    site.audit()
+    site.drop("sub/a.txt", b"one two")
+    assert json.loads(site.command("drain", "--json").stdout)["published"] == {"text": 1}
+    assert site.words("sub/a.txt") == 2
 
 
 @pytest.mark.parametrize("command", ["failures", "audit"])
