@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, decide
 from watcherd.assembly import inbox_of, ledger_of, place_of
-from watcherd.beneath import OURS
+from watcherd.beneath import OURS, told_plainly
 from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
@@ -22,6 +22,7 @@ from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
 from watcherd.publish import quarantine, wayback
 from watcherd.publish.retire import ours_of
+from watcherd.rebuild import set_aside
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -91,6 +92,7 @@ def audit(settings: Settings) -> Audit:
                 _unfinished(place, ledger, found)
                 _drafts(place, ledger, found)
                 _unaccounted(inbox, ledger, found)
+                _unlisted(place, inbox, ledger, found)
     return found
 
 
@@ -242,6 +244,28 @@ def _is_accounted_for(record: Record | None, version: Version, after: After) -> 
     if after is After.KEEP and decide.is_done(decide.ended(record), version.size, version.mtime_ns):
         return True
     return record.file.version == version
+
+
+def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
+    """Look for files that were set aside and of which the ledger, as an older one or a new one, knows nothing."""
+    if place.after is After.KEEP:
+        return  # they are in the inbox, and accounted for there
+    known = _set_aside_by_now(place, ledger)
+    with told_plainly(place.failed.path):
+        unlisted = [it for it in filter(None, set_aside(place, inbox)) if (it.file.path, it.number) not in known]
+    if unlisted:  # a daemon may have set them aside meanwhile
+        known = _set_aside_by_now(place, ledger)
+    for record in unlisted:
+        if (record.file.path, record.number) not in known:
+            where = "/".join(quarantine.lies_at(place, quarantine.way_of(place, record), record))
+            message = "was set aside, and the ledger does not know it: put it back into its inbox, or take it away"
+            found.wrong.append(Wrong(place.inbox, where, "unaccounted", message))
+
+
+def _set_aside_by_now(place: Place, ledger: Ledger) -> set[tuple[str, int]]:
+    """Return paths and numbers of what is on record as set aside, or about to be."""
+    rows = (*ledger.unfinished(place.inbox, State.QUARANTINING), *ledger.quarantined(place.inbox))
+    return {(row.file.path, row.number) for row in rows}
 
 
 def _version(root: str, path: str) -> Version | None:

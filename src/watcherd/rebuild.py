@@ -109,7 +109,7 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with told_plainly(place.root):
         _discard_drafts(place.outbox, checkpoint)
-        quarantined = _remembered(ledger, _set_aside(place, inbox), checkpoint)
+        quarantined = _remembered(ledger, set_aside(place, inbox), checkpoint)
         kept = _remembered(ledger, _kept(place, inbox), checkpoint) if place.after is After.KEEP else 0
     for root in place.roots:
         root.rest()
@@ -170,8 +170,11 @@ def _tells_of(facts: Mapping[str, object], file: File) -> bool:
 # What was set aside -------------------------------------------------------------------------------------------------
 
 
-def _set_aside(place: Place, inbox: Inbox) -> Iterator[Record | None]:
-    """Yield the files that lie in the failed folder with a reason of ours, and None for each other reason."""
+def set_aside(place: Place, inbox: Inbox) -> Iterator[Record | None]:
+    """Yield the files that lie in the failed folder with a reason of ours, and None for each other reason.
+
+    Raises OSError.
+    """
     for folder, folders, names in os.walk(place.failed.path):
         folders[:] = [name for name in folders if not name.startswith(".")]
         within = os.path.relpath(folder, place.failed.path)

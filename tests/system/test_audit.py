@@ -35,6 +35,15 @@ def test_what_somebody_took_away_is_collected_and_no_error(done):
     assert done.audit() == {"running": False, "finished": 3, "collected": 3, "wrong": []}
 
 
+def test_what_lies_set_aside_and_is_not_on_record_as_of_an_older_ledger_is_told_until_it_is_put_back(done):
+    with closing(sqlite3.connect(done.state / "ledger.db")) as ledger, ledger:
+        ledger.execute("DELETE FROM file WHERE state = 'quarantined'")
+    assert wrong(done) == [("unaccounted", "failed/bad.txt")]
+    (done.failed / "bad.txt").rename(done.inbox / "bad.txt")
+    done.run_until_empty()
+    done.audit()
+
+
 def test_a_result_that_was_collected_and_made_again_is_no_error(done):
     (done.outbox / "sub/a.txt.words.json").unlink()
     (done.archive / "sub/a.txt").unlink()
