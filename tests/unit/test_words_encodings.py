@@ -93,6 +93,8 @@ def test_an_everyday_phrase_is_read_as_it_was_written(encoding, text):
     assert (words.words, words.characters, words.lines) == (len(text.split()), len(text), text.count("\n"))
 
 
+UTF_16_MARKS = b"\xff\xfe", b"\xfe\xff"
+
 TAKEN_FOR_WESTERN = (
     ("cp850", "Voilà, à la mode.\n"),
     ("mac_roman", "Alle Menschen sind frei und gleich an Würde und Rechten geboren.\n" * 40),
@@ -119,14 +121,14 @@ def test_a_hard_space_of_one_encoding_that_is_a_letter_of_the_other_is_the_known
 @given(st.one_of(phrases(LETTERS), phrases([*LETTERS, *"abcdefghijklmnopqrstuvwxyzABC"]), phrases("éèàçÀÉ")))
 def test_no_phrase_in_latin_1_gets_a_wrong_count_of_words(text):
     data = text.encode("latin-1")
-    assume(not is_utf8(data))
+    assume(not is_utf8(data) and not data.startswith(UTF_16_MARKS))
     assert counted(data).words == len(text.split())
 
 
 @settings(max_examples=300, deadline=None)  # the first guess imports a library
 @given(st.binary(min_size=1, max_size=80))
 def test_nothing_without_a_mark_is_taken_for_utf_16_or_32_or_7(data):
-    assume(not data.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")))
+    assume(not data.startswith((*UTF_16_MARKS, b"\0\0\xfe\xff")))
     try:
         encoding = counted(data).encoding
     except FileFault as fault:
