@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,8 +28,8 @@ WATCHERD = (sys.executable, "-m", "watcherd")
 #: Files of a home that is removed before the next run.
 FEW = 1000
 
-#: Bytes of memory that a run finds ready: more than any side takes, its results in the kernel's cache included.
-MEMORY = 1 << 30
+#: Bytes of memory that a run finds ready: as many as it reads, and no more than these.
+MOST_MEMORY = 1 << 30
 
 #: The command's inbox. Its files are complete: to ask for no quiet spares a rest before each of its runs.
 INBOX = {"PATH": "inbox", "OUTBOX": "outbox", "ARCHIVE": "archive", "FAILED": "failed", "SETTLE": "0s"}
@@ -111,8 +111,7 @@ def run(contestant: Contestant, source: Path | None) -> Run:
     """Run a command over the files in `source`; SystemExit where it fails, or leaves a file without a result."""
     home = fresh(source)
     os.sync()
-    warm(home / "inbox")
-    claim(MEMORY)
+    claim(min(warm(home / "inbox"), MOST_MEMORY))
     environment = os.environ | dict(contestant.environment)
     begin, before = time.perf_counter(), cpu_of_children()
     ended = subprocess.run(contestant.command, cwd=home, env=environment, stdout=subprocess.DEVNULL, check=False)
@@ -128,20 +127,30 @@ def cpu_of_children() -> float:
     return sum(os.times()[2:4])
 
 
-def warm(folder: Path) -> None:
-    """Read all that is in `folder`: a virtual machine's host may have taken what nobody read for some seconds."""
+def warm(folder: Path) -> int:
+    """Read all that is in `folder`: a virtual machine's host may have taken what nobody read for some seconds.
+
+    Return how many bytes that are.
+    """
+    size = 0
     for entry in os.scandir(folder):
         with open(entry.path, "rb", buffering=0) as file:
-            while file.read(1 << 20):
-                pass
+            while block := file.read(1 << 20):
+                size += len(block)
+    return size
 
 
 def claim(size: int) -> None:
     """Take that much memory and let it go: a virtual machine's host takes back what lay free for two seconds.
 
     Whoever writes to it first pays for getting it anew: 500 MB of results took 1.0 s, and 0.2 s in memory still held.
+    In huge pages, as the kernel gives those to large writes, and others to small ones.
     """
-    mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | mmap.MAP_POPULATE).close()
+    with mmap.mmap(-1, max(size, mmap.PAGESIZE), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS) as memory:
+        with suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+        for page in range(0, size, mmap.PAGESIZE):
+            memory[page] = 1
 
 
 def drain(**environment: str) -> Contestant:
