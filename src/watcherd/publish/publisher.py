@@ -44,6 +44,9 @@ IDLE = 0.05
 #: Seconds that a stop waits for an input on its way to another file system.
 CARRYING = 5.0
 
+#: Seconds that a stop leaves to the recovery of what an earlier run left: few files are not left to the next start.
+RECOVERING = 1.0
+
 
 class Publisher:
     """Publishes for one inbox, in a thread of its own.
@@ -88,6 +91,7 @@ class Publisher:
         self._recovered = False  # whether what an earlier run had on record is taken up
         self._retries_finished = False  # whether those are, too, that were cut short
         self._idle = self._closing = False
+        self._recover_until = inf  # monotonic seconds
         self._thread = lifeline.thread(self._serve, name=f"publisher-{place.inbox}", on_death=on_death)
 
     @property
@@ -119,6 +123,7 @@ class Publisher:
         """Let the thread end once it has settled what was put so far."""
         if not self._closing:
             self._closing = True
+            self._recover_until = time.monotonic() + RECOVERING
             self._queue.put(None)
 
     def stop(self, timeout: float) -> bool:
@@ -175,7 +180,7 @@ class Publisher:
     def _checkpoint(self) -> None:
         """Take note that the thread gets on with what takes long. Raises Stopped where it is time to stop."""
         self._turn()
-        if self._closing:
+        if self.turned > self._recover_until:
             raise Stopped
 
     def _work(self) -> None:

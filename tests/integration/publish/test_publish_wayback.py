@@ -370,6 +370,7 @@ def test_a_stop_ends_the_copying_of_a_large_file_back_settles_what_is_done_and_l
         publisher.close()
         real(*what)
 
+    monkeypatch.setattr("watcherd.publish.publisher.RECOVERING", -1.0)
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "_carry", done=False)

@@ -633,10 +633,27 @@ def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
     assert look.tree(scene.archive) == {"a.txt", "b.txt"}
 
 
+def test_a_stop_right_after_the_start_leaves_nothing_of_a_short_recovery_to_the_next(scene, look, monkeypatch):
+    def stopped(root, draft):
+        publishing.close()
+        return has(root, draft)
+
+    scene.add("a.txt", "b.txt")
+    scene.batch._write()
+    scene.crash()
+    publishing, has = scene.publisher(), Root.has
+    monkeypatch.setattr(Root, "has", stopped)
+    publishing.start()
+    assert publishing.stop(10)
+    assert ended(scene) == {State.PUBLISHED: 2}
+    assert look.tree(scene.archive) == {"a.txt", "b.txt"}
+
+
 def test_a_stop_waits_for_one_of_the_drafts_that_an_earlier_run_left_and_the_next_start_goes_on(
     scene, look, monkeypatch
 ):
     discard, removing, stopped = Root.discard, Event(), Event()
+    monkeypatch.setattr("watcherd.publish.publisher.RECOVERING", -1.0)
 
     def slowly(*draft):
         removing.set()
