@@ -11,8 +11,8 @@ The main thread waits on one mailbox for signals and for rooms that die. Every t
     intake-NAME                 of each inbox: its inotify instance, cursors, gates; asks the ledger
     text-N                      one text at a time, and its buffer
     image-N                     one worker process, its pipe, one image at a time
-    text-warden, image-warden   replaces threads that are stuck in the kernel, and gives them up
-    worker-feeder               starts every worker process (PR_SET_PDEATHSIG follows the thread), buries them
+    text-warden, image-warden   its lane's clock; replaces threads that are stuck in the kernel, and gives them up
+    worker-feeder               starts every worker process (PR_SET_PDEATHSIG follows the thread); buries all
     publisher-NAME              of each inbox: its batch; the only one that takes inputs and shows results
     carrier-NAME                of each inbox that needs it: inputs on their way to other file systems
     pruning                     old rows, and the folders of their files
