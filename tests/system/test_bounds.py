@@ -37,6 +37,7 @@ def fill(site, count):
             folder = site.inbox / f"{number // 1000:04}"
             folder.mkdir()
         (folder / f"{number:07}.txt").write_bytes(b"a few words\n")
+    os.sync()  # the daemon's first sync is not to wait for these on their way to the disk
 
 
 def most_while_draining(site, count):
