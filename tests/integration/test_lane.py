@@ -189,6 +189,9 @@ def floor(tmp_path):
     for it in made:
         it.work.go_on.set()
         it.lane.stop(DEADLINE)
+        for hand in (*it.lane._hands, *it.lane._stuck):
+            if hand.thread:
+                hand.thread.join(DEADLINE)  # what it says late is not for the next test to hear
         it.root.rest()
         assert it.deaths.empty()
 
