@@ -180,8 +180,10 @@ def test_a_damaged_ledger_is_refused_in_one_line(path):
     with open(path, "r+b") as file:
         file.seek(4096)
         file.write(b"\xa5" * (os.path.getsize(path) - 4096))
-    with pytest.raises(Refused, match=r"damaged .*: start watcherd again") as refusal:  # noqa: PT012 (any may find it)
-        ledger = Ledger(path)
+    with (  # noqa: PT012 (any may find it)
+        pytest.raises(Refused, match=r"damaged .*: start watcherd again") as refusal,
+        Ledger(path) as ledger,
+    ):
         ledger.register("scans", "/srv/scans")
         ledger.lookup("scans", ["1.txt"])
     assert "\n" not in str(refusal.value)

@@ -72,11 +72,12 @@ class Ledger(Answers):
             undo.callback(self._writer.close)
             self.id = prepare(self._writer, path)
             super().__init__(path)  # not before: there is nothing to be asked
+            undo.callback(self._reader.close)
             self._file = self._at_path()
+            #: The id of this run's first attempt.
+            self.first = int(self._ask("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence")[0][0])
             undo.pop_all()
         self._alone: set[int] = set()  # the attempts on record as alone that were handed over last
-        #: The id of this run's first attempt.
-        self.first = int(self._ask("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence")[0][0])
         self._ids = count(self.first)
 
     def close(self) -> None:
