@@ -90,8 +90,8 @@ class Publisher:
         self._halted = True  # whether nothing can be settled either
         self._recovered = False  # whether what an earlier run had on record is taken up
         self._retries_finished = False  # whether those are, too, that were cut short
-        self._idle = self._closing = False
-        self._recover_until = inf  # monotonic seconds
+        self._idle = False
+        self._closed = inf  # when it was asked to end, in monotonic seconds
         self._thread = lifeline.thread(self._serve, name=f"publisher-{place.inbox}", on_death=on_death)
 
     @property
@@ -121,9 +121,8 @@ class Publisher:
 
     def close(self) -> None:
         """Let the thread end once it has settled what was put so far."""
-        if not self._closing:
-            self._closing = True
-            self._recover_until = time.monotonic() + RECOVERING
+        if self._closed == inf:
+            self._closed = time.monotonic()
             self._queue.put(None)
 
     def stop(self, timeout: float) -> bool:
@@ -180,7 +179,7 @@ class Publisher:
     def _checkpoint(self) -> None:
         """Take note that the thread gets on with what takes long. Raises Stopped where it is time to stop."""
         self._turn()
-        if self.turned > self._recover_until:
+        if self.turned > self._closed + RECOVERING:
             raise Stopped
 
     def _work(self) -> None:
