@@ -157,6 +157,15 @@ def test_half_transparent_frames_of_a_png_are_laid_over_each_other_as_viewers_do
     assert (said.mode, said.frames) == ("LA", len(shots))
 
 
+@pytest.mark.parametrize(("size", "depth"), [pytest.param(3, 1, id="colours"), pytest.param(2, 2, id="16 bits")])
+def test_opaque_frames_of_a_png_are_there_instead_of_what_they_are_laid_over(size, depth):
+    keep, revert, over = 0, 2, 1
+    shots = [(0, b"\x0a" * size * 2, keep, 0), (0, b"\x1e" * size, revert, over), (1, b"\x28" * size, keep, over)]
+    with Image.open(BytesIO(convert(BytesIO(apng([], shots, size)))[0])) as image:
+        seen = [frame.tobytes()[::depth] for frame in ImageSequence.Iterator(image)]
+    assert seen == [b"\x0a\x0a", b"\x1e\x0a", b"\x0a\x28"]
+
+
 def layers(data):
     """Return the levels of each frame, and their alphas."""
     with Image.open(BytesIO(data)) as image:
@@ -166,7 +175,8 @@ def layers(data):
 
 def apng(palette, shots, size):
     """Return an APNG of two pixels, of frames in its only row: from which one on, pixels, disposal and blending."""
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, 8, 3 if palette else 6, 0, 0, 0)), *palette]
+    depth, colours = {1: (8, 3), 2: (16, 0), 3: (8, 2), 4: (8, 6)}[size]  # by the bytes of a pixel
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colours, 0, 0, 0)), *palette]
     chunks.append((b"acTL", struct.pack(">II", len(shots), 0)))
     for number, (left, pixels, disposal, blend) in enumerate(shots):
         place = (max(0, 2 * number - 1), len(pixels) // size, 1, left, 0)

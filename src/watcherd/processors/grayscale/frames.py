@@ -14,11 +14,13 @@ from watcherd.processors.grayscale.reader import BLOCK
 from watcherd.processors.grayscale.source import decoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from PIL import ImageFile
 
     from watcherd.processors.grayscale.reader import Reader
+
+    Show = Callable[[ImageFile.ImageFile], Image.Image]  # a frame that was reached, as it is seen in grey
 
 Box = tuple[int, int, int, int]
 DOT = (0, 0, 1, 1)
@@ -33,14 +35,17 @@ class Frame:
     duration: float
 
 
-def frames(image: ImageFile.ImageFile, reader: Reader) -> Iterator[Frame]:
-    """Yield the frames of `image` in their order, each as its viewer would see it, disposal and blending done."""
+def frames(image: ImageFile.ImageFile, reader: Reader, show: Show = grey) -> Iterator[Frame]:
+    """Yield the frames of `image` in their order, each as `show` has it; `grey` has it as Pillow composes it.
+
+    Of a GIF that is what viewers show, but for one thing: where a first frame without transparency is cleared away,
+    they show nothing, and Pillow a colour or what was there.
+    """
     number = 0
     while reach(image, reader, number):
         with decoding(reader):
             is_only = number == 0 and _is_only_frame(image, reader)
-            image.load()
-            frame = Frame(grey(image), duration(image))
+            frame = Frame(show(image), duration(image))
         yield frame
         number += 1
         if is_only:

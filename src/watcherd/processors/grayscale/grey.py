@@ -1,4 +1,4 @@
-"""From a decoded picture to its grey one, and what of its description still holds then."""
+"""From a picture to its grey one, and what of its description still holds then."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ ORIENTATION = 274  # in EXIF, and in TIFF
 
 
 def grey(image: Image.Image) -> Image.Image:
-    """Return the grey picture of one decoded frame: mode L, LA where there is transparency, or its own deep mode.
+    """Decode a frame and return its grey picture: mode L, LA where there is transparency, or its own deep mode.
 
     A deep picture (16 or 32 bits, or floats) has one channel and stays as it is. Pillow reads 16 bits with colour or
     with transparency as 8 bits, as it has no mode for them; of those the grey picture has 8, too.
     """
+    image.load()
     _disarm(image)
     picture = _converted(image)
     picture.info.clear()  # or a writer would take from it what no longer holds
@@ -40,8 +41,6 @@ def _converted(image: Image.Image) -> Image.Image:
         return image.copy()
     if image.mode.startswith("I;16"):  # another order of bytes: Pillow's own way from one to the other has 8 bits
         return image.convert("I").convert("I;16")
-    if image.mode in {"RGBa", "La"}:
-        image = image.convert("RGBA" if image.mode == "RGBa" else "LA")
     if image.mode == "LAB":
         image = image.convert("RGB")
     return image.convert("LA" if image.has_transparency_data else "L")

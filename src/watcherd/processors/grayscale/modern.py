@@ -100,7 +100,6 @@ class Film(Image.Image):
         if not reach(self._source, self._reader, frame):
             raise EOFError
         with decoding(self._reader):
-            self._source.load()
             picture = grey(self._source)
         self.im, self._mode, self._size = picture.im, picture.mode, picture.size
         self.durations[frame] = round(duration(self._source))

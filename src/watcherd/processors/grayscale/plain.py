@@ -29,7 +29,6 @@ def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
     with decoding(reader):
         if image.mode != "P":
             image.palette = None  # a TGA may have one that its pixels do not use: Pillow would mix it in
-        image.load()
         return grey(image)
 
 

@@ -17,15 +17,16 @@ from PIL.PngImagePlugin import Blend, Disposal
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.container import require_sound_chunks
-from watcherd.processors.grayscale.frames import DOT, Box, Frame, changed, duration, frames, reach
+from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import DEEP, PALETTE, described, grey
 from watcherd.processors.grayscale.source import decoding, save
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from PIL import ImageFile
 
+    from watcherd.processors.grayscale.frames import Show
     from watcherd.processors.grayscale.reader import Reader
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -48,10 +49,9 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
     if getattr(image, "n_frames", 1) > 1:
         return _write_frames(image, reader)
     with decoding(reader):
-        image.load()
+        picture = grey(image)
         if reader.starved:  # Pillow does not miss the chunks behind the pixels
             raise FileFault(Failure.TRUNCATED, "ends before its last chunk does")
-        picture = grey(image)
         options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
     mode = picture.mode
     return _shaped(image, _encode(reader, picture, options)), mode, 1
@@ -141,7 +141,7 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvie
     before: Image.Image | None = None
     count, counted_at, sequence = 0, 0, 0
     options: Mapping[str, int] = {}
-    for frame in _shown(image, reader):
+    for frame in frames(image, reader, _show(image)):
         description: Mapping[str, object] = {}
         if before is None:
             options, description = deflation(reader, frame.picture), _options(image, _early_texts(image))
@@ -168,19 +168,20 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvie
     return _shaped(image, memoryview(target.getvalue())), before.mode, count
 
 
-def _shown(image: ImageFile.ImageFile, reader: Reader) -> Iterator[Frame]:
-    """Yield the frames as viewers show them; where they may be transparent, Pillow does not."""
-    if not image.has_transparency_data or image.mode in DEEP:
-        yield from frames(image, reader)
-        return
-    stream, stage, number = cast("PngImagePlugin.PngImageFile", image), _Stage(image.size), 0
-    while reach(image, reader, number):
-        stream.dispose_op, stream._prev_im = Disposal.OP_NONE, None  # noqa: SLF001 (or Pillow lays it over others, too)
-        with decoding(reader):
-            image.load()
-            frame = Frame(stage.show(image), duration(image))
-        yield frame
-        number += 1
+def _show(image: ImageFile.ImageFile) -> Show:
+    """Return how viewers show a frame that is laid over others, which Pillow does not."""
+    if not image.has_transparency_data:
+        return _instead
+    return grey if image.mode in DEEP else _Stage(image.size).show
+
+
+def _instead(image: ImageFile.ImageFile) -> Image.Image:
+    """Return in grey what is seen with an opaque frame: laid over others, it is there instead of them.
+
+    Pillow forgets what is to come back behind it when it lays it over them, and cannot do so with 16 bits.
+    """
+    cast("PngImagePlugin.PngImageFile", image).blend_op = Blend.OP_SOURCE
+    return grey(image)
 
 
 class _Stage:
@@ -194,9 +195,10 @@ class _Stage:
         self._ground = Image.new("LA", size)
         self._hole: Box | None = None
 
-    def show(self, image: Image.Image) -> Image.Image:
+    def show(self, image: ImageFile.ImageFile) -> Image.Image:
         """Return in grey what is seen with a frame, and leave what it asks for to the next."""
-        box = image.info.get("bbox")
+        stream, box = cast("PngImagePlugin.PngImageFile", image), image.info.get("bbox")
+        stream.dispose_op, stream._prev_im = Disposal.OP_NONE, None  # noqa: SLF001 (or Pillow lays it over others, too)
         if box is None:  # the picture for viewers that show no animations
             return grey(image)
         frame, shown = grey(image.crop(box)), self._ground.copy()

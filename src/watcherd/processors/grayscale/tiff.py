@@ -137,7 +137,6 @@ def _picture(image: TiffImagePlugin.TiffImageFile, orientation: object, reader: 
         return picture
     _keep_small_colours(image)
     image.tile = [_in_own_order(tile) for tile in image.tile]
-    image.load()
     picture = grey(image)
     _refuse_highest_levels(picture, image.tag_v2)
     return _of_sixteen_bits(picture) if image.tag_v2.get(BITS) == TWELVE else picture
