@@ -7,6 +7,7 @@ become one frame); here each frame is encoded by itself, cut to what changed, an
 from __future__ import annotations
 
 import io
+import itertools
 import struct
 import zlib
 from fractions import Fraction
@@ -126,46 +127,37 @@ def _unfiltered(reader: Reader, picture: Image.Image, options: Mapping[str, obje
     described_dot = save(reader, picture.crop(DOT), "PNG", **options)
     picture.putpalette(PALETTE)
     indexed = save(reader, picture, "PNG", **HUFFMAN)
-    target = io.BytesIO()
-    target.write(SIGNATURE)
-    _chunk(target, b"IHDR", struct.pack(">IIBBBBB", *picture.size, 8, 0, 0, 0, 0))
-    target.write(described_dot[AFTER_IHDR : _head(described_dot)])
-    target.write(indexed[_head(indexed) :])
-    return memoryview(target.getvalue())
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", *picture.size, 8, 0, 0, 0, 0))
+    description = described_dot[AFTER_IHDR : _head(described_dot)]
+    return memoryview(b"".join((SIGNATURE, header, description, indexed[_head(indexed) :])))
 
 
 def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write an APNG: https://www.w3.org/TR/png-3/#apng-frame-based-animation."""
-    target = io.BytesIO()
+    target, sequence = io.BytesIO(), itertools.count()
     hidden = bool(getattr(image, "default_image", False))  # a picture for viewers that show no animations
-    before: Image.Image | None = None
-    count, counted_at, sequence = 0, 0, 0
     options: Mapping[str, int] = {}
+    before: Image.Image | None = None
+    count, counted_at, mode = 0, 0, "L"
     for frame in frames(image, reader, _show(image)):
-        description: Mapping[str, object] = {}
-        if before is None:
-            options, description = deflation(reader, frame.picture), _options(image, _early_texts(image))
+        options = options or deflation(reader, frame.picture)
+        description = {} if count else _options(image, _early_texts(image))
         box = changed(None if hidden and count == 1 else before, frame.picture)
         head, pixels = _split(save(reader, frame.picture.crop(box), "PNG", **options, **description))
-        if before is None:
-            target.write(head)
-            counted_at = target.tell()
-            _chunk(target, b"acTL", bytes(8))
+        if not count:
+            counted_at = target.write(head)
+            target.write(_chunk(b"acTL", bytes(8)))
         if count or not hidden:
-            _chunk(target, b"fcTL", _control(sequence, box, frame.duration))
-            sequence += 1
-        if count:
-            _chunk(target, b"fdAT", struct.pack(">I", sequence) + pixels)
-            sequence += 1
-        else:
-            _chunk(target, b"IDAT", pixels)
-        before, count = frame.picture, count + 1
-    if before is None or count == hidden:
+            target.write(_chunk(b"fcTL", _control(next(sequence), box, frame.duration)))
+        name, number = (b"fdAT", struct.pack(">I", next(sequence))) if count else (b"IDAT", b"")
+        target.write(_chunk(name, number + pixels))
+        before, mode, count = frame.picture, frame.picture.mode, count + 1
+    if count == hidden:
         raise FileFault(Failure.CORRUPT, "claims to be animated, and has no frames")
-    _chunk(target, b"IEND", b"")
+    target.write(_chunk(b"IEND", b""))
     target.seek(counted_at)
-    _chunk(target, b"acTL", struct.pack(">II", count - hidden, _loops(image)))
-    return _shaped(image, memoryview(target.getvalue())), before.mode, count
+    target.write(_chunk(b"acTL", struct.pack(">II", count - hidden, _loops(image))))
+    return _shaped(image, memoryview(target.getvalue())), mode, count
 
 
 def _show(image: ImageFile.ImageFile) -> Show:
@@ -218,9 +210,8 @@ def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
     aspect = image.info.get("aspect")
     if not isinstance(aspect, tuple) or aspect[0] == aspect[1] or "dpi" in image.info:
         return encoded
-    chunk = io.BytesIO()
-    _chunk(chunk, b"pHYs", struct.pack(">IIB", *aspect, 0))
-    return memoryview(b"".join((encoded[:AFTER_IHDR], chunk.getvalue(), encoded[AFTER_IHDR:])))
+    shape = _chunk(b"pHYs", struct.pack(">IIB", *aspect, 0))
+    return memoryview(b"".join((encoded[:AFTER_IHDR], shape, encoded[AFTER_IHDR:])))
 
 
 def _early_texts(image: Image.Image) -> Mapping[str, str]:
@@ -256,8 +247,8 @@ def _chunk_at(encoded: memoryview, at: int) -> tuple[bytes, memoryview, int]:
     return name, encoded[at + 8 : at + 8 + length], at + 12 + length
 
 
-def _chunk(target: io.BytesIO, name: bytes, data: bytes) -> None:
-    target.write(struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)))
+def _chunk(name: bytes, data: bytes) -> bytes:
+    return b"".join((struct.pack(">I", len(data)), name, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))))
 
 
 def _control(sequence: int, box: Box, duration: float) -> bytes:
