@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from PIL import ImageChops
@@ -24,7 +23,6 @@ from watcherd.processors.grayscale.source import encoding
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
-    from watcherd.processors.grayscale.frames import Frame
     from watcherd.processors.grayscale.reader import Reader
 
 PREAMBLE = 13 + len(PALETTE)  # bytes before the first descriptor, in a file of one frame as Pillow writes it
@@ -45,29 +43,23 @@ def write_gif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
     target.write(_loop(image.info.get("loop")) + _comment(image.info.get("comment")))
     before: Image.Image | None = None
     count, mode = 0, "L"
-    for beyond in frames(image, reader):
-        frame = _within(beyond, size)
-        target.write(_frame(reader, before, frame))
-        before, mode = frame.picture, frame.picture.mode
-        count += 1
+    for frame in frames(image, reader):
+        picture = frame.picture if frame.picture.size == size else frame.picture.crop((0, 0, *size))
+        target.write(_frame(reader, before, picture, frame.duration))
+        before, mode, count = picture, picture.mode, count + 1
     target.write(b";")
     return memoryview(target.getvalue()), mode, count
 
 
-def _within(frame: Frame, size: tuple[int, int]) -> Frame:
-    return frame if frame.picture.size == size else replace(frame, picture=frame.picture.crop((0, 0, *size)))
-
-
-def _frame(reader: Reader, before: Image.Image | None, frame: Frame) -> bytes:
+def _frame(reader: Reader, before: Image.Image | None, picture: Image.Image, duration: float) -> bytes:
     """Return one frame: where it is opaque, cut to what changed; else whole, and cleared before the next."""
-    picture = frame.picture
     if picture.mode == "L":
-        box, hole, disposal = changed(before, picture), NOTHING, KEEP
-        levels = picture
+        levels, hole = picture, NOTHING
+        box, disposal = changed(before, picture), KEEP
     else:
         levels, hole = _with_hole(picture)
         box, disposal = picture.getchannel("A").getbbox() or DOT, CLEAR
-    hundredths = min(round(frame.duration / 10), LARGEST)
+    hundredths = min(round(duration / 10), LARGEST)
     flags = disposal << 2 | (hole != NOTHING)
     control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, flags, hundredths, hole % NOTHING, 0)
     return control + _pixels(reader, levels.crop(box), box)
