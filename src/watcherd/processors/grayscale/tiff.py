@@ -114,8 +114,7 @@ def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader,
         description = _description(tags, orientation, name)
         description.update(dict.fromkeys(hanging, 0))
         picture = _picture(image, orientation, reader)
-        _keep_direction(picture, tags, description)
-        _keep_sign(picture, tags, description)
+        _keep_meaning(picture, tags, description)
         options = _compression(picture, tags, name, description)
         profile = grey_profile({"icc_profile": tags.get(PROFILE)})
     with encoding(reader, "TIFF", picture):
@@ -154,14 +153,10 @@ def _of_sixteen_bits(picture: Image.Image) -> Image.Image:
     return picture.point(lambda value: value * (0xFFFF / 0xFFF) + 0.5)
 
 
-def _keep_direction(picture: Image.Image, tags: Tags, description: Tags) -> None:
-    """Let deep values that count down from white still do so: Pillow, as it reads, turns around all but these."""
+def _keep_meaning(picture: Image.Image, tags: Tags, description: Tags) -> None:
+    """Let numbers that Pillow reads as they are mean what they did: deep ones down from white, bytes with a sign."""
     if picture.mode in DEEP and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         description[PHOTOMETRIC] = WHITE_IS_ZERO
-
-
-def _keep_sign(picture: Image.Image, tags: Tags, description: Tags) -> None:
-    """Let bytes that have a sign still have it: Pillow reads them as they are, and -1 would become 255."""
     if picture.mode == "L" and tags.get(SAMPLES) == SIGNED:
         description[SAMPLES] = SIGNED
 
@@ -220,7 +215,9 @@ def _description(tags: Tags, orientation: object, name: str) -> Tags:
         _put(kept, IPTC, tags._tagdata[IPTC], TiffTags.UNDEFINED)  # noqa: SLF001
     if isinstance(xmp := kept.get(XMP), bytes):
         kept[XMP] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
-    return kept if not kept or _writable(kept, name) else _each_writable(kept, name)
+    if kept and not _writable(kept, name):
+        _drop_unwritable(kept, name)
+    return kept
 
 
 def _put(tags: Tags, tag: int, value: object, kind: int) -> None:
@@ -228,15 +225,13 @@ def _put(tags: Tags, tag: int, value: object, kind: int) -> None:
     tags.tagtype[tag] = kind
 
 
-def _each_writable(tags: Tags, name: str) -> Tags:
-    """Return the tags that can be written: no unit of resolution that there is not, no resolution below nothing."""
-    kept = TiffImagePlugin.ImageFileDirectory_v2()
-    for tag, value in tags.items():
+def _drop_unwritable(tags: Tags, name: str) -> None:
+    """Drop each tag that cannot be written: a unit of resolution that there is not, a resolution below nothing."""
+    for tag, value in list(tags.items()):
         alone = TiffImagePlugin.ImageFileDirectory_v2()
         _put(alone, tag, value, tags.tagtype[tag])
-        if _writable(alone, name):
-            _put(kept, tag, value, tags.tagtype[tag])
-    return kept
+        if not _writable(alone, name):
+            del tags[tag]
 
 
 def _writable(tags: Tags, name: str) -> bool:
