@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping
 
 
 def _span(*ends: int) -> bytes:
@@ -87,7 +87,6 @@ _ALPHABETS = (
 )
 
 WESTERN = "cp1252"
-_DOS_OR_MAC = ("cp850", "mac_roman")
 
 #: The letters beyond ASCII of languages that are written in each.
 _LATIN = {
@@ -202,7 +201,7 @@ def _likeness(word: str, page: _Alphabet) -> float:
 def _latin(sample: bytes) -> str:
     high = _beyond_ascii(sample)
     if len(_NO_LETTERS.findall(sample)) > len(high.translate(None, _span(0x80, 0xBF))):
-        return next(_matches(sample, _DOS_OR_MAC), _DOS_OR_MAC)[0]
+        return _dos_or_mac(sample)
     if len(high) < _PAGE:
         return WESTERN
     shares = {name: _share_of_letters(name, sample) for name in _LATIN}
@@ -216,12 +215,12 @@ def _share_of_letters(name: str, sample: bytes) -> float:
     return max(sum(map(language.count, letters)) for language in _LATIN[name]) / max(len(letters), 1)
 
 
-def _matches(sample: bytes, names: tuple[str, ...]) -> Iterator[Sequence[str]]:
-    """Yield which of `names` make no mess of a sample, the best first; those that read it alike together."""
+def _dos_or_mac(sample: bytes) -> str:
+    """Return which of the two makes less of a mess of a sample; DOS's where both make one, or none."""
     from charset_normalizer import from_bytes  # noqa: PLC0415 (seldom needed, and a tenth of a second to import)
 
-    for match in from_bytes(sample, cp_isolation=list(names)):
-        yield match.could_be_from_charset
+    best = from_bytes(sample, cp_isolation=["cp850", "mac_roman"]).best()
+    return best.could_be_from_charset[0] if best else "cp850"
 
 
 # What all share -----------------------------------------------------------------------------------------------------
