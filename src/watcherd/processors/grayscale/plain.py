@@ -27,8 +27,6 @@ def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
     """Decode the one picture, in grey."""
     reader.checkpoint()
     with decoding(reader):
-        if image.mode != "P":
-            image.palette = None  # a TGA may have one that its pixels do not use: Pillow would mix it in
         return grey(image)
 
 
@@ -41,6 +39,8 @@ def write_ppm(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
 def write_tga(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write run lengths and the order of rows as the source has them."""
     info = image.info.copy()
+    if image.mode != "P":
+        image.palette = None  # of colours that its pixels do not use: Pillow would mix them in
     picture = _load(image, reader)
     options = {"rle": info.get("compression") == "tga_rle", "id_section": info.get("id_section", b"")}
     return save(reader, picture, "TGA", orientation=info.get("orientation", -1), **options), picture.mode, 1
@@ -67,38 +67,39 @@ def _bmp_with_alpha(picture: Image.Image, dpi: tuple[float, float]) -> bytes:
 
 def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
     """Write losslessly where the source's wavelet is reversible; else into no more bytes than the source has."""
-    comment = image.info.get("comment")
+    comment, header = image.info.get("comment"), _header(reader)
     options: dict[str, object] = {"no_jp2": getattr(image, "codec", "jp2") == "j2k", "comment": comment}
-    if _irreversible(reader):
-        options |= {"irreversible": True, "quality_mode": "rates"}
     picture = _load(image, reader)
-    _refuse_lost_white(image, reader)
-    if "irreversible" in options:
+    _refuse_lost_white(image, header)
+    if _irreversible(header):
         raw = picture.width * picture.height * (1 if picture.mode == "L" else 2)
-        options["quality_layers"] = [max(1.0, raw / reader.size)]
+        layers = [max(1.0, raw / reader.size)]
+        options |= {"irreversible": True, "quality_mode": "rates", "quality_layers": layers}
     return save(reader, picture, "JPEG2000", **options), picture.mode, 1
 
 
-def _refuse_lost_white(image: Image.Image, reader: Reader) -> None:
+def _header(reader: Reader) -> bytes:
+    """Return the beginning of the codestream, and in it all that describes the picture: ISO/IEC 15444-1, A.3."""
+    with decoding(reader), reader.ahead():
+        return reader.read_at(container.codestream(reader), HEAD)
+
+
+def _refuse_lost_white(image: Image.Image, header: bytes) -> None:
     """Refuse a 0 in 8 bits that were more, unless of grey alone: Pillow rounds white to 256, and stores that as 0."""
-    is_rounded = len(image.getbands()) > 1 and _bits(reader) > BYTE
+    is_rounded = len(image.getbands()) > 1 and _bits(header) > BYTE
     if is_rounded and any(cast("tuple[int, int]", band.getextrema())[0] == 0 for band in image.split()):
         why = "has more than 8 bits, and levels that are nearly black or white, which cannot be told apart"
         raise FileFault(Failure.UNSUPPORTED, f"{why}: save it with 8 bits")
 
 
-def _bits(reader: Reader) -> int:
-    """Look up how many bits the deepest band has: ISO/IEC 15444-1, A.5.1."""
-    with decoding(reader), reader.ahead():
-        start = container.codestream(reader) + BANDS
-        (count,) = struct.unpack(">H", reader.read_at(start, 2))
-        depths = reader.read_at(start + 2, 3 * count)[::3]
-        return max((depth & 0x7F) + 1 for depth in depths)  # the highest says whether there is a sign
+def _bits(header: bytes) -> int:
+    """Look up how many bits the deepest band has: A.5.1."""
+    (count,) = struct.unpack_from(">H", header, BANDS)
+    depths = header[BANDS + 2 : BANDS + 2 + 3 * count : 3]
+    return max((depth & 0x7F) + 1 for depth in depths)  # the highest bit says whether there is a sign
 
 
-def _irreversible(reader: Reader) -> bool:
-    """Look the wavelet up in the header: ISO/IEC 15444-1, A.6.1; the byte is the last of the fixed ten."""
-    with decoding(reader), reader.ahead():
-        head = reader.read_at(container.codestream(reader), HEAD)
-        start = head.find(COD, len(container.CODESTREAM))
-    return start >= 0 and head[start + 13 : start + 14] == b"\0"
+def _irreversible(header: bytes) -> bool:
+    """Look up the wavelet: A.6.1; the byte is the last of the fixed ten."""
+    start = header.find(COD, len(container.CODESTREAM))
+    return start >= 0 and header[start + 13 : start + 14] == b"\0"
