@@ -88,8 +88,8 @@ def convert(
         with _pillow(limits), opened(reader) as image:
             bounds.check(image, reader)
             (width, height), name = image.size, NAMES.get(image.format or "", image.format or "")
-            encoded, mode, frames = WRITERS[name](image, reader)
-            return encoded, Picture(format=name, mode=mode, width=width, height=height, frames=frames)
+            made = WRITERS[name](image, reader)
+            return made.encoded, Picture(format=name, mode=made.mode, width=width, height=height, frames=made.frames)
     finally:
         reader.release()
 

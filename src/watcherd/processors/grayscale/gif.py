@@ -18,7 +18,7 @@ from PIL import ImageChops
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import PALETTE
-from watcherd.processors.grayscale.source import encoding
+from watcherd.processors.grayscale.source import Written, encoding
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -31,8 +31,8 @@ KEEP, CLEAR = 1, 2  # what becomes of a frame when the next is shown
 NOTHING = 256  # no level: no pixel is transparent
 
 
-def write_gif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
-    """Write all frames with their durations, the loop count and the comment; return also mode and frame count.
+def write_gif(image: ImageFile.ImageFile, reader: Reader) -> Written:
+    """Write all frames with their durations, the loop count and the comment.
 
     The first one's size is the screen's. What a later frame has beyond it, no viewer shows.
     """
@@ -48,7 +48,7 @@ def write_gif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
         target.write(_frame(reader, before, picture, frame.duration))
         before, mode, count = picture, picture.mode, count + 1
     target.write(b";")
-    return memoryview(target.getvalue()), mode, count
+    return Written(memoryview(target.getvalue()), mode, count)
 
 
 def _frame(reader: Reader, before: Image.Image | None, picture: Image.Image, duration: float) -> bytes:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from watcherd.processors.grayscale import lossless, turbo
 from watcherd.processors.grayscale.grey import described, grey, orientation_alone
-from watcherd.processors.grayscale.source import decoding, save
+from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -29,14 +29,14 @@ ROOM_OF_CAPTIONS = 65_533 - len(PHOTOSHOP) - 13
 _DESCRIBING = {*range(0xE0, 0xF0), 0xFE}
 
 
-def write_jpeg(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+def write_jpeg(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write the luma plane at its own quantisation: as it is stored where that can be done, else decoded."""
     opened = cast("JpegImageFile", image)
     with decoding(reader):
         options = _description(opened)
         image.draft("L", image.size)
     if (stored := _stored(opened, reader, options)) is not None:
-        return stored, "L", 1
+        return Written(stored, "L")
     return _decoded(opened, reader, options)
 
 
@@ -90,7 +90,7 @@ def _end_of_description(jpeg: bytes | memoryview) -> int:
     return end
 
 
-def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> tuple[memoryview, str, int]:
+def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> Written:
     """Decode the luma plane alone, and encode it at its own quantisation.
 
     RGB, CMYK and YCCK pictures have no luma plane of their own, or one that black has to be mixed into: they are
@@ -100,7 +100,7 @@ def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> t
         image.load()
         picture = image if image.mode == "L" else grey(image)
         tables = [image.quantization[image.layer[0][3]]]
-    return _saved(image, reader, picture, options | {"qtables": tables}), picture.mode, 1
+    return Written(_saved(image, reader, picture, options | {"qtables": tables}), picture.mode)
 
 
 def _saved(image: JpegImageFile, reader: Reader, picture: Image.Image, options: dict[str, Any]) -> memoryview:

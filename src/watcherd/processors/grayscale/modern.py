@@ -8,7 +8,7 @@ from PIL import Image
 
 from watcherd.processors.grayscale.frames import duration, reach
 from watcherd.processors.grayscale.grey import described, grey, orientation_alone, rewritable
-from watcherd.processors.grayscale.source import decoding, save
+from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:
     from PIL import ImageFile
@@ -25,8 +25,8 @@ SAMPLE = 128  # rows
 SLACK = 1.1  # what a sample and a faster encoder may be off
 
 
-def write_webp(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
-    """Write losslessly where the source is lossless, and with all frames; also return mode and count.
+def write_webp(image: ImageFile.ImageFile, reader: Reader) -> Written:
+    """Write losslessly where the source is lossless, and with all frames.
 
     Equal neighbours become one frame that shows as long as both: libwebp has it so.
     """
@@ -36,11 +36,8 @@ def write_webp(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
     options["loop"] = image.info.get("loop", 0)
     if "exif" in options:
         options["exif"] = options["exif"].removeprefix(b"Exif\0\0")
-    return (
-        save(reader, film, "WEBP", save_all=True, exact=lossless, duration=film.durations, **options),
-        film.mode,
-        film.n_frames,
-    )
+    encoded = save(reader, film, "WEBP", save_all=True, exact=lossless, duration=film.durations, **options)
+    return Written(encoded, film.mode, film.n_frames)
 
 
 def _lossless_webp(reader: Reader) -> bool:
@@ -55,7 +52,7 @@ def _lossless_webp(reader: Reader) -> bool:
     return False
 
 
-def write_avif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+def write_avif(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write losslessly where that takes about the bytes of the source, and with all frames.
 
     No header of an AVIF says that it is lossless; but a lossy one is never that large.
@@ -66,7 +63,7 @@ def write_avif(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
         options["exif"] = orientation_alone(options["exif"])
     if _lossless_size(reader, film) * film.n_frames <= reader.size * SLACK:
         options["quality"] = LOSSLESS_AVIF
-    return save(reader, film, "AVIF", save_all=True, **options), film.mode, film.n_frames
+    return Written(save(reader, film, "AVIF", save_all=True, **options), film.mode, film.n_frames)
 
 
 def _lossless_size(reader: Reader, picture: Image.Image) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import container
 from watcherd.processors.grayscale.grey import grey, resolution
-from watcherd.processors.grayscale.source import decoding, save
+from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -30,29 +30,30 @@ def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
         return grey(image)
 
 
-def write_ppm(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+def write_ppm(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write a PGM, of 16 bits where the source has them; of floats, a PFM."""
     picture = _load(image, reader)
-    return save(reader, picture, "PPM"), picture.mode, 1
+    return Written(save(reader, picture, "PPM"), picture.mode)
 
 
-def write_tga(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+def write_tga(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write run lengths and the order of rows as the source has them."""
     info = image.info.copy()
     if image.mode != "P":
         image.palette = None  # of colours that its pixels do not use: Pillow would mix them in
     picture = _load(image, reader)
     options = {"rle": info.get("compression") == "tga_rle", "id_section": info.get("id_section", b"")}
-    return save(reader, picture, "TGA", orientation=info.get("orientation", -1), **options), picture.mode, 1
+    encoded = save(reader, picture, "TGA", orientation=info.get("orientation", -1), **options)
+    return Written(encoded, picture.mode)
 
 
-def write_bmp(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+def write_bmp(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write 8 bits; where there is transparency, 32 bits with their masks, as BMP knows no grey with alpha."""
     picture = _load(image, reader)
     dpi = resolution(image.info) or (0, 0)  # unknown; Pillow would make it 96
     if picture.mode == "LA":
-        return memoryview(_bmp_with_alpha(picture, dpi)), picture.mode, 1
-    return save(reader, picture, "BMP", dpi=dpi), picture.mode, 1
+        return Written(memoryview(_bmp_with_alpha(picture, dpi)), picture.mode)
+    return Written(save(reader, picture, "BMP", dpi=dpi), picture.mode)
 
 
 def _bmp_with_alpha(picture: Image.Image, dpi: tuple[float, float]) -> bytes:
@@ -65,7 +66,7 @@ def _bmp_with_alpha(picture: Image.Image, dpi: tuple[float, float]) -> bytes:
     return file + size + struct.pack("<iiII", *metres, 0, 0) + masks + bytes(48) + pixels
 
 
-def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write losslessly where the source's wavelet is reversible; else into no more bytes than the source has."""
     comment, header = image.info.get("comment"), _header(reader)
     options: dict[str, object] = {"no_jp2": getattr(image, "codec", "jp2") == "j2k", "comment": comment}
@@ -75,7 +76,7 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvi
         raw = picture.width * picture.height * (1 if picture.mode == "L" else 2)
         layers = [max(1.0, raw / reader.size)]
         options |= {"irreversible": True, "quality_mode": "rates", "quality_layers": layers}
-    return save(reader, picture, "JPEG2000", **options), picture.mode, 1
+    return Written(save(reader, picture, "JPEG2000", **options), picture.mode)
 
 
 def _header(reader: Reader) -> bytes:

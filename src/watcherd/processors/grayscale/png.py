@@ -20,7 +20,7 @@ from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.container import require_sound_chunks
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import DEEP, PALETTE, described, grey
-from watcherd.processors.grayscale.source import decoding, save
+from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,8 +42,8 @@ LARGEST = 0xFFFF
 SHORT = {"L;2": 0xFF // 0b11, "L;4": 0xFF // 0b1111}  # how Pillow calls levels of less than 8 bits, and spreads them
 
 
-def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
-    """Write losslessly, with the texts, the tone curve and the frames of the source; also return mode and count."""
+def write_png(image: ImageFile.ImageFile, reader: Reader) -> Written:
+    """Write losslessly, with the texts, the tone curve and the frames of the source."""
     with decoding(reader), reader.ahead():
         require_sound_chunks(reader)
     _fit_key(image)
@@ -54,8 +54,8 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, s
         if reader.starved:  # Pillow does not miss the chunks behind the pixels
             raise FileFault(Failure.TRUNCATED, "ends before its last chunk does")
         options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
-    mode = picture.mode
-    return _shaped(image, _encode(reader, picture, options)), mode, 1
+    mode = picture.mode  # which encoding may change
+    return Written(_shaped(image, _encode(reader, picture, options)), mode)
 
 
 def _fit_key(image: ImageFile.ImageFile) -> None:
@@ -132,7 +132,7 @@ def _unfiltered(reader: Reader, picture: Image.Image, options: Mapping[str, obje
     return memoryview(b"".join((SIGNATURE, header, description, indexed[_head(indexed) :])))
 
 
-def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
+def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write an APNG: https://www.w3.org/TR/png-3/#apng-frame-based-animation."""
     target, sequence = io.BytesIO(), itertools.count()
     hidden = bool(getattr(image, "default_image", False))  # a picture for viewers that show no animations
@@ -157,7 +157,7 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryvie
     target.write(_chunk(b"IEND", b""))
     target.seek(counted_at)
     target.write(_chunk(b"acTL", struct.pack(">II", count - hidden, _loops(image))))
-    return _shaped(image, memoryview(target.getvalue())), mode, count
+    return Written(_shaped(image, memoryview(target.getvalue())), mode, count)
 
 
 def _show(image: ImageFile.ImageFile) -> Show:

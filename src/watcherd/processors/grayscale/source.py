@@ -9,7 +9,7 @@ import warnings
 import zlib
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
 from PIL import Image, UnidentifiedImageError
 
@@ -58,6 +58,14 @@ _PERHAPS_MEMORY = re.compile(r"Encoding of (color|alpha) planes? failed")
 _TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
 _NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
+
+
+class Written(NamedTuple):
+    """What a writer makes of a picture: its grey one, encoded, the mode of that, and how many frames there are."""
+
+    encoded: memoryview
+    mode: str
+    frames: int = 1
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import DEEP, ORIENTATION, grey, grey_profile
-from watcherd.processors.grayscale.source import DAMAGE, decoding, encoding
+from watcherd.processors.grayscale.source import DAMAGE, Written, decoding, encoding
 from watcherd.processors.grayscale.strips import grey_of_strips
 
 if TYPE_CHECKING:
@@ -83,8 +83,8 @@ class _Pages(TiffImagePlugin.AppendingTiffWriter):
         """Do nothing."""
 
 
-def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, str, int]:
-    """Write all pages; also return mode and count of pages.
+def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> Written:
+    """Write all pages.
 
     A BigTIFF becomes a classic one: what a worker's memory holds has no need of its long offsets, and libtiff does
     not write them through Pillow.
@@ -100,7 +100,7 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> tuple[memoryview, 
             mode = _append(pages, opened, reader, () if count else directories)
             count += 1
     _attach(target, directories)
-    return memoryview(target.getvalue()), mode, count
+    return Written(memoryview(target.getvalue()), mode, count)
 
 
 def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader, hanging: Iterable[int]) -> str:
