@@ -230,18 +230,31 @@ def test_a_gif_may_have_a_ramp_of_greys_for_one_palette_and_colours_for_another(
         assert (said.frames, seen.convert("L").tobytes()) == (2, ramp.tobytes())
 
 
-def test_a_frame_of_a_gif_that_does_not_say_what_becomes_of_it_stays():
-    def square(level, left, disposal):
-        grey = bytes(convert(BytesIO(moving("GIF", [Image.new("L", (8, 8), level)])))[0])  # of our own palette
-        descriptor = grey.index(b"\x2c\0\0\0\0\x08")
-        control = b"\x21\xf9\x04" + bytes([disposal << 2, 5, 0, 0, 0])
-        return control + b"\x2c" + bytes([left]) + grey[descriptor + 2 : -1]
+def square(level, left, disposal, hole=None):
+    """Return a frame of a GIF with our own palette, of 8 x 8 pixels."""
+    grey = bytes(convert(BytesIO(moving("GIF", [Image.new("L", (8, 8), level)])))[0])
+    descriptor = grey.index(b"\x2c\0\0\0\0\x08")
+    control = b"\x21\xf9\x04" + bytes([disposal << 2 | (hole is not None), 5, 0, hole or 0, 0])
+    return control + b"\x2c" + bytes([left]) + grey[descriptor + 2 : -1]
 
+
+def test_a_frame_of_a_gif_that_does_not_say_what_becomes_of_it_stays():
     ground = bytes(convert(BytesIO(moving("GIF", [Image.new("L", (24, 8), 200)])))[0])
     data = ground[:-1] + square(100, 0, 2) + square(50, 8, 0) + square(60, 16, 1) + b";"
     with Image.open(BytesIO(convert(BytesIO(data))[0])) as seen:
         levels = [[frame.convert("L").getpixel((x, 0)) for x in (8, 16)] for frame in ImageSequence.Iterator(seen)]
     assert levels == [[200, 200], [200, 200], [50, 200], [50, 60]]
+
+
+def test_where_an_opaque_frame_of_a_transparent_gif_was_cleared_away_there_is_nothing():
+    screen = bytes(convert(BytesIO(moving("GIF", [Image.new("L", (24, 8))])))[0])
+    screen = screen[: screen.index(b"\x21\xf9\x04")]
+    data = screen + square(9, 0, 1, hole=9) + square(100, 8, 2) + square(60, 16, 1) + b";"
+    with Image.open(BytesIO(convert(BytesIO(data))[0])) as seen:
+        alphas = [
+            [frame.convert("LA").getpixel((x, 0))[1] for x in (8, 16)] for frame in ImageSequence.Iterator(seen)
+        ]
+    assert alphas == [[0, 0], [255, 0], [0, 255]]
 
 
 def test_the_frames_of_a_gif_share_one_palette():

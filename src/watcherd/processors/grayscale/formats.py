@@ -43,6 +43,8 @@ MARKS = (
 BIG_FROM_HIGH = b"MM\0+"
 SEPARATE = 2  # a plane for each colour
 
+KEEP, CLEAR = 1, 2  # what becomes of a frame of a GIF when the next is shown
+
 PREFIX = 64  # bytes that hold every mark
 
 
@@ -65,12 +67,16 @@ def no_image(reader: Reader) -> FileFault:
 class _Gif(GifImagePlugin.GifImageFile):
     """Pillow takes greys in their order for no palette, and fails where one frame has that and another colours.
 
-    A frame that does not say what becomes of it stays, as in viewers; Pillow does with it as with the one before.
+    A frame that does not say what becomes of it stays, as in viewers; Pillow does with it as with the one before. And
+    of a picture with transparency there is nothing where a frame was cleared away; Pillow has a colour there, unless
+    that very frame has transparency, too.
     """
 
     def _seek(self, frame: int, update_image: bool = True) -> None:  # noqa: FBT001, FBT002 (Pillow's own)
         self.disposal_method = 0
         super()._seek(frame, update_image)
+        if self.disposal_method == CLEAR and self.dispose and self.mode == "RGBA":
+            self.dispose = Image.new("RGBA", self.dispose.size).im
 
     def _is_palette_needed(self, p: bytes) -> bool:
         return bool(p)

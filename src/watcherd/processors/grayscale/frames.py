@@ -38,8 +38,8 @@ class Frame:
 def frames(image: ImageFile.ImageFile, reader: Reader, show: Show = grey) -> Iterator[Frame]:
     """Yield the frames of `image` in their order, each as `show` has it; `grey` has it as Pillow composes it.
 
-    Of a GIF that is what viewers show, but for one thing: where a first frame without transparency is cleared away,
-    they show nothing, and Pillow a colour or what was there.
+    Of a GIF that is what viewers show, but for one thing: where its first frame has no transparency, and something is
+    cleared away, they show nothing, and Pillow a colour or what was there.
     """
     number = 0
     while reach(image, reader, number):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from PIL import ImageChops
 
 from watcherd.model import Failure, FileFault
+from watcherd.processors.grayscale.formats import CLEAR, KEEP
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import PALETTE
 from watcherd.processors.grayscale.source import Written, encoding
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 PREAMBLE = 13 + len(PALETTE)  # bytes before the first descriptor, in a file of one frame as Pillow writes it
 LARGEST = 0xFFFF
-KEEP, CLEAR = 1, 2  # what becomes of a frame when the next is shown
 NOTHING = 256  # no level: no pixel is transparent
 
 
