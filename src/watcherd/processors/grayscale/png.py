@@ -170,7 +170,8 @@ def _show(image: ImageFile.ImageFile) -> Show:
 def _instead(image: ImageFile.ImageFile) -> Image.Image:
     """Return in grey what is seen with an opaque frame: laid over others, it is there instead of them.
 
-    Pillow forgets what is to come back behind it when it lays it over them, and cannot do so with 16 bits.
+    Pillow forgets what is to come back behind it when it lays it over them, and cannot do so with 16 bits. Where one
+    was cleared away viewers show nothing, and it has black, or the first colour of a palette.
     """
     cast("PngImagePlugin.PngImageFile", image).blend_op = Blend.OP_SOURCE
     return grey(image)
