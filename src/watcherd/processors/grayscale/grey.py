@@ -50,8 +50,8 @@ def described(image: Image.Image) -> dict[str, Any]:
     """Return what all writers understand: EXIF, grey ICC profile, resolution, XMP; only what there is."""
     info = image.info
     known = {
-        "exif": exif_block(info),
-        "icc_profile": grey_profile(info),
+        "exif": _exif_block(info.get("exif")),
+        "icc_profile": grey_profile(info.get("icc_profile")),
         "dpi": resolution(info),
         "xmp": info.get("xmp"),
     }
@@ -66,9 +66,8 @@ def _disarm(image: Image.Image) -> None:
         del image.info["transparency"]
 
 
-def grey_profile(info: Mapping[Any, Any]) -> bytes | None:
-    """Return the ICC profile where it describes grey: one for RGB or CMYK would make a grey picture invalid."""
-    profile = info.get("icc_profile")
+def grey_profile(profile: object) -> bytes | None:
+    """Return an ICC profile where it describes grey: one for RGB or CMYK would make a grey picture invalid."""
     return profile if isinstance(profile, bytes) and profile[16:20] == b"GRAY" else None
 
 
@@ -82,14 +81,13 @@ def resolution(info: Mapping[Any, Any]) -> tuple[float, float] | None:
     return (across, down) if sound else None
 
 
-def exif_block(info: Mapping[Any, Any]) -> bytes | None:
-    """Return the EXIF block without its thumbnail, which is in colour; None where there is none, or it is damaged.
+def _exif_block(block: object) -> bytes | None:
+    """Return an EXIF block without its thumbnail, which is in colour; None where there is none, or it is damaged.
 
     The bytes stay where they are, as maker notes point at each other by offset: only the link from the first
     directory to the second, the thumbnail's, is cut.
     """
-    block = info.get("exif")
-    if not isinstance(block, bytes) or not block:
+    if not isinstance(block, bytes):
         return None
     body = block.removeprefix(b"Exif\0\0")
     order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])

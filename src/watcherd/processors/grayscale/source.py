@@ -74,9 +74,8 @@ def opened(reader: Reader) -> Iterator[ImageFile.ImageFile]:
     name = recognise(reader)
     if name not in Image.OPEN or name not in Image.SAVE:
         raise FileFault(Failure.UNSUPPORTED, f"{name} cannot be read and written by this build of Pillow")
-    with decoding(reader):
-        container.require_whole(reader, name)
     with decoding(reader), warnings.catch_warnings(record=True, action="always", category=UserWarning) as said:
+        container.require_whole(reader, name)
         try:
             image = Image.open(cast("BinaryIO", reader), formats=(name,))
         except UnidentifiedImageError as error:

@@ -116,7 +116,7 @@ def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader,
         picture = _picture(image, orientation, reader)
         _keep_meaning(picture, tags, description)
         options = _compression(picture, tags, name, description)
-        profile = grey_profile({"icc_profile": tags.get(PROFILE)})
+        profile = grey_profile(tags.get(PROFILE))
     with encoding(reader, "TIFF", picture):
         picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
         pages.newFrame()
