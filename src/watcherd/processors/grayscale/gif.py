@@ -19,7 +19,7 @@ from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.formats import CLEAR, KEEP
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import PALETTE
-from watcherd.processors.grayscale.source import Written, encoding
+from watcherd.processors.grayscale.source import Written, save
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
@@ -67,11 +67,9 @@ def _frame(reader: Reader, before: Image.Image | None, picture: Image.Image, dur
 
 def _pixels(reader: Reader, levels: Image.Image, box: Box) -> bytes:
     """Return descriptor and compressed pixels, cut out of a file of one frame as Pillow writes it."""
-    alone = io.BytesIO()
-    with encoding(reader, "GIF", levels):
-        levels.save(alone, "GIF", optimize=False, interlace=0)
+    alone = save(reader, levels, "GIF", optimize=False, interlace=0)
     descriptor = struct.pack("<BHHHHB", 0x2C, box[0], box[1], levels.width, levels.height, 0)
-    return descriptor + alone.getvalue()[PREAMBLE + len(descriptor) : -1]
+    return b"".join((descriptor, alone[PREAMBLE + len(descriptor) : -1]))
 
 
 def _with_hole(picture: Image.Image) -> tuple[Image.Image, int]:
