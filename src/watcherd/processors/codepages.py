@@ -117,9 +117,8 @@ _LATIN = {
 _SHAPE_OF_PAIRS, _SHAPE_OF_WORDS = 0.7, 0.95  # the least shares of what must have the shape
 _LIKELY = 0.95  # the least score of an alphabet, whose shape alone is soon there
 _PAGE = 8  # bytes beyond ASCII from which it can be told
-_CLEARLY = (
-    0.05  # how much better than as Western a Latin text is to be read: Spanish has no letter that Czech has not
-)
+#: How much better than as Western a Latin text is to be read: Spanish has no letter that Czech has not.
+_CLEARLY = 0.05
 
 _HARD_SPACE = 0xA0  # of Windows; to KOI8 a frame's line, which hardly any text has
 

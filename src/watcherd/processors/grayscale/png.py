@@ -23,7 +23,7 @@ from watcherd.processors.grayscale.grey import DEEP, PALETTE, described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from PIL import ImageFile
 
@@ -223,29 +223,22 @@ def _early_texts(image: Image.Image) -> Mapping[str, str]:
 
 def _split(encoded: memoryview) -> tuple[bytes, bytes]:
     """Return what a PNG has before its pixels, and the compressed pixels of all its IDAT chunks."""
-    head, pixels = _head(encoded), []
-    at = head
-    while at < len(encoded):
-        name, data, at = _chunk_at(encoded, at)
-        if name == b"IDAT":
-            pixels.append(data)
-    return bytes(encoded[:head]), b"".join(pixels)
+    pixels = b"".join(data for name, _, data in _chunks_of(encoded) if name == b"IDAT")
+    return bytes(encoded[: _head(encoded)]), pixels
 
 
 def _head(encoded: memoryview) -> int:
     """Return where the pixels of a PNG begin."""
+    return next(at for name, at, _ in _chunks_of(encoded) if name == b"IDAT")
+
+
+def _chunks_of(encoded: memoryview) -> Iterator[tuple[bytes, int, memoryview]]:
+    """Yield the name of each chunk of a PNG, where it begins, and its data."""
     at = len(SIGNATURE)
-    while True:
-        name, _, behind = _chunk_at(encoded, at)
-        if name == b"IDAT":
-            return at
-        at = behind
-
-
-def _chunk_at(encoded: memoryview, at: int) -> tuple[bytes, memoryview, int]:
-    """Return a chunk's name, its data, and where the next one begins."""
-    length, name = struct.unpack_from(">I4s", encoded, at)
-    return name, encoded[at + 8 : at + 8 + length], at + 12 + length
+    while at < len(encoded):
+        length, name = struct.unpack_from(">I4s", encoded, at)
+        yield name, at, encoded[at + 8 : at + 8 + length]
+        at += 12 + length
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:
