@@ -9,6 +9,7 @@ Along the way of a picture, with a writer for each family of formats:
     container  what containers say and decoders do not ask: ends, checksums
     bounds     what a picture would take, from its header
     grey       pixels to grey, and which description still holds
+    exif       what EXIF is kept
     frames     frames, one in memory at a time
     jpeg       JPEG: the luma plane at its own quantisation
     lossless   the same without decoding it, by TurboJPEG

@@ -21,7 +21,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
 )
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale.grey import oriented
+from watcherd.processors.grayscale.exif import oriented
 
 if TYPE_CHECKING:
     from watcherd.processors.grayscale.reader import Reader

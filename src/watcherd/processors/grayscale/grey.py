@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-import struct
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+from watcherd.processors.grayscale import exif
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from PIL import Image
 
 #: One channel that is wider than a byte: grey already, and `convert("L")` would clip it.
 DEEP = frozenset({"I", "F", "I;16"})
@@ -19,8 +20,6 @@ PALETTE = bytes(level for level in range(256) for _ in "rgb")
 
 #: Dots per inch that every format can say.
 LARGEST = 0xFFFF
-
-ORIENTATION = 274  # in EXIF, and in TIFF
 
 
 def grey(image: Image.Image) -> Image.Image:
@@ -50,7 +49,7 @@ def described(image: Image.Image) -> dict[str, Any]:
     """Return what all writers understand: EXIF, grey ICC profile, resolution, XMP; only what there is."""
     info = image.info
     known = {
-        "exif": _exif_block(info.get("exif")),
+        "exif": exif.sound(info.get("exif")),
         "icc_profile": grey_profile(info.get("icc_profile")),
         "dpi": resolution(info),
         "xmp": info.get("xmp"),
@@ -79,56 +78,3 @@ def resolution(info: Mapping[Any, Any]) -> tuple[float, float] | None:
         return None
     sound = all(math.isfinite(value) and 0 < value <= LARGEST for value in (across, down))
     return (across, down) if sound else None
-
-
-def _exif_block(block: object) -> bytes | None:
-    """Return an EXIF block without its thumbnail, which is in colour; None where there is none, or it is damaged.
-
-    The bytes stay where they are, as maker notes point at each other by offset: only the link from the first
-    directory to the second, the thumbnail's, is cut.
-    """
-    if not isinstance(block, bytes):
-        return None
-    body = block.removeprefix(b"Exif\0\0")
-    order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
-    if order is None or not _readable(body):
-        return None
-    (start,) = struct.unpack_from(order + "L", body, 4)
-    (count,) = struct.unpack_from(order + "H", body, start)
-    link = start + 2 + 12 * count
-    return b"Exif\0\0" + body[:link] + bytes(len(body[link : link + 4])) + body[link + 4 :]
-
-
-def _readable(body: bytes) -> bool:
-    exif = Image.Exif()
-    try:
-        exif.load(body)
-    except Exception:  # noqa: BLE001 (whatever a reader would trip over: the picture is worth more than its EXIF)
-        return False
-    return len(exif) > 0
-
-
-def rewritable(block: bytes) -> bool:
-    """Whether Pillow can put an EXIF block together anew: not where a value has another type than its tag."""
-    exif = Image.Exif()
-    exif.load(block)
-    try:
-        exif.tobytes()
-    except Exception:  # noqa: BLE001 (it checks nothing itself)
-        return False
-    return True
-
-
-def orientation_alone(block: bytes) -> bytes:
-    """Return an EXIF block that has the orientation of another, and nothing else."""
-    exif = Image.Exif()
-    exif.load(block)
-    return oriented(exif.get(ORIENTATION))
-
-
-def oriented(orientation: object) -> bytes:
-    """Return an EXIF block that has that orientation, where it is one, and nothing else."""
-    alone = Image.Exif()
-    if isinstance(orientation, int) and orientation in range(1, 9):
-        alone[ORIENTATION] = orientation
-    return alone.tobytes()

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from watcherd.processors.grayscale import lossless, turbo
-from watcherd.processors.grayscale.grey import described, grey, orientation_alone
+from watcherd.processors.grayscale.exif import orientation_alone
+from watcherd.processors.grayscale.grey import described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:

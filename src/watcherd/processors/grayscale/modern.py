@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
+from watcherd.processors.grayscale.exif import orientation_alone, rewritable
 from watcherd.processors.grayscale.frames import duration, reach
-from watcherd.processors.grayscale.grey import described, grey, orientation_alone, rewritable
+from watcherd.processors.grayscale.grey import described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:

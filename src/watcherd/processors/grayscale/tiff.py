@@ -11,8 +11,9 @@ from PIL import Image, ImagePalette, TiffImagePlugin, TiffTags
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import bounds
+from watcherd.processors.grayscale.exif import ORIENTATION
 from watcherd.processors.grayscale.frames import reach
-from watcherd.processors.grayscale.grey import DEEP, ORIENTATION, grey, grey_profile
+from watcherd.processors.grayscale.grey import DEEP, grey, grey_profile
 from watcherd.processors.grayscale.source import DAMAGE, Written, decoding, encoding
 from watcherd.processors.grayscale.strips import grey_of_strips
 

@@ -1,0 +1,62 @@
+"""What EXIF is kept: as it stands, or of one that cannot be written its orientation alone."""
+
+from __future__ import annotations
+
+import struct
+
+from PIL import Image
+
+ORIENTATION = 274  # as in TIFF
+
+
+def sound(block: object) -> bytes | None:
+    """Return an EXIF block without its thumbnail, which is in colour; None where there is none, or it is damaged.
+
+    The bytes stay where they are, as maker notes point at each other by offset: only the link from the first
+    directory to the second, the thumbnail's, is cut.
+    """
+    if not isinstance(block, bytes):
+        return None
+    body = block.removeprefix(b"Exif\0\0")
+    order = {b"II*\0": "<", b"MM\0*": ">"}.get(body[:4])
+    if order is None or not _readable(body):
+        return None
+    (start,) = struct.unpack_from(order + "L", body, 4)
+    (count,) = struct.unpack_from(order + "H", body, start)
+    link = start + 2 + 12 * count
+    return b"Exif\0\0" + body[:link] + bytes(len(body[link : link + 4])) + body[link + 4 :]
+
+
+def _readable(body: bytes) -> bool:
+    exif = Image.Exif()
+    try:
+        exif.load(body)
+    except Exception:  # noqa: BLE001 (whatever a reader would trip over: the picture is worth more than its EXIF)
+        return False
+    return len(exif) > 0
+
+
+def rewritable(block: bytes) -> bool:
+    """Whether Pillow can put an EXIF block together anew: not where a value has another type than its tag."""
+    exif = Image.Exif()
+    exif.load(block)
+    try:
+        exif.tobytes()
+    except Exception:  # noqa: BLE001 (it checks nothing itself)
+        return False
+    return True
+
+
+def orientation_alone(block: bytes) -> bytes:
+    """Return an EXIF block that has the orientation of another, and nothing else."""
+    exif = Image.Exif()
+    exif.load(block)
+    return oriented(exif.get(ORIENTATION))
+
+
+def oriented(orientation: object) -> bytes:
+    """Return an EXIF block that has that orientation, where it is one, and nothing else."""
+    alone = Image.Exif()
+    if isinstance(orientation, int) and orientation in range(1, 9):
+        alone[ORIENTATION] = orientation
+    return alone.tobytes()
