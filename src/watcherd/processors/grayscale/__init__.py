@@ -34,6 +34,7 @@ from PIL import Image
 
 from watcherd.model import Limits, Picture
 from watcherd.processors.grayscale import bounds
+from watcherd.processors.grayscale.formats import recognise
 from watcherd.processors.grayscale.gif import write_gif
 from watcherd.processors.grayscale.jpeg import write_jpeg
 from watcherd.processors.grayscale.modern import write_avif, write_webp
@@ -61,9 +62,6 @@ WRITERS = {
     "WEBP": write_webp,
 }
 
-#: MPO is a JPEG with more JPEGs behind it (previews, the other eye): the first one is the picture.
-NAMES = {"MPO": "JPEG"}
-
 
 def process(
     source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
@@ -86,9 +84,10 @@ def convert(
     """
     reader = Reader(source, checkpoint, limits)
     try:
-        with _pillow(limits), opened(reader) as image:
+        name = recognise(reader)
+        with _pillow(limits), opened(reader, name) as image:
             bounds.check(image, reader)
-            (width, height), name = image.size, NAMES.get(image.format or "", image.format or "")
+            width, height = image.size
             made = WRITERS[name](image, reader)
             return made.encoded, Picture(format=name, mode=made.mode, width=width, height=height, frames=made.frames)
     finally:

@@ -31,7 +31,10 @@ _DESCRIBING = {*range(0xE0, 0xF0), 0xFE}
 
 
 def write_jpeg(image: ImageFile.ImageFile, reader: Reader) -> Written:
-    """Write the luma plane at its own quantisation: as it is stored where that can be done, else decoded."""
+    """Write the luma plane at its own quantisation: as it is stored where that can be done, else decoded.
+
+    An MPO is a JPEG with more JPEGs behind it (previews, the other eye): the first one is the picture.
+    """
     opened = cast("JpegImageFile", image)
     with decoding(reader):
         options = _description(opened)
@@ -42,15 +45,12 @@ def write_jpeg(image: ImageFile.ImageFile, reader: Reader) -> Written:
 
 
 def _description(image: JpegImageFile) -> dict[str, Any]:
-    options = described(image)
-    options["progressive"] = "progressive" in image.info
+    options = described(image) | {"progressive": "progressive" in image.info, "extra": _captions(image)}
     options["comment"] = image.info.get("comment")
-    for key, room in ROOM.items():
-        if len(options.get(key) or b"") > room:
-            said = options.pop(key)  # it came in several segments; the picture is worth more
-            if key == "exif":
-                options[key] = orientation_alone(said)
-    options["extra"] = _captions(image)
+    # What came in several segments is left out; the picture is worth more.
+    too_long = {key: options.pop(key) for key, room in ROOM.items() if len(options.get(key) or b"") > room}
+    if "exif" in too_long:
+        options["exif"] = orientation_alone(too_long["exif"])
     return options
 
 

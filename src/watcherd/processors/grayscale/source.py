@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import container, shortage
-from watcherd.processors.grayscale.formats import no_image, recognise
+from watcherd.processors.grayscale.formats import no_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -69,9 +69,8 @@ class Written(NamedTuple):
 
 
 @contextmanager
-def opened(reader: Reader) -> Iterator[ImageFile.ImageFile]:
-    """Open the picture with the one decoder that its content asks for; pixels are not decoded yet."""
-    name = recognise(reader)
+def opened(reader: Reader, name: str) -> Iterator[ImageFile.ImageFile]:
+    """Open the picture with the decoder of the format `name` alone; pixels are not decoded yet."""
     if name not in Image.OPEN or name not in Image.SAVE:
         raise FileFault(Failure.UNSUPPORTED, f"{name} cannot be read and written by this build of Pillow")
     with decoding(reader), warnings.catch_warnings(record=True, action="always", category=UserWarning) as said:
