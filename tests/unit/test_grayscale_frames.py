@@ -120,13 +120,14 @@ def test_a_change_of_grey_under_an_even_alpha_is_seen():
     assert film(convert(BytesIO(data))[0], "LA") == film(data, "LA")
 
 
-def test_a_png_keeps_the_picture_for_viewers_without_animation():
-    shots = frames(transparent=False)
+@pytest.mark.parametrize("transparent", [False, True])
+def test_a_png_keeps_the_picture_for_viewers_without_animation(transparent):
+    shots = frames(transparent=transparent)
     data = moving("PNG", shots, default_image=True, duration=DURATIONS[1:])
     result, said = convert(BytesIO(data))
     with Image.open(BytesIO(result)) as seen:
         assert (seen.default_image, seen.n_frames, said.frames) == (True, 5, 5)
-        assert seen.convert("L").tobytes() == shots[0].convert("L").tobytes()
+        assert seen.convert(said.mode).tobytes() == shots[0].convert(said.mode).tobytes()
 
 
 HALF, GONE = b"\x64\x64\x64\x80", b"\xff\xff\xff\0"
