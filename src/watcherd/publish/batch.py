@@ -104,9 +104,9 @@ class Batch:
         """Take what an earlier run put on record: drafts without a name, and results whose inputs are not retired."""
         self._intended.extend(intended)
         self._revealed.extend(visible)
-        for intent in visible:  # by then, that run may not have synced its name
-            way = self._ways.of(intent)
-            self._folders.touch_all(way.root.path, way.visible)
+        for intent in (*intended, *visible):  # what that run made of these folders and names may not be on disk
+            for name in self._ways.names(intent):
+                self._folders.touch_all(*name)
 
     def ended(self) -> list[Exit]:
         """Return what has left the batch since this was last asked."""

@@ -55,6 +55,7 @@ def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
     except FileExistsError:
         if not _is_input(job, os.lstat(name, dir_fd=target)):
             raise
+        folders.touch(inbox, job.file.path)
         return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
     except OSError as error:
         if error.errno not in {errno.EXDEV, *UNKNOWN}:
@@ -168,6 +169,7 @@ def _take(  # noqa: PLR0913, PLR0917 (from where, what, to where, how)
     except (FileNotFoundError, NotADirectoryError):
         if not _is_gone(inbox, job.file.path):
             raise  # a folder was removed or replaced under us
+        folders.touch(inbox, job.file.path)  # it may have been a run that died before that was on disk
         return Taken.GONE
     folders.touch(inbox, job.file.path)
     same = _is_input(job, os.lstat(name, dir_fd=target))

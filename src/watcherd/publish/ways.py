@@ -32,6 +32,12 @@ class Ways:
             way = self._known[key] = self._place.way(intent.job, intent.state, intent.number)
         return way
 
+    def names(self, intent: Intent) -> list[tuple[str, str]]:
+        """Return what its result is to be called, and its input where that is moved: each a root and a path there."""
+        way = self.of(intent)
+        names = [(way.root.path, way.visible)]
+        return [*names, (way.into.path, way.retired)] if way.into else names
+
     def is_kept(self, intent: Intent) -> bool:
         """Whether its result has one name alone, as it follows its source."""
         return self._place.after is After.KEEP and intent.state is State.PUBLISHING
@@ -45,11 +51,11 @@ class Ways:
             return _under(0, intent)
         number = first_free(lambda number: self._is_taken(intent, number))
         free = _under(number, intent)
-        self._given.update(self._names(free))
+        self._given.update(self.names(free))
         return free
 
     def _is_taken(self, intent: Intent, number: int) -> bool:
-        names = self._names(_under(number, intent))
+        names = self.names(_under(number, intent))
         return not self._given.isdisjoint(names) or any(self._folders.has(*name) for name in names)
 
     def all_visible(self) -> None:
@@ -59,11 +65,6 @@ class Ways:
     def settled(self) -> None:
         """Forget the ways: nothing is in work."""
         self._known.clear()
-
-    def _names(self, intent: Intent) -> list[tuple[str, str]]:
-        way = self.of(intent)
-        names = [(way.root.path, way.visible)]
-        return [*names, (way.into.path, way.retired)] if way.into else names
 
 
 def first_free(is_taken: Callable[[int], bool]) -> int:

@@ -113,8 +113,9 @@ def test_an_inbox_s_folder_that_is_closed_to_us_holds_up_its_own_files_alone(sce
     assert look.drafts(scene.outbox) == set()
 
 
+@pytest.mark.parametrize("shown", [True, False])
 def test_a_result_whose_name_the_run_that_died_had_not_synced_is_on_disk_before_its_input_is_taken(
-    scene, monkeypatch
+    scene, monkeypatch, shown
 ):
     synced, real = set(), os.fsync
 
@@ -123,12 +124,45 @@ def test_a_result_whose_name_the_run_that_died_had_not_synced_is_on_disk_before_
             synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
         real(descriptor)
 
-    show(scene, "sub/a.txt")
+    if shown:
+        show(scene, "sub/a.txt")
+    else:  # killed when it had made its folder
+        job = scene.job("sub/a.txt")
+        intend(scene, job, scene.done(job).draft)
+        (scene.outbox / "sub").mkdir()
     scene.crash()
     scene.recover()
     monkeypatch.setattr(os, "fsync", sync)
     assert scene.settle() == [State.PUBLISHED]
     assert {str(scene.outbox / "sub"), str(scene.outbox)} <= synced
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_an_input_whose_taking_the_run_that_died_had_not_synced_is_gone_on_disk_before_it_is_published(
+    scene, monkeypatch, newer
+):
+    synced, real = set(), os.fsync
+
+    def sync(descriptor):
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+        real(descriptor)
+
+    def finished(ids, state):
+        assert folders <= synced
+        finish(ids, state)
+
+    folders = {str(scene.inbox / "sub"), str(scene.archive / "sub"), str(scene.archive)}
+    show(scene, "sub/a.txt")
+    (scene.archive / "sub").mkdir()
+    (scene.inbox / "sub/a.txt").rename(scene.archive / "sub/a.txt")
+    if newer:
+        scene.drop("sub/a.txt", b"a newer file")
+    scene.crash()
+    scene.recover()
+    finish = scene.ledger.finish
+    monkeypatch.setattr(os, "fsync", sync)
+    monkeypatch.setattr(scene.ledger, "finish", finished)
+    assert scene.settle() == [State.PUBLISHED]
 
 
 def test_an_outbox_s_folder_that_is_closed_to_us_since_goes_to_disk_with_all_else(scene, look, monkeypatch):
