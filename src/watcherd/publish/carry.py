@@ -82,12 +82,21 @@ def _copied(original: int, status: os.stat_result, root: Root, number: int, betw
 
 
 def _is_there(root: Root, path: str, original: int, status: os.stat_result, between: Callable[[], None]) -> bool:
-    """Whether an earlier run, cut short, has carried this file already: the same bytes with the same time."""
+    """Whether an earlier attempt, cut short, has carried this file already: the same bytes with the same time.
+
+    It may have been cut short before they were on disk, which they are then.
+    """
+    folder, _ = beneath.split(path)
     try:
-        with beneath.file(root.path, path) as (other, found):
-            return is_alike(found, status) and _equal(original, other, between)
+        with beneath.file(root.path, path) as (other, found), beneath.folder(root.path, folder) as target:
+            if not (is_alike(found, status) and _equal(original, other, between)):
+                return False
+            with root.faults():
+                os.fsync(other)
+                os.fsync(target)
     except OSError:
         return False  # nothing there, or nothing that could be ours: placing the copy will tell
+    return True
 
 
 def linked(inbox: str, source: str, root: str, path: str) -> bool:

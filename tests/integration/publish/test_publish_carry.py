@@ -139,6 +139,16 @@ def test_a_crash_after_the_copy_leaves_one_archive_however_coarse_its_times_are(
     assert look.drafts(far.inbox) == set()
 
 
+def test_a_copy_that_is_there_already_is_on_disk_before_its_original_is_removed(far, monkeypatch):
+    synced, real = set(), os.fsync
+    (job,) = far.add("a.txt")
+    far.settle()
+    carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+    assert synced == {str(far.archive / "a.txt"), str(far.archive)}
+
+
 def test_a_crash_after_the_original_was_removed_needs_nothing_more(far, look):
     far.add("a.txt")
     far.settle()
