@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.model import SystemFault
 
@@ -14,20 +14,32 @@ if TYPE_CHECKING:
 MOST_STUCK, UNSTICK = 4096, 1024
 
 
+class _Waiting(NamedTuple):
+    """A job with something in its way: its path, what that is, and whether its claim was given back."""
+
+    path: str
+    reason: str
+    unclaimed: bool
+
+
 class Aside:
     """What waits aside of the inbox at `root`, each for the stage from whose queue it came. One thread uses it."""
 
     def __init__(self, root: str) -> None:
         self._root = root
         self._stuck: deque[tuple[deque[Intent], Intent]] = deque()
-        self._told: dict[int, bool] = {}  # the jobs of which was said that they are stuck, and which are unclaimed
+        self._waiting: dict[int, _Waiting] = {}  # by the ids of their jobs; also while they are tried again
 
     @property
     def held(self) -> int:
-        """How many of those that wait aside, or are tried again, still hold their claim."""
-        return sum(not unclaimed for unclaimed in self._told.values())
+        """How many still hold their claim."""
+        return sum(not it.unclaimed for it in self._waiting.values())
 
-    def put(self, queue: deque[Intent], intent: Intent, *, unclaimed: bool) -> bool:
+    def reasons(self) -> dict[str, str]:
+        """Return the paths of what waits aside, or is tried again, each with what is in its way. For any thread."""
+        return {it.path: it.reason for it in self._waiting.copy().values()}
+
+    def put(self, queue: deque[Intent], intent: Intent, reason: str, *, unclaimed: bool) -> bool:
         """Let an intent wait for its turn in `queue`; return whether it is new here.
 
         Raises SystemFault where too many wait already.
@@ -37,9 +49,9 @@ class Aside:
             message = f"{MOST_STUCK:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
         self._stuck.append((queue, intent))
-        if intent.job.id in self._told:
+        if intent.job.id in self._waiting:
             return False
-        self._told[intent.job.id] = unclaimed
+        self._waiting[intent.job.id] = _Waiting(intent.job.file.path, reason, unclaimed)
         return True
 
     def release(self, most: int = UNSTICK) -> None:
@@ -50,4 +62,5 @@ class Aside:
 
     def leave(self, intent: Intent) -> bool:
         """Take note that a job came to its end; return whether its claim was given back while it waited here."""
-        return self._told.pop(intent.job.id, False)
+        waiting = self._waiting.pop(intent.job.id, None)
+        return waiting is not None and waiting.unclaimed

@@ -83,7 +83,8 @@ class Batch:
         self._is_away = is_away
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
-        self._aside = Aside(place.root)
+        #: What has something in its way for now.
+        self.aside = Aside(place.root)
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
         self._checked: list[Intent] = []  # durable, and about to be on record
         self._intended: deque[Intent] = deque()  # on record, and not visible
@@ -129,15 +130,6 @@ class Batch:
         self._ways.settled()
         self.clear_away()
 
-    @property
-    def held(self) -> int:
-        """How many of those that wait aside still hold their claim, when nothing else is in hand."""
-        return self._aside.held
-
-    def unstick(self) -> None:
-        """Let what waits aside be tried again, some at a time."""
-        self._aside.release()
-
     def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
         """Go on with an input that was carried to another file system, or was not. Raises SystemFault."""
         if error is None:
@@ -151,7 +143,7 @@ class Batch:
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
-        self._aside.release(MOST_STUCK)
+        self.aside.release(MOST_STUCK)
         given_up = [*self._checked, *self._ready]
         self._checked.clear()
         self._ready.clear()
@@ -345,7 +337,7 @@ class Batch:
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
-        unclaimed = self._aside.leave(intent) or intent.job.id < self._ledger.first  # of an earlier run
+        unclaimed = self.aside.leave(intent) or intent.job.id < self._ledger.first  # of an earlier run
         self._ended.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
 
     def _fail(self, queue: deque[Intent], intent: Intent, error: OSError) -> None:
@@ -361,12 +353,12 @@ class Batch:
     def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
         on_record = queue is not self._ready
-        if self._aside.put(queue, intent, unclaimed=on_record):
+        if self.aside.put(queue, intent, reason, unclaimed=on_record):
             self._ended.append(Exit(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
         self._discard_draft(intent)
-        self._aside.leave(intent)
+        self.aside.leave(intent)
         self._ended.append(Exit(intent.job, state, "", reason, failure))
 
     def _discard_draft(self, intent: Intent) -> None:

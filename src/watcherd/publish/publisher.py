@@ -85,7 +85,6 @@ class Publisher:
         self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
         self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
         self._unreported: deque[Exit] = deque()
-        self._aside: dict[str, str] = {}  # path → why its input cannot be taken for now
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
         self._recovered = False  # whether what an earlier run had on record is taken up
@@ -109,7 +108,7 @@ class Publisher:
 
         Also while that is tried again. For any thread.
         """
-        return self._aside.copy()
+        return self._batch.aside.reasons()
 
     def start(self) -> None:
         """Take up what an earlier run left, then publish."""
@@ -205,7 +204,8 @@ class Publisher:
     def _rest(self) -> None:
         """Say what is still only known in memory, and let go of the folders, so that they could be unmounted."""
         self._ledger.flush()
-        if len(self._claims) <= self._batch.held:  # a sync only tells the errors since its descriptor was opened
+        # A sync only tells the errors since its descriptor was opened.
+        if len(self._claims) <= self._batch.aside.held:
             for root in self._place.roots:
                 root.rest()
         self._idle = True
@@ -242,7 +242,6 @@ class Publisher:
 
     def _report(self, ended: Exit) -> None:
         job = ended.job
-        self._aside.pop(job.file.path, None)
         match ended.state:
             case State.PUBLISHED | State.QUARANTINED:
                 self._tell(ended, self._told.pop(job.id, None))
@@ -253,7 +252,6 @@ class Publisher:
                 self._told.pop(job.id, None)
                 self._decide(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
             case State.PUBLISHING:
-                self._aside[job.file.path] = ended.reason
                 say("warning", "file.unretired", job, reason=ended.reason)
                 if ended.unclaimed:
                     self._claims.release(job.file.path)
@@ -274,13 +272,13 @@ class Publisher:
 
     def _look_around(self) -> None:
         """Look now and then whether the system is well; end a pause when it is. Raises SystemFault."""
-        if not self.health.is_due(idle=self._idle and not self._aside):
+        if not self.health.is_due(idle=self._idle and not self.aside()):
             return
         if self.paused:
             self.health.probe()
         self._take_up()
         self._halted = False
-        self._batch.unstick()
+        self._batch.aside.release()
         self.health.conclude()
 
     def _take_up(self) -> None:

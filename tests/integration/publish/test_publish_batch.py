@@ -365,7 +365,7 @@ def test_a_bad_file_whose_disk_fails_is_set_aside_once_it_can_be_read(scene, loo
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "status", fails)
         assert scene.settle() == [State.PUBLISHING]
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
 
@@ -487,7 +487,7 @@ def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look
     (told,) = scene.batch.ended()
     assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.ENODEV)}: {scene.inbox}")
     os.rename(scene.state / "away", scene.inbox)
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"newer"
     assert look.tree(scene.archive) == set()
@@ -515,15 +515,15 @@ def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_c
         scene.batch.settle()
         (told,) = scene.batch.ended()
         assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.EIO)}: a.txt")
-        scene.batch.unstick()
+        scene.batch.aside.release()
         assert scene.settle() == []
     scene.is_away = lambda: True
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == []
     scene.is_away = lambda: False
     if newest:
         scene.drop("a.txt", b"newest")
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.PUBLISHED]
     texts = {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)}
     assert texts == ({b"newer", b"newest"} if newest else {b"newer"})
@@ -549,7 +549,7 @@ def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monke
     scene.add("sub/a.txt")
     assert scene.settle() == [State.PUBLISHING]
     monkeypatch.undo()
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"sub/a.txt"}
 
@@ -593,10 +593,10 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
     scene.add("sub/a.txt", "b.txt")
     assert sorted(scene.settle()) == [State.PUBLISHED, State.PUBLISHING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == []
     os.unlink(scene.archive / "sub")
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
     assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
@@ -610,7 +610,7 @@ def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_
         scene.batch.settle()
     os.unlink(scene.archive / "sub")
     scene.batch.ended()
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.PUBLISHED] * 3
 
 
@@ -652,7 +652,7 @@ def test_what_waited_aside_does_not_go_into_an_archive_that_is_another_folder_by
     scene.place.archive.rest()
     os.rename(scene.archive, scene.state / "unmounted")
     scene.archive.mkdir()
-    scene.batch.unstick()
+    scene.batch.aside.release()
     with pytest.raises(SystemFault, match="not the folder"):
         scene.batch.settle()
     assert look.tree(scene.archive) == set()
@@ -673,13 +673,13 @@ def test_an_input_is_not_missed_nor_looked_for_while_its_inbox_is_away(scene_of,
 
     scene.is_away = unmount
     assert scene.settle() == [State.PUBLISHING]
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == []
     assert os.listdir(scene.inbox) == []
     scene.inbox.rmdir()
     unmounted.rename(scene.inbox)
     scene.is_away = lambda: False
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
 
@@ -699,7 +699,7 @@ def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(sce
     assert scene.settle() == [State.PUBLISHING]
     (scene.state / "a.txt").rename(scene.inbox / "a.txt")
     scene.is_away = lambda: False
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
     assert look.tree(scene.inbox) == set()
@@ -745,7 +745,7 @@ def test_a_quarantine_that_cannot_be_placed_waits_until_it_can(scene, look):
     assert scene.settle() == [State.PUBLISHING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     os.unlink(scene.failed / "sub")
-    scene.batch.unstick()
+    scene.batch.aside.release()
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
 

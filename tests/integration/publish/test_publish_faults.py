@@ -118,7 +118,7 @@ def _go_on(scene, ended):
         for it in scene.place.roots:
             it.rest()
             it.probe()
-        scene.batch.unstick()
+        scene.batch.aside.release()
         _settle(scene, ended)
 
 
