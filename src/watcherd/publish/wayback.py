@@ -43,28 +43,71 @@ class PutBack:
     refused: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class _Return:
+    """One file's way back: its `row`, the `way` that it went, and what is called `between` the blocks of a copy."""
+
+    place: Place
+    ledger: Ledger
+    row: SetAside
+    way: Way
+    between: Callable[[], None]
+
+    @property
+    def record(self) -> Record:
+        """What the ledger has of it."""
+        return self.row.record
+
+    @property
+    def inbox(self) -> Root:
+        """The inbox as what copies are made in. Raises SystemFault where it is gone."""
+        return Root(self.place.root, f"{BACK}{self.ledger.id}")
+
+    @property
+    def copy(self) -> str:
+        """The name of its copy, in our own folder of the inbox."""
+        return self.inbox.name_of(self.record.id)
+
+
 def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
     if row.held:
         return PutBack(row, row.held)
     with _alone(ledger, wait=True), _marked(place.root):
         ledger.send_back(row.record.id, time.time())
-        return _tried(place, ledger, row, _put_back, between=lambda: None)
+        return _tried(_put_back, _Return(place, ledger, row, way_of(place, row.record), between=lambda: None))
 
 
-def _tried(
-    place: Place,
-    ledger: Ledger,
-    row: SetAside,
-    act: Callable[[Place, Ledger, Record, Callable[[], None]], None],
-    between: Callable[[], None],
-) -> PutBack:
+def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: None) -> list[PutBack]:
+    """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault.
+
+    All of it waits where the failed folder may be the bare mount point of what holds these files. `between` is called
+    between the blocks of a file that goes to another file system.
+    """
+    if place.failed.doubt:
+        return []
+    with _alone(ledger, wait=False) as alone:
+        records = ledger.quarantined(place.inbox, sent_back=True) if alone else []
+        rows = (row_of(place, record) for record in records)
+        return [_tried(_finish, _Return(place, ledger, row, way_of(place, row.record), between)) for row in rows]
+
+
+def _tried(act: Callable[[_Return], None], it: _Return) -> PutBack:
     try:
-        act(place, ledger, row.record, between)
+        act(it)
     except (OSError, SystemFault) as error:
-        ledger.send_back(row.record.id, None)  # it can be asked for again
-        return PutBack(row, _refusal(place, row, error))
-    return PutBack(row)
+        it.ledger.send_back(it.record.id, None)  # it can be asked for again
+        return PutBack(it.row, _refusal(it, error))
+    return PutBack(it.row)
+
+
+def _refusal(it: _Return, error: OSError | SystemFault) -> str:
+    match error:
+        case FileExistsError():
+            return f"{it.place.root}/{it.row.path} is there again: move it, or this one, by hand"
+        case OSError():
+            return f"{error.strerror}: {error.filename or it.row.where}"
+    return str(error)
 
 
 @contextmanager
@@ -95,71 +138,59 @@ def _marked(inbox: str) -> Iterator[None]:
         os.rmdir(f"{inbox}/{OURS}")
 
 
-def _refusal(place: Place, row: SetAside, error: OSError | SystemFault) -> str:
-    match error:
-        case FileExistsError():
-            return f"{place.root}/{row.path} is there again: move it, or this one, by hand"
-        case OSError():
-            return f"{error.strerror}: {error.filename or row.where}"
-    return str(error)
-
-
-def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: None) -> list[PutBack]:
-    """Take up what was on its way back when its command was killed, unless one is at it. Raises SystemFault.
-
-    All of it waits where the failed folder may be the bare mount point of what holds these files. `between` is called
-    between the blocks of a file that goes to another file system.
-    """
-    if place.failed.doubt:
-        return []
-    with _alone(ledger, wait=False) as alone:
-        records = ledger.quarantined(place.inbox, sent_back=True) if alone else []
-        return [_tried(place, ledger, row_of(place, record), _finish, between) for record in records]
-
-
-def _finish(place: Place, ledger: Ledger, record: Record, between: Callable[[], None]) -> None:
-    if _is_aside_anew(place, ledger, record):
-        ledger.forget([record.id])  # what lies there, and its reason, are those of a later row
-    elif place.after is After.KEEP or is_set_aside(place, record):
-        _put_back(place, ledger, record, between)
+def _finish(it: _Return) -> None:
+    if _is_aside_anew(it):
+        it.ledger.forget([it.record.id])  # what lies there, and its reason, are those of a later row
+    elif it.place.after is After.KEEP or is_set_aside(it.place, it.record):
+        _put_back(it)
     else:
-        _discard_copy(place, ledger, record)
-        _forget(place, ledger, record)
+        _discard_copy(it)
+        _forget(it)
 
 
-def _is_aside_anew(place: Place, ledger: Ledger, record: Record) -> bool:
+def _is_aside_anew(it: _Return) -> bool:
     """Whether it came back, and a daemon has set it aside again by the same name."""
-    latest = ledger.lookup(place.inbox, [record.file.path]).get(record.file.path, record)
+    latest = _latest(it)
     aside = latest.state in {State.QUARANTINING, State.QUARANTINED}
-    return aside and latest.id > record.id and latest.number == record.number
+    return aside and latest.id > it.record.id and latest.number == it.record.number
 
 
-def _put_back(place: Place, ledger: Ledger, record: Record, between: Callable[[], None]) -> None:
-    way = way_of(place, record)
-    if way.into:
-        _move(place, ledger, way, record, between)
+def _latest(it: _Return) -> Record:
+    """Return what is on record of what had its path last."""
+    path = it.record.file.path
+    return it.ledger.lookup(it.place.inbox, [path]).get(path, it.record)
+
+
+def _put_back(it: _Return) -> None:
+    if it.way.into:
+        _move(it)
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
-    _forget(place, ledger, record)
-    if way.into is None:
-        _touch(place.root, record.file.path)
+    _forget(it)
+    if it.way.into is None:
+        _touch(it.place.root, it.record.file.path)
 
 
-def _forget(place: Place, ledger: Ledger, record: Record) -> None:
-    remove_reason(place, record)
-    ledger.forget([record.id])
+def _forget(it: _Return) -> None:
+    remove_reason(it.place, it.record)
+    it.ledger.forget([it.record.id])
 
 
-def _move(place: Place, ledger: Ledger, way: Way, record: Record, between: Callable[[], None]) -> None:
-    inside, name = beneath.split(way.retired)
-    target, new_name = beneath.split(record.file.path)
-    with beneath.folder(way.root.path, inside) as source, beneath.folder(place.root, target, make=True) as folder:
+def _move(it: _Return) -> None:
+    inside, name = beneath.split(it.way.retired)
+    target, new_name = beneath.split(it.record.file.path)
+    with (
+        beneath.folder(it.way.root.path, inside) as source,
+        beneath.folder(it.place.root, target, make=True) as folder,
+    ):
         try:
             move(source, name, folder, new_name)
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _carry(place, ledger, way, record, between)
-            _remove_carried(place, ledger, way, record)
+            _carry(it)
+            os.unlink(name, dir_fd=source)
+            os.fsync(source)
+            _discard_copy(it)
         else:
             os.fsync(folder)
             os.fsync(source)
@@ -171,58 +202,41 @@ def _move(place: Place, ledger: Ledger, way: Way, record: Record, between: Calla
 # copy has a name of ours besides, until the old one is gone: it tells the next attempt what the daemon took.
 
 
-def _carry(place: Place, ledger: Ledger, way: Way, record: Record, between: Callable[[], None]) -> None:
-    if _is_carried(place, ledger, way, record):
+def _carry(it: _Return) -> None:
+    if _is_carried(it):
         return
     # What was cut short is made anew: to write into it would be to write into whatever it is linked to.
-    _discard_copy(place, ledger, record)
-    inbox = _inbox(place, ledger)
+    _discard_copy(it)
+    inbox = it.inbox
     try:
-        carry.copied(way.root.path, way.retired, inbox, record.id, between)
-        _show(place, ledger, record)
+        carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
+        _show(it)
     except (OSError, SystemFault):
-        _discard_copy(place, ledger, record)
+        _discard_copy(it)
         raise
     finally:
         inbox.rest()
 
 
-def _inbox(place: Place, ledger: Ledger) -> Root:
-    """Return the inbox as what copies are made in."""
-    return Root(place.root, f"{BACK}{ledger.id}")
-
-
-def _copy(place: Place, ledger: Ledger, record: Record) -> str:
-    return _inbox(place, ledger).name_of(record.id)
-
-
-def _is_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> bool:
+def _is_carried(it: _Return) -> bool:
     """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
-    copy = beneath.status(place.root, f"{OURS}/{_copy(place, ledger, record)}")
-    original = beneath.status(way.root.path, way.retired)
+    copy = beneath.status(it.place.root, f"{OURS}/{it.copy}")
+    original = beneath.status(it.way.root.path, it.way.retired)
     if copy is None or original is None or not carry.is_alike(copy, original):  # somebody may have mended it since
         return False
-    latest = ledger.lookup(place.inbox, [record.file.path]).get(record.file.path, record)
-    return copy.st_nlink > 1 or (latest.id > record.id and latest.file.version.inode == copy.st_ino)
+    latest = _latest(it)
+    return copy.st_nlink > 1 or (latest.id > it.record.id and latest.file.version.inode == copy.st_ino)
 
 
-def _show(place: Place, ledger: Ledger, record: Record) -> None:
-    copy = _copy(place, ledger, record)
-    if not carry.linked(place.root, f"{OURS}/{copy}", place.root, record.file.path):
-        carry.place(place.root, copy, record.file.path)
+def _show(it: _Return) -> None:
+    root, copy, path = it.place.root, it.copy, it.record.file.path
+    if not carry.linked(root, f"{OURS}/{copy}", root, path):
+        carry.place(root, copy, path)
 
 
-def _remove_carried(place: Place, ledger: Ledger, way: Way, record: Record) -> None:
-    folder, name = beneath.split(way.retired)
-    with beneath.folder(way.root.path, folder) as source:
-        os.unlink(name, dir_fd=source)
-        os.fsync(source)
-    _discard_copy(place, ledger, record)
-
-
-def _discard_copy(place: Place, ledger: Ledger, record: Record) -> None:
-    with suppress(FileNotFoundError), beneath.folder(place.root, OURS) as ours:
-        os.unlink(_copy(place, ledger, record), dir_fd=ours)
+def _discard_copy(it: _Return) -> None:
+    with suppress(FileNotFoundError), beneath.folder(it.place.root, OURS) as ours:
+        os.unlink(it.copy, dir_fd=ours)
 
 
 def _touch(root: str, path: str) -> None:
