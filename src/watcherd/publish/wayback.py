@@ -188,6 +188,7 @@ def _move(it: _Return) -> None:
             if error.errno != errno.EXDEV:
                 raise
             _carry(it)
+            os.fsync(folder)  # an earlier attempt may have been cut short before that
             os.unlink(name, dir_fd=source)
             os.fsync(source)
             _discard_copy(it)

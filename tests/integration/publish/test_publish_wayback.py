@@ -84,6 +84,18 @@ def test_a_file_is_on_disk_where_it_came_from_before_it_is_forgotten(scene, monk
     assert steps[:3] == [str(scene.inbox / "sub"), str(scene.failed / "sub"), "forget"]
 
 
+def test_a_file_whose_copy_is_back_is_on_disk_before_its_original_is_removed(scene_of, elsewhere, monkeypatch):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "sub/a.txt")
+    cut_short(scene, monkeypatch, "_carry")
+    scene.crash()
+    steps, real, fsync = [], os.unlink, os.fsync
+    monkeypatch.setattr(os, "unlink", lambda name, **at: (steps.append(name), real(name, **at)))
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    scene.recover()
+    assert steps.index(str(scene.inbox / "sub")) < steps.index("a.txt") < steps.index(str(scene.failed / "sub"))
+
+
 def test_the_reason_of_a_file_that_was_dragged_back_is_removed(aside, look):
     if aside.after is not After.KEEP:
         shutil.move(aside.failed / "sub/a.txt", aside.inbox / "sub/a.txt")
