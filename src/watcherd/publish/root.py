@@ -15,6 +15,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
+from watcherd import beneath
 from watcherd.beneath import OURS, Doubt
 from watcherd.model import Draft, SystemFault, signed
 from watcherd.publish import disk
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 T = TypeVar("T")
-
-#: Up to this many drafts are synced one by one: a sync of the file system also writes what strangers left unwritten.
-_FEW = 16
 
 #: Bytes from which on a draft is worth a write of its own, before it is synced with those beside it.
 _LARGE = 256 << 10
@@ -43,7 +41,7 @@ class Root:
         self._durable = durable
         self._lock = Lock()
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
-        self._costs = _Costs()
+        self._syncs = disk.Syncs()
         self._mounted = os.path.ismount(path)
         self.doubt = Doubt(path)
         with self.faults():
@@ -145,7 +143,7 @@ class Root:
             return
         ours = self.drafts()
         with self.faults():
-            self._costs.measure(len(drafts), lambda whole: self._sync(ours, drafts, whole=whole))
+            self._syncs.sync(ours, [draft.name for draft in drafts])
 
     def drafts(self) -> int:
         """Return the descriptor of the drafts' folder; it stays open until `rest`. Raises SystemFault."""
@@ -172,15 +170,6 @@ class Root:
         except OSError as error:
             raise self.fault(error) from error
 
-    def _sync(self, ours: int, drafts: Sequence[Draft], *, whole: bool) -> None:
-        if whole:
-            disk.sync_all(ours)
-            return
-        for draft in drafts:
-            with suppress(FileNotFoundError):  # somebody removed it, which is found out before it is missed
-                _sync_one(ours, draft.name)
-        os.fsync(ours)
-
     def _in_ours(self, act: Callable[[int], T]) -> T | None:
         """Act in our own folder; None where the name is not there."""
         try:
@@ -195,9 +184,7 @@ class Root:
         if self._ours is None:
             self._check()
             with self.faults():
-                self._ours = os.open(
-                    f"{self.path}/{OURS}", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                )
+                self._ours = beneath.open_folder(self.path, OURS)
         return self._ours
 
     def _check(self) -> None:
@@ -231,35 +218,6 @@ class Root:
             with suppress(FileExistsError):  # another inbox may share this root
                 os.mkdir(f"{self.path}/{OURS}", 0o700)
             self._mark = self._mark_now()
-
-
-class _Costs:
-    """Whether drafts are cheaper to sync one by one or with their whole file system, by what both cost lately."""
-
-    def __init__(self) -> None:
-        self._each = 0.001  # seconds a file
-        self._whole = 0.0  # seconds a call: untried, so it is tried
-
-    def measure(self, files: int, sync: Callable[[bool], None]) -> None:
-        whole = files > _FEW and self._whole < self._each * files
-        begin = time.monotonic()
-        sync(whole)
-        self._learn(time.monotonic() - begin, files, whole=whole)
-
-    def _learn(self, seconds: float, files: int, *, whole: bool) -> None:
-        if whole:
-            self._whole = (self._whole + seconds) / 2
-        else:
-            self._each = (self._each + seconds / files) / 2
-            self._whole *= 0.9  # what was dear once is tried again after a while
-
-
-def _sync_one(folder: int, name: str) -> None:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _require_open(path: str) -> None:
