@@ -24,11 +24,11 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, Failure, Job, SystemFault
-from watcherd.publish import retire, reveal
+from watcherd.model import Draft, Failure, Job, SystemFault
+from watcherd.publish import reveal
 from watcherd.publish.aside import MOST_STUCK, Aside
 from watcherd.publish.folders import Folders
-from watcherd.publish.retire import NotGivenBack, Taken
+from watcherd.publish.retire import Inputs, NotGivenBack, Taken
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 from watcherd.turns import turn
@@ -83,6 +83,7 @@ class Batch:
         self._is_away = is_away
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
+        self._inputs = Inputs(place, self._folders)
         #: What has something in its way for now.
         self.aside = Aside(place.root)
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
@@ -285,7 +286,7 @@ class Batch:
         """Give back a newer file that could not be in the moment when it was taken."""
         way = self._ways.of(intent)
         if way.into is not None:
-            retire.put_back(self._folders, self._place.root, intent.job, way.into.path, way.retired)
+            self._inputs.put_back(intent.job, way.into.path, way.retired)
         self._revealed.append(intent)
 
     def _rename(self, intent: Intent) -> None:
@@ -296,7 +297,7 @@ class Batch:
 
     def _retire_input(self, intent: Intent) -> None:
         try:
-            taken = self._take(intent)
+            taken = self._inputs.retire(intent.job, self._ways.of(intent))
         except FileExistsError:
             self._rename(intent)
             return
@@ -307,16 +308,8 @@ class Batch:
         else:
             self._taken.append(intent)
 
-    def _take(self, intent: Intent) -> Taken:
-        way = self._ways.of(intent)
-        if way.into is not None:
-            return retire.to(self._folders, self._place.root, intent.job, way.into.path, way.retired)
-        if self._place.after is After.DELETE:
-            return retire.away(self._folders, self._place.root, intent.job)
-        return retire.kept(self._folders, self._place.root, intent.job)
-
     def _discard_input(self, intent: Intent) -> None:
-        retire.discard(self._folders, self._place.root, intent.job)
+        self._inputs.discard(intent.job)
         self._taken.append(intent)
 
     # What all stages need ------------------------------------------------------------------------------------------

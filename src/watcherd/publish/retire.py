@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.beneath import OURS
-from watcherd.model import ROUNDING
+from watcherd.model import ROUNDING, After
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from watcherd.model import Job, Record
     from watcherd.publish.folders import Folders
+    from watcherd.publish.place import Place, Way
 
 
 @unique
@@ -44,57 +45,110 @@ class NotGivenBack(OSError):
     """A newer file was taken in the input's place, and still lies where that was to go."""
 
 
-def to(folders: Folders, inbox: str, job: Job, root: str, path: str) -> Taken:
-    """Move a job's input from `inbox` to `path` beneath `root`.
+class Inputs:
+    """The inputs of one inbox, as a batch takes them out of it through its `folders`. One thread uses it."""
 
-    Raises OSError: EEXIST where something is there, NotGivenBack where `put_back` is to come first.
-    """
-    target, name = folders.parent(root, path, make=True)
-    try:
-        taken = _take(folders, inbox, job, target, name, take)
-    except FileExistsError:
-        if not _is_input(job, os.lstat(name, dir_fd=target)):
-            raise
-        folders.touch(inbox, job.file.path)
-        return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
-    except OSError as error:
-        if error.errno not in {errno.EXDEV, *UNKNOWN}:
-            raise
-        return _to_ours(folders, inbox, job)
-    if taken is Taken.REPLACED:
-        put_back(folders, inbox, job, root, path)
-    if taken is not Taken.MOVED and _is_in_ours(folders, inbox, job):
-        return _to_ours(folders, inbox, job)
-    folders.touch(root, path)
-    return taken
+    def __init__(self, place: Place, folders: Folders) -> None:
+        self._inbox = place.root
+        self._after = place.after
+        self._folders = folders
 
+    def retire(self, job: Job, way: Way) -> Taken:
+        """Take a job's input out of its inbox, unless it stays there: to where it belongs, or for good.
 
-def put_back(folders: Folders, inbox: str, job: Job, root: str, path: str) -> None:
-    """Give a newer file back that `to` took for a job's input. Raises NotGivenBack."""
-    try:
-        _put_back(*folders.parent(root, path), inbox, job.file.path)
-    except OSError as error:
-        raise NotGivenBack(error.errno, error.strerror, error.filename) from error
+        Raises OSError: EEXIST where something is there, NotGivenBack where `put_back` is to come first.
+        """
+        if way.into is not None:
+            return self._move(job, way.into.path, way.retired)
+        return self._remove(job) if self._after is After.DELETE else self._leave(job)
 
+    def put_back(self, job: Job, root: str, path: str) -> None:
+        """Give a newer file back that was taken for a job's input. Raises NotGivenBack."""
+        try:
+            _put_back(*self._folders.parent(root, path), self._inbox, job.file.path)
+        except OSError as error:
+            raise NotGivenBack(error.errno, error.strerror, error.filename) from error
 
-def away(folders: Folders, inbox: str, job: Job) -> Taken:
-    """Remove a job's input from `inbox` for good. Raises OSError."""
-    taken = _to_ours(folders, inbox, job)
-    if taken is not Taken.ELSEWHERE:
+    def discard(self, job: Job) -> None:
+        """Remove what was taken of `job` into our own folder of the inbox."""
+        with suppress(FileNotFoundError):  # a start after a crash may find the work done
+            ours, name = self._folders.parent(self._inbox, ours_of(job))
+            self._folders.touch(self._inbox, ours_of(job))
+            os.unlink(name, dir_fd=ours)
+
+    def _move(self, job: Job, root: str, path: str) -> Taken:
+        target, name = self._folders.parent(root, path, make=True)
+        try:
+            taken = self._take(job, target, name, take)
+        except FileExistsError:
+            if not _is_input(job, os.lstat(name, dir_fd=target)):
+                raise
+            self._folders.touch(self._inbox, job.file.path)
+            return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
+        except OSError as error:
+            if error.errno not in {errno.EXDEV, *UNKNOWN}:
+                raise
+            return self._to_ours(job)
+        if taken is Taken.REPLACED:
+            self.put_back(job, root, path)
+        if taken is not Taken.MOVED and self._is_in_ours(job):
+            return self._to_ours(job)
+        self._folders.touch(root, path)
         return taken
-    ours, name = folders.parent(inbox, ours_of(job))
-    if not _is_input(job, os.lstat(name, dir_fd=ours)):  # by now, or when a run died
-        _give_back_ours(folders, inbox, job)
-        return Taken.REPLACED
-    os.unlink(name, dir_fd=ours)
-    return Taken.MOVED
 
+    def _remove(self, job: Job) -> Taken:
+        taken = self._to_ours(job)
+        if taken is not Taken.ELSEWHERE:
+            return taken
+        ours, name = self._folders.parent(self._inbox, ours_of(job))
+        if not _is_input(job, os.lstat(name, dir_fd=ours)):  # by now, or when a run died
+            self._give_back_ours(job)
+            return Taken.REPLACED
+        os.unlink(name, dir_fd=ours)
+        return Taken.MOVED
 
-def kept(folders: Folders, inbox: str, job: Job) -> Taken:
-    """Leave a job's input where it is. What a run took that died, when inputs did not stay, is given back."""
-    if _is_in_ours(folders, inbox, job):
-        _give_back_ours(folders, inbox, job)
-    return Taken.MOVED
+    def _leave(self, job: Job) -> Taken:
+        """Leave an input where it is. What a run took that died, when inputs did not stay, is given back."""
+        if self._is_in_ours(job):
+            self._give_back_ours(job)
+        return Taken.MOVED
+
+    def _to_ours(self, job: Job) -> Taken:
+        ours, name = self._folders.parent(self._inbox, ours_of(job), make=True)
+        if _is_there(ours, name):  # an earlier run, or attempt, has taken it; its owner may still write into it
+            is_its = os.lstat(name, dir_fd=ours).st_ino == job.file.version.inode
+            taken = Taken.MOVED if is_its else Taken.REPLACED
+        else:
+            taken = self._take(job, ours, name, _rename)
+        self._folders.touch(self._inbox, ours_of(job))  # also for what becomes of it now
+        if taken is Taken.REPLACED:
+            self._give_back_ours(job)
+        return Taken.ELSEWHERE if taken is Taken.MOVED else taken
+
+    def _give_back_ours(self, job: Job) -> None:
+        """Give a newer file back that was taken into our own folder of the inbox; both folders are to be synced."""
+        _put_back(*self._folders.parent(self._inbox, ours_of(job)), self._inbox, job.file.path)
+        for path in (ours_of(job), job.file.path):
+            self._folders.touch(self._inbox, path)
+
+    def _is_in_ours(self, job: Job) -> bool:
+        """Whether an earlier run, cut short, has taken the input already."""
+        return self._folders.status(self._inbox, ours_of(job)) is not None
+
+    def _take(self, job: Job, target: int, name: str, rename: Callable[[int, str, int, str], None]) -> Taken:
+        try:
+            source, own_name = self._folders.parent(self._inbox, job.file.path)
+            rename(source, own_name, target, name)
+        except (FileNotFoundError, NotADirectoryError):
+            if not _is_gone(self._inbox, job.file.path):
+                raise  # a folder was removed or replaced under us
+            self._folders.touch(
+                self._inbox, job.file.path
+            )  # it may have been a run that died before that was on disk
+            return Taken.GONE
+        self._folders.touch(self._inbox, job.file.path)
+        same = _is_input(job, os.lstat(name, dir_fd=target))
+        return Taken.MOVED if same else Taken.REPLACED
 
 
 def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
@@ -115,14 +169,6 @@ def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
             _put_back(target, name, inbox, job.file.path)
 
 
-def discard(folders: Folders, inbox: str, job: Job) -> None:
-    """Remove what was taken of `job` into our own folder of the inbox."""
-    with suppress(FileNotFoundError):  # a start after a crash may find the work done
-        ours, name = folders.parent(inbox, ours_of(job))
-        folders.touch(inbox, ours_of(job))
-        os.unlink(name, dir_fd=ours)
-
-
 def ours_of(job: Job | Record) -> str:
     """Return the path, in our own folder of the inbox, under which a taken input lies.
 
@@ -131,49 +177,8 @@ def ours_of(job: Job | Record) -> str:
     return f"{OURS}/taken-{job.id}-{job.file.version.inode}"
 
 
-def _to_ours(folders: Folders, inbox: str, job: Job) -> Taken:
-    ours, name = folders.parent(inbox, ours_of(job), make=True)
-    if _is_there(ours, name):  # an earlier run, or attempt, has taken it; its owner may still write into it
-        is_its = os.lstat(name, dir_fd=ours).st_ino == job.file.version.inode
-        taken = Taken.MOVED if is_its else Taken.REPLACED
-    else:
-        taken = _take(folders, inbox, job, ours, name, _rename)
-    folders.touch(inbox, ours_of(job))  # also for what becomes of it now
-    if taken is Taken.REPLACED:
-        _give_back_ours(folders, inbox, job)
-    return Taken.ELSEWHERE if taken is Taken.MOVED else taken
-
-
-def _give_back_ours(folders: Folders, inbox: str, job: Job) -> None:
-    """Give a newer file back that was taken into our own folder of the inbox; both folders are to be synced."""
-    _put_back(*folders.parent(inbox, ours_of(job)), inbox, job.file.path)
-    for path in (ours_of(job), job.file.path):
-        folders.touch(inbox, path)
-
-
-def _is_in_ours(folders: Folders, inbox: str, job: Job) -> bool:
-    """Whether an earlier run, cut short, has taken the input already."""
-    return folders.status(inbox, ours_of(job)) is not None
-
-
 def _rename(source: int, name: str, target: int, new_name: str) -> None:
     os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
-
-
-def _take(  # noqa: PLR0913, PLR0917 (from where, what, to where, how)
-    folders: Folders, inbox: str, job: Job, target: int, name: str, rename: Callable[[int, str, int, str], None]
-) -> Taken:
-    try:
-        source, own_name = folders.parent(inbox, job.file.path)
-        rename(source, own_name, target, name)
-    except (FileNotFoundError, NotADirectoryError):
-        if not _is_gone(inbox, job.file.path):
-            raise  # a folder was removed or replaced under us
-        folders.touch(inbox, job.file.path)  # it may have been a run that died before that was on disk
-        return Taken.GONE
-    folders.touch(inbox, job.file.path)
-    same = _is_input(job, os.lstat(name, dir_fd=target))
-    return Taken.MOVED if same else Taken.REPLACED
 
 
 def _is_gone(inbox: str, path: str) -> bool:

@@ -18,8 +18,9 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
-from watcherd.publish import disk
+from watcherd.publish import disk, retire
 from watcherd.publish.folders import Folders
+from watcherd.publish.retire import Inputs
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 
@@ -98,8 +99,8 @@ def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, m
     monkeypatch.setattr(
         os, "fsync", lambda fd: (steps.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))), real(fd))
     )
-    take = batch_module.retire.take
-    monkeypatch.setattr(batch_module.retire, "take", lambda *names: (steps.append(("take", names[1])), take(*names)))
+    take = retire.take
+    monkeypatch.setattr(retire, "take", lambda *names: (steps.append(("take", names[1])), take(*names)))
     scene.add("a.txt")
     scene.settle()
     taken = steps.index(("take", "a.txt"))
@@ -421,7 +422,7 @@ def test_a_link_that_took_the_inputs_name_is_put_back(scene_of, look, monkeypatc
 
 
 def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypatch):
-    real = batch_module.retire.move
+    real = retire.move
     arrivals = iter([b"newer", b"still newer"])
 
     def move(source, name, target, new_name):
@@ -436,7 +437,7 @@ def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypa
                 scene.drop("a.txt", content)
 
     for name in ("take", "move"):
-        monkeypatch.setattr(batch_module.retire, name, move)
+        monkeypatch.setattr(retire, name, move)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"still newer"
@@ -448,7 +449,7 @@ def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypa
 def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, look, monkeypatch, tmp_path, happens):
     sub, outside = scene.inbox / "sub", tmp_path / "outside"
     outside.mkdir()
-    real, calls = batch_module.retire.move, count()
+    real, calls = retire.move, count()
 
     def move(*names):
         match next(calls):
@@ -465,7 +466,7 @@ def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, 
                 real(*names)
 
     for name in ("take", "move"):
-        monkeypatch.setattr(batch_module.retire, name, move)
+        monkeypatch.setattr(retire, name, move)
     scene.add("sub/a.txt")
     assert scene.settle() == [State.PUBLISHED]
     back = sub / "a.txt" if happens == "removed" else scene.inbox / "a.txt"
@@ -479,10 +480,10 @@ def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look
         real(*names)
         os.rename(scene.inbox, scene.state / "away")
 
-    real = batch_module.retire.take
+    real = retire.take
     scene.add("a.txt")
     with monkeypatch.context() as context:
-        context.setattr(batch_module.retire, "take", take)
+        context.setattr(retire, "take", take)
         scene.batch.settle()
     (told,) = scene.batch.ended()
     assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.ENODEV)}: {scene.inbox}")
@@ -511,7 +512,7 @@ def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_c
     scene.add("a.txt")
     with monkeypatch.context() as context:
         context.setattr(scene.ledger, "intend", intend)
-        context.setattr(batch_module.retire, "move", fail)
+        context.setattr(retire, "move", fail)
         scene.batch.settle()
         (told,) = scene.batch.ended()
         assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.EIO)}: a.txt")
@@ -539,13 +540,13 @@ def test_an_input_that_is_removed_after_its_result_is_visible_is_published(scene
 
 
 def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monkeypatch):
-    real = batch_module.retire._take
+    real = Inputs._take
 
     def take(*what):
         os.rmdir(scene.archive / "sub")
         return real(*what)
 
-    monkeypatch.setattr(batch_module.retire, "_take", take)
+    monkeypatch.setattr(Inputs, "_take", take)
     scene.add("sub/a.txt")
     assert scene.settle() == [State.PUBLISHING]
     monkeypatch.undo()

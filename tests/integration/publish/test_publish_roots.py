@@ -172,7 +172,7 @@ def test_a_crash_between_two_names_leaves_one_where_the_flags_are_unknown(scene,
     scene.add("a.txt")
     scene.settle()
     if carried:
-        monkeypatch.setattr(retire, "discard", lambda *_: 1 // 0)
+        monkeypatch.setattr(retire.Inputs, "discard", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             scene.carry()
         monkeypatch.undo()
