@@ -242,11 +242,8 @@ class Batch:
             self._intended.append(self._renumbered(intent))
 
     def _is_outdated(self, intent: Intent, there: os.stat_result) -> bool:
-        """Whether this is the result of an earlier version of a kept file, as we wrote it, for this to replace."""
-        if not self._ways.is_kept(intent):
-            return False
-        earlier = self._ledger.result(self._place.inbox, intent.job.file.path)
-        return earlier is not None and beneath.is_shown(there, earlier)
+        """Whether this is the result of an earlier version of a kept file, for this to replace."""
+        return self._ways.is_kept(intent) and reveal.is_earlier(self._place, self._ledger, intent.job, there)
 
     def _renumbered(self, intent: Intent) -> Intent:
         again = self._ways.numbered(intent)

@@ -55,7 +55,7 @@ def recover(
     `checkpoint` raises before any file; then nothing was handed over: it can be called again.
     """
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
-    hidden, visible, beyond = _told_apart(place, map(_intent, records), checkpoint)
+    hidden, visible, beyond = _told_apart(place, ledger, map(_intent, records), checkpoint)
     # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
     intended, outdated = _held_against_inputs(place, hidden, checkpoint, closed=False)
     unseen, retired = (beyond, []) if away else _held_against_inputs(place, beyond, checkpoint, closed=True)
@@ -80,7 +80,7 @@ def _intent(record: Record) -> Intent:
 
 
 def _told_apart(
-    place: Place, intents: Iterable[Intent], checkpoint: Callable[[], None]
+    place: Place, ledger: Ledger, intents: Iterable[Intent], checkpoint: Callable[[], None]
 ) -> tuple[list[Intent], list[Intent], list[Intent]]:
     """Return those whose draft is still there, those whose draft became visible, and those with both out of reach."""
     hidden: list[Intent] = []
@@ -89,13 +89,32 @@ def _told_apart(
     for intent in intents:
         checkpoint()
         way = place.way(intent.job, intent.state, intent.number)
-        if way.root.has(intent.draft):
+        gone = way.root.made(intent.draft)
+        if not gone and (way.root.has(intent.draft) or _is_taken_back(place, ledger, intent, way)):
             hidden.append(intent)
-        elif way.root.made(intent.draft) or _is_visible(way, intent.draft):
+        elif gone or _is_visible(way, intent.draft):
             visible.append(intent)
         else:
             beyond.append(intent)
     return hidden, visible, beyond
+
+
+def _is_taken_back(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
+    """Whether the run died while a file of somebody else's had the draft's name, which has its own again."""
+    folder, name = beneath.split(way.visible)
+    with (
+        told_plainly(way.root.path),
+        suppress(FileNotFoundError, NotADirectoryError),
+        beneath.folder(way.root.path, folder) as target,
+    ):
+        return reveal.is_taken_back(
+            way.root.drafts(),
+            intent.draft,
+            target,
+            name,
+            lambda there: reveal.is_earlier(place, ledger, intent.job, there),
+        )
+    return False
 
 
 def _is_visible(way: Way, draft: Draft) -> bool:

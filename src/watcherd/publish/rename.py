@@ -51,17 +51,22 @@ def replace(source: int, name: str, target: int, old_name: str, is_ours: Callabl
     if not is_ours(os.lstat(old_name, dir_fd=target)):
         return False
     try:
-        _renameat2(source, name, target, old_name, _EXCHANGE)
+        exchange(source, name, target, old_name)
     except OSError as error:
         if error.errno not in UNKNOWN:
             raise
         os.replace(name, old_name, src_dir_fd=source, dst_dir_fd=target)  # this file system offers no better
         return True
     if not is_ours(os.lstat(name, dir_fd=source)):
-        _renameat2(source, name, target, old_name, _EXCHANGE)
+        exchange(source, name, target, old_name)
         return False
     os.unlink(name, dir_fd=source)
     return True
+
+
+def exchange(source: int, name: str, target: int, other_name: str) -> None:
+    """Let two names change places. Raises OSError, one of `UNKNOWN` where this file system cannot."""
+    _renameat2(source, name, target, other_name, _EXCHANGE)
 
 
 def _link_and_unlink(source: int, name: str, target: int, new_name: str) -> None:

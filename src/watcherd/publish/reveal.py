@@ -10,14 +10,16 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from watcherd.publish.rename import move, replace
+from watcherd import beneath
+from watcherd.publish.rename import exchange, move, replace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcherd.model import Draft
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Draft, Job
     from watcherd.publish.folders import Folders
-    from watcherd.publish.place import Way
+    from watcherd.publish.place import Place, Way
 
 
 def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:
@@ -29,9 +31,9 @@ def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_re
     folders.touch(way.root.path, way.visible)
     drafts = way.root.drafts()
     try:
-        return _rename(drafts, draft.name, target, name, is_ours) or _is_shown(way, draft, target, name)
+        return _rename(drafts, draft.name, target, name, is_ours) or _is_shown(way, draft, target, name, is_ours)
     except OSError:
-        if _is_shown(way, draft, target, name):
+        if _is_shown(way, draft, target, name, is_ours):
             return True
         raise
 
@@ -54,12 +56,34 @@ def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[
     return True
 
 
-def _is_shown(way: Way, draft: Draft, target: int, name: str) -> bool:
+def _is_shown(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
     """Whether the name is that of the draft already, which then needs its own no more."""
     try:
         shown = os.lstat(name, dir_fd=target).st_ino == draft.inode
     except FileNotFoundError:
         return False
-    if shown:
-        way.root.discard(draft.name)
-    return shown
+    if not shown or is_taken_back(way.root.drafts(), draft, target, name, is_ours):
+        return False
+    way.root.discard(draft.name)
+    return True
+
+
+def is_taken_back(
+    drafts: int, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]
+) -> bool:
+    """Whether a draft had changed places with somebody's own file, and the end came in that instant: no more now.
+
+    Raises OSError.
+    """
+    with suppress(FileNotFoundError):
+        there, shown = os.lstat(draft.name, dir_fd=drafts), os.lstat(name, dir_fd=target)
+        if shown.st_ino == draft.inode != there.st_ino and not is_ours(there):
+            exchange(drafts, draft.name, target, name)
+            return True
+    return False
+
+
+def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:
+    """Whether this is the result of an earlier version of a job's file, as we wrote it."""
+    earlier = ledger.result(place.inbox, job.file.path)
+    return earlier is not None and beneath.is_shown(there, earlier)

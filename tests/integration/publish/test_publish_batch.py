@@ -18,7 +18,7 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
-from watcherd.publish import disk, retire
+from watcherd.publish import disk, rename, retire
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs
 from watcherd.publish.ways import Ways
@@ -322,6 +322,29 @@ def test_keep_does_not_replace_a_result_that_a_user_has_replaced(scene_of):
 
 
 # Inputs that did not wait -------------------------------------------------------------------------------------------
+
+
+def test_a_user_s_file_that_changed_places_with_a_result_has_its_name_again_though_that_fails_at_first(
+    scene_of, look, monkeypatch
+):
+    scene, exchange, calls = scene_of(After.KEEP), rename.exchange, count()
+    visible = scene.outbox / "a.txt.words.json"
+
+    def fails(*names):
+        if next(calls):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        (scene.outbox / "theirs").write_text("a user's")
+        (scene.outbox / "theirs").rename(visible)
+        exchange(*names)
+
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=b"edited")
+    monkeypatch.setattr(rename, "exchange", fails)
+    assert scene.settle() == [State.RETRYING]
+    assert visible.read_text() == "a user's"
+    assert look.drafts(scene.outbox) == set()
 
 
 def test_an_input_that_was_removed_leaves_no_result(scene, look):

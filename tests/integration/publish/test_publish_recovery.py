@@ -12,7 +12,7 @@ import pytest
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Stopped, SystemFault
-from watcherd.publish import disk, reveal
+from watcherd.publish import disk, rename, reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.recovery import recover
 from watcherd.publish.root import Root
@@ -499,6 +499,38 @@ def test_what_is_no_file_in_the_archives_place_is_not_given_back(scene, look, wh
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
     assert (scene.archive / "a.1.txt").read_bytes() == b"one two\n"
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has_its_name_again(
+    scene_of, look, monkeypatch, newest
+):
+    class Cut(BaseException):
+        pass
+
+    def cut(*names):
+        (scene.outbox / "theirs").write_text("a user's")
+        (scene.outbox / "theirs").rename(visible)
+        exchange(*names)
+        raise Cut
+
+    scene, exchange = scene_of(After.KEEP), rename.exchange
+    visible = scene.outbox / "a.txt.words.json"
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=b"edited")
+    with monkeypatch.context() as context:
+        context.setattr(rename, "exchange", cut)
+        with pytest.raises(Cut):
+            scene.settle()
+    if newest:
+        scene.drop("a.txt", b"edited again")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == ([] if newest else [State.RETRYING])
+    assert visible.read_text() == "a user's"
+    assert look.drafts(scene.outbox) == set()
 
 
 def test_what_another_ledger_has_taken_is_not_taken_for_ours(scene_of, look):
