@@ -38,6 +38,7 @@ from watcherd.publish.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping
 
     from watcherd.ledger.ledger import Ledger
@@ -101,19 +102,14 @@ def _told_apart(
 
 def _is_taken_back(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
     """Whether the run died while a file of somebody else's had the draft's name, which has its own again."""
+
+    def is_ours(there: os.stat_result) -> bool:
+        return reveal.is_earlier(place, ledger, intent.job, there)
+
     folder, name = beneath.split(way.visible)
-    with (
-        told_plainly(way.root.path),
-        suppress(FileNotFoundError, NotADirectoryError),
-        beneath.folder(way.root.path, folder) as target,
-    ):
-        return reveal.is_taken_back(
-            way.root.drafts(),
-            intent.draft,
-            target,
-            name,
-            lambda there: reveal.is_earlier(place, ledger, intent.job, there),
-        )
+    opened = beneath.folder(way.root.path, folder)
+    with told_plainly(way.root.path), suppress(FileNotFoundError, NotADirectoryError), opened as target:
+        return reveal.is_taken_back(way, intent.draft, target, name, is_ours)
     return False
 
 

@@ -62,19 +62,18 @@ def _is_shown(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
         shown = os.lstat(name, dir_fd=target).st_ino == draft.inode
     except FileNotFoundError:
         return False
-    if not shown or is_taken_back(way.root.drafts(), draft, target, name, is_ours):
+    if not shown or is_taken_back(way, draft, target, name, is_ours):
         return False
     way.root.discard(draft.name)
     return True
 
 
-def is_taken_back(
-    drafts: int, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]
-) -> bool:
-    """Whether a draft had changed places with somebody's own file, and the end came in that instant: no more now.
+def is_taken_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
+    """Whether a draft had changed places with somebody's own file when the end came, which has its name again.
 
-    Raises OSError.
+    `name` is that of the result, in the folder `target`. Raises OSError.
     """
+    drafts = way.root.drafts()
     with suppress(FileNotFoundError):
         there, shown = os.lstat(draft.name, dir_fd=drafts), os.lstat(name, dir_fd=target)
         if shown.st_ino == draft.inode != there.st_ino and not is_ours(there):

@@ -117,15 +117,12 @@ def _alone(ledger: Ledger, *, wait: bool) -> Iterator[bool]:
     Raises SystemFault.
     """
     with told_plainly(ledger.folder), beneath.folder(ledger.folder) as descriptor:
-        yield _locked(descriptor, wait=wait)
-
-
-def _locked(descriptor: int, *, wait: bool) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-    except BlockingIOError:
-        return False
-    return True
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 @contextmanager
