@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from watcherd.decide import RetryPolicy
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Draft, Failed, Returned, Stalled
+    from watcherd.model import Draft, Failed, Job, Returned, Stalled
     from watcherd.publish.health import Health
     from watcherd.publish.place import Place
 
@@ -63,7 +63,7 @@ class Judge:
         self._ledger.retry(job, again, time.time() + TICK, None, str(stalled.fault))
         self._health.pause(stalled.fault)  # first: what comes free would be taken again
         # Looked at again in any case: where the ledger was at fault, the attempt has no row that could come due.
-        self._claims.release(job.file.path, again=True)
+        self.let_go(job, again=True)
 
     def give_back(self, returned: Returned) -> None:
         """Let a job go that came back undone, uncharged."""
@@ -72,9 +72,16 @@ class Judge:
             self._ledger.forget([job.id])
         else:
             self._ledger.give_back([job])
-        self._claims.release(job.file.path, again=returned.to is State.WAITING, changed=returned.changed)
+        self.let_go(job, again=returned.to is State.WAITING, changed=returned.changed)
         event = "changed" if returned.changed else returned.to.value
         say("info" if returned.changed else "debug", f"file.{event}", job, reason=returned.reason)
+
+    def let_go(self, job: Job, *, again: bool = False, changed: bool = False) -> None:
+        """Give a job's claim back. What an earlier run left has none: one by its name is that of a newer file."""
+        if job.id < self._ledger.first:
+            self._claims.ask(job.file.path)
+        else:
+            self._claims.release(job.file.path, again=again, changed=changed)
 
     def _set_aside(self, failed: Failed, attempts: int) -> Draft:
         root, command = self._place.root, self._retry_command
@@ -86,7 +93,7 @@ class Judge:
     def _retry(self, failed: Failed, verdict: Retry) -> None:
         job = failed.job
         self._ledger.retry(job, verdict, time.time() + verdict.delay, failed.failure, failed.message)
-        self._claims.release(job.file.path, again=True)  # the intake is to ask when it is due
+        self.let_go(job, again=True)  # the intake is to ask when it is due
         say("warning", "file.retrying", job, **why(failed), attempts=verdict.attempts, seconds=verdict.delay)
         if job.alone and not failed.charged:
             self._health.pause(SystemFault(f"workers are killed from outside even alone: {failed.message}", root=""))

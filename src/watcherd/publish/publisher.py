@@ -254,7 +254,7 @@ class Publisher:
             case State.PUBLISHING:
                 say("warning", "file.unretired", job, reason=ended.reason)
                 if ended.unclaimed:
-                    self._claims.release(job.file.path)
+                    self.judge.let_go(job)
             case _:
                 self._told.pop(job.id, None)
                 self.judge.give_back(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))

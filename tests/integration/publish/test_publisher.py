@@ -687,3 +687,19 @@ def test_what_an_earlier_run_left_lets_go_of_no_newer_file_s_claim_and_has_its_n
     look.eventually(lambda: ended(scene) == {State.PUBLISHED: 2})
     look.eventually(lambda: scene.claims.returned() == {"b.txt": False})
     assert not scene.claims.claim("a.txt")
+
+
+@pytest.mark.parametrize(("blocked", "becomes"), [("outbox", State.RETRYING), ("archive", State.PUBLISHING)])
+def test_what_an_earlier_run_left_and_cannot_be_placed_lets_go_of_no_newer_file_s_claim(
+    scene, look, blocked, becomes
+):
+    scene.add("sub/a.txt")
+    scene.batch._write()
+    scene.crash()
+    (getattr(scene, blocked) / "sub").write_text("a user's file")
+    assert scene.claims.claim("sub/a.txt")
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: scene.states("sub/a.txt") == [becomes] and (publishing.aside() or blocked == "outbox"))
+    assert publishing.stop(10)
+    assert not scene.claims.claim("sub/a.txt")
