@@ -142,9 +142,7 @@ class Inputs:
         except (FileNotFoundError, NotADirectoryError):
             if not _is_gone(self._inbox, job.file.path):
                 raise  # a folder was removed or replaced under us
-            self._folders.touch(
-                self._inbox, job.file.path
-            )  # it may have been a run that died before that was on disk
+            self._folders.touch(self._inbox, job.file.path)  # a run that died may have taken it, unsynced
             return Taken.GONE
         self._folders.touch(self._inbox, job.file.path)
         same = _is_input(job, os.lstat(name, dir_fd=target))
