@@ -47,6 +47,7 @@ def test_it_takes_every_configuration_that_we_show(text):
         'stop_timeout = "1H30 Min"',
         'state = "s"',
         'min_free = "1_024MiB"',
+        *("min_free = 0", 'min_free = "0%"', 'min_free = "001%"', 'stop_timeout = "0s"'),
     ],
 )
 def test_it_takes_what_people_may_write(line):
@@ -58,6 +59,9 @@ def test_it_takes_what_people_may_write(line):
     [
         *('settle = "banana"', "settle = 3", 'after = "eat"', 'pathh = "x"', 'include = "*.txt"'),
         *('[inbox.Sca-ns]\npath = "a"\noutbox = "b"', '[inbox.b]\npath = "a"', '[text]\nmax_bytes = "lots"'),
+        *('rescan = "0s"', 'rescan = "0.0d 0s"', 'include = [""]', '[inbox.b]\npath = ""\noutbox = "b"'),
+        *('[text]\ntimeout = "0ms"', "[image]\nmemory = 0", '[image]\nmemory = "0.0KiB"', '[text]\nmax_bytes = "00"'),
+        *("[text]\nchunk = 65_535", "[text]\nchunk = 67_108_865", '[text]\nchunk = "0B"'),
         *('[text]\nchunk = "-1"', "[text]\nworkers = 0", '[text]\nworkers = "many"', '[retry]\nbackoff = "5sx"'),
     ],
 )
@@ -65,8 +69,8 @@ def test_it_refuses_what_the_program_refuses(line):
     assert not takes(f"{INBOX}{line}\n")
 
 
-@given(st.floats(0.001, LONGEST), st.integers(1, LARGEST), st.floats(0.001, 0.99))
+@given(st.floats(1e-9, LONGEST), st.integers(1, LARGEST), st.floats(1e-9, 0.99))
 def test_it_takes_whatever_the_program_writes(seconds, count, share):
-    values = duration_text(round(seconds, 3)), size_text(count), MinFree(share=round(share, 3))
+    values = duration_text(seconds), size_text(count), MinFree(share=share)
     assert takes(f'stop_timeout = "{values[0]}"\nmin_free = "{values[1]}"\n')
     assert takes(f'min_free = "{values[2]}"')

@@ -1,11 +1,13 @@
 """Durations, sizes and shares as people write them."""
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from watcherd.settings.units import (
     LARGEST,
+    LONGEST,
+    MinFree,
     Unreadable,
     duration,
     duration_text,
@@ -45,9 +47,18 @@ def test_a_duration_beyond_a_century_is_refused(written):
         duration(written)
 
 
-@given(st.integers(0, 10**9))
-def test_a_written_duration_reads_as_itself(milliseconds):
-    assert duration(duration_text(milliseconds / 1000)) == pytest.approx(milliseconds / 1000, rel=1e-5)
+@given(st.floats(1e-9, LONGEST))
+@example(0.0)
+@example(0.000_01)
+def test_a_written_duration_reads_as_itself(seconds):
+    assert duration(duration_text(seconds)) == pytest.approx(seconds, rel=1e-8)
+
+
+@given(st.floats(1e-9, 0.99))
+@example(0.000_000_1)
+@example(0.333)
+def test_a_written_share_reads_as_itself(share):
+    assert min_free(str(MinFree(share=share))).share == pytest.approx(share, rel=1e-12)
 
 
 @pytest.mark.parametrize(

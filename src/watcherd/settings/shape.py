@@ -139,25 +139,31 @@ def _one_of(*forms: dict[str, Any]) -> WithJsonSchema:
 # What a configuration file may hold, for `watcherd config --schema`; a pattern says nothing of a number.
 _AUTO = {"const": "auto"}
 _DURATION = {"type": "string", "pattern": units.DURATION, "examples": ["250ms", "5s", "2m", "1.5h", "90d"]}
+_SOME_DURATION = _DURATION | {"pattern": units.SOME + units.DURATION}
 _SIZE = {"type": ["string", "integer"], "minimum": 0, "pattern": units.SIZE, "examples": ["64MiB", "2GB"]}
+_SOME_SIZE = _SIZE | {"minimum": 1, "pattern": units.SOME + units.SIZE}
+_CHUNK = _SOME_SIZE | {"minimum": LEAST_CHUNK, "maximum": MOST_CHUNK}
 _SHARE = {"type": "string", "pattern": units.SHARE, "examples": ["1%"]}
 _COUNT = {"type": "integer", "minimum": 1}
-_TEXTS = {"type": "array", "items": {"type": "string"}}
+_TEXT = {"type": "string", "minLength": 1}
+_TEXTS = {"type": "array", "items": _TEXT}
 
 Seconds = Annotated[float, BeforeValidator(duration), _written(duration_text), WithJsonSchema(_DURATION)]
-PositiveSeconds = Annotated[Seconds, AfterValidator(_positive)]
+PositiveSeconds = Annotated[Seconds, AfterValidator(_positive), WithJsonSchema(_SOME_DURATION)]
 SecondsOrAuto = Annotated[
     float | None, BeforeValidator(_auto(duration)), _written(duration_text), _one_of(_AUTO, _DURATION)
 ]
-PositiveSecondsOrAuto = Annotated[SecondsOrAuto, AfterValidator(_positive)]
-Bytes = Annotated[int, BeforeValidator(size), AfterValidator(_positive), _written(size_text), WithJsonSchema(_SIZE)]
+PositiveSecondsOrAuto = Annotated[SecondsOrAuto, AfterValidator(_positive), _one_of(_AUTO, _SOME_DURATION)]
+Bytes = Annotated[
+    int, BeforeValidator(size), AfterValidator(_positive), _written(size_text), WithJsonSchema(_SOME_SIZE)
+]
 ChunkOrAuto = Annotated[
-    int | None, BeforeValidator(_auto(size)), AfterValidator(_chunk), _written(size_text), _one_of(_AUTO, _SIZE)
+    int | None, BeforeValidator(_auto(size)), AfterValidator(_chunk), _written(size_text), _one_of(_AUTO, _CHUNK)
 ]
 Share = Annotated[MinFree, BeforeValidator(min_free), _written(str), _one_of(_SHARE, _SIZE)]
 Count = Annotated[int, BeforeValidator(count), WithJsonSchema(_COUNT)]
 CountOrAuto = Annotated[int | None, BeforeValidator(_auto(count)), _written(int), _one_of(_AUTO, _COUNT)]
-Folder = Annotated[Path, BeforeValidator(_folder), WithJsonSchema({"type": "string"})]
+Folder = Annotated[Path, BeforeValidator(_folder), WithJsonSchema(_TEXT)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_TEXTS)]
 Extensions = Annotated[tuple[str, ...], BeforeValidator(_extensions), WithJsonSchema(_TEXTS)]
 Encoding = Annotated[str, AfterValidator(lambda value: value if value == "auto" else _encoding(value))]

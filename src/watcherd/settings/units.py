@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import TypeVar
 
 _WHOLE = r"\d+(?:_\d+)*"  # with underscores between digits, as in Python and TOML
@@ -15,7 +16,9 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 #: The same for a JSON Schema, whose patterns know no flags.
 DURATION = r"^\s*(\d+(_\d+)*(\.\d+)?\s*([mM]?[sS]|[sS][eE][cC]|[mM]|[mM][iI][nN]|[hHdDwW])\s*)+$"
 SIZE = r"^\s*\d+(_\d+)*(\.\d+)?\s*([kKmMgGtTpP]([iI]?[bB]?)|[bB])?\s*$"
-SHARE = r"^\s*\d{1,2}(\.\d+)?\s*%\s*$"
+SHARE = r"^\s*0*\d{1,2}(\.\d+)?\s*%\s*$"
+#: Before one of these: not of zero.
+SOME = "^(?=.*[1-9])"
 
 _SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "sec": 1.0, "s": 1.0, "ms": 0.001}
 _WRITTEN_SECONDS = ("d", "h", "m", "s", "ms")
@@ -89,7 +92,12 @@ def duration_text(seconds: float) -> str:
         count = seconds / _SECONDS[unit]
         if count >= 1 and abs(count - round(count)) < 1e-9 * count:
             return f"{round(count)}{unit}"
-    return f"{seconds:g}s"
+    return f"{_digits(seconds)}s"
+
+
+def _digits(number: float) -> str:
+    """Write a number as it is read: without an exponent, and with all digits that it can be told apart by."""
+    return f"{Decimal(f'{number:.15g}'):f}"
 
 
 def size_text(count: int) -> str:
@@ -112,7 +120,7 @@ class MinFree:
         return max(self.bytes, int(self.share * total))
 
     def __str__(self) -> str:
-        return f"{self.share * 100:g}%" if self.share else size_text(self.bytes)
+        return f"{_digits(self.share * 100)}%" if self.share else size_text(self.bytes)
 
 
 def min_free(value: object) -> MinFree:
