@@ -2,6 +2,7 @@
 
     layers    what each source says, and on which line
     units     durations, sizes, shares, both ways
+    forms     what a value may be: durations, sizes, folders, patterns as people write them
     shape     every key with its type, default and description
     live      what can change in a running daemon
     folders   folders that follow from others, and overlaps by path, inode and mount
