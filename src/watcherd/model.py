@@ -256,11 +256,15 @@ class Ended(NamedTuple):
 
 def readable(text: str) -> str:
     """Return a text that may speak of a path as JSON and SQLite hold it: undecodable bytes are U+FFFD."""
+    return exact(text).decode(errors="replace")
+
+
+def exact(text: str) -> bytes:
+    """Return the bytes of a text that may speak of a path: those of a name are the kernel's."""
     try:
-        exact = text.encode(errors="surrogateescape")
+        return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:  # a surrogate that stands for no byte: somebody wrote it so in JSON
-        exact = text.encode(errors="surrogatepass")
-    return exact.decode(errors="replace")
+        return text.encode(errors="surrogatepass")
 
 
 def signed(number: int) -> int:

@@ -16,6 +16,8 @@ from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from watcherd.model import exact
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -54,17 +56,10 @@ def _name(key: str) -> str:
 
 
 def _field(name: str, value: object) -> bytes:
-    content = _bytes(value if isinstance(value, str) else str(value))
+    content = exact(str(value))  # a name's own bytes: the journal keeps what is no text as it is
     if b"\n" not in content:
         return b"%s=%s\n" % (name.encode(), content)
     return b"%s\n%s%s\n" % (name.encode(), len(content).to_bytes(8, "little"), content)
-
-
-def _bytes(text: str) -> bytes:
-    try:
-        return os.fsencode(text)  # a name's own bytes: the journal keeps what is no text as it is
-    except UnicodeEncodeError:
-        return text.encode(errors="backslashreplace")
 
 
 class Journal:

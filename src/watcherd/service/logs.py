@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
+from watcherd.model import exact, readable
 from watcherd.service import journal
 from watcherd.service.journal import Journal
 
@@ -144,26 +145,10 @@ def _traced(event: Mapping[str, Any]) -> Mapping[str, Any]:
 def _decodable(event: Mapping[str, Any]) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for key, value in event.items():
-        value = os.fspath(value) if isinstance(value, os.PathLike) else value  # noqa: PLW2901 (the same, as text)
-        whole[key] = value
-        if isinstance(value, str) and not _is_text(value):
-            exact = value.encode(errors="surrogatepass") if _is_foreign(value) else os.fsencode(value)
-            whole[key] = exact.decode(errors="replace")
-            whole[f"{key}_b64"] = base64.b64encode(exact).decode()
+        whole[key] = text = os.fspath(value) if isinstance(value, os.PathLike) else value
+        if isinstance(text, str) and (shown := readable(text)) != text:
+            whole |= {key: shown, f"{key}_b64": base64.b64encode(exact(text)).decode()}
     return whole
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_foreign(value: str) -> bool:
-    """Whether a surrogate in it is none of those that stand for a byte of a name."""
-    return any("\ud800" <= character <= "\udc7f" or "\udd00" <= character <= "\udfff" for character in value)
 
 
 def _plain(value: object) -> object:
