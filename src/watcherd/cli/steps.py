@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from watcherd.service.installation import Keep, Make, Remove, Run, Step, Write
+from watcherd.service.installation import Make, Remove, Run, Step, Write
 from watcherd.service.unit_files import effective
 
 if TYPE_CHECKING:
@@ -28,17 +28,8 @@ def go(steps: Sequence[Step], *, dry_run: bool) -> None:
 
 
 def _told(step: Step) -> str:
-    match step:
-        case Write(path):
-            return f"write   {path}"
-        case Make(path):
-            return f"make    {path}"
-        case Remove(path):
-            return f"remove  {path}"
-        case Keep(path):
-            return f"keep    {path}"
-        case Run(command):
-            return f"run     {' '.join(command)}"
+    """Write a step as its name and what it is about."""
+    return f"{type(step).__name__.lower():<7} {' '.join(step.command) if isinstance(step, Run) else step.path}"
 
 
 def _details(step: Step) -> list[str]:
