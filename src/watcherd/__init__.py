@@ -8,8 +8,9 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     failures    what is quarantined and its way back, for commands
     daemon      how the rooms are started, attended, reloaded and stopped: the mailbox, the threads
     vitals      whether the daemon gets on, and what is done and in hand, in a line
-    rebuild     a new ledger in place of a damaged one, from what the folders prove
     assembly    the composition root: which room is built when, and what is wired to what
+    rebuild     a new ledger in place of a damaged one, from what the folders prove
+    plain       what the settings are to each room, in plain values
     settings    flags, environment, TOML, defaults: one frozen object, known to the rooms above alone
     intake      from a path that came to our notice to an admitted job
     lanes       from an admitted job to its outcome: threads for text, processes for images

@@ -13,13 +13,13 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, decide
-from watcherd.assembly import inbox_of, ledger_of, place_of
 from watcherd.beneath import OURS, told_plainly
 from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
+from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish import quarantine, wayback
 from watcherd.publish.retire import ours_of
 from watcherd.rebuild import set_aside

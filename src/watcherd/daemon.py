@@ -35,10 +35,11 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import __version__, lifeline, rebuild, vitals
-from watcherd.assembly import Died, Ears, build, inbox_of, limits_of, make, policy_of, prepare
+from watcherd.assembly import Died, Ears, build, make, prepare
 from watcherd.beneath import FULL, told_plainly
 from watcherd.ledger.ledger import Ledger, require_room
 from watcherd.model import Stopped, SystemFault, WatcherdError
+from watcherd.plain import inbox_of, limits_of, policy_of
 from watcherd.service import locks, logs, signals, systemd
 from watcherd.settings import live
 from watcherd.vitals import Pulse

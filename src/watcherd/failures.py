@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd.assembly import ledger_of, place_of
 from watcherd.beneath import told_plainly
 from watcherd.model import After
+from watcherd.plain import ledger_of, place_of
 from watcherd.publish import quarantine, wayback
 from watcherd.publish.wayback import PutBack
 from watcherd.service import locks

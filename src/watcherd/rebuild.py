@@ -23,7 +23,6 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from watcherd import beneath
-from watcherd.assembly import inbox_of, place_of
 from watcherd.beneath import OURS, told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.answers import BLOCK
@@ -31,6 +30,7 @@ from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.paths import from_fields
+from watcherd.plain import inbox_of, place_of
 from watcherd.publish import quarantine
 from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import facts_in, is_anothers

@@ -190,7 +190,7 @@ def watcherd(tmp_path, monkeypatch, called):
     """Run a command where these files are quarantined; return its status and output."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
-    monkeypatch.setattr("watcherd.assembly.unheard_of", lambda _: ([], []))
+    monkeypatch.setattr("watcherd.plain.unheard_of", lambda _: ([], []))
     monkeypatch.setattr("watcherd.failures.finish", lambda _: [])
     monkeypatch.setattr("watcherd.failures.set_aside", lambda _: ROWS)
     monkeypatch.setattr("watcherd.failures.put_back", lambda _, rows: [PutBack(row) for row in rows])

@@ -113,7 +113,7 @@ def _working_directory(context: click.Context) -> Path:
 
 def tell_of_others(settings: Settings) -> None:
     """Say where nothing is on record of an inbox, but of others: what its daemon was told, this command was not."""
-    from watcherd.assembly import unheard_of
+    from watcherd.plain import unheard_of
 
     unheard, others = (", ".join(map(paths.typed, roots)) for roots in unheard_of(settings))
     if unheard and others:

@@ -1,0 +1,135 @@
+"""What the settings are to each room, in plain values; and to a command that starts none, the ledger."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from typing import TYPE_CHECKING
+
+from watcherd import processors
+from watcherd.decide import RetryPolicy
+from watcherd.intake.rules import Rules
+from watcherd.intake.terms import Inbox
+from watcherd.ledger.database import EMPTY, damaged
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import After, Kind, Limits, Refused, SystemFault
+from watcherd.paths import quoted
+from watcherd.publish.place import Affixes, Place
+from watcherd.publish.root import Root
+from watcherd.settings import chunk, workers
+from watcherd.settings.layers import PREFIX, ROLES
+
+if TYPE_CHECKING:
+    from watcherd.settings import Settings
+    from watcherd.settings.shape import Image, Text
+
+
+def place_of(name: str, settings: Settings, ledger: Ledger) -> Place:
+    """Return where the files of an inbox go, and register the inbox with the ledger. Raises SystemFault."""
+    inbox = settings.inbox[name]
+    root = os.path.realpath(inbox.path)
+    ledger.register(name, root)
+    durable = settings.durability == "full"
+    outbox, failed = (Root(str(path), ledger.id, durable=durable) for path in (inbox.outbox, inbox.failed))
+    archive = Root(str(inbox.archive), ledger.id, durable=durable) if inbox.after is After.ARCHIVE else failed
+    affixes = {kind: Affixes(row.prefix, row.suffix) for kind, row in processors.TABLE.items()}
+    return Place(
+        inbox=name, root=root, after=inbox.after, outbox=outbox, archive=archive, failed=failed, affixes=affixes
+    )
+
+
+def inbox_of(name: str, settings: Settings, *, root: str = "", once: bool = False) -> Inbox:
+    """Return what an intake is to know of its inbox; where its `root` is known, no folder is looked at."""
+    inbox = settings.inbox[name]
+    extensions = {kind: frozenset(_table(kind, settings).extensions) for kind in Kind}
+    return Inbox(
+        name=name,
+        root=root or os.path.realpath(inbox.path),
+        after=inbox.after,
+        recursive=inbox.recursive,
+        rules=Rules(extensions, inbox.include, inbox.exclude),
+        settle=inbox.settle,
+        rescan=inbox.rescan,
+        policy=policy_of(settings),
+        once=once,
+        named=str(inbox.path),
+    )
+
+
+def policy_of(settings: Settings) -> RetryPolicy:
+    """Return how often a failing file is tried, and how long between."""
+    retry = settings.retry
+    return RetryPolicy(attempts=retry.attempts, backoff=retry.backoff, max_backoff=retry.max_backoff)
+
+
+def limits_of(kind: Kind, settings: Settings) -> Limits:
+    """Return what one job of a kind may take."""
+    text, image = settings.text, settings.image
+    return Limits(
+        max_bytes=text.max_bytes,
+        encoding=text.encoding,
+        chunk=text.chunk or chunk(),
+        max_pixels=image.max_pixels,
+        memory=image.memory,
+        timeout=_table(kind, settings).timeout,
+    )
+
+
+def workers_of(kind: Kind, settings: Settings) -> int:
+    """Return how many workers a kind has."""
+    return _table(kind, settings).workers or workers()
+
+
+def _table(kind: Kind, settings: Settings) -> Text | Image:
+    return settings.text if kind is Kind.TEXT else settings.image
+
+
+def retry_command(settings: Settings, name: str) -> str:
+    """Return the command that retries a file of this inbox, up to the file's path."""
+    program, inbox, place = _program(), settings.inbox[name], settings.layers.place
+    said = [place("state"), *(place("inbox", name, key) for key in (*ROLES, "after"))]
+    if not any(it.startswith(("--", PREFIX, "$")) for it in said):
+        which = f"{name}/" if len(settings.inbox) > 1 else ""  # another may have set aside by that path, too
+        return f"{program} --config {quoted(said[1].rpartition(':')[0])} retry -- {which}"
+    # What came by a flag or a variable is unknown to who retries, so all is said by flags.
+    roles = {"inbox": inbox.path, "outbox": inbox.outbox, "archive": inbox.archive, "failed": inbox.failed}
+    flags = {**roles, "state": settings.state, "after": inbox.after}
+    return f"{program} retry {' '.join(f'--{flag} {quoted(str(value))}' for flag, value in flags.items())} -- "
+
+
+def _program() -> str:
+    """Return what a shell is to call us by: our name where it finds us by that, else where we are."""
+    if shutil.which("watcherd"):
+        return "watcherd"
+    script = os.path.abspath(sys.argv[0])
+    return quoted(script) if os.path.basename(script) == "watcherd" else f"{quoted(sys.executable)} -m watcherd"
+
+
+# For commands ------------------------------------------------------------------------------------------------------
+
+
+def ledger_of(settings: Settings) -> Ledger:
+    """Open the ledger for a command that makes none. Raises Refused where there never was one, and SystemFault."""
+    path = settings.state / "ledger.db"
+    try:
+        size = os.stat(path).st_size
+    except (FileNotFoundError, NotADirectoryError) as error:
+        message = f"there is no ledger in {settings.state}: no watcherd has run with this state directory"
+        raise Refused(message) from error
+    except OSError as error:
+        raise SystemFault(f"the ledger {path} cannot be used: {error.strerror}", root=str(path.parent)) from error
+    if not size:  # left for the daemon to find: a new one would hide that the folders have to be asked
+        raise damaged(path, EMPTY)
+    return Ledger(path)
+
+
+def unheard_of(settings: Settings) -> tuple[list[str], list[str]]:
+    """Return the inboxes of which nothing is on record, and those on record that the settings do not name.
+
+    A daemon may have others than who asks: by a flag, or by a variable of its own. Raises what `ledger_of` raises.
+    """
+    with ledger_of(settings) as ledger:
+        recorded = ledger.roots()
+    named = {os.path.realpath(inbox.path) for inbox in settings.inbox.values()}
+    return sorted(named - recorded), sorted(recorded - named)
