@@ -99,16 +99,18 @@ def _await_room(
     folder: str, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, checkpoint: Callable[[], None]
 ) -> None:
     """Wait where the ledger's disk is full: no ledger opens there."""
-    reason = ""
+    reason, heard = "", None
     while full := _fullness(folder):
         if not reason:
             reason = full
             log.error("intake.paused", reason=reason)
             manager.status(f"paused: {reason}")
-        _next(mailbox, ROOM_EVERY)
+        heard = _next(mailbox, ROOM_EVERY) or heard
         checkpoint()
     if reason:
         log.info("intake.resumed", reason=reason)
+    if heard:  # to reload, which has to wait for the rooms
+        mailbox.put(heard)
 
 
 def _fullness(folder: str) -> str:

@@ -444,6 +444,25 @@ def test_a_signal_to_stop_ends_the_wait_for_room_on_the_ledger_s_disk(site, even
     assert not site.state.exists()
 
 
+def test_a_hangup_while_there_is_no_room_on_the_ledger_s_disk_reloads_once_there_is(site, events, monkeypatch):
+    settings = quick(site)
+    hangups = iter([signal.SIGHUP])
+
+    def require_room(_):
+        for number in hangups:
+            os.kill(os.getpid(), number)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(daemon, "require_room", require_room)
+    monkeypatch.setattr(daemon, "ROOM_EVERY", 30.0)
+    monkeypatch.setattr(daemon.logs, "set_level", lambda _: None)
+    stop_once_ready(site, events)
+    assert daemon.run(settings, lambda: settings) == 0
+    assert [event["event"] for event in events if event["event"].startswith("daemon.")] == [
+        *("daemon.started", "daemon.ready", "daemon.reloaded", "daemon.stopping", "daemon.stopped")
+    ]
+
+
 @pytest.fixture
 def long(monkeypatch):
     """Let the ledger be damaged, and what it is made of anew be more than can be read; meanwhile a signal comes."""
