@@ -396,7 +396,9 @@ def test_an_inbox_that_another_daemon_has_by_the_first_look_pauses_alone(site):
         site.inbox.mkdir()
         others = site.base / "others"
         others.mkdir()
-        with locks.state(str(others)), locks.root(str(site.inbox), str(others)):
+        note = locks.Note(str(site.inbox), str(others))
+        with locks.state(str(others)):
+            note.write()
             rooms.start()
             site.wait_for(lambda: "is in use by watcherd" in rooms.lines[0].publisher.paused, "the pause")
 

@@ -14,7 +14,7 @@ from threading import Event
 
 import pytest
 
-from watcherd.model import Refused
+from watcherd.model import Refused, SystemFault
 from watcherd.service import locks
 
 HOLD = """
@@ -24,7 +24,9 @@ from watcherd.service import locks
 with ExitStack() as stack:
     stack.enter_context(locks.state(sys.argv[1]))
     for root in sys.argv[2:]:
-        stack.enter_context(locks.root(root, sys.argv[1]))
+        note = locks.Note(root, sys.argv[1])
+        note.write()
+        stack.callback(note.remove)
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -64,6 +66,17 @@ def other(tmp_path):
 def inbox(tmp_path):
     (tmp_path / "inbox").mkdir()
     return tmp_path / "inbox"
+
+
+@contextmanager
+def noted(inbox, state):
+    """Note in a folder for the time of the block that it is served by the daemon with that state directory."""
+    ours = locks.Note(str(inbox), state)
+    ours.write()
+    try:
+        yield
+    finally:
+        ours.remove()
 
 
 def note(inbox):
@@ -141,7 +154,7 @@ def test_those_who_ask_in_the_same_instant_do_not_take_each_other_for_a_daemon(s
 
 def test_a_second_daemon_on_an_inbox_is_refused_and_told_who_has_it(state, other, inbox):
     with daemon(other, inbox) as holder, locks.state(state):
-        with pytest.raises(Refused) as refused, locks.root(str(inbox), state):
+        with pytest.raises(Refused) as refused, noted(inbox, state):
             pass
         assert str(refused.value) == (
             f"{inbox} is in use by watcherd, process {holder.pid}, with the state directory {other}: stop that first"
@@ -153,7 +166,7 @@ def test_the_note_of_a_daemon_that_was_killed_binds_nobody(state, other, inbox):
     with daemon(other, inbox):
         pass
     assert note(inbox).exists()
-    with locks.state(state), locks.root(str(inbox), state):
+    with locks.state(state), noted(inbox, state):
         assert json.loads(note(inbox).read_text()) == {"state": state, "pid": os.getpid()}
 
 
@@ -168,7 +181,7 @@ def test_the_note_of_a_daemon_that_was_killed_binds_nobody(state, other, inbox):
 def test_a_note_cut_short_or_not_ours_or_of_a_state_directory_that_is_gone_binds_nobody(state, inbox, content):
     note(inbox).parent.mkdir()
     note(inbox).write_bytes(content)
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         assert json.loads(note(inbox).read_text())["state"] == state
 
 
@@ -176,7 +189,7 @@ def test_a_note_of_our_own_binds_us_under_no_other_name_of_the_state_directory(s
     with daemon(state, inbox):
         pass
     (tmp_path / "link").symlink_to(state)
-    with locks.state(str(tmp_path / "link")), locks.root(str(inbox), str(tmp_path / "link")):
+    with locks.state(str(tmp_path / "link")), noted(inbox, str(tmp_path / "link")):
         assert json.loads(note(inbox).read_text())["pid"] == os.getpid()
 
 
@@ -184,7 +197,7 @@ def test_a_state_directory_that_may_not_be_asked_is_believed_to_be_alive(state, 
     note(inbox).parent.mkdir()
     (tmp_path / "loop").symlink_to("loop")  # an error that root meets as well
     note(inbox).write_text(json.dumps({"state": str(tmp_path / "loop"), "pid": 7}))
-    with pytest.raises(Refused, match="process 7"), locks.root(str(inbox), state):
+    with pytest.raises(Refused, match="process 7"), noted(inbox, state):
         pass
 
 
@@ -193,7 +206,7 @@ def test_a_folder_on_a_mount_that_has_no_locks_is_noted_all_the_same(state, inbo
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(locks.fcntl, "flock", flock)
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         assert json.loads(note(inbox).read_text()) == {"state": state, "pid": os.getpid()}
 
 
@@ -204,24 +217,24 @@ def test_at_the_end_the_note_is_gone_and_so_is_its_empty_folder(state, inbox):
 
 
 def test_a_folder_that_holds_something_else_too_stays_at_the_end(state, inbox):
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         (inbox / ".watcherd/draft").touch()
     assert [path.name for path in (inbox / ".watcherd").iterdir()] == ["draft"]
 
 
 def test_the_note_is_gone_also_after_an_error(state, inbox):
-    with pytest.raises(LookupError), locks.root(str(inbox), state):
+    with pytest.raises(LookupError), noted(inbox, state):
         raise LookupError
     assert list(inbox.iterdir()) == []
 
 
 def test_an_inbox_that_is_gone_at_the_end_is_no_error(state, inbox):
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         inbox.rename(inbox.parent / "elsewhere")
 
 
 def test_another_daemon_s_note_in_a_folder_that_took_the_inbox_s_place_stays(state, other, inbox, tmp_path):
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         inbox.rename(tmp_path / "away")
         inbox.mkdir()
         with daemon(other, inbox):
@@ -240,7 +253,7 @@ def test_folders_that_hang_at_the_end_are_waited_for_together(state, tmp_path, m
 
 
 def test_nothing_stays_open_in_a_root(state, inbox):
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         links = [f"/proc/self/fd/{name}" for name in os.listdir("/proc/self/fd")]
         assert not [link for link in links if os.path.lexists(link) and str(inbox) in os.readlink(link)]
 
@@ -249,7 +262,7 @@ def test_a_link_in_place_of_our_folder_leads_nowhere(state, inbox, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/owner").write_text("theirs")
     (inbox / ".watcherd").symlink_to(tmp_path / "precious")
-    with pytest.raises(NotADirectoryError), locks.root(str(inbox), state):
+    with pytest.raises(SystemFault, match="Not a directory"), noted(inbox, state):
         pass
     assert (tmp_path / "precious/owner").read_text() == "theirs"
 
@@ -257,7 +270,7 @@ def test_a_link_in_place_of_our_folder_leads_nowhere(state, inbox, tmp_path):
 def test_a_link_swapped_in_while_we_ran_is_not_followed_at_the_end(state, inbox, tmp_path):
     (tmp_path / "precious").mkdir()
     (tmp_path / "precious/owner").write_text("theirs")
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         note(inbox).unlink()
         (inbox / ".watcherd").rmdir()
         (inbox / ".watcherd").symlink_to(tmp_path / "precious")
@@ -287,7 +300,7 @@ def strangers():
 
 def test_a_folder_that_cannot_be_written_to_is_not_noted(strangers):
     inbox, state = strangers
-    with locks.root(str(inbox), state):
+    with noted(inbox, state):
         assert list(inbox.iterdir()) == []
 
 
@@ -297,5 +310,5 @@ def test_another_user_s_daemon_in_a_shared_folder_is_respected(strangers):
     inbox.chmod(0o777)
     (inbox / ".watcherd").mkdir(0o700)
     os.seteuid(65534)
-    with pytest.raises(Refused, match="belongs to another user"), locks.root(str(inbox), state):
+    with pytest.raises(Refused, match="belongs to another user"), noted(inbox, state):
         pass

@@ -12,7 +12,7 @@ import fcntl
 import json
 import os
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
@@ -75,55 +75,34 @@ def is_held(directory: str) -> bool:
         os.close(descriptor)
 
 
-@contextmanager
-def root(path: str, directory: str) -> Iterator[None]:
-    """Note in the folder `path` that it is served by the daemon with the state `directory`. Raises Refused, OSError.
-
-    A folder that cannot be written to is not noted: nothing in it can be taken twice.
-    """
-    note = _open_note(path)
-    if note is None:
-        yield
-        return
-    said = json.dumps({"state": os.path.realpath(directory), "pid": os.getpid()}).encode()
-    try:
-        with suppress(OSError):  # for the moment of reading and writing; some mounts have no locks
-            fcntl.flock(note, fcntl.LOCK_EX)
-        _require_free(os.pread(note, 8192, 0), path, directory)
-        os.ftruncate(note, 0)
-        os.pwrite(note, said, 0)
-    finally:
-        os.close(note)
-    try:
-        yield
-    finally:
-        _remove_note(path, said)
-
-
 class Note:
-    """What says in a folder whose it is: written when the daemon starts, and when an inbox is found that had none."""
+    """What says in a folder whose it is: of the daemon with that `state` directory.
+
+    It is written when the daemon starts, and when an inbox is found that had none. A folder that cannot be written to
+    is not noted: nothing in it can be taken twice.
+    """
 
     def __init__(self, path: str, state: str) -> None:
         self._path = path
         self._state = state
-        self._written = ExitStack()
-        self._is_written = False
+        self._root = path  # where it was written: what the path leads to may be another folder later
+        self._said = b""
         self.doubt: Doubt | None = None
 
     def write(self) -> None:
-        """Write it. Raises Refused where another daemon has the inbox, and SystemFault."""
+        """Write it. Raises Refused where another daemon has the folder, and SystemFault."""
         self.doubt = Doubt(self._path)
         self.remove()
         with told_plainly(self._path):
-            self._written.enter_context(root(os.path.realpath(self._path), self._state))
-        self._is_written = True
+            self._root = os.path.realpath(self._path)
+            self._said = _noted(self._root, self._state)
 
     def renew(self, was_lost: bool) -> None:  # noqa: FBT001 (a callback)
         """Write it in an inbox that is found again, or was none, or another folder, when the daemon started.
 
         Raises SystemFault, also where another daemon has it by now.
         """
-        if self._is_written and is_noted(self._path) and not was_lost:
+        if self._said and is_noted(self._path) and not was_lost:
             return
         try:
             self.write()
@@ -132,7 +111,9 @@ class Note:
 
     def remove(self) -> None:
         """Take it back."""
-        self._written.close()
+        said, self._said = self._said, b""
+        if said:
+            _remove_note(self._root, said)
 
 
 def leave(notes: Iterable[Note]) -> None:
@@ -148,6 +129,23 @@ def leave(notes: Iterable[Note]) -> None:
 def is_noted(path: str) -> bool:
     """Whether there is a note in the folder `path`, as a daemon that runs leaves in each inbox that it sees."""
     return os.path.lexists(f"{path}/{OURS}/{NOTE}")
+
+
+def _noted(path: str, directory: str) -> bytes:
+    """Write the note, and return what it says: nothing where it cannot be written."""
+    note = _open_note(path)
+    if note is None:
+        return b""
+    said = json.dumps({"state": os.path.realpath(directory), "pid": os.getpid()}).encode()
+    try:
+        with suppress(OSError):  # for the moment of reading and writing; some mounts have no locks
+            fcntl.flock(note, fcntl.LOCK_EX)
+        _require_free(os.pread(note, 8192, 0), path, directory)
+        os.ftruncate(note, 0)
+        os.pwrite(note, said, 0)
+    finally:
+        os.close(note)
+    return said
 
 
 def _open_note(path: str) -> int | None:
