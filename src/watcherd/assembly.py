@@ -31,8 +31,9 @@ from watcherd.service.locks import Note, leave
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
+    from queue import SimpleQueue
 
     from watcherd.lanes.lane import Pool
     from watcherd.ledger.ledger import Ledger
@@ -52,6 +53,14 @@ class Died:
 
     room: str
     error: BaseException
+
+
+def deaths(mailbox: SimpleQueue[int | Died]) -> Iterator[Died]:
+    """Yield which rooms died, of all that is in the mailbox by now."""
+    while not mailbox.empty():
+        message = mailbox.get_nowait()
+        if isinstance(message, Died):
+            yield message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,21 +14,21 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from watcherd.assembly import Died, Ears
-from watcherd.daemon import assembled, deaths
+from watcherd.assembly import Died, Ears, deaths
 from watcherd.intake.census import undone
 from watcherd.intake.eyes import mend_of
 from watcherd.model import Failed
 from watcherd.publish.health import STARTING
+from watcherd.rooms import assembled
 from watcherd.service import signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from watcherd.assembly import Line
-    from watcherd.daemon import Daemon
     from watcherd.model import Done, Kind
     from watcherd.publish.batch import Exit
+    from watcherd.rooms import Rooms
     from watcherd.settings import Settings
 
 #: Seconds between looks at how far it is.
@@ -117,17 +117,17 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
     ears = Ears(on_death=mailbox.put, on_end=tally.count)
     with (
         signals.delivered(mailbox.put) as checkpoint,
-        assembled(settings, ears, checkpoint, once=True) as daemon,
+        assembled(settings, ears, checkpoint, once=True) as rooms,
     ):
-        show = partial(_show, progress, tally, *_census(daemon, checkpoint)) if progress else lambda: None
-        daemon.start()
-        interrupted = _until_over(daemon.lines, mailbox, tally, show)
-        troubles = tuple(trouble for line in daemon.lines if (trouble := _trouble(line)))
-        daemon.stop()  # what is in work ends, or is in its inbox again: only then it can be counted
+        show = partial(_show, progress, tally, *_census(rooms, checkpoint)) if progress else lambda: None
+        rooms.start()
+        interrupted = _until_over(rooms.lines, mailbox, tally, show)
+        troubles = tuple(trouble for line in rooms.lines if (trouble := _trouble(line)))
+        rooms.stop()  # what is in work ends, or is in its inbox again: only then it can be counted
         for died in deaths(mailbox):
             raise died.error
-        left = _census(daemon)[0] if interrupted or troubles else 0
-    waiting = tuple((line.name, *entry) for line in daemon.lines for entry in _waiting(line))
+        left = _census(rooms)[0] if interrupted or troubles else 0
+    waiting = tuple((line.name, *entry) for line in rooms.lines for entry in _waiting(line))
     return DrainReport(
         published=tally.published,
         quarantined=tuple(tally.quarantined),
@@ -190,10 +190,10 @@ def _waiting(line: Line) -> list[tuple[str, str]]:
     return sorted([*line.intake.waiting(), *line.publisher.aside().items()])
 
 
-def _census(daemon: Daemon, checkpoint: Callable[[], None] = lambda: None) -> tuple[int, int]:
+def _census(rooms: Rooms, checkpoint: Callable[[], None] = lambda: None) -> tuple[int, int]:
     """Return how many files are to be done, and their bytes: what a progress bar is drawn by."""
     files = size = 0
-    for line in daemon.lines:
-        for its in undone(line.intake.inbox, partial(daemon.ledger.ended, line.name), checkpoint):
+    for line in rooms.lines:
+        for its in undone(line.intake.inbox, partial(rooms.ledger.ended, line.name), checkpoint):
             files, size = files + 1, size + its
     return files, size

@@ -20,10 +20,10 @@ from structlog.testing import capture_logs
 
 from watcherd import beneath, daemon, failures
 from watcherd import drain as draining
+from watcherd import rooms as together
 from watcherd import settings as configuration
 from watcherd.assembly import Ears
 from watcherd.audit import audit
-from watcherd.daemon import assembled
 from watcherd.decide import Retry
 from watcherd.intake.intake import Intake
 from watcherd.ledger.ledger import Intent, Ledger
@@ -32,6 +32,7 @@ from watcherd.publish import wayback
 from watcherd.publish.batch import Batch
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.retire import ours_of
+from watcherd.rooms import assembled
 from watcherd.service import locks
 from watcherd.settings import ConfigurationError, MinFree, Problem
 from watcherd.states import State
@@ -71,7 +72,7 @@ def named(events, name):
 
 def reload_to(rooms, settings, monkeypatch):
     """Reload, and leave the logs to the test."""
-    monkeypatch.setattr(daemon.logs, "set_level", lambda _: None)
+    monkeypatch.setattr(together.logs, "set_level", lambda _: None)
     rooms.reload(lambda: settings)
 
 
@@ -340,7 +341,7 @@ def test_a_stop_waits_for_the_intakes_before_the_ledger_closes(site, monkeypatch
 
 
 def test_an_intake_that_hangs_is_left_behind_and_said_so(site, events, monkeypatch):
-    monkeypatch.setattr(daemon, "LEAVE", 0.05)
+    monkeypatch.setattr(together, "LEAVE", 0.05)
     go_on, entered = threading.Event(), threading.Event()
 
     def hang(*_):
@@ -357,7 +358,7 @@ def test_an_intake_that_hangs_is_left_behind_and_said_so(site, events, monkeypat
 
 
 def test_a_publisher_that_hangs_is_left_behind_and_said_so(site, events, monkeypatch):
-    monkeypatch.setattr(daemon, "FLUSH", 0.5)
+    monkeypatch.setattr(together, "FLUSH", 0.5)
     go_on = threading.Event()
     monkeypatch.setattr(Publisher, "_leave", lambda _: go_on.wait(10))
     with running(quick(site)):
@@ -457,7 +458,7 @@ def test_a_hangup_while_there_is_no_room_on_the_ledger_s_disk_reloads_once_there
 
     monkeypatch.setattr(daemon, "require_room", require_room)
     monkeypatch.setattr(daemon, "ROOM_EVERY", 30.0)
-    monkeypatch.setattr(daemon.logs, "set_level", lambda _: None)
+    monkeypatch.setattr(together.logs, "set_level", lambda _: None)
     stop_once_ready(site, events)
     assert daemon.run(settings, lambda: settings) == 0
     assert [event["event"] for event in events if event["event"].startswith("daemon.")] == [
@@ -474,7 +475,7 @@ def long(monkeypatch):
         while True:
             checkpoint()
 
-    monkeypatch.setattr(daemon.rebuild, "mend", mend)
+    monkeypatch.setattr(together.rebuild, "mend", mend)
 
 
 @pytest.mark.usefixtures("long")
@@ -496,14 +497,14 @@ def test_a_start_that_was_slow_before_its_rooms_are_built_builds_none_after_a_si
     def checkpoint():
         raise Stopped
 
-    monkeypatch.setattr(daemon, "build", pytest.fail)
+    monkeypatch.setattr(together, "build", pytest.fail)
     with pytest.raises(Stopped), assembled(quick(site), Ears(on_death=pytest.fail), checkpoint):
         pytest.fail("it was assembled")
 
 
 def test_a_hangup_reloads_and_goes_on(site, events, monkeypatch):
     settings, seen = quick(site), []
-    monkeypatch.setattr(daemon.logs, "set_level", lambda _: None)
+    monkeypatch.setattr(together.logs, "set_level", lambda _: None)
 
     def load_again():
         seen.append("loaded")
@@ -545,7 +546,7 @@ def test_a_room_that_dies_while_all_are_stopped_is_heard_of_too(site, events, mo
 
 
 def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
-    monkeypatch.setattr(daemon, "PRUNE_MORE", 0.02)
+    monkeypatch.setattr(together, "PRUNE_MORE", 0.02)
     looks = []
 
     def prune(_):
@@ -554,14 +555,14 @@ def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return 0.01
 
-    monkeypatch.setattr(daemon.Daemon, "prune", prune)
+    monkeypatch.setattr(together.Rooms, "prune", prune)
     assert daemon.run(quick(site), pytest.fail) == 0
     assert len(looks) >= 3
 
 
 def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(site, monkeypatch):
-    monkeypatch.setattr(daemon, "PRUNE_MORE", 0.01)
-    monkeypatch.setattr(daemon, "LEAVE", 0.1)
+    monkeypatch.setattr(together, "PRUNE_MORE", 0.01)
+    monkeypatch.setattr(together, "LEAVE", 0.1)
     hanging, answer = threading.Event(), threading.Event()
 
     def prune(_):
@@ -569,15 +570,15 @@ def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(si
         answer.wait(30)
         return 30.0
 
-    monkeypatch.setattr(daemon.Daemon, "prune", prune)
+    monkeypatch.setattr(together.Rooms, "prune", prune)
     later(lambda: hanging.wait(30) and os.kill(os.getpid(), signal.SIGTERM))
     assert daemon.run(quick(site), pytest.fail) == 0
     answer.set()
 
 
 def test_a_bug_in_the_look_for_old_rows_ends_the_run_with_1(site, events, monkeypatch):
-    monkeypatch.setattr(daemon, "PRUNE_MORE", 0.01)
-    monkeypatch.setattr(daemon.Daemon, "prune", lambda _: 1 // 0)
+    monkeypatch.setattr(together, "PRUNE_MORE", 0.01)
+    monkeypatch.setattr(together.Rooms, "prune", lambda _: 1 // 0)
     assert daemon.run(quick(site), pytest.fail) == 1
     assert [event["room"] for event in named(events, "room.died")] == ["pruning"]
 
@@ -684,7 +685,7 @@ def test_old_rows_of_files_that_are_gone_are_forgotten(site):
         published(site, "a.txt")
         rooms.prune()
         assert paths(site) == ["a.txt"]
-        assert forget_all(rooms) == daemon.PRUNE_EVERY
+        assert forget_all(rooms) == together.PRUNE_EVERY
         assert paths(site) == []
 
 
@@ -693,9 +694,12 @@ def test_old_rows_are_looked_for_some_at_a_time_and_all_in_the_end(site, monkeyp
     names = site.texts(5)
     with running(quick(site)) as rooms:
         published(site, *names)
-        assert [rooms.prune() for _ in range(4)] == [daemon.PRUNE_MORE] * 2 + [daemon.PRUNE_EVERY, daemon.PRUNE_MORE]
+        assert [rooms.prune() for _ in range(4)] == [together.PRUNE_MORE] * 2 + [
+            together.PRUNE_EVERY,
+            together.PRUNE_MORE,
+        ]
         assert len(paths(site)) == 5
-        site.wait_for(lambda: forget_all(rooms) == daemon.PRUNE_EVERY and not paths(site))
+        site.wait_for(lambda: forget_all(rooms) == together.PRUNE_EVERY and not paths(site))
 
 
 def test_old_rows_of_kept_files_last_while_the_file_does(site):
@@ -805,11 +809,11 @@ def test_what_cannot_be_looked_at_is_not_taken_for_gone(site):
 
 def test_the_dearer_a_look_at_all_old_rows_the_later_the_next(site, monkeypatch):
     monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
-    monkeypatch.setattr(daemon, "PRUNE_SHARE", 10**9)
+    monkeypatch.setattr(together, "PRUNE_SHARE", 10**9)
     with running(quick(site, {"after": "keep"})) as rooms:
         published(site, *site.texts(10))
-        assert [forget_all(rooms) for _ in range(2)] == [daemon.PRUNE_MORE] * 2
-        assert forget_all(rooms) > 1000 * daemon.PRUNE_EVERY
+        assert [forget_all(rooms) for _ in range(2)] == [together.PRUNE_MORE] * 2
+        assert forget_all(rooms) > 1000 * together.PRUNE_EVERY
 
 
 def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
@@ -817,7 +821,11 @@ def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
     with running(quick(site)) as rooms:
         names = site.texts(10)
         published(site, *names)
-        assert [forget_all(rooms) for _ in range(3)] == [daemon.PRUNE_MORE, daemon.PRUNE_MORE, daemon.PRUNE_EVERY]
+        assert [forget_all(rooms) for _ in range(3)] == [
+            together.PRUNE_MORE,
+            together.PRUNE_MORE,
+            together.PRUNE_EVERY,
+        ]
         assert paths(site) == []
 
 

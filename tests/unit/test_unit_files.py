@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd import daemon, settings
+from watcherd import rooms, settings
 from watcherd.service import places, unit_files
 from watcherd.service.places import Folders
 from watcherd.settings.units import duration
@@ -154,7 +154,7 @@ def said(name):
 @pytest.mark.parametrize("name", ["watcherd.service", "watcherd@.service", "user/watcherd.service"])
 def test_a_stop_may_take_longer_than_what_is_waited_for_in_it(name):
     (allowed,) = [value for key, value in said(name) if key == "TimeoutStopSec"]
-    waited = settings.Settings.model_fields["stop_timeout"].default + daemon.LEAVE + daemon.FLUSH
+    waited = settings.Settings.model_fields["stop_timeout"].default + rooms.LEAVE + rooms.FLUSH
     assert duration(allowed) > waited
 
 

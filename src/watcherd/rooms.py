@@ -1,0 +1,202 @@
+"""All rooms together: assembled, started, reloaded and stopped; by the daemon, and by a drain.
+
+Start: lock, folders, ledger, lanes, publishers, intakes.
+
+Stop, along the way of a file: intakes end; what is queued is forgotten, as it is still in its inbox; what is being
+worked on is finished, or cut short at the deadline, uncharged; the publishers settle what was finished; the ledger
+closes.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager
+from queue import Empty, SimpleQueue
+from threading import Event
+from typing import TYPE_CHECKING
+
+import structlog
+
+from watcherd import lifeline, rebuild
+from watcherd.assembly import Died, build, make, prepare
+from watcherd.beneath import told_plainly
+from watcherd.ledger.ledger import Ledger
+from watcherd.model import SystemFault, WatcherdError
+from watcherd.plain import inbox_of, limits_of, policy_of
+from watcherd.service import locks, logs
+from watcherd.settings import live
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from watcherd.assembly import Ears, Line
+    from watcherd.lanes.lane import Lane
+    from watcherd.model import Kind
+    from watcherd.settings import Settings
+
+log = structlog.get_logger(__name__)
+
+#: Seconds that the intakes together have at a stop to end, and the publishers at most to settle what is finished:
+#: these have `stop_timeout`, within both bounds.
+LEAVE = 2.0
+FLUSH = 10.0
+
+#: Seconds that a new configuration may take to be read, and its folders to be looked at.
+RELOAD = 5.0
+
+#: Seconds between looks for old rows that can be forgotten; and before the first, and where there are more of them.
+PRUNE_EVERY = 600.0
+PRUNE_MORE = 1.0
+
+#: A look at all old rows is followed by this many times its own processor time without one: kept files may be many.
+PRUNE_SHARE = 200
+
+
+@contextmanager
+def assembled(
+    settings: Settings, ears: Ears, checkpoint: Callable[[], None] = lambda: None, *, once: bool = False
+) -> Iterator[Rooms]:
+    """Build every room, in the order in which each needs the one before; at the end stop them and take them down.
+
+    `checkpoint` is called now and then before they are built, and may raise to end a start that takes long. With
+    `once` the inboxes are scanned once, and what comes later is left.
+    """
+    with ExitStack() as stack:
+        state = str(settings.state)
+        make(state, mode=0o700)
+        with told_plainly(state):
+            lock = stack.enter_context(locks.state(state))
+        notes = prepare(settings, stack)
+        path = settings.state / "ledger.db"
+        rebuild.mend(path, settings, checkpoint)
+        ledger = stack.enter_context(Ledger(path, durable=settings.durability == "full"))
+        checkpoint()
+        rooms = Rooms(settings, ledger, *build(settings, ledger, lock, notes, ears, once=once))
+        stack.callback(rooms.stop)
+        yield rooms
+
+
+class Rooms:
+    """All rooms of one process, built and wired."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, lanes: Mapping[Kind, Lane], lines: list[Line]) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.lanes = lanes
+        self.lines = lines
+        self._stopped = False
+        self._pruned_for = 0.0  # processor seconds of the look at old rows that is under way
+
+    def start(self) -> None:
+        """Start what was built: the end of the way of a file first."""
+        for lane in self.lanes.values():
+            lane.start()
+        for line in self.lines:
+            line.publisher.start()
+        for line in self.lines:
+            line.intake.start()
+
+    def stop(self) -> None:
+        """Stop along the way of a file, once. What is not done by `stop_timeout` is cut short, uncharged.
+
+        A thread that hangs, as in a mount that does not answer, is left behind.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
+        ends = time.monotonic() + self.settings.stop_timeout
+        for line in self.lines:
+            line.intake.stop()
+        for lane in self.lanes.values():
+            lane.close()
+        self._await_intakes(time.monotonic() + LEAVE)
+        for lane in self.lanes.values():
+            lane.stop(max(0.0, ends - time.monotonic()))
+        self._stop_publishers(time.monotonic() + min(FLUSH, max(LEAVE, self.settings.stop_timeout)))
+
+    def _await_intakes(self, ends: float) -> None:
+        for line in self.lines:
+            if not line.intake.join(max(0.0, ends - time.monotonic())):
+                log.error("room.stuck", room=f"intake of {line.name}")
+
+    def _stop_publishers(self, ends: float) -> None:
+        for line in self.lines:
+            line.publisher.close()
+        for line in self.lines:
+            if not line.publisher.stop(max(0.0, ends - time.monotonic())):
+                log.error("room.stuck", room=f"publisher of {line.name}")
+
+    def reload(self, load: Callable[[], Settings]) -> None:
+        """Take over what can be changed live, and say what needs a restart. A bad configuration changes nothing."""
+        try:
+            settings = _in_time(load)
+        except (WatcherdError, OSError) as error:
+            log.error("daemon.reload_failed", problems=str(error).splitlines())  # noqa: TRY400 (no bug of ours)
+            return
+        before, now = self.settings, live.effective(self.settings, settings)
+        self._adopt(now)
+        needs_restart, notes = live.changed(now, settings), settings.layers.notes
+        aside = {"left_aside": notes} if notes else {}
+        log.info("daemon.reloaded", changed=live.changed(before, now), needs_restart=needs_restart, **aside)
+
+    def _adopt(self, settings: Settings) -> None:
+        self.settings = settings
+        logs.set_level(settings.log.level)
+        for kind, lane in self.lanes.items():
+            lane.limits = limits_of(kind, settings)
+        for line in self.lines:
+            line.publisher.judge.policy = policy_of(settings)
+            line.publisher.health.least_free = settings.min_free.of
+            line.intake.update(inbox_of(line.name, settings, root=line.place.root))
+
+    @contextmanager
+    def pruning(self, on_death: Callable[[Died], None]) -> Iterator[None]:
+        """Forget old rows now and then, in a thread of its own: it looks at folders, and one of them may hang."""
+        ending = Event()
+
+        def prune() -> None:
+            quiet = PRUNE_MORE
+            while not ending.wait(quiet):
+                quiet = self.prune()
+
+        thread = lifeline.thread(prune, name="pruning", on_death=lambda error: on_death(Died("pruning", error)))
+        thread.start()
+        try:
+            yield
+        finally:
+            ending.set()
+            thread.join(LEAVE)
+
+    def prune(self) -> float:
+        """Forget some of the rows that are older than `history`, and return when to come again, in seconds."""
+        before, began = time.time() - self.settings.ledger.history, time.thread_time()
+        more = [_pruned(line, before) for line in self.lines]
+        self._pruned_for += time.thread_time() - began
+        if any(more):
+            return PRUNE_MORE
+        spent, self._pruned_for = self._pruned_for, 0.0
+        return max(PRUNE_EVERY, PRUNE_SHARE * spent)
+
+
+def _in_time(load: Callable[[], Settings]) -> Settings:
+    """Return what `load` does. It looks at folders, one of which may hang, and the main thread has signals to hear.
+
+    Raises what it raises, and SystemFault where it does not end.
+    """
+    came: SimpleQueue[Settings | BaseException] = SimpleQueue()
+    lifeline.thread(lambda: came.put(load()), name="reload", on_death=came.put).start()
+    try:
+        settings = came.get(timeout=RELOAD)
+    except Empty:
+        raise SystemFault("a folder does not answer: look after its mount, and reload again", root="") from None
+    if isinstance(settings, BaseException):
+        raise settings
+    return settings
+
+
+def _pruned(line: Line, before: float) -> bool:
+    try:
+        return line.pruning.prune(before)
+    except SystemFault as fault:
+        line.publisher.put(fault)
+        return False
