@@ -7,7 +7,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -46,8 +46,6 @@ _FOLDERS = (
     click.option("--after", type=click.Choice(["archive", "delete", "keep"]), help="What becomes of a done input."),
 )
 
-_STARTED_IN = "watcherd.started_in"
-
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -67,7 +65,7 @@ def load_from(context: click.Context, flags: Mapping[str, object], config: str |
     from watcherd import settings
 
     with _problems_told(context):
-        return settings.load(flags, {}, _working_directory(context), Path(config) if config else None)
+        return settings.load(flags, {}, _working_directory(), Path(config) if config else None)
 
 
 @contextmanager
@@ -84,31 +82,27 @@ def _problems_told(context: click.Context) -> Iterator[None]:
 
 def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
     """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
-    loaded = load_silently(context, flags)
+    loaded = loader(context, flags)()
     for note in loaded.layers.notes:
         show.remark(f"watcherd: {note}")
     return loaded
 
 
-def load_silently(context: click.Context, flags: dict[str, object]) -> Settings:
-    """Do the same, and leave it to the caller to say what was left aside."""
+def loader(context: click.Context, flags: dict[str, object]) -> Callable[[], Settings]:
+    """Return what loads the effective settings in silence, also once the working directory of now is gone."""
     from watcherd import settings
 
-    return settings.load(flags, os.environ, _working_directory(context), context.find_root().obj)
+    return partial(settings.load, flags, os.environ, _working_directory(), context.find_root().obj)
 
 
-def _working_directory(context: click.Context) -> Path:
-    """Return where the command was started: it may be gone by the time of a reload."""
+def _working_directory() -> Path:
     from watcherd.settings import ConfigurationError, Problem
 
-    known = context.find_root().meta
-    if _STARTED_IN not in known:
-        try:
-            known[_STARTED_IN] = Path.cwd()
-        except OSError as error:
-            problem = Problem("working directory", "", "it was removed", "go to another one")
-            raise ConfigurationError([problem]) from error
-    return Path(known[_STARTED_IN])
+    try:
+        return Path.cwd()
+    except OSError as error:
+        problem = Problem("working directory", "", "it was removed", "go to another one")
+        raise ConfigurationError([problem]) from error
 
 
 def tell_of_others(settings: Settings) -> None:

@@ -27,7 +27,7 @@ Examples:
 @click.pass_context
 def run(context: click.Context, /, *, make_folders: bool, **flags: object) -> None:
     """Watch the inboxes until SIGTERM or SIGINT (Ctrl-C)."""
-    settings = options.load(context, flags)
+    settings, reload = options.load(context, flags), options.loader(context, flags)
     folders.require(settings, make=make_folders)
     if sys.stderr.isatty():
         _welcome(settings)
@@ -35,7 +35,7 @@ def run(context: click.Context, /, *, make_folders: bool, **flags: object) -> No
         from watcherd import daemon
 
     options.configure_logs(settings)
-    context.exit(daemon.run(settings, reload=lambda: options.load_silently(context, flags)))
+    context.exit(daemon.run(settings, reload))
 
 
 def _welcome(settings: Settings) -> None:
