@@ -9,6 +9,7 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from watcherd import processors
@@ -33,7 +34,6 @@ from watcherd.states import State
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
-    from queue import SimpleQueue
 
     from watcherd.lanes.lane import Pool
     from watcherd.ledger.ledger import Ledger
@@ -55,7 +55,11 @@ class Died:
     error: BaseException
 
 
-def deaths(mailbox: SimpleQueue[int | Died]) -> Iterator[Died]:
+#: What a main thread waits at: numbers of signals, and rooms that died.
+Mailbox = SimpleQueue[int | Died]
+
+
+def deaths(mailbox: Mailbox) -> Iterator[Died]:
     """Yield which rooms died, of all that is in the mailbox by now."""
     while not mailbox.empty():
         message = mailbox.get_nowait()

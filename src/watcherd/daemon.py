@@ -23,13 +23,13 @@ from __future__ import annotations
 
 import os
 from contextlib import closing
-from queue import Empty, SimpleQueue
+from queue import Empty
 from typing import TYPE_CHECKING
 
 import structlog
 
 from watcherd import __version__, vitals
-from watcherd.assembly import Died, Ears, deaths
+from watcherd.assembly import Died, Ears, Mailbox, deaths
 from watcherd.beneath import FULL
 from watcherd.ledger.ledger import require_room
 from watcherd.model import Stopped
@@ -56,7 +56,7 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     another daemon has a folder, and SystemFault where one cannot be used.
     """
     log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
-    mailbox: SimpleQueue[int | Died] = SimpleQueue()
+    mailbox = Mailbox()
     with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put) as checkpoint:
         manager.status("starting: takes up what an earlier run left")
         try:
@@ -71,9 +71,7 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     return status
 
 
-def _await_room(
-    folder: str, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, checkpoint: Callable[[], None]
-) -> None:
+def _await_room(folder: str, mailbox: Mailbox, manager: systemd.Manager, checkpoint: Callable[[], None]) -> None:
     """Wait where the ledger's disk is full: no ledger opens there."""
     reason, heard = "", None
     while full := _fullness(folder):
@@ -98,9 +96,7 @@ def _fullness(folder: str) -> str:
     return ""
 
 
-def _serve(
-    rooms: Rooms, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, reload: Callable[[], Settings]
-) -> int:
+def _serve(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Callable[[], Settings]) -> int:
     """Run all rooms until it is time to stop; return the exit status."""
     rooms.start()
     log.info("daemon.ready", inboxes=[line.name for line in rooms.lines])
@@ -113,9 +109,7 @@ def _serve(
     return status
 
 
-def _attend(
-    rooms: Rooms, mailbox: SimpleQueue[int | Died], manager: systemd.Manager, reload: Callable[[], Settings]
-) -> int:
+def _attend(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Callable[[], Settings]) -> int:
     """Read the mailbox until it is time to stop; return the exit status."""
     pulse = Pulse(rooms.lines, manager.patience)
     while True:
@@ -134,14 +128,14 @@ def _attend(
         manager.status(vitals.status(rooms.lines))
 
 
-def _next(mailbox: SimpleQueue[int | Died], timeout: float) -> int | Died | None:
+def _next(mailbox: Mailbox, timeout: float) -> int | Died | None:
     try:
         return mailbox.get(timeout=timeout)
     except Empty:
         return None
 
 
-def _died(mailbox: SimpleQueue[int | Died]) -> int:
+def _died(mailbox: Mailbox) -> int:
     """Say which rooms died while all were stopped; return 1 where one did."""
     status = 0
     for died in deaths(mailbox):

@@ -10,11 +10,11 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
-from queue import Empty, SimpleQueue
+from queue import Empty
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from watcherd.assembly import Died, Ears, deaths
+from watcherd.assembly import Died, Ears, Mailbox, deaths
 from watcherd.intake.census import undone
 from watcherd.intake.eyes import mend_of
 from watcherd.model import Failed
@@ -113,7 +113,7 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
     """
     began = time.monotonic()
     tally = _Tally()
-    mailbox: SimpleQueue[int | Died] = SimpleQueue()
+    mailbox = Mailbox()
     ears = Ears(on_death=mailbox.put, on_end=tally.count)
     with (
         signals.delivered(mailbox.put) as checkpoint,
@@ -145,7 +145,7 @@ def _show(progress: Callable[[int, int, int, int], None], tally: _Tally, files: 
     progress(tally.files, files, tally.bytes, size)
 
 
-def _until_over(lines: list[Line], mailbox: SimpleQueue[int | Died], tally: _Tally, show: Callable[[], None]) -> int:
+def _until_over(lines: list[Line], mailbox: Mailbox, tally: _Tally, show: Callable[[], None]) -> int:
     """Wait until nothing is left that could be done, or for a signal to stop, which is returned."""
     patience = Patience()
     while not _is_over(lines, patience, tally.files):
