@@ -121,30 +121,28 @@ def _strides(folder: int, most: int) -> Iterator[list[os.DirEntry[str]]]:
 class Cursor:
     """Where the scan of one kind stands.
 
-    A scan of the whole that is asked for while one runs follows it: the mark is cleared when a scan starts, never
-    when it ends, so nothing asked for is lost. Folders asked for go first, all that there are at once; then the whole
-    a stride on.
+    A scan of the whole that is asked for while one runs follows it: a scan answers what was asked for when it
+    starts, never what is by its end, so nothing asked for is lost. Folders asked for go first, all that there are at
+    once; then the whole a stride on.
     """
 
     def __init__(self, walker: Callable[[str], Iterator[list[str]]]) -> None:
         self._walker = walker
-        self._dirty = False
         self._folders: dict[str, None] = {}
         self._whole: Iterator[list[str]] | None = None
         self._part: Iterator[list[str]] | None = None
         self._rest: list[str] = []
-        self._asked = 0  # times that a scan of the whole was asked for; those that the one under way answers
-        self._answers = 0
+        self._asked = 0  # times that a scan of the whole was asked for
+        self._answers = 0  # those that the last one begun answers
         self.answered = 0  # and those that have been answered
 
     @property
     def wants(self) -> bool:
         """Whether there is something to take."""
-        return bool(self._rest or self._part or self._whole or self._folders or self._dirty)
+        return bool(self._rest or self._part or self._whole or self._folders or self._asked > self._answers)
 
     def ask(self) -> int:
         """Ask for a scan of the whole; return what `answered` will have come to once it is done."""
-        self._dirty = True
         self._asked += 1
         return self._asked
 
@@ -153,7 +151,7 @@ class Cursor:
         if len(self._folders) < MOST_FOLDERS:
             self._folders[folder] = None
         else:
-            self._dirty = True
+            self.ask()
 
     def take(self, most: int) -> list[str]:
         """Return the next paths, at most `most`; none does not mean that there are no more."""
@@ -164,7 +162,8 @@ class Cursor:
 
     def suspend(self) -> None:
         """Close what is open, and begin again when there is a reason to go on."""
-        self._dirty = self.wants
+        if self.wants:
+            self._answers = self._asked - 1  # what was last asked for is answered by one that begins anew
         self._folders.clear()
         self._whole = self._part = None
         self._rest = []
@@ -178,11 +177,10 @@ class Cursor:
             if block is not None:
                 return block
             self._part = None
-        return self._step_whole() if self._whole or self._dirty else []
+        return self._step_whole() if self._whole or self._asked > self._answers else []
 
     def _step_whole(self) -> list[str]:
         if self._whole is None:
-            self._dirty = False
             self._answers = self._asked
             self._whole = self._walker("")
         block = next(self._whole, None)
