@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from contextlib import ExitStack
 
-    from watcherd.lanes.lane import Pool
+    from watcherd.lanes.slot import Pool
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Done, Failed
     from watcherd.publish.batch import Exit

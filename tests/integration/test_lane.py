@@ -10,6 +10,7 @@ import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
+from unittest.mock import Mock, call
 
 import pytest
 from structlog.testing import capture_logs
@@ -654,13 +655,13 @@ def test_a_job_that_was_put_down_can_be_taken_from_nobody(floor):
 
 
 def test_a_text_gives_a_sign_of_life_at_each_checkpoint(floor):
-    lane, signs = floor(), []
+    lane, hand = floor(), Mock(wraps=Hand(time.monotonic))
     lane.work.deeds["read"] = lambda checkpoint: [checkpoint() for _ in range(3)]
     job = lane.job("a.txt", "read")
-    slot = Threads(lane.work).slot(lambda patience=None: signs.append(patience), time.monotonic)
+    slot = Threads(lane.work).slot(hand)
     with (lane.inbox / "a.txt").open("rb") as source, (lane.base / "draft").open("wb") as draft:
         slot.run(job, source.fileno(), draft.fileno(), Limits())
-    assert signs == [None] * 3
+    assert hand.sign.mock_calls == [call()] * 3
 
 
 @pytest.fixture

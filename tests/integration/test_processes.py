@@ -15,13 +15,14 @@ from itertools import count
 from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from structlog.testing import capture_logs
 
 from watcherd.lanes import processes, wire
 from watcherd.lanes.child import LEAVE, NotTaken, Worker
+from watcherd.lanes.hand import Hand
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.model import Failure, File, FileFault, Job, Kind, Limits, Picture, SystemFault, Version
@@ -37,10 +38,6 @@ MISBEHAVING = "misbehaving"
 PICTURE = Picture(format="PNG", mode="L", width=3, height=2)
 MEMORY = 256 << 20
 IDS = count(1)
-
-
-def unheard(patience=None):
-    """Take no note of a sign of life: nobody watches these slots."""
 
 
 @pytest.fixture(autouse=True)
@@ -70,7 +67,7 @@ def workers() -> Iterator[IsolatedWorkers]:
 
 @pytest.fixture
 def slot(workers) -> Slot:
-    return workers.slot(unheard, time.monotonic)
+    return workers.slot(Hand(time.monotonic))
 
 
 @pytest.fixture
@@ -191,7 +188,7 @@ def test_a_worker_that_rests_gives_back_what_its_last_job_left_behind(slot, do):
 
 def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
     with closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
-        slot, faults = pool.slot(unheard, time.monotonic), []
+        slot, faults = pool.slot(Hand(time.monotonic)), []
         for _ in range(8):  # where we are kept waiting for long, it rests in between
             do(slot, "fill")
             faults.append(int(do.draft.split()[-1]))
@@ -200,7 +197,7 @@ def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
 
 def test_a_worker_is_replaced_after_so_many_jobs(do):
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=2)) as pool, capture_logs() as logs:
-        slot = pool.slot(unheard, time.monotonic)
+        slot = pool.slot(Hand(time.monotonic))
         first, second, third = (do.pid(slot) for _ in range(3))
     assert first == second != third
     # An earlier test's pool may still be saying how its workers ended.
@@ -216,9 +213,9 @@ def test_a_slot_gets_ready_with_the_worker_that_then_works(slot, do):
 
 
 def test_nobody_expects_a_sign_of_life_of_a_slot_whose_worker_has_a_deadline(workers, do):
-    signs = []
-    do(workers.slot(signs.append, time.monotonic), "good")
-    assert signs == [inf]
+    hand = Mock(wraps=Hand(time.monotonic))
+    do(workers.slot(hand), "good")
+    assert hand.sign.mock_calls == [call(inf)]
 
 
 def test_a_thousand_jobs_leave_no_descriptor_behind(slot, do):
@@ -243,7 +240,7 @@ def test_the_real_processor_is_one_that_a_worker_can_run(tmp_path):
         (tmp_path / "red.png").open("rb") as source,
         (tmp_path / "draft").open("w+b") as draft,
     ):
-        result = pool.slot(unheard, time.monotonic).run(job, source.fileno(), draft.fileno(), Limits())
+        result = pool.slot(Hand(time.monotonic)).run(job, source.fileno(), draft.fileno(), Limits())
         assert (result.mode, result.width, result.height) == ("L", 4, 3)
 
 
@@ -258,7 +255,7 @@ def test_a_worker_has_a_session_a_memory_limit_and_no_blocked_signals(do):
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
     try:
         with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-            do(pool.slot(unheard, time.monotonic), "session")
+            do(pool.slot(Hand(time.monotonic)), "session")
     finally:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGUSR1})
     assert do.draft.endswith(f"True ({MEMORY}, {MEMORY}) set()".encode())
@@ -273,7 +270,7 @@ def test_a_worker_is_told_nothing_that_systemd_tells_the_daemon(do, monkeypatch)
     for name in ("NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"):
         monkeypatch.setenv(name, "1")
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        do(pool.slot(unheard, time.monotonic), "environment")
+        do(pool.slot(Hand(time.monotonic)), "environment")
     assert b"NOTIFY_SOCKET" not in do.draft
     assert b"WATCHDOG" not in do.draft
 
@@ -284,7 +281,7 @@ def test_a_worker_keeps_its_memory_in_huge_pages_unless_somebody_tunes_it_otherw
     if own:
         monkeypatch.setenv("GLIBC_TUNABLES", own)
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        do(pool.slot(unheard, time.monotonic), "environment")
+        do(pool.slot(Hand(time.monotonic)), "environment")
     assert (own or f"hugetlb=1:glibc.malloc.mmap_threshold={32 << 20}:") in do.draft.decode()
     assert do.draft.count(b"GLIBC_TUNABLES") == 1
 
@@ -295,7 +292,7 @@ def test_a_worker_holds_its_pipe_its_job_and_what_it_is_to_keep_open(do, tmp_pat
         (tmp_path / "other").open("w"),
         closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, keep_open=[lock.fileno()])) as pool,
     ):
-        do(pool.slot(unheard, time.monotonic), "descriptors")
+        do(pool.slot(Hand(time.monotonic)), "descriptors")
     held = do.draft.decode().split()[2:]
     assert str(tmp_path / "lock") in held
     assert str(tmp_path / "other") not in held
@@ -387,7 +384,7 @@ def test_innocents_in_flight_lose_nothing_while_others_are_poisoned(workers, do)
     slots = threading.local()
 
     def outcome(deed: str) -> object:
-        slots.own = getattr(slots, "own", None) or workers.slot(unheard, time.monotonic)
+        slots.own = getattr(slots, "own", None) or workers.slot(Hand(time.monotonic))
         try:
             return do_alone(slots.own, deed)
         except FileFault as fault:
@@ -520,7 +517,7 @@ def test_a_spare_that_never_got_ready_is_buried_and_told_once_and_the_next_is_st
             pool.look()
             assert children() == set()
         with pytest.raises(SystemFault, match="no_such_processor"):
-            do(pool.slot(unheard, time.monotonic), "good")
+            do(pool.slot(Hand(time.monotonic)), "good")
     assert [entry for entry in told(logs) if entry[0] == "warning"] == [("warning", spare)]
 
 
@@ -601,13 +598,13 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
         closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
         pytest.raises(SystemFault, match="no_such_processor"),
     ):
-        do(pool.slot(unheard, time.monotonic), "good")
+        do(pool.slot(Hand(time.monotonic)), "good")
 
 
 def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, interpreter):
     interpreter(f'ulimit -v 500000; exec {sys.executable} "$@"')
     with capture_logs() as logs, closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
-        slot = pool.slot(unheard, time.monotonic)
+        slot = pool.slot(Hand(time.monotonic))
         for _ in range(3):
             with pytest.raises(SystemFault, match=r"image\.memory is 1,073,741,824 bytes.* raise LimitAS"):
                 do(slot, "good")
@@ -625,7 +622,7 @@ def test_a_worker_that_is_killed_as_it_does_not_get_ready_is_not_said_to_have_cl
         capture_logs() as logs,
         pytest.raises(SystemFault, match="did not get ready: timed out"),
     ):
-        pool.slot(unheard, time.monotonic).prepare()
+        pool.slot(Hand(time.monotonic)).prepare()
     assert logs[0]["reason"] == "it did not leave by itself, and was killed"
 
 
@@ -641,7 +638,7 @@ def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch
     python = sys.executable
     monkeypatch.setattr(sys, "executable", "/nowhere/python")
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool:
-        slot = pool.slot(unheard, time.monotonic)
+        slot = pool.slot(Hand(time.monotonic))
         with pytest.raises(SystemFault, match="/nowhere/python"):
             do(slot, "good")
         monkeypatch.setattr(sys, "executable", python)
@@ -664,7 +661,7 @@ def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers,
     with pytest.raises(Cut):
         do(slot, "good")
     with pytest.raises(Cut):
-        do(workers.slot(unheard, time.monotonic), "good")
+        do(workers.slot(Hand(time.monotonic)), "good")
     assert logs == []
 
 
@@ -711,7 +708,7 @@ def test_a_worker_that_its_slot_lets_go_in_the_instant_of_the_end_does_not_end_t
 
 
 def test_close_leaves_no_child_whatever_the_children_do(workers, do):
-    slot, idle = workers.slot(unheard, time.monotonic), workers.slot(unheard, time.monotonic)
+    slot, idle = workers.slot(Hand(time.monotonic)), workers.slot(Hand(time.monotonic))
     do(idle, "good")
     with do.begun(slot) as (future, pid):
         wait_until(lambda: len(children()) == 3 and all(map(is_set_up, children())))
@@ -724,7 +721,7 @@ def test_close_leaves_no_child_whatever_the_children_do(workers, do):
 
 
 def test_a_slot_that_is_closed_lets_its_worker_leave(workers, do):
-    slot = workers.slot(unheard, time.monotonic)
+    slot = workers.slot(Hand(time.monotonic))
     pid = do.pid(slot)
     slot.close()
     assert pid not in children()
@@ -739,7 +736,7 @@ import os, sys, threading
 sys.path.insert(0, {str(HERE)!r})
 from test_processes import *
 pool = IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)
-job = Bench(Path({str(tmp_path)!r})).begun(pool.slot(unheard, time.monotonic))
+job = Bench(Path({str(tmp_path)!r})).begun(pool.slot(Hand(time.monotonic)))
 job.__enter__()
 wait_until(lambda: len(children()) == 2)
 print(*children(), flush=True)

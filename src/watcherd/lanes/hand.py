@@ -21,7 +21,7 @@ class Hand:
     """Shared between a thread and who may put another in its place, or give it up, by the time that is `now`."""
 
     def __init__(self, now: Callable[[], float]) -> None:
-        self._now = now
+        self.now = now
         self.thread: Thread | None = None
         self._waiting: deque[Job] = deque()
         self.current: Job | None = None
@@ -39,13 +39,14 @@ class Hand:
         """Begin with the next job, which is overdue in `patience` seconds."""
         with self._lock:
             self.current = self._waiting.popleft() if self._waiting else None
-            self._overdue = self._now() + patience
-            self.sign()
+            self._overdue = self.sign() + patience
             return self.current
 
-    def sign(self, patience: float | None = None) -> None:
-        """Say that the thread lives, and how many seconds it may be silent now."""
-        self._silent = self._now() + (SILENCE if patience is None else patience)
+    def sign(self, patience: float | None = None) -> float:
+        """Say that the thread lives, and how many seconds it may be silent now; return the time."""
+        now = self.now()
+        self._silent = now + (SILENCE if patience is None else patience)
+        return now
 
     def put_down(self) -> bool:
         """Say that the current job is done; False where it was taken away meanwhile."""

@@ -17,7 +17,7 @@ import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from threading import Event
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from watcherd.lanes.alone import Alone
     from watcherd.lanes.order import Order
-    from watcherd.lanes.slot import Sign, Slot
+    from watcherd.lanes.slot import Pool, Slot
     from watcherd.model import Draft, Job, Kind, Limits, Outcome, Result
 
 log = structlog.get_logger(__name__)
@@ -46,26 +46,6 @@ GRACE = 30.0
 
 #: Seconds between looks for threads that are stuck, and those that work has to come to its end after it was cut.
 LOOK = CUT = 1.0
-
-
-class Pool(Protocol):
-    """Where slots come from."""
-
-    def slot(self, sign: Sign, now: Callable[[], float]) -> Slot:
-        """Return a slot for one thread, which gives signs of life; its jobs have their deadline by the time `now`."""
-        ...
-
-    def look(self) -> None:
-        """Look after what nobody works with now; called every few seconds."""
-        ...
-
-    def kill_busy(self) -> None:
-        """End what is being worked on: it raises Cut."""
-        ...
-
-    def close(self) -> None:
-        """Let go of everything, in bounded time."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +143,7 @@ class Lane:
     # The main line -------------------------------------------------------------------------------------------------
 
     def _serve(self, hand: Hand) -> None:
-        slot = self._pool.slot(hand.sign, self._clock.now)
+        slot = self._pool.slot(hand)
         try:
             while not hand.replaced and (jobs := self._order.take()) and self._alone.enter(alone=jobs[0].alone):
                 # Several are handed over at once where they are small; one alone may take any time.

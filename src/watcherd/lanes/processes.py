@@ -21,14 +21,14 @@ import structlog
 
 from watcherd.lanes import wire
 from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
-from watcherd.lanes.slot import Cut, WorkerKilled, overdue
+from watcherd.lanes.slot import Cut, Pool, Slot, WorkerKilled, overdue
 from watcherd.lifeline import Thread
 from watcherd.model import Failure, FileFault, SystemFault
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from watcherd.lanes.slot import Sign, Slot
+    from watcherd.lanes.hand import Hand
     from watcherd.model import Job, Limits, Result
 
 T = TypeVar("T")
@@ -39,7 +39,7 @@ log = structlog.get_logger(__name__)
 TRIES = 4
 
 
-class IsolatedWorkers:
+class IsolatedWorkers(Pool):
     """The worker processes of the processor in `module`.
 
     `memory` is the address space of each in bytes; after `recycle_after` jobs a worker is replaced. Workers inherit
@@ -69,9 +69,9 @@ class IsolatedWorkers:
         if warm:
             self._begin()
 
-    def slot(self, sign: Sign, now: Callable[[], float]) -> Slot:
+    def slot(self, hand: Hand) -> Slot:
         """Return a slot for one thread."""
-        return _Isolated(self, sign, now)
+        return _Isolated(self, hand)
 
     def kill_busy(self) -> None:
         """Stop for good: kill the workers, those with a job at once; their `run` raises Cut."""
@@ -196,13 +196,12 @@ class IsolatedWorkers:
             worker.close()
 
 
-class _Isolated:
+class _Isolated(Slot):
     """A slot: the thread that owns it waits here while its worker works."""
 
-    def __init__(self, pool: IsolatedWorkers, sign: Sign, now: Callable[[], float]) -> None:
+    def __init__(self, pool: IsolatedWorkers, hand: Hand) -> None:
         self._pool = pool
-        self._sign = sign
-        self._now = now
+        self._hand = hand
         self._worker: Worker | None = None
 
     def prepare(self) -> None:
@@ -216,7 +215,7 @@ class _Isolated:
 
     def _insist(self, attempt: Callable[[float], T]) -> T:
         """Let `attempt` have its worker, and others if need be, by the time that it is told."""
-        self._sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
+        self._hand.sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
         by = time.monotonic() + START
         for _ in range(TRIES):
             try:
@@ -264,7 +263,7 @@ class _Isolated:
 
     def _ask(self, worker: Worker, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits) -> bytes:
         try:
-            return worker.ask(order, descriptors, limits.timeout, self._now)
+            return worker.ask(order, descriptors, limits.timeout, self._hand.now)
         except EOFError:
             raise verdict(self._end_dead(worker, job)) from None
         except ConnectionError:

@@ -1,4 +1,4 @@
-"""Where one job at a time is worked on: the protocol, what ends a job there, and the work itself.
+"""Where one job at a time is worked on: what a slot is, what ends a job there, and the work itself.
 
 `work` is the one place where a processor is called, in a thread and in a worker process alike. Image libraries
 catch every OSError of their input and call it a damaged picture; so descriptors are read through a `Stream`, which
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import traceback
 from io import FileIO
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
 
 from watcherd.model import Failure, FileFault, WatcherdError
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import BinaryIO
 
+    from watcherd.lanes.hand import Hand
     from watcherd.model import Job, Limits, Result
     from watcherd.processors import Process
 
@@ -36,34 +37,42 @@ class DraftError(OSError):
     """The draft could not be written. A plain OSError out of a slot is the source's."""
 
 
-class Sign(Protocol):
-    """Called by a slot as a sign of life; it may then be silent for `patience` seconds, by default a few."""
-
-    def __call__(self, patience: float | None = None) -> None:
-        """Take note of it."""
-        ...
-
-
-class Slot(Protocol):
-    """Works on one job at a time, for the one thread that owns it."""
+class Slot:
+    """Works on one job at a time, for the one thread that owns it. By itself it is ready, and holds nothing."""
 
     def prepare(self) -> None:
         """Get ready for a job, which may take seconds: no part of an attempt, so it comes before that is on record.
 
         Raises SystemFault, and Cut where the daemon stops.
         """
-        ...
 
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """Process the descriptor `source` into the descriptor `draft`, both at their start; the caller closes them.
 
         Raises FileFault, DraftError, OSError (the source's), SystemFault, and what is uncharged: WorkerKilled, Cut.
         """
-        ...
+        raise NotImplementedError
 
     def close(self) -> None:
         """Let go of what the slot holds; no job is running."""
-        ...
+
+
+class Pool:
+    """Where slots come from. By itself it has nothing to look after, and nothing to let go of."""
+
+    def slot(self, hand: Hand) -> Slot:
+        """Return a slot for the thread of this hand: it signs there that it lives, and its jobs have that time."""
+        raise NotImplementedError
+
+    def look(self) -> None:
+        """Look after what nobody works with now; called every few seconds."""
+
+    def kill_busy(self) -> None:
+        """End what is being worked on: it raises Cut."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Let go of everything, in bounded time."""
 
 
 def overdue(limits: Limits) -> FileFault:
@@ -81,15 +90,6 @@ def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
     """
     reading, writing = Stream(source, "r", closefd=False), Stream(draft, "w", closefd=False)
     try:
-        return _classified(process, reading, writing, name, limits, checkpoint)
-    finally:
-        _kernel_first(reading, writing)
-
-
-def _classified(  # noqa: PLR0913, PLR0917 (the same)
-    process: Process, reading: Stream, writing: Stream, name: str, limits: Limits, checkpoint: Callable[[], None]
-) -> Result:
-    try:
         return process(
             cast("BinaryIO", reading), cast("BinaryIO", writing), name=name, limits=limits, checkpoint=checkpoint
         )
@@ -101,6 +101,8 @@ def _classified(  # noqa: PLR0913, PLR0917 (the same)
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise _bug(error) from None
+    finally:
+        _kernel_first(reading, writing)
     raise FileFault(Failure.MEMORY, "needs more memory than one worker may have")
 
 

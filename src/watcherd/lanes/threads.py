@@ -8,62 +8,47 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from watcherd.lanes.slot import Cut, overdue, work
+from watcherd.lanes.slot import Cut, Pool, Slot, overdue, work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from watcherd.lanes.slot import Sign, Slot
+    from watcherd.lanes.hand import Hand
     from watcherd.model import Job, Limits, Result
     from watcherd.processors import Process
 
 
-class Threads:
+class Threads(Pool):
     """Slots that run `process` in the threads that own them. `cut` says whether work is cut short."""
 
     def __init__(self, process: Process) -> None:
         self._process = process
         self.cut = False
 
-    def slot(self, sign: Sign, now: Callable[[], float]) -> Slot:
-        """Return a slot for one thread."""
-        return _InThread(self._process, self, sign, now)
-
-    def look(self) -> None:
-        """Do nothing: its threads are the lane's."""
+    def slot(self, hand: Hand) -> Slot:
+        """Return a slot for one thread, which needs no looking after and holds nothing."""
+        return _InThread(self._process, self, hand)
 
     def kill_busy(self) -> None:
         """Let every job that comes to its next checkpoint raise Cut."""
         self.cut = True
 
-    def close(self) -> None:
-        """Do nothing: a thread's slot holds nothing."""
 
-
-class _InThread:
+class _InThread(Slot):
     """It cannot end what does not come to its checkpoint; the lane puts another thread in its place."""
 
-    def __init__(self, process: Process, threads: Threads, sign: Sign, now: Callable[[], float]) -> None:
+    def __init__(self, process: Process, threads: Threads, hand: Hand) -> None:
         self._process = process
         self._threads = threads
-        self._sign = sign
-        self._now = now
-
-    def prepare(self) -> None:
-        """Do nothing: a thread is ready."""
+        self._hand = hand
 
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """See `Slot.run`."""
-        ends = self._now() + limits.timeout
+        ends = self._hand.now() + limits.timeout
 
         def checkpoint() -> None:
-            self._sign()
+            now = self._hand.sign()
             if self._threads.cut:
                 raise Cut("the daemon stops")
-            if self._now() > ends:
+            if now > ends:
                 raise overdue(limits)
 
         return work(self._process, job.file.path, source, draft, limits, checkpoint)
-
-    def close(self) -> None:
-        """Do nothing."""
