@@ -6,7 +6,7 @@ Pure: no clock, no files, no chance; the caller hands in the time and the dice.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.model import After, Ended, Failure, signed
 from watcherd.states import State
@@ -27,8 +27,7 @@ class RetryPolicy:
     max_backoff: float = 300.0
 
 
-@dataclass(frozen=True, slots=True)
-class Admit:
+class Admit(NamedTuple):
     """Hand the file to its lane, with the charges it carries."""
 
     attempts: int = 0

@@ -103,8 +103,7 @@ class Job(NamedTuple):
     alone: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Words:
+class Words(NamedTuple):
     """What was counted in a text. `lines` are line feeds, `characters` code points without a byte-order mark."""
 
     words: int
@@ -115,8 +114,7 @@ class Words:
     invalid_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
+class Picture(NamedTuple):
     """What was written for an image. `format` and `mode` are Pillow's names; `width` and `height` are pixels."""
 
     format: str
@@ -153,8 +151,7 @@ class Draft(NamedTuple):
     mtime_ns: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """A job whose draft holds its result. `seconds` is the time that the work took."""
 
     job: Job

@@ -59,7 +59,7 @@ def _said(outcome: Result | FileFault | OSError) -> dict[str, Any]:
         case OSError(errno=errno, strerror=strerror):
             return {"errno": errno, "message": str(strerror)[:_MESSAGE], "draft": isinstance(outcome, DraftError)}
         case _:
-            return {"result": type(outcome).__name__, "fields": asdict(outcome)}
+            return {"result": type(outcome).__name__, "fields": outcome._asdict()}
 
 
 def read_answer(packet: bytes, job: int) -> Result:
