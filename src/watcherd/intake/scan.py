@@ -81,7 +81,8 @@ class _Walk:
     def _takes(self, entry: os.DirEntry[str], path: str) -> bool:
         """Whether this is a file of our kind. A folder's turn comes later, and of all else the listener hears."""
         try:
-            is_file, is_folder = entry.is_file(follow_symlinks=False), entry.is_dir(follow_symlinks=False)
+            is_file = entry.is_file(follow_symlinks=False)
+            is_folder = not is_file and entry.is_dir(follow_symlinks=False)
         except OSError as error:  # its type is not in the listing, as on some file systems, and cannot be asked for
             return self._may_be(path, error)
         if is_file:

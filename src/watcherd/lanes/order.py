@@ -7,7 +7,7 @@ than its turn.
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import deque
 from threading import Condition
 from typing import TYPE_CHECKING
 
@@ -49,7 +49,7 @@ class Order:
         self._room = room
         self._turns: deque[str] = deque()  # the inboxes that have jobs waiting, next first
         self._refused: set[str] = set()
-        self._stuck: Counter[str] = Counter()
+        self._stuck = dict.fromkeys(self._waiting, 0)
         self._changed = Condition()
         self._closed = False
 
@@ -68,8 +68,8 @@ class Order:
             if room < len(jobs):
                 self._refused.add(inbox)
             taken = jobs[:room]
-            for job in taken:
-                self._append(job)
+            self._waiting[inbox].extend(taken)
+            self._queue(inbox)
             self._changed.notify(len(taken))
         return len(taken)
 
@@ -82,7 +82,8 @@ class Order:
             if self._closed:
                 return jobs
             for job in jobs:
-                self._append(job)
+                self._waiting[job.file.inbox].append(job)
+                self._queue(job.file.inbox)
             self._changed.notify_all()
             return ()
 
@@ -116,10 +117,6 @@ class Order:
             self._stuck[inbox] += change
             self._queue(inbox)
             self._changed.notify_all()
-
-    def _append(self, job: Job) -> None:
-        self._waiting[job.file.inbox].append(job)
-        self._queue(job.file.inbox)
 
     def _queue(self, inbox: str) -> None:
         """Let an inbox have its turn, if it has jobs that may be handed out."""
