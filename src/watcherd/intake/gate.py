@@ -48,16 +48,17 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Gate:
-    """The gate for files of `kind`; `pending` are the paths to be led through. Used by one thread."""
+    """The gate for files of `kind` in `inbox`; `pending` are the paths to be led through. Used by one thread."""
 
-    def __init__(self, kind: Kind, claims: Claims, desk: Desk) -> None:
-        self.kind = kind
+    def __init__(self, inbox: str, kind: Kind, claims: Claims, desk: Desk) -> None:
         self.pending = Pending()
+        self._inbox = inbox
+        self._kind = kind
         self._claims = claims
         self._desk = desk
         self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
         self._parked: deque[Job] = deque()
-        self._log = log.bind(kind=kind)  # bound once: what is not wanted then costs next to nothing
+        self._log = log.bind(inbox=inbox, kind=kind)  # bound once: what is not wanted then costs next to nothing
 
     # What is going on ----------------------------------------------------------------------------------------------
 
@@ -76,7 +77,7 @@ class Gate:
         if self._parked:
             for _ in range(self._desk.offer(self._parked)):
                 job = self._parked.popleft()
-                self._log.debug("file.queued", inbox=job.file.inbox, path=job.file.path, attempts=job.attempts)
+                self._log.debug("file.queued", path=job.file.path, attempts=job.attempts)
         return not self._parked
 
     def room(self) -> int:
@@ -106,9 +107,9 @@ class Gate:
         if terms.inbox.after is not After.KEEP:
             return hints
         ended = self._desk.ended(list(hints))
-        return {path: how for path, how in hints.items() if not self._is_done(looks, path, ended.get(path), terms)}
+        return {path: how for path, how in hints.items() if not self._is_done(looks, path, ended.get(path))}
 
-    def _is_done(self, looks: Looks, path: str, ended: Ended | None, terms: Terms) -> bool:
+    def _is_done(self, looks: Looks, path: str, ended: Ended | None) -> bool:
         if ended is None:
             return False
         try:
@@ -118,7 +119,7 @@ class Gate:
         done = decide.is_done(ended, status.st_size, status.st_mtime_ns)
         if done:
             self.pending.drop(path)
-            self._ignored(path, f"is {ended.state} already", terms)
+            self._ignored(path, f"is {ended.state} already")
         return done
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
@@ -132,7 +133,7 @@ class Gate:
             return None
         if not stat.S_ISREG(status.st_mode):
             self._gone(path, how)
-            self._ignored(path, what_it_is(status.st_mode), terms)
+            self._ignored(path, what_it_is(status.st_mode))
             return None
         sighting = self._sighting(path, how, status, terms)
         # The kernel is asked last, and only about what is otherwise complete.
@@ -145,12 +146,12 @@ class Gate:
                 unwritten = self._unwritten(looks, seen, terms)
                 if unwritten is not None:
                     self._welcome(record)
-                    self._admit(self._job(unwritten, admission, terms))
+                    self._admit(self._job(unwritten, admission))
             case decide.Condemn():
-                self._condemn(seen, admission, terms)
+                self._condemn(seen, admission)
             case decide.Leave(reason):
                 self.pending.drop(seen.path)
-                self._ignored(seen.path, reason, terms)
+                self._ignored(seen.path, reason)
             case decide.Later():
                 self.pending.drop(seen.path)  # the ledger knows when it is due
 
@@ -171,19 +172,19 @@ class Gate:
         if record is not None and record.state is State.QUARANTINED:
             self._desk.came_back(record)
 
-    def _job(self, seen: Sighting, charges: decide.Admit, terms: Terms) -> Job:
-        file = File(terms.inbox.name, seen.path, seen.version)
-        return Job(self._desk.next_id(), file, self.kind, charges.attempts, charges.kills, charges.alone)
+    def _job(self, seen: Sighting, charges: decide.Admit) -> Job:
+        file = File(self._inbox, seen.path, seen.version)
+        return Job(self._desk.next_id(), file, self._kind, *charges)
 
     def _admit(self, job: Job) -> None:
         self.pending.drop(job.file.path)
         if self._claims.claim(job.file.path):  # or it is somebody else's since we looked, and comes back when free
             self._parked.append(job)  # handed over with what is admitted beside it: a worker takes several at a time
 
-    def _condemn(self, seen: Sighting, verdict: decide.Condemn, terms: Terms) -> None:
+    def _condemn(self, seen: Sighting, verdict: decide.Condemn) -> None:
         self._claims.claim(seen.path)
         self.pending.drop(seen.path)
-        job = self._job(seen, decide.Admit(verdict.attempts - 1, alone=True), terms)
+        job = self._job(seen, decide.Admit(verdict.attempts - 1, alone=True))
         try:
             self._desk.condemn(Failed(job, verdict.failure, verdict.message))
         except SystemFault:
@@ -247,5 +248,5 @@ class Gate:
         if how is How.DUE:
             self._desk.drop(path)
 
-    def _ignored(self, path: str, reason: str, terms: Terms) -> None:
-        self._log.debug("file.ignored", inbox=terms.inbox.name, path=path, reason=reason)
+    def _ignored(self, path: str, reason: str) -> None:
+        self._log.debug("file.ignored", path=path, reason=reason)

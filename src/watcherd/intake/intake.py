@@ -52,7 +52,7 @@ class Intake:
         self._log = log.bind(inbox=inbox.name)
         self._eyes = Eyes(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._eyes)
-        self._gates = {kind: Gate(kind, claims, self._desk) for kind in Kind}
+        self._gates = {kind: Gate(inbox.name, kind, claims, self._desk) for kind in Kind}
         self._retries = Retries(self._desk, [gate.pending for gate in self._gates.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
         self._suspicious = False  # of what an unclean end left behind

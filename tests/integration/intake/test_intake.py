@@ -606,7 +606,7 @@ def test_the_log_says_how_many_files_of_all_kinds_a_scan_found_and_once_what_it_
 def gate():
     """Make a gate before a lane that takes as many as `gate.lane.taken` says."""
     lane = SimpleNamespace(taken=0)
-    gate = Gate(Kind.TEXT, Claims(2), SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs))))
+    gate = Gate("scans", Kind.TEXT, Claims(2), SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs))))
     gate.lane = lane
     return gate
 
