@@ -156,12 +156,12 @@ class Lane:
         if self._begun(slot, jobs):
             hand.take(jobs)
             with beneath.Nearby() as nearby:
-                if not self._work_each(hand, slot, nearby):
-                    return
-        self._alone.leave(alone=jobs[0].alone)
+                self._work_each(hand, slot, nearby)
+        if not hand.replaced:  # else that was done for it when another took its place
+            self._alone.leave(alone=jobs[0].alone)
 
-    def _work_each(self, hand: Hand, slot: Slot, nearby: beneath.Nearby) -> bool:
-        """Work on the jobs of a hand; False where another thread has taken this one's place meanwhile."""
+    def _work_each(self, hand: Hand, slot: Slot, nearby: beneath.Nearby) -> None:
+        """Work on the jobs of a hand, which is empty once another thread has taken this one's place."""
         while (job := hand.next(self.limits.timeout + GRACE)) is not None:
             outcome = self._work(slot, job, nearby)
             if hand.put_down():
@@ -170,8 +170,6 @@ class Lane:
                 self._forget(outcome)
             if hand.replaced:
                 self._come_back(job)
-                return False
-        return True
 
     def _come_back(self, job: Job) -> None:
         self._order.unstuck(job.file.inbox)
