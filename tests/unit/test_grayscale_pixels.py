@@ -325,6 +325,43 @@ def test_a_lossy_picture_stays_near_its_grey_one(name, options):
     assert ImageStat.Stat(off).mean[0] < 1.5
 
 
+def codestream(bits, levels):
+    """Return a JPEG 2000 of one row, of levels of so many bits: Pillow writes none of fewer than 8.
+
+    They are coded as what they are above or below the middle, which is another with another number of bits.
+    """
+    middle = (1 << 7) - (1 << bits - 1)
+    row = Image.frombytes("L", (len(levels), 1), bytes(middle + level for level in levels))
+    data = bytearray(encoded(row, "JPEG2000", no_jp2=True, num_resolutions=1))
+    data[42] = bits - 1
+    return bytes(data)
+
+
+def box(name, *parts):
+    content = b"".join(parts)
+    return struct.pack(">I4s", 8 + len(content), name) + content
+
+
+@pytest.mark.parametrize("bits", range(1, 9))
+def test_white_stays_white_in_a_jpeg_2000_of_few_bits(bits):
+    white = (1 << bits) - 1
+    result, said = convert(BytesIO(codestream(bits, [0, white, white // 2])))
+    assert (said.mode, decoded(result).tobytes()) == ("L", bytes([0, 255, round(white // 2 * 255 / white)]))
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+def test_colours_of_a_jpeg_2000_are_found_by_few_bits(bits):
+    greys = [level * 16 for level in range(16)]
+    palette = struct.pack(">HB3B", 16, 3, 7, 7, 7) + bytes(grey for grey in greys for _ in "rgb")
+    shape = struct.pack(">IIHBBBB", 1, 16, 1, bits - 1, 7, 0, 0)
+    channels = b"".join(struct.pack(">HBB", 0, 1, number) for number in range(3))
+    colour = struct.pack(">BBBI", 1, 0, 0, 16)
+    head = box(b"ihdr", shape), box(b"colr", colour), box(b"pclr", palette), box(b"cmap", channels)
+    mark = box(b"jP  ", b"\r\n\x87\n"), box(b"ftyp", b"jp2 \0\0\0\0jp2 ")
+    data = b"".join((*mark, box(b"jp2h", *head), box(b"jp2c", codestream(bits, range(16)))))
+    assert decoded(convert(BytesIO(data))[0]).tobytes() == bytes(greys)
+
+
 def test_a_lossy_jpeg_2000_does_not_grow_whatever_is_before_its_pixels():
     noise = Image.effect_noise((600, 400), 60)
     data = encoded(noise, "JPEG2000", irreversible=True, quality_mode="rates", quality_layers=[20])

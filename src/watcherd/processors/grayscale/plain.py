@@ -70,7 +70,9 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write losslessly where the source's wavelet is reversible; else into no more bytes than the source has."""
     comment, header = image.info.get("comment"), _header(reader)
     options: dict[str, object] = {"no_jp2": getattr(image, "codec", "jp2") == "j2k", "comment": comment}
-    picture = _load(image, reader)
+    reader.checkpoint()
+    with decoding(reader):
+        picture = grey(_of_eight_bits(image, header))
     _refuse_lost_white(image, header)
     if _irreversible(header):
         raw = picture.width * picture.height * (1 if picture.mode == "L" else 2)
@@ -85,19 +87,34 @@ def _header(reader: Reader) -> bytes:
         return reader.read_at(container.codestream(reader), HEAD)
 
 
+def _of_eight_bits(image: Image.Image, header: bytes) -> Image.Image:
+    """Return bands of fewer bits as ones of 8: Pillow shifts them up, and white is grey, and a colour another."""
+    depths = [min(depth, BYTE) for depth in _depths(header)]
+    if min(depths) == BYTE:
+        return image
+    image.load()
+    bands = zip(image.getbands(), depths, strict=False)
+    return image.point([_spread(value, band, depth) for band, depth in bands for value in range(256)])
+
+
+def _spread(shifted: int, band: str, depth: int) -> int:
+    unused = BYTE - depth
+    return shifted >> unused if band == "P" else min(round(shifted * 255 / (256 - (1 << unused))), 255)
+
+
 def _refuse_lost_white(image: Image.Image, header: bytes) -> None:
     """Refuse a 0 in 8 bits that were more, unless of grey alone: Pillow rounds white to 256, and stores that as 0."""
-    is_rounded = len(image.getbands()) > 1 and _bits(header) > BYTE
+    is_rounded = len(image.getbands()) > 1 and max(_depths(header)) > BYTE
     if is_rounded and any(cast("tuple[int, int]", band.getextrema())[0] == 0 for band in image.split()):
         why = "has more than 8 bits, and levels that are nearly black or white, which cannot be told apart"
         raise FileFault(Failure.UNSUPPORTED, f"{why}: save it with 8 bits")
 
 
-def _bits(header: bytes) -> int:
-    """Look up how many bits the deepest band has: A.5.1."""
+def _depths(header: bytes) -> list[int]:
+    """Look up how many bits each band has: A.5.1."""
     (count,) = struct.unpack_from(">H", header, BANDS)
     depths = header[BANDS + 2 : BANDS + 2 + 3 * count : 3]
-    return max((depth & 0x7F) + 1 for depth in depths)  # the highest bit says whether there is a sign
+    return [(depth & 0x7F) + 1 for depth in depths]  # the highest bit says whether there is a sign
 
 
 def _irreversible(header: bytes) -> bool:
