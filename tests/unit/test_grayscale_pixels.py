@@ -164,13 +164,16 @@ def test_grey_of_8_bits_with_a_sign_keeps_it(order, packed):
     assert (seen.tag_v2[339], seen.tobytes()) == ((2,), content)
 
 
-def planes_tiff(order, bits, extra, *planes):
-    """Return a TIFF of plain colours, one plane behind the other: Pillow writes none."""
+def planes_tiff(order, bits, extra, *planes, palette=()):
+    """Return a TIFF of plain colours, or of one band with alpha, one plane behind the other: Pillow writes none."""
     count, size = len(planes), len(planes[0])
-    tags = {256: SIZE[0], 257: SIZE[1], 258: [bits] * count, 259: 1, 262: 2, 273: [], 277: count, 278: SIZE[1]}
-    tags |= {279: [size] * count, 284: 2} | ({338: extra[0]} if extra else {})
+    tags = {256: SIZE[0], 257: SIZE[1], 258: [bits] * count, 259: 1, 262: 3 if palette else 2 if count > 2 else 1}
+    tags |= {273: [], 277: count, 278: SIZE[1]}
+    tags |= (
+        {279: [size] * count, 284: 2} | ({320: [*palette]} if palette else {}) | ({338: extra[0]} if extra else {})
+    )
     lists = 8 + 2 + len(tags) * 12 + 4
-    start = lists + 3 * count * 4
+    start = lists + (3 * count + len(palette)) * 4
     tags[273] = [start + number * size for number in range(count)]
     entries, beside = b"", b""
     for tag, value in tags.items():
@@ -194,6 +197,30 @@ def test_plain_colours_in_planes_are_exact_in_8_and_16_bits(order, code, extra, 
     expected = seen.convert("RGB") if extra == [0] else seen.convert("RGBA") if mode == "RGBa" else seen
     assert decoded(result).tobytes() == expected.convert(said.mode).tobytes()
     assert said.mode == ("L" if mode == "RGB" else "LA")
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    ("extra", "mode", "palette"), [(1, "La", ()), (2, "LA", ()), (2, "LA", [*range(0, 1 << 16, 257)] * 3)]
+)
+def test_grey_and_its_alpha_in_planes_are_exact(order, extra, mode, palette):
+    seen = picture("LA").convert(mode)
+    planes = [seen.getchannel(band).tobytes() for band in seen.getbands()]
+    result, said = convert(BytesIO(planes_tiff(order, 8, [extra], *planes, palette=palette)))
+    assert (said.mode, decoded(result).tobytes()) == ("LA", seen.convert("LA").tobytes())
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_numbers_of_colours_may_begin_with_their_lowest_bit(bits):
+    numbers, count = [*range(1 << bits)][-8 // bits :], 1 << bits
+    row = int("".join(f"{number:0{bits}b}" for number in numbers)[::-1], 2)
+    seen = Image.frombytes("P", (len(numbers), 1), bytes([row] * len(numbers)))
+    seen.putpalette([level % count * 10 for level in range(256) for _ in "rgb"])  # the first reds are greens, too
+    data = encoded(seen, "TIFF", tiffinfo={266: 2})
+    for tag, before, after in ((258, (1, 8), (1, bits)), (320, (768,), (3 * count,))):
+        entry = struct.Struct(f"<HH{len(before)}I")
+        data = data.replace(entry.pack(tag, 3, *before), entry.pack(tag, 3, *after))
+    assert decoded(convert(BytesIO(data))[0]).tobytes() == bytes(number * 10 for number in numbers)
 
 
 @pytest.mark.parametrize("packed", [False, True])

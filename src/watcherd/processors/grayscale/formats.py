@@ -42,6 +42,7 @@ MARKS = (
 
 BIG_FROM_HIGH = b"MM\0+"
 SEPARATE = 2  # a plane for each colour
+FROM_LOW = 2  # the lowest bit of a byte comes first
 
 KEEP, CLEAR = 1, 2  # what becomes of a frame of a GIF when the next is shown
 
@@ -86,7 +87,9 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
     """Pillow fails with the mere number of a compression that it does not know, as it does where a tag is missing.
 
     It reads a BigTIFF with the high byte first as a classic one, which then ends nowhere; and of plain colours that
-    lie one behind the other every byte as a level, also where a level has two: libtiff reads those.
+    lie one behind the other every byte as a level, also where a level has two; and not every number of bits whose
+    lowest comes first: libtiff reads those. Of one band with its transparency behind it libtiff finds both, and
+    Pillow puts them where red and green would be.
     """
 
     def _open(self) -> None:
@@ -101,11 +104,22 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
         if number not in TiffImagePlugin.COMPRESSION_INFO:
             raise SyntaxError(f"unsupported compression, number {number}: save it with another")
         before = TiffImagePlugin.READ_LIBTIFF
-        TiffImagePlugin.READ_LIBTIFF = before or self.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == SEPARATE
+        is_separate = self.tag_v2.get(TiffImagePlugin.PLANAR_CONFIGURATION) == SEPARATE
+        is_reversed = self.tag_v2.get(TiffImagePlugin.FILLORDER) == FROM_LOW
+        TiffImagePlugin.READ_LIBTIFF = before or is_separate or is_reversed
         try:
             super()._setup()
         finally:
             TiffImagePlugin.READ_LIBTIFF = before
+        self._has_alpha_behind = is_separate and self.mode in {"LA", "La", "PA"}
+
+    def load_end(self) -> None:
+        """Put transparency where it belongs."""
+        if self._has_alpha_behind:
+            colours = Image.new("RGBX", self.im.size)
+            colours.im.paste(self.im, (0, 0, *self.im.size))
+            self.im = Image.merge(self.mode, colours.split()[:2]).im
+        super().load_end()
 
 
 class _Avif(AvifImagePlugin.AvifImageFile):
