@@ -164,10 +164,10 @@ def test_grey_of_8_bits_with_a_sign_keeps_it(order, packed):
     assert (seen.tag_v2[339], seen.tobytes()) == ((2,), content)
 
 
-def planes_tiff(order, bits, extra, *planes, palette=()):
-    """Return a TIFF of plain colours, or of one band with alpha, one plane behind the other: Pillow writes none."""
+def planes_tiff(order, bits, extra, *planes, meant=2, palette=()):
+    """Return a TIFF of plain colours, or what else is `meant`, one plane behind the other: Pillow writes none."""
     count, size = len(planes), len(planes[0])
-    tags = {256: SIZE[0], 257: SIZE[1], 258: [bits] * count, 259: 1, 262: 3 if palette else 2 if count > 2 else 1}
+    tags = {256: SIZE[0], 257: SIZE[1], 258: [bits] * count, 259: 1, 262: meant}
     tags |= {273: [], 277: count, 278: SIZE[1]}
     tags |= (
         {279: [size] * count, 284: 2} | ({320: [*palette]} if palette else {}) | ({338: extra[0]} if extra else {})
@@ -201,13 +201,22 @@ def test_plain_colours_in_planes_are_exact_in_8_and_16_bits(order, code, extra, 
 
 @pytest.mark.parametrize("order", "<>")
 @pytest.mark.parametrize(
-    ("extra", "mode", "palette"), [(1, "La", ()), (2, "LA", ()), (2, "LA", [*range(0, 1 << 16, 257)] * 3)]
+    ("extra", "mode", "meant", "palette"),
+    [(1, "La", 1, ()), (2, "LA", 1, ()), (2, "LA", 3, [*range(0, 1 << 16, 257)] * 3)],
 )
-def test_grey_and_its_alpha_in_planes_are_exact(order, extra, mode, palette):
+def test_grey_and_its_alpha_in_planes_are_exact(order, extra, mode, meant, palette):
     seen = picture("LA").convert(mode)
     planes = [seen.getchannel(band).tobytes() for band in seen.getbands()]
-    result, said = convert(BytesIO(planes_tiff(order, 8, [extra], *planes, palette=palette)))
+    result, said = convert(BytesIO(planes_tiff(order, 8, [extra], *planes, meant=meant, palette=palette)))
     assert (said.mode, decoded(result).tobytes()) == ("LA", seen.convert("LA").tobytes())
+
+
+def test_lab_in_planes_is_what_it_is_in_one():
+    seen = Image.merge("LAB", colours().split())
+    levels, *signed = seen.split()
+    planes = [levels, *(band.point(lambda value: value ^ 0x80) for band in signed)]
+    result, _ = convert(BytesIO(planes_tiff("<", 8, [], *(plane.tobytes() for plane in planes), meant=8)))
+    assert decoded(result).tobytes() == decoded(convert(BytesIO(encoded(seen, "TIFF")))[0]).tobytes()
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4])

@@ -88,8 +88,8 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
 
     It reads a BigTIFF with the high byte first as a classic one, which then ends nowhere; and of plain colours that
     lie one behind the other every byte as a level, also where a level has two; and not every number of bits whose
-    lowest comes first: libtiff reads those. Of one band with its transparency behind it libtiff finds both, and
-    Pillow puts them where red and green would be.
+    lowest comes first: libtiff reads those. What libtiff then reads plane by plane, Pillow takes for red, green, blue
+    and alpha, whatever it is.
     """
 
     def _open(self) -> None:
@@ -111,15 +111,21 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
             super()._setup()
         finally:
             TiffImagePlugin.READ_LIBTIFF = before
-        self._has_alpha_behind = is_separate and self.mode in {"LA", "La", "PA"}
+        self._is_separate = is_separate
 
     def load_end(self) -> None:
-        """Put transparency where it belongs."""
-        if self._has_alpha_behind:
-            colours = Image.new("RGBX", self.im.size)
-            colours.im.paste(self.im, (0, 0, *self.im.size))
-            self.im = Image.merge(self.mode, colours.split()[:2]).im
+        """Have each plane mean what it is."""
+        if self._is_separate and self.mode in {"LA", "La", "PA", "LAB"}:
+            self.im = Image.merge(self.mode, self._planes()).im
         super().load_end()
+
+    def _planes(self) -> tuple[Image.Image, ...]:
+        stored = Image.new("RGBX", self.im.size)
+        stored.im.paste(self.im, (0, 0, *self.im.size))
+        first, *others = stored.split()[: len(self.getbands())]
+        if self.mode == "LAB":  # whose colours have a sign in the file
+            others = [plane.point(lambda value: value ^ 0x80) for plane in others]
+        return first, *others
 
 
 class _Avif(AvifImagePlugin.AvifImageFile):
