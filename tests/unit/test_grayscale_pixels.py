@@ -343,6 +343,30 @@ def test_colours_that_the_pixels_of_a_tga_do_not_use_are_ignored(mode, grey):
     assert (said.mode, decoded(result).tobytes()) == (grey, picture(mode).convert(grey).tobytes())
 
 
+@pytest.mark.parametrize("gap", range(3))
+def test_run_lengths_of_a_bmp_are_exact_or_refused_wherever_they_begin(gap):
+    runs = (
+        bytes([0, 3, 1, 2, 3, 0]) + bytes([1, 1]) + bytes([0, 1])
+    )  # three, and a byte to make it even; one; the end
+    greys = b"".join(bytes([level, level, level, 0]) for level in (0, 50, 100, 150))
+    start = 14 + 40 + len(greys) + gap
+    sizes = struct.pack("<IiiHHIIiiII", 40, 4, 1, 1, 8, 1, len(runs), 0, 0, 4, 0)
+    data = struct.pack("<2sIII", b"BM", start + len(runs), 0, start) + sizes + greys + bytes(gap) + runs
+    if gap % 2:
+        with pytest.raises(FileFault) as fault:
+            convert(BytesIO(data))
+        assert fault.value.failure is Failure.UNSUPPORTED
+    else:
+        assert decoded(convert(BytesIO(data))[0]).tobytes() == bytes([50, 100, 150, 50])
+
+
+@pytest.mark.parametrize(("flags", "mode"), [(0x20, "L"), (0x21, "LA")])
+def test_a_bit_of_a_tga_that_is_not_said_to_be_of_transparency_is_none(flags, mode):
+    header = struct.pack("<BBB5xHHHHBB", 0, 0, 2, 0, 0, 2, 4, 16, flags)
+    result, said = convert(BytesIO(header + struct.pack("<HH", 0x8000 | 31 << 10, 31) * 4))
+    assert (said.mode, decoded(result).getchannel("L").tobytes()) == (mode, bytes([76, 29] * 4))
+
+
 @pytest.mark.parametrize("name", ["PNG", "JPEG", "GIF", "BMP"])
 def test_the_format_is_the_contents_and_not_the_names(name):
     assert convert(BytesIO(encoded(picture("L"), name)))[1].format == name

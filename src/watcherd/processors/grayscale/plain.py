@@ -20,7 +20,9 @@ HEADER = 14
 V4, BITFIELDS, SRGB = 108, 3, b"BGRs"
 COD = b"\xff\x52"  # JPEG 2000: the segment that names the wavelet
 HEAD = 1 << 16
-BANDS, BYTE = 40, 8  # where in a codestream the number of bands is, and behind it three bytes for each
+TRUE_COLOUR, ALPHA_BITS = 2, 0b1111  # of a TGA: what its pixels are, and how many bits of each are alpha
+BANDS = 40  # where in a codestream the number of bands is, and behind it three bytes for each
+BYTE = 8  # bits
 
 
 def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
@@ -42,18 +44,37 @@ def write_tga(image: ImageFile.ImageFile, reader: Reader) -> Written:
     if image.mode != "P":
         image.palette = None  # of colours that its pixels do not use: Pillow would mix them in
     picture = _load(image, reader)
+    if _has_unused_bit(reader):
+        picture = picture.getchannel("L")
     options = {"rle": info.get("compression") == "tga_rle", "id_section": info.get("id_section", b"")}
     encoded = save(reader, picture, "TGA", orientation=info.get("orientation", -1), **options)
     return Written(encoded, picture.mode)
 
 
+def _has_unused_bit(reader: Reader) -> bool:
+    """Whether the sixteenth bit of a colour is none of transparency, for which Pillow takes it."""
+    with decoding(reader), reader.ahead():
+        header = reader.read_at(0, 18)
+    kind, depth, flags = header[2], header[16], header[17]
+    return kind & 7 == TRUE_COLOUR and depth == 2 * BYTE and not flags & ALPHA_BITS
+
+
 def write_bmp(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write 8 bits; where there is transparency, 32 bits with their masks, as BMP knows no grey with alpha."""
+    _refuse_odd_runs(image)
     picture = _load(image, reader)
     dpi = resolution(image.info) or (0, 0)  # unknown; Pillow would make it 96
     if picture.mode == "LA":
         return Written(memoryview(_bmp_with_alpha(picture, dpi)), picture.mode)
     return Written(save(reader, picture, "BMP", dpi=dpi), picture.mode)
+
+
+def _refuse_odd_runs(image: ImageFile.ImageFile) -> None:
+    """Refuse runs that begin at an odd byte: Pillow fills each up to an even place in the file."""
+    if any(tile.codec_name == "bmp_rle" and tile.offset % 2 for tile in image.tile):
+        raise FileFault(
+            Failure.UNSUPPORTED, "has run lengths that begin at an odd byte: open it elsewhere and save it anew"
+        )
 
 
 def _bmp_with_alpha(picture: Image.Image, dpi: tuple[float, float]) -> bytes:
