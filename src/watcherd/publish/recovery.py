@@ -102,6 +102,8 @@ def _told_apart(
 
 def _is_taken_back(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
     """Whether the run died while a file of somebody else's had the draft's name, which has its own again."""
+    if intent.state is not State.PUBLISHING:
+        return False  # a reason replaces nothing: what has its draft's name is a copy of its input, cut short
 
     def is_ours(there: os.stat_result) -> bool:
         return reveal.is_earlier(place, ledger, intent.job, there)

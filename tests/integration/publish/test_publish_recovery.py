@@ -533,6 +533,25 @@ def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has
     assert look.drafts(scene.outbox) == set()
 
 
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_file_that_was_on_its_way_to_a_failed_folder_elsewhere_when_the_run_died_lies_beside_its_reason(
+    scene_of, elsewhere, look, after
+):
+    scene = scene_of(after, failed=elsewhere / "failed")
+    (job,) = scene.add("sub/a.txt", state=State.QUARANTINING)
+    scene.settle()
+    _, copy = scene.place.failed.new_draft(job.id)
+    os.write(copy, b"one")
+    os.close(copy)
+    scene.carried.clear()
+    scene.crash()
+    scene.recover()
+    assert [*scene.settle(), *scene.carry()] == [State.QUARANTINED]
+    assert (scene.failed / "sub/a.txt.error.json").read_bytes() == b"{}"
+    assert (scene.failed / "sub/a.txt").read_bytes() == b"one two\n"
+    assert look.drafts(scene.inbox, scene.failed) == set()
+
+
 def test_what_another_ledger_has_taken_is_not_taken_for_ours(scene_of, look):
     scene = scene_of(After.DELETE)
     (scene.inbox / ".watcherd").mkdir()
