@@ -51,8 +51,8 @@ class Carrier:
         self._thread: Thread | None = None
 
     def take(self, intent: Intent) -> None:
-        """Carry the input of `intent`, which lies in our own folder of its inbox."""
-        if self._thread is None:  # most inboxes never need one
+        """Carry the input of `intent`, which lies in our own folder of its inbox; once stopped, leave it there."""
+        if self._thread is None and not self._stopping:  # most inboxes never need one
             thread = lifeline.thread(self._serve, name=f"carrier-{self._place.inbox}", on_death=self._on_death)
             thread.start()
             self._thread = thread  # not before it runs: what it is told would wait for ever
@@ -60,7 +60,9 @@ class Carrier:
 
     def stop(self, timeout: float) -> None:
         """Finish what has begun, for at most `timeout` seconds; the rest is taken up at the next start."""
-        if self._thread is not None:
+        if self._thread is None:
+            self._stopping = True  # nobody would wait for one that begins now
+        else:
             self._orders.put(None)
             self._thread.join(timeout)
 

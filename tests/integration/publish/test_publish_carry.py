@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 import time
 from queue import SimpleQueue
 from threading import Event
@@ -371,6 +372,23 @@ def test_a_stop_begins_no_long_one(far, carrier, while_carrying):
     carrier.stop(DEADLINE)
     assert said.get_nowait() == "short.txt"
     assert said.empty()
+
+
+def test_what_is_to_be_carried_when_all_stops_starts_no_thread_that_nobody_waits_for(far, look, monkeypatch):
+    begun, real = [], carrier_module.carry
+    monkeypatch.setattr(carrier_module, "carry", lambda *what: (begun.append(what), real(*what)))
+    publishing = far.publisher()
+    publishing.put(far.done(far.job("a.txt")))
+    publishing.close()
+    publishing.start()
+    assert publishing.stop(DEADLINE)
+    assert not [it.name for it in threading.enumerate() if it.name.startswith("carrier-")]
+    assert not begun
+    far.crash()
+    far.recover()
+    far.settle()
+    assert far.carry() == [State.PUBLISHED]
+    assert look.tree(far.archive) == {"a.txt"}
 
 
 def test_with_nothing_to_carry_no_processor_time_is_spent(far, carrier):
