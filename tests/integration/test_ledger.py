@@ -644,6 +644,15 @@ def test_that_a_file_is_on_its_way_back_is_on_disk_before_it_moves_and_so_is_a_p
         assert told(ledger, "PRAGMA synchronous") == 2
 
 
+def test_that_an_intention_is_none_any_more_is_on_disk_before_its_draft_is_removed(ledger):
+    (given,) = handed(ledger, "a.txt")
+    for act in (lambda: ledger.withdraw(given), lambda: ledger.forget([given.id], lastingly=True)):
+        ledger.forget([])
+        assert told(ledger, "PRAGMA synchronous") == 1
+        act()
+        assert told(ledger, "PRAGMA synchronous") == 2
+
+
 def test_threads_write_and_read_past_each_other(ledger):
     errors: list[BaseException] = []
 

@@ -82,6 +82,19 @@ def test_a_result_is_replaced_once_the_new_one_is_on_disk_and_on_record_and_only
     assert exchanged.done < gone.begun
 
 
+def test_a_draft_that_cannot_be_shown_is_removed_once_it_is_on_disk_that_it_is_not_to_be(site, traced):
+    """Else it would count as shown, and its input be taken, after a crash of the machine."""
+    site.configure(inbox={"after": "keep"})
+    (site.outbox / "a.txt.words.json").write_text("a user's")
+    site.drop("a.txt")
+    calls = traced("file.quarantined")
+    removed = [call for call in calls if call.name == "unlinkat" and f"{site.outbox}/.watcherd>" in call.words]
+    (gone,) = [call for call in removed if re.search(r'-\d+"', call.words)]  # no probe, and no note
+    on_disk = next(call for call in calls if is_sync_of(call, site.outbox, draft_of(gone)))
+    on_record = [call for call in calls if is_sync(call, "ledger.db-wal") and on_disk.done < call.begun < gone.begun]
+    assert len(on_record) == 2, "what was intended and what was withdrawn were not both on disk"
+
+
 def test_a_bad_file_is_taken_once_its_reason_is_on_disk_and_on_record_and_shown(site, traced):
     site.drop("bad.txt", bytes(3000))
     calls = traced("file.quarantined")

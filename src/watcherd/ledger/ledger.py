@@ -148,8 +148,11 @@ class Ledger(Answers):
             )
 
     def withdraw(self, job: Job) -> None:
-        """Take an intention back that cannot be carried out: the job is where it was before it, but not alone."""
-        with self._transaction() as cursor:
+        """Take an intention back that cannot be carried out: the job is where it was before it, but not alone.
+
+        That survives the machine, as the intention does: else it would come back beside a draft that is gone.
+        """
+        with self._transaction(full=True) as cursor:
             cursor.execute(
                 """UPDATE file SET state = 'working', alone = 0, number = 0, draft = NULL, result = NULL
                    WHERE id = ?""",
@@ -189,9 +192,9 @@ class Ledger(Answers):
             cursor.executemany("UPDATE file SET state = 'retrying', due = 0 WHERE id = ?", charged)
             cursor.executemany("DELETE FROM file WHERE id = ?", fresh)
 
-    def forget(self, ids: Iterable[int]) -> None:
-        """Remove rows: the file vanished, or changed and is another version now."""
-        with self._transaction() as cursor:
+    def forget(self, ids: Iterable[int], *, lastingly: bool = False) -> None:
+        """Remove rows: the file vanished, or changed and is another version now; `lastingly` so on disk as well."""
+        with self._transaction(full=lastingly) as cursor:
             cursor.executemany("DELETE FROM file WHERE id = ?", [(row,) for row in ids])
 
     def finish(self, ids: Iterable[int], state: State) -> None:

@@ -62,7 +62,8 @@ def recover(
     unseen, retired = (beyond, []) if away else _held_against_inputs(place, beyond, checkpoint, closed=True)
     visible += retired
     _renumber(place, visible, checkpoint)
-    ledger.forget([intent.job.id for intent in (*outdated, *unseen)])
+    # For good, as their drafts go next: an intention whose draft is gone would be taken for a visible result.
+    ledger.forget([intent.job.id for intent in (*outdated, *unseen)], lastingly=True)
     _give_back(place, visible, {record.id: record.at for record in records}, checkpoint)
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
     batch.resume(intended, visible)
