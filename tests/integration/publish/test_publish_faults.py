@@ -20,6 +20,7 @@ import pytest
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, SystemFault
 from watcherd.publish import disk, rename
+from watcherd.publish.carrier import Carrier
 from watcherd.states import State
 
 CALLS = ("open", "stat", "lstat", "access", "fsync", "unlink", "mkdir", "listdir")
@@ -40,6 +41,7 @@ class Faults:
         self.error: BaseException | None = None
         self.acts_first = False
         self.hit = ""
+        self.is_dead = False
         for name in CALLS:
             monkeypatch.setattr(os, name, self._wrap(f"os.{name}", getattr(os, name)))
         monkeypatch.setattr(rename, "_renameat2", self._wrap("renameat2", rename._renameat2))
@@ -54,13 +56,17 @@ class Faults:
     def disarm(self) -> None:
         """Let everything succeed."""
         self.left = -1
+        self.is_dead = False
 
     def _wrap(self, name, real):
         def call(*args, **keywords):
             self.left -= 1
+            if self.is_dead:
+                raise Cut  # and cleans nothing up
             if self.left != 0:
                 return real(*args, **keywords)
             self.hit = name
+            self.is_dead = isinstance(self.error, Cut)
             if name == "os.access" and isinstance(self.error, OSError):
                 return False  # it tells no errors
             if self.acts_first:
@@ -258,3 +264,91 @@ def test_a_kept_result_is_replaced_whole_or_not_yet_whatever_fails(  # noqa: PLR
         assert look.tree(scene.outbox) == {"a.txt.words.json"}, (n, faults.hit)
         assert scene.states("a.txt") == [State.PUBLISHED], (n, faults.hit)
         assert look.drafts(scene.outbox) == set(), (n, faults.hit)
+
+
+# To another file system ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def far_faults(monkeypatch):
+    """Let calls fail, or be the last ones, also of those by which files are carried to another file system."""
+    made = Faults(monkeypatch, Ledger)
+    for name in ("link", "write", "pread", "fchmod", "fchown", "utime", "listxattr", "rmdir"):
+        monkeypatch.setattr(os, name, made._wrap(f"os.{name}", getattr(os, name)))
+    for name in ("fsync", "fdatasync"):  # thousands are due, on a disk: none has to be waited for here
+        monkeypatch.setattr(os, name, made._wrap(f"os.{name}", lambda _: None))
+    return made
+
+
+def _carry(scene):
+    """Carry what waits for it, as the carrier does."""
+    for intent in scene.carried:
+        error = Carrier(scene.place, scene.ended.append, scene.deaths.append)._carried(intent, lambda: None)
+        scene.batch.carried(intent, error)
+    scene.carried.clear()
+
+
+def _settle_far(scene, ended):
+    """Settle all, with what has to be carried: what waits aside is tried again."""
+    try:
+        for _ in range(4):
+            scene.batch.settle()
+            _carry(scene)
+            scene.batch.aside.release()
+        scene.batch.settle()
+    finally:
+        ended += scene.batch.ended()
+
+
+def _far_scenes(scene_of, bases, tmp_path):
+    """Yield scenes without end whose archive and failed folder are on another file system."""
+    for n, base in bases:
+        here = tmp_path / str(n)
+        here.mkdir()
+        yield n, scene_of(After.ARCHIVE, base, archive=here / "archive", failed=here / "failed")
+
+
+@pytest.mark.parametrize("acts_first", [False, True])
+def test_wherever_the_process_dies_on_the_way_to_another_file_system_the_next_start_finishes_it(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    scene_of, look, far_faults, bases, tmp_path, acts_first
+):
+    for n, scene in _far_scenes(scene_of, bases, tmp_path):
+        _fill(scene)
+        far_faults.arm(n, Cut(), acts_first=acts_first)
+        with suppress(Cut):
+            _settle_far(scene, [])
+        far_faults.disarm()
+        if not far_faults.hit:
+            assert n > 90  # calls of one batch, each of which was broken
+            break
+        scene.carried.clear()
+        scene.crash()
+        scene.recover()
+        _settle_far(scene, [])
+        _work_again(scene)
+        _settle_far(scene, [])
+        _told((n, far_faults.hit), lambda scene=scene: _assert_all_is_well(scene, look))
+
+
+@pytest.mark.parametrize(("number", "acts_first"), [(errno.EIO, True), (errno.ENOSPC, False)])
+def test_whichever_call_fails_on_the_way_to_another_file_system_everything_is_published_exactly_once(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    scene_of, look, far_faults, bases, tmp_path, number, acts_first
+):
+    for n, scene in _far_scenes(scene_of, bases, tmp_path):
+        jobs = _fill(scene)
+        ended: list = []
+        far_faults.arm(n, OSError(number, os.strerror(number), "x"), acts_first=acts_first)
+        with suppress(SystemFault):
+            _settle_far(scene, ended)
+        far_faults.disarm()
+        if not far_faults.hit:
+            assert n > 90  # calls of one batch, each of which was broken
+            break
+        _settle_far(scene, ended)
+        where = (n, far_faults.hit, [(it.job.file.path, it.state, it.reason) for it in ended])
+        assert Counter(it.job.id for it in ended if it.state is not State.PUBLISHING) == dict.fromkeys(
+            (job.id for job in jobs), 1
+        ), where
+        _try_again(scene, [it.job for it in ended if it.state is State.RETRYING or "for now" in it.reason])
+        _settle_far(scene, [])
+        _told(where, lambda scene=scene: _assert_all_is_well(scene, look))
