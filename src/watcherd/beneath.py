@@ -63,7 +63,7 @@ def split(path: str) -> tuple[str, str]:
 
 @contextmanager
 def folder(root: str, path: str = "", *, make: bool = False) -> Iterator[int]:
-    """Open the folder at `path` beneath `root` and yield its descriptor; with `make`, create what is missing.
+    """Open the folder at `path` beneath `root` and yield its descriptor; with `make`, create on disk what is missing.
 
     Raises OSError: ENOENT where it is missing, ENOTDIR or ELOOP where a component is no real folder.
     """
@@ -81,17 +81,22 @@ def open_folder(root: str, path: str = "", *, make: bool = False) -> int:
     if not path:
         return descriptor
     try:
-        return open_within(descriptor, path, make=make)
+        return open_within(descriptor, path, make=make, lasting=make)
     finally:
         os.close(descriptor)
 
 
-def open_within(root: int, path: str, *, make: bool = False) -> int:
-    """Open the folder at `path`, not empty, beneath the open folder `root`, which stays open. See `folder`."""
+def open_within(root: int, path: str, *, make: bool = False, lasting: bool = False) -> int:
+    """Open the folder at `path`, not empty, beneath the open folder `root`, which stays open. See `folder`.
+
+    The names of what it makes are on disk then where they are to be `lasting`.
+    """
     descriptor = root
     for component in path.split("/"):
         try:
-            inner = _enter(descriptor, component, make=make)
+            if make:
+                _make(descriptor, component, lasting=lasting)
+            inner = _enter(descriptor, component)
         finally:
             if descriptor != root:
                 os.close(descriptor)
@@ -99,12 +104,16 @@ def open_within(root: int, path: str, *, make: bool = False) -> int:
     return descriptor
 
 
-def _enter(descriptor: int, component: str, *, make: bool) -> int:
+def _make(descriptor: int, component: str, *, lasting: bool) -> None:
+    with suppress(FileExistsError):
+        os.mkdir(component, 0o700 if component == OURS else 0o777, dir_fd=descriptor)
+        if lasting:
+            os.fsync(descriptor)
+
+
+def _enter(descriptor: int, component: str) -> int:
     if component == "..":
         raise OSError(errno.EXDEV, "a path beneath a root does not lead upwards", component)
-    if make:
-        with suppress(FileExistsError):
-            os.mkdir(component, 0o700 if component == OURS else 0o777, dir_fd=descriptor)
     return os.open(component, _FOLDER, dir_fd=descriptor)
 
 

@@ -84,6 +84,17 @@ def test_a_file_is_on_disk_where_it_came_from_before_it_is_forgotten(scene, monk
     assert steps[:3] == [str(scene.inbox / "sub"), str(scene.failed / "sub"), "forget"]
 
 
+def test_folders_that_are_made_for_a_file_that_comes_back_are_on_disk_before_it_is_forgotten(scene, monkeypatch):
+    set_aside(scene, "sub/within/a.txt")
+    shutil.rmtree(scene.inbox / "sub")
+    steps, forget, fsync = [], wayback._forget, os.fsync
+    monkeypatch.setattr(wayback, "_forget", lambda *what: (steps.append("forget"), forget(*what)))
+    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    assert not put_back(scene).refused
+    before = steps[: steps.index("forget")]
+    assert {str(scene.inbox), str(scene.inbox / "sub"), str(scene.inbox / "sub/within")} <= {*before}
+
+
 def test_a_file_whose_copy_is_back_is_on_disk_before_its_original_is_removed(scene_of, elsewhere, monkeypatch):
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
