@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS, told_plainly
+from watcherd.beneath import OURS, told_plainly, version_of
 from watcherd.model import After, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
@@ -184,9 +184,10 @@ def _move(it: _Return) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
+            copied = os.lstat(name, dir_fd=source)
             _carry(it)
             os.fsync(folder)  # an earlier attempt may have been cut short before that
-            os.unlink(name, dir_fd=source)
+            _remove(it, source, name, copied)
             os.fsync(source)
             _discard_copy(it)
         else:
@@ -224,6 +225,14 @@ def _is_carried(it: _Return) -> bool:
         return False
     latest = _latest(it)
     return copy.st_nlink > 1 or (latest.id > it.record.id and latest.file.version.inode == copy.st_ino)
+
+
+def _remove(it: _Return, source: int, name: str, copied: os.stat_result) -> None:
+    """Remove what was copied. Raises OSError where its owner wrote into it since, or put another in its place."""
+    if not version_of(os.lstat(name, dir_fd=source)).same_content(version_of(copied)):
+        _discard_copy(it)
+        raise OSError(errno.EBUSY, "was changed while a copy of it went back, and stays beside that", it.row.where)
+    os.unlink(name, dir_fd=source)
 
 
 def _show(it: _Return) -> None:

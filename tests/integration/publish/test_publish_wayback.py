@@ -241,6 +241,29 @@ def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
     assert is_back(scene, look)
 
 
+@pytest.mark.parametrize("how", ["replaced", "edited"])
+def test_what_was_mended_while_its_copy_was_on_its_way_back_is_not_removed(
+    scene_of, elsewhere, look, monkeypatch, how
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    show = wayback._show
+
+    def shown(it):
+        show(it)
+        if how == "replaced":
+            (scene.failed / "mended").write_bytes(b"mended")
+            (scene.failed / "mended").rename(scene.failed / "a.txt")
+        else:
+            (scene.failed / "a.txt").write_bytes(b"mended")
+
+    monkeypatch.setattr(wayback, "_show", shown)
+    assert "was changed" in put_back(scene).refused
+    assert (scene.failed / "a.txt").read_bytes() == b"mended"
+    assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
+    assert look.drafts(scene.inbox) == set()
+
+
 def publish_and_start_again(scene, content):
     """Have `a.txt` published, as a daemon does that found it in the inbox, and what was cut short taken up."""
     scene.claims.release("a.txt")
