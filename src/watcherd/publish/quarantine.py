@@ -143,6 +143,6 @@ def remove_reason(place: Place, record: Record) -> None:
     way = place.way(record, State.QUARANTINING, record.number)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
-        is_its = os.lstat(name, dir_fd=parent).st_ino == record.inode
+        is_its = beneath.is_shown(os.lstat(name, dir_fd=parent), record)
         if is_its and not is_anothers(place, way):
             os.unlink(name, dir_fd=parent)

@@ -162,6 +162,16 @@ def test_somebody_s_own_file_in_the_place_of_a_reason_stays(scene_of, look):
     assert look.tree(scene.failed) == {"a.txt.error.json", "away"}
 
 
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.KEEP])
+def test_what_somebody_wrote_where_a_reason_was_stays_though_it_has_the_same_inode(scene_of, look, after):
+    scene = scene_of(after)
+    set_aside(scene, "a.txt")
+    (scene.failed / "a.txt.error.json").write_text("a user's notes, in a file that was given the inode of ours")
+    assert not put_back(scene).refused
+    assert scene.ledger.quarantined("scans") == []
+    assert look.tree(scene.failed) == {"a.txt.error.json"}
+
+
 @pytest.mark.parametrize("acts_first", [False, True])
 @pytest.mark.parametrize("step", ["_move", "_carry", "remove_reason", "_touch"])
 def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
