@@ -1,5 +1,6 @@
 """The command line: what it prints, and with which status it leaves."""
 
+import errno
 import json
 import os
 import pty
@@ -182,6 +183,24 @@ def test_init_where_nothing_can_be_made_says_why(watcherd, folder):
     status, _, err = watcherd("init", folder)
     assert status == 1
     assert "cannot be made" in err
+
+
+def test_init_names_the_configuration_once_it_is_on_disk(watcherd, here, monkeypatch):
+    def fails(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as context:
+        context.setattr(os, "fsync", fails)
+        assert "watcherd.toml cannot be written: Input/output error" in watcherd("init")[2]
+    assert {path.name for path in here.iterdir()} == {"archive", "failed", "inbox", "outbox"}
+    assert watcherd("init")[1].splitlines()[-1] == "made   watcherd.toml"
+
+
+def test_init_takes_no_name_that_somebody_was_first_to_give(watcherd, here, monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: (here / "watcherd.toml").write_text("mine"))
+    assert watcherd("init")[1].splitlines()[-1] == "exists watcherd.toml"
+    assert (here / "watcherd.toml").read_text() == "mine"
+    assert not [*here.glob(".*")]
 
 
 def test_init_writes_through_no_link(watcherd, here):

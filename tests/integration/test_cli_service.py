@@ -1,5 +1,6 @@
 """`watcherd service`, as far as it goes without systemd: the steps of a user's service, done in a home of its own."""
 
+import errno
 import os
 import resource
 import sys
@@ -120,6 +121,16 @@ def test_a_file_that_does_not_fit_is_named_and_written_by_the_next_attempt(home,
     _, out, _ = watcherd("install", "--user")
     assert f"write   {home.configuration}" in out
     assert [*home.configuration.parent.iterdir()] == [home.configuration]
+
+
+def test_a_file_has_its_name_once_it_is_on_disk(home, watcherd, monkeypatch):
+    def fails(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", fails)
+    status, _, err = watcherd("install", "--user")
+    assert (status, err) == (1, f"watcherd: {home.configuration}: Input/output error; mend that, and come again\n")
+    assert [*home.configuration.parent.iterdir()] == []
 
 
 def test_without_systemd_nothing_is_written(home, watcherd, monkeypatch):

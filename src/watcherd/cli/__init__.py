@@ -14,6 +14,7 @@ that `--help` and completion answer at once.
     audit       audit
     service     service install, service uninstall: what is asked for, and what is there
     steps       the steps of an installation, told and done
+    whole       files for people: written whole, or not at all
     completion  completion
     options     what several commands share: folders as flags, loading the settings
     show        tables, JSON, safe cells

@@ -1,10 +1,12 @@
 """`watcherd init`: a commented configuration and its folders."""
+# ruff: noqa: PLC0415
+# (what writes is not needed by `--help`)
 
 from __future__ import annotations
 
+import os
 from importlib import resources
 from pathlib import Path
-from typing import BinaryIO
 
 import click
 
@@ -49,20 +51,21 @@ def _make_folder(path: Path) -> bool:
 
 def _write_configuration(path: Path) -> bool:
     try:
-        with path.open("xb") as file:
-            _fill(path, file)
-    except FileExistsError:
-        return False
+        return not os.path.lexists(path) and _written(path)
     except OSError as error:
         raise click.ClickException(f"{path} cannot be written: {error.strerror}; choose another DIR") from error
+
+
+def _written(path: Path) -> bool:
+    """Write the example, unless something has its name by now: half of one would be kept by the next attempt."""
+    from watcherd import beneath
+    from watcherd.cli import whole
+    from watcherd.publish.rename import move
+
+    example = resources.files("watcherd").joinpath("watcherd.toml").read_bytes()
+    with whole.draft_of(path, example) as draft, beneath.folder(str(path.parent)) as folder:
+        try:
+            move(folder, draft.name, folder, path.name)
+        except FileExistsError:
+            return False
     return True
-
-
-def _fill(path: Path, file: BinaryIO) -> None:
-    """Write the example to disk, or leave nothing there: half of one would be kept by the next attempt."""
-    try:
-        file.write(resources.files("watcherd").joinpath("watcherd.toml").read_bytes())
-        file.flush()
-    except OSError:
-        path.unlink(missing_ok=True)
-        raise

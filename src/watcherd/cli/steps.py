@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from watcherd.cli import whole
 from watcherd.service.installation import Make, Remove, Run, Step, Write
 from watcherd.service.unit_files import effective
 
@@ -60,14 +61,9 @@ def _write(path: Path, content: str) -> None:
     """Write a file whole or not at all: a part of one would be somebody else's to the next attempt, and kept."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path = Path(os.path.realpath(path))
-    draft = path.with_name(f".{path.name}.new")
-    try:
-        draft.write_text(content, "utf-8")
+    with whole.draft_of(path, content.encode()) as draft:
         draft.chmod(0o644)
         draft.replace(path)
-    except OSError:
-        draft.unlink(missing_ok=True)
-        raise
 
 
 def _remove(path: Path) -> None:

@@ -36,6 +36,22 @@ def test_a_kill_before_any_call_of_the_very_first_run_loses_nothing(site, cut, l
     cut.everywhere(load.run, prepare=anew, hold=hold)
 
 
+def test_a_kill_before_any_call_of_an_init_leaves_a_whole_configuration_or_none(site, cut):
+    there, whole = site.base / "there", site.base / "whole"
+    configuration = there / "watcherd.toml"
+    assert site.command("init", whole).returncode == 0
+
+    def init(prefix):
+        return site.daemon("init", there, prefix=prefix).spawn()
+
+    def hold():
+        if not configuration.exists():
+            assert site.command("init", there).returncode == 0
+        assert configuration.read_bytes() == (whole / "watcherd.toml").read_bytes()
+
+    cut.everywhere(init, prepare=lambda: shutil.rmtree(there, ignore_errors=True), hold=hold)
+
+
 @pytest.mark.parametrize("first", ["renameat2 outbox/.watcherd/#-#-#", "renameat2 inbox/#/text-#.txt"])
 def test_a_kill_before_any_call_of_a_recovery_loses_nothing_and_does_nothing_twice(site, cut, load, hold, first):
     load.begin()
