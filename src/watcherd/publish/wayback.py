@@ -96,9 +96,19 @@ def _tried(act: Callable[[_Return], None], it: _Return) -> PutBack:
     try:
         act(it)
     except (OSError, SystemFault) as error:
+        refusal = _refusal(it, error)
+        if _has_begun(it):
+            return PutBack(it.row, f"{refusal}; it is on its way: `watcherd retry`, or a start, finishes that")
         it.ledger.send_back(it.record.id, None)  # it can be asked for again
-        return PutBack(it.row, _refusal(it, error))
+        return PutBack(it.row, refusal)
     return PutBack(it.row)
+
+
+def _has_begun(it: _Return) -> bool:
+    """Whether something of it has moved already. What is not to be looked at has not, as far as is known."""
+    with suppress(OSError, SystemFault):
+        return not is_set_aside(it.place, it.record) or _is_carried(it)
+    return False
 
 
 def _refusal(it: _Return, error: OSError | SystemFault) -> str:

@@ -192,6 +192,30 @@ def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkey
     assert is_back(aside, look)
 
 
+@pytest.mark.parametrize("acts_first", [False, True])
+@pytest.mark.parametrize("step", ["_move", "_carry", "_remove", "remove_reason", "_discard_copy"])
+def test_whatever_fails_it_has_not_begun_or_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
+    real = getattr(wayback, step)
+
+    def fails(*what):
+        if acts_first:
+            real(*what)
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "x")
+
+    with monkeypatch.context() as context:
+        context.setattr(wayback, step, fails)
+        refused = put_back(aside).refused
+    waits = [row.path for row in quarantine.set_aside(aside.place, aside.ledger)]
+    if waits and look.drafts(aside.inbox) == set():
+        assert look.tree(aside.inbox) == ({"sub/a.txt"} if aside.after is After.KEEP else set())
+        assert not put_back(aside).refused
+    else:
+        assert not refused or "it is on its way" in refused
+        aside.crash()
+        aside.recover()
+    assert is_back(aside, look)
+
+
 def test_what_is_on_its_way_back_waits_for_its_inbox_and_the_failed_folder(scene, look, monkeypatch):
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "_move", done=False)
