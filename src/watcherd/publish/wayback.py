@@ -221,7 +221,8 @@ def _carry(it: _Return) -> None:
         carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
         _show(it)
     except (OSError, SystemFault):
-        _discard_copy(it)
+        if not _is_carried(it):
+            _discard_copy(it)
         raise
     finally:
         inbox.rest()

@@ -193,7 +193,7 @@ def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkey
 
 
 @pytest.mark.parametrize("acts_first", [False, True])
-@pytest.mark.parametrize("step", ["_move", "_carry", "_remove", "remove_reason", "_discard_copy"])
+@pytest.mark.parametrize("step", ["_move", "_carry", "_show", "_remove", "remove_reason", "_discard_copy"])
 def test_whatever_fails_it_has_not_begun_or_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
     real = getattr(wayback, step)
 
