@@ -306,8 +306,10 @@ class Batch:
             self._taken.append(intent)
 
     def _discard_input(self, intent: Intent) -> None:
-        self._inputs.discard(intent.job)
-        self._taken.append(intent)
+        if self._inputs.discard(intent.job, self._ways.of(intent)):
+            self._taken.append(intent)
+        else:
+            self._revealed.append(intent)  # to be carried once more
 
     # What all stages need ------------------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.model import ROUNDING, After
+from watcherd.publish.carry import is_alike
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
 
@@ -69,12 +70,24 @@ class Inputs:
         except OSError as error:
             raise NotGivenBack(error.errno, error.strerror, error.filename) from error
 
-    def discard(self, job: Job) -> None:
-        """Remove what was taken of `job` into our own folder of the inbox."""
+    def discard(self, job: Job, way: Way) -> bool:
+        """Remove what was taken of `job` into our own folder of the inbox, if all of it is where it belongs; say so.
+
+        Its owner may have written into it since it was copied.
+        """
         with suppress(FileNotFoundError):  # a start after a crash may find the work done
             ours, name = self._folders.parent(self._inbox, ours_of(job))
+            if not self._is_carried(os.lstat(name, dir_fd=ours), way):
+                return False
             self._folders.touch(self._inbox, ours_of(job))
             os.unlink(name, dir_fd=ours)
+        return True
+
+    def _is_carried(self, original: os.stat_result, way: Way) -> bool:
+        if way.into is None:
+            return True
+        copy = self._folders.status(way.into.path, way.retired)
+        return copy is None or is_alike(copy, original)  # one that is gone by now was collected
 
     def _move(self, job: Job, root: str, path: str) -> Taken:
         target, name = self._folders.parent(root, path, make=True)

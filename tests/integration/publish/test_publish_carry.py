@@ -64,6 +64,26 @@ def test_an_input_that_somebody_removed_from_our_own_folder_once_it_was_carried_
     assert look.tree(far.archive) == {"a.txt"}
 
 
+def test_what_is_written_into_an_input_after_it_was_copied_is_carried_too(far, look):
+    def write():  # it is asked for after the carrying, and says no
+        if not writer.closed:
+            writer.write(b"more")
+            writer.close()
+
+    far.add("a.txt")
+    with (far.inbox / "a.txt").open("ab") as writer:
+        far.settle()
+        far.is_away = write
+        assert far.carry() == []
+    while far.batch or far.carried:
+        ended = far.carry()
+    assert ended == [State.PUBLISHED]
+    assert b"one two\nmore" in {path.read_bytes() for path in far.archive.glob("*.txt")}
+    assert look.tree(far.inbox) == look.drafts(far.inbox, far.archive) == set()
+    numbers = {path.name.removesuffix(".words.json") for path in far.outbox.glob("*.json")}
+    assert numbers <= look.tree(far.archive)
+
+
 def test_a_quarantined_input_is_carried_too(far, look):
     far.add("a.txt", state=State.QUARANTINING)
     assert far.settle() == []
