@@ -183,7 +183,7 @@ class Intake:
         kind = self.inbox.kind(path)
         if isinstance(kind, Ignored):
             self._log.debug("file.ignored", path=path, reason=kind.reason)
-            if how is How.DUE:
+            if how is How.DUE and not self._claims.holds(path):  # what is in flight needs its row to its end
                 self._drop(path)
         elif not self._gates[kind].pending.hint(path, how):
             self._rounds.ask_kind(kind)

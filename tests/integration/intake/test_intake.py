@@ -1,6 +1,6 @@
 """What is dropped into an inbox comes to its lane, complete and once."""
 
-# ruff: noqa: SLF001 (a gate by itself is filled from inside)
+# ruff: noqa: SLF001 (a gate by itself is filled from inside, and an instant is caught there)
 
 import os
 import subprocess
@@ -431,6 +431,36 @@ def test_a_retry_that_was_put_on_record_meanwhile_is_noticed_by_its_release(watc
         inbox.claims.release("a.txt", again=True)
         inbox.until(lambda: inbox.paths == ["a.txt", "a.txt"] or inbox.intake.waiting())
         assert (root / "a.txt").exists()
+
+
+def test_what_is_in_flight_stays_on_record_though_a_reload_excludes_it(watching):
+    with watching(settle=60.0).scanned() as inbox:
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        inbox.suspects = ["a.txt", "b.txt"]  # both at work by their rows, and one of them is not
+        inbox.intake.update(replace(inbox.inbox, rules=replace(inbox.inbox.rules, exclude=("*.txt",))))
+        inbox.until(lambda: "b.txt" in inbox.dropped)
+        assert inbox.dropped == ["b.txt"]
+
+
+def test_an_inbox_is_not_drained_in_the_instant_in_which_what_is_left_gets_in_flight(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.0)
+    inbox.paused = True
+    answer = inbox.claims.idle
+
+    def answer_late(besides):
+        idle = answer(besides)
+        inbox.paused = False
+        inbox.intake.wake()
+        inbox.job("a.txt")
+        inbox.until(lambda: inbox.intake._quiet)
+        return idle
+
+    inbox.claims.idle = answer_late
+    with inbox:
+        inbox.until(lambda: inbox.looks)
+        assert not inbox.intake.drained()
 
 
 def test_a_retry_whose_file_is_gone_or_unwanted_is_dropped(watching):
