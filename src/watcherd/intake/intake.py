@@ -105,8 +105,8 @@ class Intake:
         What is being written, keeps changing or cannot be read does not count; `waiting` lists it. Nor do the paths
         in flight that are among `besides`.
         """
-        idle = self._claims.idle(besides)  # asked first: the thread is no longer quiet when it takes what came back
-        return idle and self._quiet and not self._bell.rung
+        turned = self.turned  # what is taken between two of these looks is taken in another turn
+        return self._quiet and self._claims.idle(besides) and self.turned == turned and not self._bell.rung
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""
