@@ -126,24 +126,25 @@ class Intake:
             self._bell.close()
 
     def _turn(self) -> None:
-        self.turned = time.monotonic()
         self._quiet = False
-        rung = self._bell.hush()
+        self.turned = time.monotonic()
+        if self._bell.hush():  # a retry is put on record before its claim is let go, which rings
+            self._retries.hasten()
         if self._is_there():
             try:
                 with turn():
-                    self._work(rung=rung)
+                    self._work()
             except SystemFault as fault:
                 self._suffer(fault)
         if self._bell.wait(self._eyes.fileno(), self._until() - time.monotonic()):
             self._listen()
 
-    def _work(self, *, rung: bool) -> None:
+    def _work(self) -> None:
         self._obey()
         if self._desk.paused():
             self._rounds.suspend()
             return
-        self._recall(rung=rung)
+        self._recall()
         self._ask_when_time()
         for kind, gate in self._gates.items():
             self._advance(kind, gate)
@@ -188,7 +189,7 @@ class Intake:
         elif not self._gates[kind].pending.hint(path, how):
             self._rounds.ask_kind(kind)
 
-    def _recall(self, *, rung: bool) -> None:
+    def _recall(self) -> None:
         """Hint at what an unclean end left behind, at what came back from downstream, and at retries that are due."""
         if self._suspicious:
             for path in self._desk.suspects():
@@ -196,8 +197,6 @@ class Intake:
             self._suspicious = False
         for path, changed in self._claims.returned().items():
             self._hint(path, How.CHANGED if changed else How.SEEN)
-        if rung:  # a retry is put on record before its claim is let go, which rings
-            self._retries.hasten()
         for path in self._retries.due(self.inbox.policy.max_backoff):
             self._hint(path, How.DUE)
 

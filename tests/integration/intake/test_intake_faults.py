@@ -130,6 +130,21 @@ def test_a_retry_below_a_lost_inbox_is_not_dropped(watching, root, tmp_path):
         assert inbox.job("a.txt").attempts == 1
 
 
+def test_a_retry_that_is_put_on_record_while_the_inbox_is_lost_is_not_forgotten(watching, root, tmp_path):
+    with watching(settle=0.0).scanned() as inbox:
+        inbox.renamed_in("a.txt")
+        inbox.job("a.txt")
+        inbox.record("a.txt", State.RETRYING, attempts=1, due=time.time() + 3.0)
+        os.rename(root, tmp_path / "elsewhere")
+        inbox.until(lambda: inbox.intake.lost)
+        scanned = inbox.intake.last_scan
+        inbox.claims.release("a.txt", again=True)
+        os.rename(tmp_path / "elsewhere", root)
+        inbox.until(lambda: inbox.intake.last_scan > scanned)  # which met it before it was due
+        assert not inbox.intake.drained()
+        inbox.until(lambda: inbox.paths == ["a.txt", "a.txt"])
+
+
 def test_what_is_missed_at_a_bare_mount_point_is_not_dropped_and_does_not_hold_up_a_drain(watching):
     inbox = watching(settle=0.0)
     inbox.doubted = True
