@@ -248,7 +248,8 @@ class Intake:
             self._lose(str(error.strerror))
         except SystemFault as fault:  # it is there, and cannot be marked as ours
             self._lose(str(fault))
-            self._desk.on_fault(fault)
+            if not self._desk.paused():  # in a pause nobody takes it: it is met, and told, again
+                self._desk.on_fault(fault)
         else:
             self._find(mount)
 

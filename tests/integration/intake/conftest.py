@@ -35,7 +35,7 @@ class Watching:
         self.looks = 0  # at whether it is paused, while it is
         self.death = None
         self.before_offer = lambda _: None
-        self.before_lookup = self.before_due = self.before_condemn = lambda: None
+        self.before_lookup = self.before_due = self.before_condemn = self.before_found = lambda: None
         self.claims = Claims(10_000)
         inbox = Inbox(
             name="scans", root=str(root), after=After.ARCHIVE, recursive=True, rules=RULES,
@@ -93,6 +93,7 @@ class Watching:
         return self.paused
 
     def _found(self, was_lost):
+        self.before_found()
         self.found += was_lost
 
     def _died(self, error):

@@ -20,7 +20,7 @@ from watcherd.intake import rounds
 from watcherd.intake.probe import Mount
 from watcherd.intake.scan import walk
 from watcherd.intake.watch import Watch
-from watcherd.model import After, Kind
+from watcherd.model import After, Kind, SystemFault
 from watcherd.states import State
 
 QUEUE = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
@@ -51,6 +51,23 @@ def test_a_missing_inbox_is_waited_for(watching, root, events):
     assert inbox.found == 1
     assert names(events).count("inbox.lost") == 1
     assert names(events).count("inbox.recovered") == 1
+
+
+def test_an_inbox_that_cannot_be_marked_is_a_fault_that_is_told_once_in_a_pause(watching, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.intake.TICK", 0.02)
+
+    def refuse():
+        looks.append("looked")
+        inbox.paused = bool(inbox.faults)
+        raise SystemFault("no space left on device", root="/inbox")
+
+    looks, inbox = [], watching()
+    inbox.before_found = refuse
+    with inbox:
+        inbox.until(lambda: len(looks) > 10)
+        assert len(inbox.faults) == 1
+        inbox.before_found = lambda: None
+        inbox.until(lambda: not inbox.intake.lost)
 
 
 def test_a_file_at_the_inboxs_path_is_no_inbox(watching, root):
