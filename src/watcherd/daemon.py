@@ -22,7 +22,7 @@ connection, one for its reading one), `Root` (a lock for its descriptor). All el
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from queue import Empty
 from typing import TYPE_CHECKING
 
@@ -129,10 +129,13 @@ def _attend(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Ca
 
 
 def _next(mailbox: Mailbox, timeout: float) -> int | Died | None:
-    try:
-        return mailbox.get(timeout=timeout)
-    except Empty:
-        return None
+    """Return what comes next: of reloads that wait the last, unless something else waits behind them."""
+    message = None
+    with suppress(Empty):
+        message = mailbox.get(timeout=timeout)
+        while message == signals.RELOAD:  # each may take seconds, and one answers for all
+            message = mailbox.get_nowait()
+    return message
 
 
 def _died(mailbox: Mailbox) -> int:

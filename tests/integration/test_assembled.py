@@ -517,6 +517,23 @@ def test_a_hangup_reloads_and_goes_on(site, events, monkeypatch):
     assert named(events, "daemon.reloaded")[0]["changed"] == []
 
 
+def test_hangups_that_wait_are_one_reload_and_a_stop_among_them_waits_for_none(site, monkeypatch):
+    settings, loads = quick(site), []
+    monkeypatch.setattr(together.logs, "set_level", lambda _: None)
+    while_loading = [[signal.SIGHUP] * 3, [signal.SIGHUP, signal.SIGTERM, signal.SIGHUP]]
+
+    def load_slowly():
+        loads.append("loaded")
+        for number in while_loading[len(loads) - 1]:
+            os.kill(os.getpid(), number)
+            threading.Event().wait(0.1)  # so that each is told before the next one comes
+        return settings
+
+    later(lambda: os.kill(os.getpid(), signal.SIGHUP))
+    assert daemon.run(settings, load_slowly) == 0
+    assert len(loads) == 2
+
+
 def test_a_room_that_dies_ends_the_run_with_1_and_its_traceback(site, events, monkeypatch):
     def die(_):
         raise LookupError("a bug of ours")
