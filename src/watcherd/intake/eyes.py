@@ -27,6 +27,9 @@ _MENDS = {
 #: Why an inbox is lost whose own folder is still there: by its path, the ledger knows its files.
 _ELSEWHERE = "a link on the way to it leads to another folder now"
 
+#: And one that is there: a folder that is made anew often gets the inode of the one before.
+_UPROOTED = "it was moved, deleted or unmounted"
+
 _LOST_MENDS = {
     _ELSEWHERE: "let it lead where it led, or restart watcherd",
     os.strerror(errno.EACCES): "chmod it, or the folder that holds it, so that this user may read it",
@@ -86,6 +89,7 @@ class Eyes:
         self._log = log.bind(inbox=name)
         self._seen: Seen | None = None  # what was opened last
         self._watch: Watch | None = None
+        self._uprooted = False  # whether that was moved, deleted or unmounted: another may have its number by now
         self._said = False  # that it is blind
         self.blind = False
 
@@ -96,7 +100,7 @@ class Eyes:
         reason = self._missed_at(self._path)
         if not reason and self._named != self._path and self._missed_at(self._named):
             return _ELSEWHERE
-        return reason
+        return reason or (_UPROOTED if self._uprooted else "")
 
     def away(self) -> bool:
         """Whether the folder that was opened last, if any was, is gone or another one. For any thread."""
@@ -117,7 +121,7 @@ class Eyes:
         # Any folder can be the inbox again, but for what shows at a mount point while nothing is mounted there.
         if self._seen and self._seen.is_mount and not found.is_mount:
             raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
-        self._seen = found
+        self._seen, self._uprooted = found, False
         if reason := self.lost():
             raise OSError(errno.ESTALE, reason, self._named)
         self.rearm()
@@ -175,10 +179,12 @@ class Eyes:
         if self._watch is None:
             return Heard()
         try:
-            return self._watch.hear()
+            heard = self._watch.hear()
         except OSError as error:
             self._log.warning("inbox.blind", error=str(error), mend="none needed: it is watched anew and scanned")
             return Heard(overflowed=True)
+        self._uprooted |= heard.uprooted
+        return heard
 
     def _unwatched(self, error: OSError, folder: str) -> None:
         self.blind = True

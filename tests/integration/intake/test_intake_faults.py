@@ -134,6 +134,28 @@ def test_an_inbox_that_is_gone_is_lost_and_recovered_with_a_scan(watching, root,
     assert "inbox.recovered" in names(events)
 
 
+def test_an_inbox_that_is_made_again_is_another_one_also_where_it_has_the_number_of_the_one_before(watching, root):
+    number = os.stat(root).st_ino
+
+    def make_again():
+        inbox.before_due = lambda: None
+        root.rmdir()
+        for other in others:  # each takes a number that is free
+            other.mkdir()
+            if os.stat(other).st_ino == number:
+                other.rename(root)
+                return
+        pytest.skip("numbers are not used again on this file system")
+
+    others = [root.with_name(f"other-{count}") for count in range(64)]
+    with watching(settle=60.0).scanned() as inbox:
+        inbox.before_due, inbox.dues["a.txt"] = make_again, time.time() + 3600.0
+        inbox.intake.wake()
+        inbox.until(lambda: inbox.found)
+        inbox.renamed_in("b.txt")
+        inbox.job("b.txt")
+
+
 def test_a_retry_below_a_lost_inbox_is_not_dropped(watching, root, tmp_path):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)
