@@ -199,6 +199,17 @@ def test_a_reload_takes_over_what_can_change_live(site):
     site.wait_for(lambda: site.left() == ["b.txt", "c.log"], "the end of the only one that is wanted")
 
 
+def test_what_is_worked_on_while_a_reload_leaves_it_out_is_on_record_when_it_is_done(site, heavy):
+    daemon = site.start()
+    site.drop("a.webp", heavy)
+    site.await_work()
+    site.configure(inbox={"exclude": ["*.webp"]})
+    daemon.send(signal.SIGHUP)
+    daemon.wait("inbox.rescanned", reason="update")
+    daemon.wait("file.published", path="a.webp")
+    site.wait_for(lambda: site.rows("path", "state = 'published'"), "its row")
+
+
 def test_a_reload_of_the_level_holds_for_all_that_is_said_of_files(site):
     daemon = site.start()
     site.configure(log={"level": "debug"})
