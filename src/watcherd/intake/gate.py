@@ -27,7 +27,7 @@ from watcherd.states import State
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from watcherd.intake.settle import Pace
     from watcherd.intake.terms import Desk, Terms
@@ -48,14 +48,18 @@ _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Gate:
-    """The gate for files of `kind` in `inbox`; `pending` are the paths to be led through. Used by one thread."""
+    """The gate for files of `kind` in `inbox`; `pending` are the paths to be led through. Used by one thread.
 
-    def __init__(self, inbox: str, kind: Kind, claims: Claims, desk: Desk) -> None:
+    `alive` is called for each path: on a slow mount a block of them takes minutes.
+    """
+
+    def __init__(self, inbox: str, kind: Kind, claims: Claims, desk: Desk, alive: Callable[[], None]) -> None:
         self.pending = Pending()
         self._inbox = inbox
         self._kind = kind
         self._claims = claims
         self._desk = desk
+        self._alive = alive
         self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
         self._parked: deque[Job] = deque()
         self._log = log.bind(inbox=inbox, kind=kind)  # bound once: what is not wanted then costs next to nothing
@@ -112,6 +116,7 @@ class Gate:
     def _is_done(self, looks: Looks, path: str, ended: Ended | None) -> bool:
         if ended is None:
             return False
+        self._alive()
         try:
             status = looks.status(path)
         except OSError:
@@ -123,6 +128,7 @@ class Gate:
         return done
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
+        self._alive()
         if self._claims.holds(path):
             self.pending.drop(path)
             return None
@@ -140,6 +146,7 @@ class Gate:
         return self._judged(sighting, Writer.FREE if terms.mount.lease else Writer.UNKNOWN, terms)
 
     def _decide(self, looks: Looks, seen: Sighting, record: Record | None, terms: Terms) -> None:
+        self._alive()
         admission = decide.admission(record, seen.version, terms.inbox.after, terms.inbox.policy, time.time())
         match admission:
             case decide.Admit():

@@ -52,7 +52,7 @@ class Intake:
         self._log = log.bind(inbox=inbox.name)
         self._eyes = Eyes(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._eyes)
-        self._gates = {kind: Gate(inbox.name, kind, claims, self._desk) for kind in Kind}
+        self._gates = {kind: Gate(inbox.name, kind, claims, self._desk, self._live) for kind in Kind}
         self._retries = Retries(self._desk, [gate.pending for gate in self._gates.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
         self._suspicious = False  # of what an unclean end left behind
@@ -63,7 +63,7 @@ class Intake:
         self._bell = Bell()
         self._thread = lifeline.thread(self._run, name=f"intake-{inbox.name}", on_death=desk.on_death)
         self.lost = ""  # why the inbox is not there; empty where it is
-        self.turned = inf  # when its thread last came round, in monotonic seconds
+        self.turned = inf  # when its thread was last seen to get on, in monotonic seconds
 
     # For the daemon; from any thread -------------------------------------------------------------------------------
 
@@ -127,7 +127,7 @@ class Intake:
 
     def _turn(self) -> None:
         self._quiet = False
-        self.turned = time.monotonic()
+        self._live()
         if self._bell.hush():  # a retry is put on record before its claim is let go, which rings
             self._retries.hasten()
         if self._is_there():
@@ -138,6 +138,10 @@ class Intake:
                 self._suffer(fault)
         if self._bell.wait(self._eyes.fileno(), self._until() - time.monotonic()):
             self._listen()
+
+    def _live(self) -> None:
+        """Take note that the thread gets on."""
+        self.turned = time.monotonic()
 
     def _work(self) -> None:
         self._obey()

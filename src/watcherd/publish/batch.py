@@ -65,10 +65,11 @@ class Exit:
 class Batch:
     """What one inbox has on its way out. One thread uses it; `carry` is told of inputs for other file systems.
 
-    `is_away` looks whether the inbox is gone for now, as its mount may be: then no input is missed in it.
+    `is_away` looks whether the inbox is gone for now, as its mount may be: then no input is missed in it. `alive` is
+    called for each file at each stage: on a slow mount a batch takes minutes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what it is wired to)
         self,
         place: Place,
         ledger: Ledger,
@@ -76,11 +77,13 @@ class Batch:
         durable: bool,
         carry: Callable[[Intent], None],
         is_away: Callable[[], bool] = lambda: False,
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._place = place
         self._ledger = ledger
         self._carry = carry
         self._is_away = is_away
+        self._alive = alive
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
         self._inputs = Inputs(place, self._folders)
@@ -320,6 +323,7 @@ class Batch:
         with turn():
             while queue and most > 0:
                 most -= 1
+                self._alive()
                 try:
                     act(queue[0])
                 except OSError as error:

@@ -73,7 +73,7 @@ class Publisher:
     ) -> None:
         self.health = Health(place, ledger, least_free, on_pause)
         self.judge = Judge(place, ledger, claims, self.health, policy, retry_command)
-        self.turned = inf  # when its thread last came round, in monotonic seconds
+        self.turned = inf  # when its thread was last seen to get on, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
         self._is_away = is_away
         self._place = place
@@ -82,7 +82,9 @@ class Publisher:
         self._on_end = on_end
         self._queue: SimpleQueue[Outcome | Carried | CameBack | SystemFault | None] = SimpleQueue()
         self._carrier = Carrier(place, self._queue.put, on_death)
-        self._batch = Batch(place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away)
+        self._batch = Batch(
+            place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away, alive=self._turn
+        )
         self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
         self._unreported: deque[Exit] = deque()
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
@@ -198,6 +200,7 @@ class Publisher:
     def _each(self, waiting: deque[T], act: Callable[[T], None]) -> None:
         with turn():
             while waiting:
+                self._turn()
                 act(waiting[0])
                 waiting.popleft()
 

@@ -13,6 +13,7 @@ import pytest
 
 from watcherd.intake import rounds
 from watcherd.intake.gate import BLOCK, Gate
+from watcherd.intake.probe import Looks
 from watcherd.intake.rules import Rules
 from watcherd.intake.settle import How
 from watcherd.ledger.claims import Claims
@@ -413,6 +414,29 @@ def test_an_inbox_that_began_in_a_pause_is_drained_as_soon_as_that_is_over(watch
         inbox.until(inbox.intake.drained)
 
 
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.KEEP])
+def test_each_file_that_is_led_through_is_a_sign_of_life_as_a_slow_mount_takes_minutes_for_a_block(
+    watching, root, monkeypatch, after
+):
+    names = [f"{number}.txt" for number in range(5)]
+    inbox = watching(settle=0.0, after=after)
+    for name in names:
+        (root / name).write_bytes(b"x")
+        os.utime(root / name, (1, 1))
+        if after is After.KEEP:
+            inbox.record(name, State.PUBLISHED)
+    alive, status = [], Looks.status
+
+    def slow(looks, path):
+        alive.append(inbox.intake.turned)
+        return status(looks, path)
+
+    monkeypatch.setattr(Looks, "status", slow)
+    with inbox.scanned():
+        pass
+    assert len(set(alive)) == len(alive) >= len(names)
+
+
 def test_a_retry_is_admitted_when_it_is_due_with_the_charges_that_it_carries(watching, root):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)
@@ -636,7 +660,8 @@ def test_the_log_says_how_many_files_of_all_kinds_a_scan_found_and_once_what_it_
 def gate():
     """Make a gate before a lane that takes as many as `gate.lane.taken` says."""
     lane = SimpleNamespace(taken=0)
-    gate = Gate("scans", Kind.TEXT, Claims(2), SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs))))
+    desk = SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs)))
+    gate = Gate("scans", Kind.TEXT, Claims(2), desk, alive=lambda: None)
     gate.lane = lane
     return gate
 

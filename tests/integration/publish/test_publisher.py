@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import pkgutil
 import subprocess
 import time
 from collections import Counter
@@ -105,6 +106,25 @@ def test_a_thousand_files_are_published_once_each(going, look):
     assert look.tree(going.archive) == set(names)
     assert ended(going) == {State.PUBLISHED: 1000}
     assert {int(it.told.job.id) for it in going.ended} == {it.ended.job.id for it in going.ended}
+
+
+@pytest.mark.parametrize("step", ["publish.reveal.show", "publish.retire.Inputs.retire", "publish.judge.Judge.judge"])
+def test_each_file_of_a_batch_is_a_sign_of_life_as_a_slow_mount_takes_minutes_for_all(scene, look, monkeypatch, step):
+    module, _, name = f"watcherd.{step}".rpartition(".")
+    real, alive = pkgutil.resolve_name(f"watcherd.{step}"), []
+
+    def slow(*arguments):
+        alive.append(publishing.turned)
+        return real(*arguments)
+
+    monkeypatch.setattr(f"{module}.{name}", slow)
+    publishing = scene.publisher()
+    for number in range(5):
+        done = scene.done(scene.job(f"{number}.txt"))
+        publishing.put(done if step != "publish.judge.Judge.judge" else Failed(done.job, Failure.CORRUPT, "damaged"))
+    publishing.start()
+    look.eventually(lambda: len(scene.ended) == 5)
+    assert len(set(alive)) == len(alive) == 5
 
 
 def test_a_failure_that_cannot_pass_is_quarantined_with_its_reason(going, look):
