@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from threading import Thread
 
     from watcherd.ledger.ledger import Intent
+    from watcherd.model import Version
     from watcherd.publish.place import Place
 
 
@@ -27,7 +28,7 @@ LONG = 16 << 20
 
 
 class Carried(NamedTuple):
-    """What came of carrying an input: `error` is None where it lies where it belongs."""
+    """What came of carrying an input: `error` is None where it lies where it belongs, at the version in `intent`."""
 
     intent: Intent
     error: OSError | SystemFault | None
@@ -88,16 +89,22 @@ class Carrier:
                 self._carry(intent, lambda: None)
 
     def _carry(self, intent: Intent, between: Callable[[], None]) -> None:
-        self._report(Carried(intent, self._carried(intent, between)))
+        self._report(self._carried(intent, between))
 
-    def _carried(self, intent: Intent, between: Callable[[], None]) -> OSError | SystemFault | None:
-        way = self._place.way(intent.job, intent.state, intent.number)
+    def _carried(self, intent: Intent, between: Callable[[], None]) -> Carried:
+        job, way = intent.job, self._place.way(intent.job, intent.state, intent.number)
         if way.into is None:
-            return None
+            return Carried(intent, None)
         try:
-            carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id, between)
+            version = carry(self._place.root, ours_of(job), way.into, way.retired, job.id, between)
         except SystemFault as fault:
-            return fault
+            return Carried(intent, fault)
         except OSError as error:  # a shortage is told as one of now: held against a later moment, it would never end
-            return beneath.shortage(error) or error
-        return None
+            return Carried(intent, beneath.shortage(error) or error)
+        return Carried(_at(version, intent), None)
+
+
+def _at(version: Version, intent: Intent) -> Intent:
+    """Return the intent with the version that its input was carried at; by its inode it is known as the input."""
+    file = intent.job.file._replace(version=version._replace(inode=intent.job.file.version.inode))
+    return intent._replace(job=intent.job._replace(file=file))

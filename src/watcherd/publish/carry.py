@@ -21,7 +21,7 @@ from watcherd.publish.rename import LINKLESS, move
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from watcherd.model import Draft
+    from watcherd.model import Draft, Version
     from watcherd.publish.root import Root
 
 _BLOCK = 1 << 20
@@ -38,22 +38,26 @@ _REFUSALS = frozenset(
 
 def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     inbox: str, source: str, root: Root, path: str, number: int, between: Callable[[], None] = lambda: None
-) -> None:
+) -> Version:
     """Have `source` beneath `inbox` at `path` beneath `root` as well, by a link or a draft with `number`.
 
+    Return the version of it that is there: somebody may write into the original at any time, and a copy does not tell
+    of what, where its file system cannot hold the time.
     A copy keeps mode, times and extended attributes; the owner where we may. `between` is called between its blocks.
     Raises FileExistsError where the name is taken, SystemFault where `root` fails, OSError where the source cannot be
     read or its copy not be placed.
     """
     root.check()
     with beneath.file(inbox, source) as (original, status):
+        version = beneath.version_of(status)
         if _is_there(root, path, original, status, between) or linked(inbox, source, root.path, path):
-            return
+            return version
         draft = _copied(original, status, root, number, between)
     try:
         place(root.path, draft.name, path)
     finally:
         root.discard(draft.name)
+    return version
 
 
 def copied(folder: str, source: str, root: Root, number: int, between: Callable[[], None]) -> Draft:

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.model import ROUNDING, After
-from watcherd.publish.carry import is_alike
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
 
@@ -73,21 +72,21 @@ class Inputs:
     def discard(self, job: Job, way: Way) -> bool:
         """Remove what was taken of `job` into our own folder of the inbox, if all of it is where it belongs; say so.
 
-        Its owner may have written into it since it was copied.
+        Its owner may have written into it since it was copied at the version that the job has.
         """
         with suppress(FileNotFoundError):  # a start after a crash may find the work done
             ours, name = self._folders.parent(self._inbox, ours_of(job))
-            if not self._is_carried(os.lstat(name, dir_fd=ours), way):
+            if not self._is_carried(job, os.lstat(name, dir_fd=ours), way):
                 return False
             self._folders.touch(self._inbox, ours_of(job))
             os.unlink(name, dir_fd=ours)
         return True
 
-    def _is_carried(self, original: os.stat_result, way: Way) -> bool:
-        if way.into is None:
+    def _is_carried(self, job: Job, original: os.stat_result, way: Way) -> bool:
+        if _is_input(job, original):
             return True
-        copy = self._folders.status(way.into.path, way.retired)
-        return copy is None or is_alike(copy, original)  # one that is gone by now was collected
+        there = self._folders.status(way.into.path, way.retired) if way.into else None
+        return there is not None and os.path.samestat(there, original)  # a link has all that is written into it
 
     def _move(self, job: Job, root: str, path: str) -> Taken:
         target, name = self._folders.parent(root, path, make=True)

@@ -84,6 +84,51 @@ def test_what_is_written_into_an_input_after_it_was_copied_is_carried_too(far, l
     assert numbers <= look.tree(far.archive)
 
 
+def test_what_is_written_into_an_input_after_it_was_copied_is_carried_too_where_its_size_and_time_hardly_change(far):
+    def write():  # it is asked for after the carrying, and says no
+        if not writer.closed:
+            os.pwrite(writer.fileno(), b"TWO", 4)
+            os.utime(writer.fileno(), ns=(time_ns, time_ns))
+            writer.close()
+
+    far.add("a.txt")
+    time_ns = os.stat(far.inbox / "a.txt").st_mtime_ns + 10**9
+    with (far.inbox / "a.txt").open("r+b") as writer:
+        far.settle()
+        far.is_away = write
+        ended = far.carry()
+    while far.batch or far.carried:
+        ended = far.carry()
+    assert ended == [State.PUBLISHED]
+    assert b"one TWO\n" in {path.read_bytes() for path in far.archive.glob("*.txt")}
+
+
+def test_an_input_is_carried_once_to_where_times_are_not_held(far, look, monkeypatch):
+    def refuses(*_, **__):
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    (job,) = far.add("a.txt")
+    far.settle()
+    taken = far.inbox / retire.ours_of(job)
+    os.utime(taken, ns=(1, 1))  # its owner may write into it before it is carried, too
+    monkeypatch.setattr(os, "utime", refuses)
+    assert far.carry() == [State.PUBLISHED]
+    assert look.tree(far.archive) == {"a.txt"}
+    assert not taken.exists()
+
+
+def test_a_linked_input_that_is_written_into_for_ever_is_there_once_and_ends(scene_of, look, monkeypatch):
+    scene = scene_of()
+    monkeypatch.setattr(retire, "take", Mock(side_effect=OSError(errno.EINVAL, os.strerror(errno.EINVAL))))
+    scene.add("a.txt")
+    with (scene.inbox / "a.txt").open("ab", buffering=0) as writer:
+        scene.settle()
+        scene.is_away = lambda: writer.write(b"more") and False  # it is asked for after the carrying
+        assert scene.carry() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+    assert (scene.archive / "a.txt").read_bytes() == b"one two\nmore"
+
+
 def test_a_quarantined_input_is_carried_too(far, look):
     far.add("a.txt", state=State.QUARANTINING)
     assert far.settle() == []
@@ -347,7 +392,7 @@ def while_carrying(monkeypatch):
         def carry_and_act(inbox, source, *others):
             if source == retire.ours_of(intent.job):
                 act()
-            real(inbox, source, *others)
+            return real(inbox, source, *others)
 
         monkeypatch.setattr(carrier_module, "carry", carry_and_act)
 
@@ -396,7 +441,7 @@ def test_a_stop_begins_no_long_one(far, carrier, while_carrying):
 
 def test_what_is_to_be_carried_when_all_stops_starts_no_thread_that_nobody_waits_for(far, look, monkeypatch):
     begun, real = [], carrier_module.carry
-    monkeypatch.setattr(carrier_module, "carry", lambda *what: (begun.append(what), real(*what)))
+    monkeypatch.setattr(carrier_module, "carry", lambda *what: begun.append(what) or real(*what))
     publishing = far.publisher()
     publishing.put(far.done(far.job("a.txt")))
     publishing.close()

@@ -283,8 +283,8 @@ def far_faults(monkeypatch):
 def _carry(scene):
     """Carry what waits for it, as the carrier does."""
     for intent in scene.carried:
-        error = Carrier(scene.place, scene.ended.append, scene.deaths.append)._carried(intent, lambda: None)
-        scene.batch.carried(intent, error)
+        report = Carrier(scene.place, scene.ended.append, scene.deaths.append)._carried(intent, lambda: None)
+        scene.batch.carried(report.intent, report.error)
     scene.carried.clear()
 
 
