@@ -248,8 +248,8 @@ class Batch:
         """Whether this is the result of an earlier version of a kept file, for this to replace."""
         return self._ways.is_kept(intent) and reveal.is_earlier(self._place, self._ledger, intent.job, there)
 
-    def _renumbered(self, intent: Intent) -> Intent:
-        again = self._ways.numbered(intent)
+    def _renumbered(self, intent: Intent, above: int = -1) -> Intent:
+        again = self._ways.numbered(intent, above)
         self._ledger.intend([again])
         return again
 
@@ -264,8 +264,9 @@ class Batch:
         if self._revealed or self._ungiven or self._carried:
             self._wait_for_inbox()
         self._each(self._ungiven, self._give_back)
-        self._each(self._collided, self._rename)
-        self._each(self._revealed, self._retire_input)
+        while self._collided or self._revealed:
+            self._each(self._collided, self._rename)
+            self._each(self._revealed, self._retire_input)
         self._each(self._carried, self._discard_input)
         self._sync()
         while self._taken:
@@ -290,8 +291,12 @@ class Batch:
         self._revealed.append(intent)
 
     def _rename(self, intent: Intent) -> None:
-        """Give both names of a visible job another number: that of its input was taken meanwhile."""
-        again = self._renumbered(intent)
+        """Give both names of a visible job a greater number: that of its input was taken meanwhile.
+
+        It is on record first. Where the rename fails after that, it is tried again until one was done, or done by the
+        next start, which looks for the result under all numbers before.
+        """
+        again = self._renumbered(intent, above=intent.number)
         reveal.rename(self._folders, self._ways.of(intent), self._ways.of(again), intent.draft)
         self._revealed.append(again)
 
@@ -299,7 +304,7 @@ class Batch:
         try:
             taken = self._inputs.retire(intent.job, self._ways.of(intent))
         except FileExistsError:
-            self._rename(intent)
+            self._collided.append(intent)
             return
         if taken is Taken.GONE and self._is_away():
             raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self._place.root)

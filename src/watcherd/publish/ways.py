@@ -42,14 +42,14 @@ class Ways:
         """Whether its result has one name alone, as it follows its source."""
         return self._place.after is After.KEEP and intent.state is State.PUBLISHING
 
-    def numbered(self, intent: Intent) -> Intent:
-        """Return the intent with a number under which neither its result's name nor its input's is taken.
+    def numbered(self, intent: Intent, above: int = -1) -> Intent:
+        """Return the intent with a number, greater than `above`, under which neither of its two names is taken.
 
         Raises OSError where that cannot be found out.
         """
         if self.is_kept(intent):
             return _under(0, intent)
-        number = first_free(lambda number: self._is_taken(intent, number))
+        number = first_free(lambda number: number <= above or self._is_taken(intent, number))
         free = _under(number, intent)
         self._given.update(self.names(free))
         return free

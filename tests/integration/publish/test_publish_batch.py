@@ -18,7 +18,7 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
-from watcherd.publish import disk, rename, retire
+from watcherd.publish import disk, quarantine, rename, retire, reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs
 from watcherd.publish.ways import Ways
@@ -256,6 +256,39 @@ def test_a_file_that_a_user_puts_into_the_archives_place_stays_and_the_result_is
     assert look.tree(scene.outbox) == {"a.1.txt.words.json"}
     assert look.tree(scene.archive) == {"a.txt", "a.1.txt"}
     assert scene.record("a.txt").number == 1
+
+
+@pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_one_on_record_in_the_end(
+    scene, monkeypatch, state, dies
+):
+    real, target = reveal.rename, scene.archive if state is State.PUBLISHING else scene.failed
+
+    def fails(*_):
+        os.unlink(target / "a.txt")  # its owner takes it away in this instant
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(reveal, "rename", fails)
+    intend = scene.ledger.intend
+    monkeypatch.setattr(scene.ledger, "intend", lambda it: (intend(it), (target / "a.txt").write_text("a user's")))
+    scene.add("a.txt", state=state)
+    assert scene.settle() == [State.PUBLISHING]
+    monkeypatch.setattr(reveal, "rename", real)
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    if dies:
+        scene.crash()
+        scene.recover()
+    else:
+        scene.batch.aside.release()
+    assert scene.settle() in ([State.PUBLISHED], [State.QUARANTINED])
+    scene.ledger.flush()
+    record = scene.record("a.txt")
+    way = scene.place.way(record, state, record.number)
+    assert (target / way.retired).read_bytes() == b"one two\n"
+    assert os.path.lexists(f"{way.root.path}/{way.visible}")
+    if state is State.QUARANTINING:
+        assert [row.where for row in quarantine.set_aside(scene.place, scene.ledger)] == [str(target / way.retired)]
 
 
 def test_keep_replaces_its_own_earlier_result(scene_of, look):
