@@ -47,6 +47,9 @@ CARRYING = 5.0
 #: Seconds that a stop leaves to the recovery of what an earlier run left: few files are not left to the next start.
 RECOVERING = 1.0
 
+#: States of what left a batch with nothing to show for it.
+_GIVEN_UP = frozenset({State.RETRYING, State.WAITING, State.VANISHED})
+
 
 class Publisher:
     """Publishes for one inbox, in a thread of its own.
@@ -295,8 +298,13 @@ class Publisher:
             self._recovered = True
         if not away:
             with suppress(Stopped):  # a large file takes minutes: what the lanes finished is settled all the same
-                wayback.finish(self._place, self._ledger, self._checkpoint)
-                self._retries_finished = True
+                self._finish_retries()
+
+    def _finish_retries(self) -> None:
+        for it in wayback.finish(self._place, self._ledger, self._checkpoint):
+            if it.refused:
+                say("warning", "retry.refused", it.row.record, reason=it.refused)
+        self._retries_finished = True
 
     # The end -------------------------------------------------------------------------------------------------------
 
@@ -308,6 +316,7 @@ class Publisher:
             pass
         self.health.look_at_once()
         self._advance()
+        self._report_ends()
         try:
             self._ledger.give_back(self._unsettled())
             self._ledger.flush()
@@ -317,12 +326,17 @@ class Publisher:
         for root in self._place.roots:
             root.rest()
 
+    def _report_ends(self) -> None:
+        """Say what came to its end beside a fault that lasts. What was given up is not judged any more."""
+        for ended in self._unreported:
+            if ended.state not in _GIVEN_UP:
+                self._report(ended)
+
     def _unsettled(self) -> list[Job]:
         """Return the jobs that a fault of the system kept from going on record."""
         for outcome in self._unsorted:
             if isinstance(outcome, Done):
                 self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)  # so that its draft is cleared away
         others = [outcome.job for outcome in self._unsorted if isinstance(outcome, Failed | Stalled | Returned)]
-        given_up = {State.RETRYING, State.WAITING, State.VANISHED}
-        ended = [ended.job for ended in self._unreported if ended.state in given_up]
+        ended = [ended.job for ended in self._unreported if ended.state in _GIVEN_UP]
         return [*self._batch.abandon(), *others, *ended]

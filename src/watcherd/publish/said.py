@@ -9,13 +9,13 @@ import structlog
 from watcherd.model import Words
 
 if TYPE_CHECKING:
-    from watcherd.model import Done, Failed, Job
+    from watcherd.model import Done, Failed, Job, Record
 
 log = structlog.get_logger(__name__)
 
 
-def say(level: str, event: str, job: Job, **facts: object) -> None:
-    """Log `event` of `job`."""
+def say(level: str, event: str, job: Job | Record, **facts: object) -> None:
+    """Log `event` of a job, or of its record."""
     getattr(log, level)(event, inbox=job.file.inbox, path=job.file.path, kind=job.kind, **facts)
 
 

@@ -22,6 +22,7 @@ from structlog.testing import capture_logs
 from watcherd.decide import RetryPolicy
 from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
 from watcherd.publish import carrier, carry, health, publisher
+from watcherd.publish.batch import Batch
 from watcherd.publish.folders import Folders
 from watcherd.publish.root import Root
 from watcherd.states import State
@@ -565,6 +566,22 @@ def test_a_ledger_that_fails_at_the_end_is_told_of(scene, look, monkeypatch):
     monkeypatch.undo()
 
 
+def test_what_ended_beside_a_fault_that_lasts_until_the_stop_is_told_all_the_same(scene, look, monkeypatch):
+    def fails(*_):
+        raise SystemFault("a draft cannot be removed", root="")
+
+    monkeypatch.setattr(Batch, "clear_away", fails)
+    publishing = scene.publisher()
+    publishing.start()
+    with capture_logs() as logs:
+        publishing.put(scene.done(scene.job("a.txt")))
+        look.eventually(lambda: "cannot be removed" in publishing.paused)
+        assert publishing.stop(10)
+    assert [it["path"] for it in logs if it["event"] == "file.published"] == ["a.txt"]
+    assert ended(scene) == publishing.ended == Counter({State.PUBLISHED: 1})
+    assert free(scene)
+
+
 def test_a_stop_within_a_pause_gives_back_uncharged_what_is_not_on_record(scene, look, monkeypatch):
     publishing = scene.publisher()
     publishing.start()
@@ -651,6 +668,21 @@ def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
     publishing.start()
     look.eventually(lambda: ended(scene) == {State.PUBLISHED: 2})
     assert look.tree(scene.archive) == {"a.txt", "b.txt"}
+
+
+def test_why_a_retry_that_was_cut_short_cannot_be_finished_is_told(scene, look):
+    (job,) = scene.add("a.txt", state=State.QUARANTINING)
+    assert scene.settle() == [State.QUARANTINED]
+    scene.ledger.flush()
+    scene.ledger.send_back(job.id, time.time())
+    scene.crash()
+    scene.drop("a.txt")
+    with capture_logs() as logs:
+        scene.publisher().start()
+        look.eventually(lambda: any(it["event"] == "retry.refused" for it in logs))
+    (told,) = (it for it in logs if it["event"] == "retry.refused")
+    assert (told["log_level"], told["inbox"], told["path"]) == ("warning", "scans", "a.txt")
+    assert "is there again" in told["reason"]
 
 
 def test_a_stop_right_after_the_start_leaves_nothing_of_a_short_recovery_to_the_next(scene, look, monkeypatch):
