@@ -196,6 +196,14 @@ def test_init_names_the_configuration_once_it_is_on_disk(watcherd, here, monkeyp
     assert watcherd("init")[1].splitlines()[-1] == "made   watcherd.toml"
 
 
+def test_init_removes_what_one_that_was_killed_left(watcherd, here):
+    dies = "import os; from watcherd import cli; os.fsync = lambda _: os._exit(9); cli.main(['init'])"
+    assert subprocess.run([sys.executable, "-c", dies], cwd=here, check=False).returncode == 9
+    assert [*here.glob(".*")]
+    assert watcherd("init")[1].splitlines()[-1] == "made   watcherd.toml"
+    assert not [*here.glob(".*")]
+
+
 def test_init_takes_no_name_that_somebody_was_first_to_give(watcherd, here, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: (here / "watcherd.toml").write_text("mine"))
     assert watcherd("init")[1].splitlines()[-1] == "exists watcherd.toml"

@@ -48,6 +48,7 @@ def test_a_kill_before_any_call_of_an_init_leaves_a_whole_configuration_or_none(
         if not configuration.exists():
             assert site.command("init", there).returncode == 0
         assert configuration.read_bytes() == (whole / "watcherd.toml").read_bytes()
+        assert not [*there.glob(".*")]
 
     cut.everywhere(init, prepare=lambda: shutil.rmtree(there, ignore_errors=True), hold=hold)
 
