@@ -282,3 +282,28 @@ def test_of_twice_as_many_pages_twice_as_much_is_read_again(monkeypatch):
 
     monkeypatch.setattr(tiff.io, "BytesIO", Counting)
     assert work(100) < 2.2 * work(50)
+
+
+TURNS = [
+    pytest.param(b"irot\1", Image.Transpose.ROTATE_90, id="left"),
+    pytest.param(b"irot\2", Image.Transpose.ROTATE_180, id="upside down"),
+    pytest.param(b"irot\3", Image.Transpose.ROTATE_270, id="right"),
+    pytest.param(b"imir\0", Image.Transpose.FLIP_TOP_BOTTOM, id="mirrored up and down"),
+    pytest.param(b"imir\1", Image.Transpose.FLIP_LEFT_RIGHT, id="mirrored left and right"),
+]
+
+
+@pytest.mark.parametrize(("told", "turn"), TURNS)
+def test_a_moving_avif_that_is_to_be_turned_stands_upright(told, turn):
+    shots, exif = frames(transparent=False), Image.Exif()
+    exif[271] = "a maker"
+    xmp = b'<rdf:Description tiff:Orientation="6"/>'
+    plain = moving("AVIF", shots, exif=exif, xmp=xmp, quality=100)
+    assert plain.count(b"ccst\0") == 1  # what readers do without, and has room for what Pillow cannot write
+    result, said = convert(BytesIO(plain.replace(b"ccst\0", told)))
+    with Image.open(BytesIO(result)) as seen:
+        assert (seen.size, seen.n_frames) == ((said.width, said.height), len(shots))
+        assert (dict(seen.getexif()), seen.info["xmp"]) == ({271: "a maker", 274: 1}, xmp.replace(b"6", b"1"))
+        for shot, frame in zip(shots, ImageSequence.Iterator(seen), strict=True):
+            off = ImageChops.difference(frame.convert("L"), shot.convert("L").transpose(turn))
+            assert off.getextrema()[1] < 8

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import struct
 
 from PIL import Image
 
 ORIENTATION = 274  # as in TIFF
+LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
+
+#: Where Pillow looks for an orientation in XMP.
+XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))([0-9])')
 
 
 def sound(block: object) -> bytes | None:
@@ -47,11 +52,31 @@ def rewritable(block: bytes) -> bool:
     return True
 
 
-def orientation_alone(block: bytes) -> bytes:
-    """Return an EXIF block that has the orientation of another, and nothing else."""
+def orientation(block: bytes) -> object:
+    """Return what an EXIF block says of how the picture is turned."""
     exif = Image.Exif()
     exif.load(block)
-    return oriented(exif.get(ORIENTATION))
+    return exif.get(ORIENTATION)
+
+
+def orientation_alone(block: bytes) -> bytes:
+    """Return an EXIF block that has the orientation of another, and nothing else."""
+    return oriented(orientation(block))
+
+
+def upright(block: bytes) -> bytes:
+    """Return an EXIF block without its orientation; empty where it cannot be put together anew."""
+    if not rewritable(block):
+        return b""
+    exif = Image.Exif()
+    exif.load(block)
+    del exif[ORIENTATION]
+    return exif.tobytes()
+
+
+def upright_xmp(xmp: bytes) -> bytes:
+    """Return XMP that calls the picture upright, where it says how it is turned."""
+    return XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def oriented(orientation: object) -> bytes:

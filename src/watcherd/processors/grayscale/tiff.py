@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import struct
 from typing import TYPE_CHECKING, Any, cast
 
@@ -11,7 +10,7 @@ from PIL import Image, ImagePalette, TiffImagePlugin, TiffTags
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import bounds
-from watcherd.processors.grayscale.exif import ORIENTATION
+from watcherd.processors.grayscale.exif import LYING, ORIENTATION, XMP_ORIENTATION, upright_xmp
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import DEEP, grey, grey_profile
 from watcherd.processors.grayscale.source import DAMAGE, Written, decoding, encoding
@@ -47,7 +46,6 @@ KEPT = (
 DIRECTORIES = (34665, 34853)  # EXIF, GPS
 NESTED = frozenset({40965})  # interoperability
 PREDICTOR = 317
-LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
 RESOLUTIONS = {282: 283, 283: 282}
 HORIZONTAL = 2
 PROFILE = 34675
@@ -60,9 +58,6 @@ DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
 #: What libtiff hands over in the machine's own order of bytes, and Pillow takes for the file's, high byte first.
 NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
-
-#: Where Pillow looks for an orientation in XMP.
-_XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))([0-9])')
 
 
 class _Pages(TiffImagePlugin.AppendingTiffWriter):
@@ -127,7 +122,7 @@ def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader,
 def _orientation(tags: Tags) -> object:
     """Return by what Pillow turns the page: its tag, else its XMP."""
     xmp = tags.get(XMP)
-    said = _XMP_ORIENTATION.search(xmp) if isinstance(xmp, bytes) else None
+    said = XMP_ORIENTATION.search(xmp) if isinstance(xmp, bytes) else None
     return tags.get(ORIENTATION, int(said[2]) if said else 1)
 
 
@@ -215,7 +210,7 @@ def _description(tags: Tags, orientation: object, name: str) -> Tags:
     if tags.tagtype.get(IPTC) == TiffTags.LONG:  # as Photoshop writes these bytes; Pillow's own reader goes this way
         _put(kept, IPTC, tags._tagdata[IPTC], TiffTags.UNDEFINED)  # noqa: SLF001
     if isinstance(xmp := kept.get(XMP), bytes):
-        kept[XMP] = _XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
+        kept[XMP] = upright_xmp(xmp)
     if kept and not _writable(kept, name):
         _drop_unwritable(kept, name)
     return kept
