@@ -167,6 +167,15 @@ def test_opaque_frames_of_a_png_are_there_instead_of_what_they_are_laid_over(siz
     assert seen == [b"\x0a\x0a", b"\x1e\x0a", b"\x0a\x28"]
 
 
+@pytest.mark.parametrize("blend", [0, 1], ids=["instead", "over"])
+def test_the_frames_of_an_interlaced_png_are_where_they_belong(blend):
+    shots = [(0, b"\x0a\x14", 0, 0), (1, b"\x1e", 0, blend), (0, b"\x28", 0, blend)]
+    ramp = [(b"PLTE", bytes(level for level in range(64) for _ in "rgb"))]
+    with Image.open(BytesIO(convert(BytesIO(apng(ramp, shots, 1, interlaced=True)))[0])) as image:
+        seen = [frame.tobytes() for frame in ImageSequence.Iterator(image)]
+    assert seen == [b"\x0a\x14", b"\x0a\x1e", b"\x28\x1e"]
+
+
 def layers(data):
     """Return the levels of each frame, and their alphas."""
     with Image.open(BytesIO(data)) as image:
@@ -174,15 +183,17 @@ def layers(data):
     return [(shot.getchannel("L").tobytes(), shot.getchannel("A").tobytes()) for shot in shots]
 
 
-def apng(palette, shots, size):
+def apng(palette, shots, size, *, interlaced=False):
     """Return an APNG of two pixels, of frames in its only row: from which one on, pixels, disposal and blending."""
+    # Interlaced, the second pixel of a frame comes in a pass of its own, which begins with its filter as a row does.
+    between = b"\0" if interlaced else b""
     depth, colours = {1: (8, 3), 2: (16, 0), 3: (8, 2), 4: (8, 6)}[size]  # by the bytes of a pixel
-    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colours, 0, 0, 0)), *palette]
+    chunks = [(b"IHDR", struct.pack(">IIBBBBB", 2, 1, depth, colours, 0, 0, interlaced)), *palette]
     chunks.append((b"acTL", struct.pack(">II", len(shots), 0)))
     for number, (left, pixels, disposal, blend) in enumerate(shots):
         place = (max(0, 2 * number - 1), len(pixels) // size, 1, left, 0)
         chunks.append((b"fcTL", struct.pack(">IIIIIHHBB", *place, 1, 10, disposal, blend)))
-        packed = zlib.compress(b"\0" + pixels)
+        packed = zlib.compress(b"\0" + pixels[:size] + (between if pixels[size:] else b"") + pixels[size:])
         chunks.append((b"fdAT", struct.pack(">I", 2 * number) + packed) if number else (b"IDAT", packed))
     whole = [(len(data), name, data, zlib.crc32(name + data)) for name, data in [*chunks, (b"IEND", b"")]]
     return b"\x89PNG\r\n\x1a\n" + b"".join(struct.pack(f">I4s{size}sI", size, *rest) for size, *rest in whole)

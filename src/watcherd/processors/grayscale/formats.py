@@ -24,7 +24,7 @@ from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.exif import LYING, orientation, oriented, upright, upright_xmp
 
 if TYPE_CHECKING:
-    from PIL._imaging import PixelAccess
+    from PIL._imaging import ImagingCore, PixelAccess
 
     from watcherd.processors.grayscale.reader import Reader
 
@@ -94,6 +94,31 @@ class _Gif(GifImagePlugin.GifImageFile):
 
     def _is_palette_needed(self, p: bytes) -> bool:
         return bool(p)
+
+
+class _Png(PngImagePlugin.PngImageFile):
+    """Pillow tells its decoder with each frame once more that rows are interlaced, and fails at the second.
+
+    That decoder sets such rows into the upper left corner, wherever in the picture the frame is.
+    """
+
+    _around: ImagingCore | None = None
+
+    def load_prepare(self) -> None:
+        """Tell it once, and keep what is around a frame."""
+        self.decoderconfig = ()
+        super().load_prepare()
+        left, top, *_ = self._place = self.tile[0].extents or (0, 0, *self.size)
+        if self.info.get("interlace") and (left or top):
+            self._around = self.im.copy()
+
+    def load_end(self) -> None:
+        """Set a frame where it belongs."""
+        if self._around:
+            left, top, right, bottom = self._place
+            self._around.paste(self._crop(self.im, (0, 0, right - left, bottom - top)), self._place)
+            self.im, self._around = self._around, None
+        super().load_end()
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
@@ -183,5 +208,6 @@ class _Avif(AvifImagePlugin.AvifImageFile):
 
 
 Image.register_open("GIF", _Gif, Image.OPEN["GIF"][1])
+Image.register_open("PNG", _Png, Image.OPEN["PNG"][1])
 Image.register_open("TIFF", _Tiff, Image.OPEN["TIFF"][1])
 Image.register_open("AVIF", _Avif, Image.OPEN["AVIF"][1])
