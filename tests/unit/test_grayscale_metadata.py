@@ -5,7 +5,7 @@ import zlib
 from io import BytesIO
 
 import pytest
-from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+from PIL import ExifTags, Image, ImageCms, ImageSequence, PngImagePlugin, TiffImagePlugin, TiffTags
 
 from watcherd.processors.grayscale import convert
 
@@ -290,3 +290,23 @@ def test_the_thumbnail_which_is_in_colour_is_cut_off():
 def test_a_tga_keeps_its_order_of_rows_and_its_name():
     seen = grey_of("TGA", orientation=1, id_section=b"a name")
     assert (seen.info["orientation"], seen.info["id_section"]) == (1, b"a name")
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate"])
+def test_the_pages_of_a_tiff_keep_their_numbers(compression):
+    file, shots = BytesIO(), [Image.effect_noise((40, 30), 60) for _ in range(3)]
+    options = {"compression": compression, "tiffinfo": {297: (0, 3), 305: "a program"}}
+    shots[0].save(file, "TIFF", save_all=True, append_images=shots[1:], **options)
+    before, *pages = file.getvalue().split(struct.pack("<HHL", 297, 3, 2))
+    numbered = [struct.pack("<HHLHH", 297, 3, 2, at, 3) + page[4:] for at, page in enumerate(pages)]
+    seen = reopened(before + b"".join(numbered))
+    assert [page.tag_v2[297] for page in ImageSequence.Iterator(seen)] == [(0, 3), (1, 3), (2, 3)]
+
+
+@pytest.mark.parametrize("number", [1, (1, 2, 3), (1, 70_000)])
+def test_a_number_of_a_page_that_is_none_is_dropped(number):
+    file, tags = BytesIO(), TiffImagePlugin.ImageFileDirectory_v2()
+    tags[297], tags[305], tags.tagtype[297] = number, "a program", TiffTags.LONG
+    Image.effect_noise((40, 30), 60).save(file, "TIFF", tiffinfo=tags)
+    seen = reopened(file.getvalue()).tag_v2
+    assert (seen.get(297), seen[305]) == (None, "a program")

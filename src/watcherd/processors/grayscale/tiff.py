@@ -45,6 +45,7 @@ KEPT = (
 )
 DIRECTORIES = (34665, 34853)  # EXIF, GPS
 NESTED = frozenset({40965})  # interoperability
+PAGE_NUMBER, LARGEST = 297, 0xFFFF
 PREDICTOR = 317
 RESOLUTIONS = {282: 283, 283: 282}
 HORIZONTAL = 2
@@ -88,19 +89,22 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> Written:
     Pillow turns pages upright as it reads them, so that no page needs its tag of orientation any more.
     """
     opened, target = cast("TiffImagePlugin.TiffImageFile", image), io.BytesIO()
-    count, mode = 0, "L"
+    mode, numbers = "L", list[object]()
     with decoding(reader):
         directories = _directories(opened)
     with _Pages(target) as pages:
-        while reach(image, reader, count):
-            mode = _append(pages, opened, reader, () if count else directories)
-            count += 1
+        while reach(image, reader, len(numbers)):
+            mode, number = _append(pages, opened, reader, () if numbers else directories)
+            numbers.append(number)
     _attach(target, directories)
-    return Written(memoryview(target.getvalue()), mode, count)
+    _number(target, numbers)
+    return Written(memoryview(target.getvalue()), mode, len(numbers))
 
 
-def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader, hanging: Iterable[int]) -> str:
-    """Write the page that `image` is at, with room for what is to hang on it; return the mode."""
+def _append(
+    pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader, hanging: Iterable[int]
+) -> tuple[str, object]:
+    """Write the page that `image` is at, with room for what is to hang on it; return the mode, and its number."""
     bounds.check(image, reader)  # one page says nothing of the next
     with decoding(reader):
         tags, name = image.tag_v2, image.info.get("compression", "raw")
@@ -116,7 +120,7 @@ def _append(pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader,
     with encoding(reader, "TIFF", picture):
         picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
         pages.newFrame()
-    return picture.mode
+    return picture.mode, description.get(PAGE_NUMBER)
 
 
 def _orientation(tags: Tags) -> object:
@@ -207,6 +211,8 @@ def _description(tags: Tags, orientation: object, name: str) -> Tags:
     for tag, types in KEPT.items():
         if tag in tags and tags.tagtype[tag] in types:
             _put(kept, turned.get(tag, tag), tags[tag], tags.tagtype[tag])
+    if not _is_pair(kept.get(PAGE_NUMBER)):
+        kept.pop(PAGE_NUMBER, None)
     if tags.tagtype.get(IPTC) == TiffTags.LONG:  # as Photoshop writes these bytes; Pillow's own reader goes this way
         _put(kept, IPTC, tags._tagdata[IPTC], TiffTags.UNDEFINED)  # noqa: SLF001
     if isinstance(xmp := kept.get(XMP), bytes):
@@ -262,9 +268,7 @@ def _attach(target: io.BytesIO, directories: Mapping[int, Mapping[int, Any]]) ->
     libtiff cannot write a directory that hangs on another through Pillow.
     """
     content = target.getvalue()
-    (page,) = struct.unpack_from("<L", content, 4)
-    (count,) = struct.unpack_from("<H", content, page)
-    entries = range(page + 2, page + 2 + 12 * count, 12)
+    entries = _entries(content, *struct.unpack_from("<L", content, 4))
     places = {struct.unpack_from("<H", content, entry)[0]: entry + 8 for entry in entries}
     for tag, values in directories.items():
         if tag in places:
@@ -272,3 +276,25 @@ def _attach(target: io.BytesIO, directories: Mapping[int, Mapping[int, Any]]) ->
             target.write(_block(values, offset))
             target.seek(places[tag])
             target.write(struct.pack("<L", offset))
+
+
+def _number(target: io.BytesIO, numbers: Iterable[object]) -> None:
+    """Write each page's number, and of how many: libtiff wants two numbers, and gets an address from Pillow."""
+    content, link = target.getbuffer(), 4
+    for number in numbers:
+        entries = _entries(content, *struct.unpack_from("<L", content, link))
+        for entry in entries:
+            if struct.unpack_from("<H", content, entry) == (PAGE_NUMBER,):
+                pair = cast("tuple[int, int]", number)
+                struct.pack_into("<HHLHH", content, entry, PAGE_NUMBER, TiffTags.SHORT, 2, *pair)
+        link = entries.stop
+
+
+def _entries(content: bytes | memoryview, page: int) -> range:
+    """Return where the entries of a directory are; behind them is the link to the next."""
+    (count,) = struct.unpack_from("<H", content, page)
+    return range(page + 2, page + 2 + 12 * count, 12)
+
+
+def _is_pair(value: object) -> bool:
+    return isinstance(value, tuple) and list(map(type, value)) == [int, int] and max(value) <= LARGEST
