@@ -269,6 +269,20 @@ def test_where_an_opaque_frame_of_a_transparent_gif_was_cleared_away_there_is_no
     assert alphas == [[0, 0], [255, 0], [0, 255]]
 
 
+@pytest.mark.parametrize("hole", [None, 9], ids=["opaque", "transparent"])
+def test_the_numbers_of_a_frame_of_a_gif_without_any_palette_are_greys(hole):
+    screen = struct.pack("<6sHHBBB", b"GIF89a", 8, 8, 0x70, 0, 0)
+    head, tail = square(60, 0, 2).split(b"\x08\0\x08\0\0")
+    own = head + b"\x08\0\x08\0\x87" + bytes(255 - level for level in range(256) for _ in "rgb") + tail
+    data = screen + square(100, 0, 1, hole=hole) + own + square(9, 0, 1, hole=hole) + b";"
+    result, said = convert(BytesIO(data))
+    assert said.frames == 3
+    with Image.open(BytesIO(result)) as seen:
+        shots = [frame.convert("LA").getpixel((0, 0)) for frame in ImageSequence.Iterator(seen)]
+    assert shots[:2] == [(100, 255), (195, 255)]
+    assert shots[2][1] == (0 if hole else 255)
+
+
 def test_the_frames_of_a_gif_share_one_palette():
     many = Image.new("L", (2, 2)), *(Image.new("L", (2, 2), index % 256) for index in range(1, 600))
     result, said = convert(BytesIO(moving("GIF", list(many), duration=10)))

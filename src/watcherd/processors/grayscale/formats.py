@@ -10,6 +10,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
     BmpImagePlugin,
     GifImagePlugin,
     Image,
+    ImagePalette,
     Jpeg2KImagePlugin,
     JpegImagePlugin,
     MpoImagePlugin,
@@ -22,6 +23,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.exif import LYING, orientation, oriented, upright, upright_xmp
+from watcherd.processors.grayscale.grey import PALETTE
 
 if TYPE_CHECKING:
     from PIL._imaging import ImagingCore, PixelAccess
@@ -81,10 +83,14 @@ def no_image(reader: Reader) -> FileFault:
 class _Gif(GifImagePlugin.GifImageFile):
     """Pillow takes greys in their order for no palette, and fails where one frame has that and another colours.
 
+    It fails too where one has a palette of its own and another none at all: here the other's numbers are greys.
+
     A frame that does not say what becomes of it stays, as in viewers; Pillow does with it as with the one before. And
     of a picture with transparency there is nothing where a frame was cleared away; Pillow has a colour there, unless
     that very frame has transparency, too.
     """
+
+    global_palette = ImagePalette.raw("RGB", PALETTE)
 
     def _seek(self, frame: int, update_image: bool = True) -> None:  # noqa: FBT001, FBT002 (Pillow's own)
         self.disposal_method = 0
