@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event
+from threading import Event, Thread
 
 import pytest
 
@@ -139,6 +139,22 @@ def test_a_lock_with_nonsense_in_it_is_taken(state):
     (Path(state) / "lock").write_bytes(b"\xff what \x00")
     with locks.state(state):
         assert (Path(state) / "lock").read_text() == str(os.getpid())
+
+
+def test_a_link_in_place_of_the_lock_is_refused_and_what_it_leads_to_stays_as_it_is(state, tmp_path):
+    (tmp_path / "somebody-s.txt").write_text("precious")
+    (Path(state) / "lock").symlink_to(tmp_path / "somebody-s.txt")
+    with pytest.raises(OSError, match=r"symbolic links.*lock"), locks.state(state):
+        pass
+    assert (tmp_path / "somebody-s.txt").read_text() == "precious"
+
+
+def test_a_fifo_in_place_of_a_lock_holds_nobody_up(state):
+    os.mkfifo(f"{state}/lock")
+    asking = Thread(target=locks.is_held, args=(state,), name="asking", daemon=True)
+    asking.start()
+    asking.join(5)
+    assert not asking.is_alive()
 
 
 def test_those_who_ask_in_the_same_instant_do_not_take_each_other_for_a_daemon(state):

@@ -40,7 +40,8 @@ def state(directory: str) -> Iterator[int]:
 
     Workers that outlive an earlier daemon hold its lock until they are gone, and are waited for.
     """
-    descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # No link is followed: what the lock leads to is emptied, and root may use a directory that is somebody else's.
+    descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         _wait_for(descriptor, directory)
         os.ftruncate(descriptor, 0)
@@ -63,8 +64,8 @@ def _wait_for(descriptor: int, directory: str) -> None:
 
 def is_held(directory: str) -> bool:
     """Whether a daemon with that state directory is alive."""
-    try:
-        descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDONLY | os.O_CLOEXEC)
+    try:  # a note names the directory, which may be a stranger's: a FIFO in there would be waited for
+        descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
