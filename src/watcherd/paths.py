@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 import shlex
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+
+#: What JSON lets stand in a text, and a terminal obeys or a reader may take for the end of a line.
+_UNRULY = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 def as_fields(key: str, path: str | os.PathLike[str]) -> dict[str, str]:
@@ -27,6 +32,11 @@ def from_fields(key: str, facts: Mapping[str, object]) -> str:
     except ValueError:  # also where JSON escapes what stands for no byte of a name
         return ""
     return "" if b"\0" in name else os.fsdecode(name)
+
+
+def unbroken(written: str) -> str:
+    """Escape in JSON what a terminal would obey, or a reader take for the end of a line: it says the same."""
+    return _UNRULY.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
 def quoted(path: str) -> str:

@@ -594,6 +594,20 @@ def test_a_cell_stays_on_its_line():
     assert show.safe("a\nb\x1b") == "a\\nb\\x1b"
 
 
+def test_a_name_in_json_is_nothing_that_a_terminal_obeys(capsys):
+    show.as_json(["a\x7f\x9b2Jb"])
+    assert capsys.readouterr().out == '[\n  "a\\u007f\\u009b2Jb"\n]\n'
+
+
+def test_a_name_in_an_error_is_nothing_that_a_terminal_obeys(watcherd, monkeypatch):
+    def refused(settings, reload):  # noqa: ARG001 (the daemon's)
+        raise Refused("cannot use the folder failed: Permission denied (a\x1b]0;b\x07)")
+
+    monkeypatch.setattr("watcherd.daemon.run", refused)
+    status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")
+    assert (status, err) == (1, "watcherd: cannot use the folder failed: Permission denied (a\\x1b]0;b\\x07)\n")
+
+
 def test_an_error_of_ours_is_one_line_with_status_1(watcherd, monkeypatch):
     def refused(settings, reload):  # noqa: ARG001 (the daemon's)
         raise Refused("another daemon holds\nthis inbox")

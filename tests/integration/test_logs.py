@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import structlog
 
+from watcherd.model import readable
 from watcherd.service import logs
 
 UNDECODABLE = os.fsdecode(b"caf\xe9.txt")
@@ -184,6 +185,23 @@ def test_a_traceback_is_said_only_where_one_is_given(form):
         log.exception("daemon.stopping")
     assert "Traceback" in stream.getvalue()
     assert "KeyError: 'surprise'" in stream.getvalue()
+
+
+@pytest.mark.parametrize("block", ["exception", "trace"])
+def test_no_name_in_a_traceback_breaks_a_line_or_a_terminal(block):
+    stream = on_terminal("console")
+    structlog.get_logger().error("room.died", **{block: "Traceback:\n  of a\x1b]0;b.txt\x07\n"})
+    assert stream.getvalue().endswith("room.died\nTraceback:\n  of a\\x1b]0;b.txt\\x07\n")
+
+
+@pytest.mark.parametrize("end", ["", UNDECODABLE])
+def test_json_has_nothing_that_a_terminal_obeys_or_a_reader_takes_for_the_end_of_a_line(pipe, end):
+    logs.configure("info", "json", pipe[1])
+    name = f"a\x1b\x7f\x85\x9b2J\u2028\u2029{end}"
+    structlog.get_logger().info("file.published", path=name)
+    line = os.read(pipe[0], 1 << 20).decode().removesuffix("\n")
+    assert line.isprintable()
+    assert json.loads(line)["path"] == readable(name)
 
 
 def test_the_standard_librarys_records_go_the_same_way(pipe):

@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd.model import readable
+from watcherd.paths import unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -35,7 +36,7 @@ def complain(line: str) -> None:
 def remark(line: str) -> None:
     """Say on standard error what goes with results, and is none of them: no exit status depends on it."""
     with suppress(OSError):  # a full disk, or a reader that has gone: there is nobody to tell
-        print(line, file=sys.stderr)
+        print(safe(line), file=sys.stderr)  # an error may speak of a name that a stranger gave
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: str = "") -> None:
@@ -67,7 +68,7 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 def as_json(facts: object) -> None:
     """Print facts as JSON. A path that is no text comes by `as_fields`; where another text names one, U+FFFD do."""
-    print(readable(json.dumps(facts, ensure_ascii=False, indent=2, default=str)))
+    print(readable(unbroken(json.dumps(facts, ensure_ascii=False, indent=2, default=str))))
 
 
 def safe(cell: object) -> str:

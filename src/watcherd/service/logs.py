@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 
 from watcherd.model import exact, readable
+from watcherd.paths import unbroken
 from watcherd.service import journal
 from watcherd.service.journal import Journal
 
@@ -118,11 +119,11 @@ def _clearing(render: Render) -> Render:
 def as_json(event: Mapping[str, Any]) -> bytes:
     """Render one event as a line of JSON; `path` that is no text is U+FFFD, with the exact bytes in `path_b64`."""
     stamped = {"timestamp": _timestamp(), "level": event["level"], "event": event["event"], **_traced(event)}
-    text = _ENCODER.encode(stamped)
+    text = unbroken(_ENCODER.encode(stamped))
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:  # a surrogate: somewhere in there is a name that is no text
-        return _ENCODER.encode(_decodable(stamped)).encode(errors="replace") + b"\n"
+        return unbroken(_ENCODER.encode(_decodable(stamped))).encode(errors="replace") + b"\n"
 
 
 def _timestamp() -> str:
@@ -178,7 +179,8 @@ def as_journal(event: Mapping[str, Any]) -> bytes:
 def _sentence(event: Mapping[str, Any]) -> str:
     fields = {key: value for key, value in _decodable(event).items() if key not in {"event", "level", *_BLOCKS}}
     pairs = "".join(f" {key}={shown(value)}" for key, value in fields.items())
-    below = "".join(f"{event[block].rstrip()}\n" for block in _BLOCKS if event.get(block))
+    lines = (line for block in _BLOCKS if event.get(block) for line in event[block].rstrip().splitlines())
+    below = "".join(f"{line if line.isprintable() else repr(line)[1:-1]}\n" for line in lines)
     return f"{shown(event.get('event'))}{pairs}\n{below}"
 
 
