@@ -57,6 +57,9 @@ _SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
 #: Errors that say that no way leads to a file, and nothing of disk or mount.
 _NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
 
+#: The same of a folder, which may be gone by the time it is listed.
+_NOT_LISTED = {*_NO_WAY, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+
 #: Attempts that a reason of ours may speak of: as many as the ledger can hold.
 _COUNTS = range(1 << 31)
 
@@ -84,13 +87,21 @@ def _free(path: str) -> Path:
 
 
 def _replace(ledger: Path, new: Path, aside: Path) -> None:
-    for suffix in ("-wal", "-shm"):
-        if os.path.lexists(f"{ledger}{suffix}"):
-            os.rename(f"{ledger}{suffix}", f"{aside}{suffix}")
+    """Set the damaged ledger aside with its log of changes, and put the new one in its place.
+
+    Meanwhile an empty one is there, which is damaged to a start that comes after a kill: without its log the old one
+    may be sound, and of the past.
+    """
+    empty = ledger.with_name(f"{ledger.name}.empty")
+    empty.touch(0o600)
     try:
         os.link(ledger, aside)
     except OSError:  # a file system without second names: for an instant there is no ledger
         os.rename(ledger, aside)
+    os.replace(empty, ledger)
+    for suffix in ("-wal", "-shm"):
+        if os.path.lexists(f"{ledger}{suffix}"):
+            os.rename(f"{ledger}{suffix}", f"{aside}{suffix}")
     os.replace(new, ledger)
 
 
@@ -110,7 +121,7 @@ def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callab
     with told_plainly(place.root):
         _discard_drafts(place.outbox, checkpoint)
         quarantined = _remembered(ledger, set_aside(place, inbox), checkpoint)
-        kept = _remembered(ledger, _kept(place, inbox), checkpoint) if place.after is After.KEEP else 0
+        kept = _remembered(ledger, _kept(place, inbox, ledger), checkpoint) if place.after is After.KEEP else 0
     for root in place.roots:
         root.rest()
     log.warning("ledger.rebuilt", inbox=place.inbox, quarantined=quarantined, kept=kept)
@@ -142,10 +153,11 @@ def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
 # What was kept ------------------------------------------------------------------------------------------------------
 
 
-def _kept(place: Place, inbox: Inbox) -> Iterator[Record | None]:
+def _kept(place: Place, inbox: Inbox, ledger: Ledger) -> Iterator[Record | None]:
     """Yield the kept inputs whose results are there, and None for each other."""
-    for kind, paths in admitted(inbox):
-        yield from (_kept_one(place, path, kind) for path in paths)
+    for kind, paths in admitted(inbox, lambda _, error: _proves_nothing(error)):
+        known = ledger.lookup(inbox.name, paths)  # as set aside: the result is that of an earlier version
+        yield from (None if path in known else _kept_one(place, path, kind) for path in paths)
 
 
 def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
@@ -170,12 +182,20 @@ def _tells_of(facts: Mapping[str, object], file: File) -> bool:
 # What was set aside -------------------------------------------------------------------------------------------------
 
 
-def set_aside(place: Place, inbox: Inbox) -> Iterator[Record | None]:
+def _proves_nothing(error: OSError) -> None:
+    """Let a folder be that is closed; raise what is a fault of the machine, else all in there would be forgotten."""
+    if error.errno not in _NOT_LISTED:
+        raise error
+
+
+def set_aside(
+    place: Place, inbox: Inbox, on_refused: Callable[[OSError], None] = _proves_nothing
+) -> Iterator[Record | None]:
     """Yield the files that lie in the failed folder with a reason of ours, and None for each other reason.
 
-    Raises OSError.
+    `on_refused` is told of a folder that cannot be listed. Raises OSError.
     """
-    for folder, folders, names in os.walk(place.failed.path):
+    for folder, folders, names in os.walk(place.failed.path, onerror=on_refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         within = os.path.relpath(folder, place.failed.path)
         reasons = (os.path.normpath(f"{within}/{name}") for name in names if name.endswith(_REASON))

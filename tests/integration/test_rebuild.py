@@ -1,6 +1,7 @@
 """A new ledger in place of a damaged one: what the folders prove, and what proves nothing."""
 
 import base64
+import errno
 import json
 import os
 import sqlite3
@@ -168,6 +169,38 @@ def test_a_bad_file_that_is_kept_is_known_where_it_is(site, rebuilt, kept, set_a
     assert rebuilt() == ["bad.txt", "good.txt"]
 
 
+def test_a_bad_picture_that_is_kept_beside_a_younger_result_of_what_it_replaced_is_set_aside_and_not_done(
+    site, rebuilt, set_aside
+):
+    site.configure(inbox={"after": "keep"})
+    set_aside("bad.png")[0].rename(site.inbox / "bad.png")
+    site.write("grayscale_bad.png", b"a grey picture", root=site.outbox)
+    assert rebuilt() == ["bad.png"]
+    assert site.rows("state") == [("quarantined",)]
+
+
+@pytest.mark.parametrize("root", ["inbox", "failed"])
+def test_a_folder_that_a_disk_does_not_read_is_not_taken_for_an_empty_one(
+    site, rebuilt, set_aside, monkeypatch, root
+):
+    site.configure(inbox={"after": "keep"})
+    site.write("sub/good.png")
+    site.write("sub/grayscale_good.png", root=site.outbox)
+    set_aside("sub/bad.txt")[0].rename(site.inbox / "sub/bad.txt")
+    scandir, unread = os.scandir, os.stat(getattr(site, root) / "sub").st_ino
+
+    def scan(folder):
+        if os.stat(folder).st_ino == unread:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    with pytest.raises(SystemFault, match="Input/output error"):
+        rebuilt()
+    monkeypatch.undo()
+    assert rebuilt() == ["sub/bad.txt", "sub/good.png"]
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -242,6 +275,47 @@ def test_the_damaged_one_is_set_aside_with_its_log_also_where_a_file_has_one_nam
         path.name: path.read_bytes() for path in site.state.iterdir() if path.name.startswith("ledger.db.damaged")
     }
     assert held == {os.path.basename(aside): b"", f"{os.path.basename(aside)}-wal": b"the log of its changes"}
+
+
+def with_a_log_that_damages(ledger):
+    """Put a ledger there that knows nothing, and is sound but for its log of changes."""
+    ledger.unlink()
+    Ledger(ledger).close()
+    log = ledger.with_name("ledger.db-wal")
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.execute("PRAGMA writable_schema = 1")
+        with connection:
+            connection.execute("DELETE FROM sqlite_master WHERE name = 'file_by_path'")
+        both = ledger.read_bytes(), log.read_bytes()
+    ledger.write_bytes(both[0])
+    log.write_bytes(both[1])
+
+
+@pytest.mark.parametrize("last", range(3))
+def test_a_kill_while_the_damaged_one_is_set_aside_leaves_none_that_passes_for_sound(
+    ledger, rebuilt, kept, monkeypatch, last
+):
+    kept()
+    with_a_log_that_damages(ledger)
+    names, left = {name: getattr(os, name) for name in ("link", "rename", "replace")}, iter(range(last))
+
+    class Killed(BaseException):
+        """As by a kill before a call."""
+
+    def killed(name):
+        def call(*arguments):
+            if next(left, None) is None:
+                raise Killed
+            names[name](*arguments)
+
+        return call
+
+    for name in names:
+        monkeypatch.setattr(os, name, killed(name))
+    with pytest.raises(Killed):
+        rebuilt()
+    monkeypatch.undo()
+    assert rebuilt() == ["a.txt"]
 
 
 def test_a_new_one_that_the_disk_did_not_take_whole_replaces_nothing(ledger, rebuilt, kept, monkeypatch):
