@@ -82,18 +82,28 @@ class Audit:
 
 def audit(settings: Settings) -> Audit:
     """Hold the ledger and the folders of `settings` against each other. Raises Refused and SystemFault."""
+    state = str(settings.state)
     with ledger_of(settings) as ledger:
-        found = Audit(running=locks.is_held(str(settings.state)))
+        found = Audit(running=locks.is_held(state))
         for name in settings.inbox:
             place, inbox = place_of(name, settings, ledger), inbox_of(name, settings)
             _require_there(inbox)
             _finished(place, ledger, found)
             if not found.running:
-                _unfinished(place, ledger, found)
-                _drafts(place, ledger, found)
-                _unaccounted(inbox, ledger, found)
-                _unlisted(place, inbox, ledger, found)
+                before = len(found.wrong)
+                _on_its_way(place, inbox, ledger, found)
+                found.running = locks.is_held(state)
+                if found.running:  # by now: what it has in hand meanwhile is not wrong
+                    del found.wrong[before:]
     return found
+
+
+def _on_its_way(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
+    """Judge all that is not done, where no daemon has it in hand."""
+    _unfinished(place, ledger, found)
+    _drafts(place, ledger, found)
+    _unaccounted(inbox, ledger, found)
+    _unlisted(place, inbox, ledger, found)
 
 
 def _require_there(inbox: Inbox) -> None:
@@ -221,15 +231,19 @@ def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
         records = ledger.lookup(inbox.name, paths)
         for path in paths:
             version = _version(inbox.root, path)
-            if version is not None and not _is_accounted_for(records.get(path), version, inbox.after):
-                found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *_unaccounted_for(inbox, path)))
+            if version is None or _is_accounted_for(records.get(path), version, inbox.after):
+                continue
+            if why := _unaccounted_for(inbox, path):
+                found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *why))
 
 
-def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str]:
-    """Return in one word why nothing accounts for a file, and what to do."""
+def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str] | None:
+    """Return in one word why nothing accounts for a file, and what to do; None where its owner took it by now."""
     try:
         with Looks(inbox.root) as looks:
             _, writer = looks.writer(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
     except OSError as error:
         return "unreadable", f"cannot be read: {error.strerror}; mend that, then start watcherd, or drain"
     if writer is Writer.WRITTEN:
@@ -251,8 +265,14 @@ def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     if place.after is After.KEEP:
         return  # they are in the inbox, and accounted for there
     known = _set_aside_by_now(place, ledger)
+
+    def refused(error: OSError) -> None:
+        if not isinstance(error, FileNotFoundError):
+            found.unreadable(place.inbox, error.filename, error)
+
     with told_plainly(place.failed.path):
-        unlisted = [it for it in filter(None, set_aside(place, inbox)) if (it.file.path, it.number) not in known]
+        listed = filter(None, set_aside(place, inbox, refused))
+        unlisted = [it for it in listed if (it.file.path, it.number) not in known]
     if unlisted:  # a daemon may have set them aside meanwhile
         known = _set_aside_by_now(place, ledger)
     for record in unlisted:

@@ -1,0 +1,65 @@
+"""An audit beside what changes meanwhile: a daemon that starts, an owner who takes a file, a disk that fails."""
+
+import errno
+import os
+from contextlib import ExitStack
+
+import pytest
+
+from watcherd import audit
+from watcherd import settings as configuration
+from watcherd.intake.probe import Looks
+from watcherd.ledger.ledger import Ledger
+from watcherd.service import locks
+
+
+@pytest.fixture
+def audited(site):
+    """Return a function that audits a site whose daemon did nothing yet; it returns what is wrong, and what runs."""
+    for folder in (site.state, site.failed, site.archive):
+        folder.mkdir(exist_ok=True)
+    Ledger(site.state / "ledger.db").close()
+
+    def audited():
+        found = audit.audit(configuration.load({}, {}, site.base, site.config))
+        return [(it.what, os.path.relpath(it.where, site.base)) for it in found.wrong], found.running
+
+    return audited
+
+
+def test_what_a_daemon_that_started_meanwhile_has_in_hand_is_not_wrong(site, audited, monkeypatch):
+    site.write("new.txt")
+    assert audited() == ([("unaccounted", "inbox/new.txt")], False)
+    admitted = audit.admitted
+    with ExitStack() as late:
+
+        def while_one_starts(*of):
+            late.enter_context(locks.state(str(site.state)))
+            return admitted(*of)
+
+        monkeypatch.setattr(audit, "admitted", while_one_starts)
+        assert audited() == ([], True)
+
+
+def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monkeypatch):
+    new, writer = site.write("new.txt"), Looks.writer
+
+    def once_it_is_gone(self, path):
+        new.unlink()
+        return writer(self, path)
+
+    monkeypatch.setattr(Looks, "writer", once_it_is_gone)
+    assert audited() == ([], False)
+
+
+def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audited, monkeypatch):
+    site.write("sub/bad.txt", root=site.failed)
+    scandir = os.scandir
+
+    def scan(folder):
+        if str(folder).endswith("failed/sub"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+        return scandir(folder)
+
+    monkeypatch.setattr(os, "scandir", scan)
+    assert audited() == ([("unreadable", "failed/sub")], False)
