@@ -131,7 +131,8 @@ class Answers:
         keys, of_paths = ("NULL, result", "") if others else ("path, result", f"AND path IN ({marks(len(paths))})")
         where = f"id > ? AND result IN ({marks(len(inodes))}) {of_paths} GROUP BY {keys}"
         first = min(record.id for record, _ in shown)
-        found = self._rows(f"{keys}, max(id)", shown[0][0].file.inbox, where, first, *inodes, *paths)
+        by = "NOT INDEXED" if others else ""  # by its index of paths, SQLite would look through all rows of the inbox
+        found = self._rows(f"{keys}, max(id)", shown[0][0].file.inbox, where, first, *inodes, *paths, by=by)
         latest = {(path, result): row for path, result, row in found}
         asked = zip(shown, paths or repeat(None), inodes, strict=False)
         return {record.id for (record, _), path, inode in asked if latest.get((path, inode), 0) > record.id}
