@@ -166,6 +166,23 @@ def test_a_name_that_cannot_be_is_wrong_usage(watcherd, arguments):
     assert watcherd("install", *arguments)[0] == 2
 
 
+def test_a_name_that_leaves_its_files_no_room_is_wrong_usage(watcherd):
+    status, _, err = watcherd("install", "--dry-run", "--name", "a" * 201)
+    assert (status, "at most 200 characters" in err) == (2, True)
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_root_writes_and_removes_nothing_where_another_user_s_links_may_lead(home, watcherd, monkeypatch, command):
+    if os.geteuid() == 0:
+        os.chown(home.path, 65534, -1)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    before = files(home)
+    status, _, err = watcherd(command, "--user")
+    assert (status, err.count("\n")) == (1, 1)
+    assert "belongs to another user" in err
+    assert files(home) == before
+
+
 # What the service could not reach ----------------------------------------------------------------------------------
 
 

@@ -48,6 +48,9 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Tell every step, and do
 #: What is there where systemd is PID 1 (sd_booted(3)).
 _BOOTED = "/run/systemd/system"
 
+#: Characters of a name, with which those of all its files and of its unit have room.
+_LONGEST = 200
+
 #: What lies beside the configurations and folders of those that have a name.
 _TAKEN = ("watcherd", "inbox", "outbox", "archive", "failed")
 
@@ -55,6 +58,8 @@ _TAKEN = ("watcherd", "inbox", "outbox", "archive", "failed")
 def _checked(context: click.Context, _: click.Parameter, name: str) -> str:
     if name and (not re.fullmatch("[a-z0-9_-]+", name) or name in _TAKEN):
         raise click.BadParameter(f"a name is made of a-z, 0-9, _ and -, and none of {', '.join(_TAKEN)}.", context)
+    if len(name) > _LONGEST:
+        raise click.BadParameter(f"a name has at most {_LONGEST} characters.", context)
     return name
 
 
@@ -128,7 +133,19 @@ def _host(name: str, *, is_user: bool) -> Host:
         raise click.UsageError("--name goes without --user: a user has one service.")
     if is_user and not os.environ.get("HOME"):
         raise click.UsageError("--user needs $HOME, in which a user's service is kept.")
-    return places.of_user(os.environ["HOME"], os.environ) if is_user else places.of_system(name)
+    if not is_user:
+        return places.of_system(name)
+    host = places.of_user(os.environ["HOME"], os.environ)
+    _require_own(host)
+    return host
+
+
+def _require_own(host: Host) -> None:
+    """Refuse root another user's places: what it writes there goes wherever links of that user lead."""
+    around = next(path for path in (Path(host.units), *Path(host.units).parents) if os.path.exists(path))
+    if os.geteuid() == 0 and around.stat().st_uid != 0:
+        mend = "log in as that user, and not by su or sudo"
+        raise click.ClickException(f"{around} belongs to another user, whose service root does not keep: {mend}")
 
 
 def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> Settings:
