@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import threading
+import time
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -284,6 +285,25 @@ def test_a_stuck_reader_holds_nobody_up_and_is_told_what_it_missed(pipe, monkeyp
     notice, seen = os.read(pipe[0], 1 << 20).splitlines()
     assert json.loads(notice)["lines"] == 2
     assert seen == b"seen"
+
+
+def test_a_reader_that_is_slow_with_a_long_line_holds_nobody_up_for_longer_than_one_that_is_stuck(pipe, monkeypatch):
+    monkeypatch.setattr(logs, "PATIENCE", 0.2)
+    logs.configure("info", "json", pipe[1])
+    over = threading.Event()
+
+    def read_slowly():
+        while not over.wait(0.1):
+            os.read(pipe[0], 1 << 13)
+
+    reader = threading.Thread(target=read_slowly)
+    reader.start()
+    began = time.monotonic()
+    structlog.get_logger().info("file.published", path="a" * (1 << 18))
+    took = time.monotonic() - began
+    over.set()
+    reader.join()
+    assert took < 1.0
 
 
 def test_a_terminal_that_nobody_reads_holds_nobody_up(monkeypatch):

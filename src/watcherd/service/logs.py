@@ -236,8 +236,8 @@ class Sink:
     def _put_patiently(self, descriptor: int, rest: memoryview) -> bool:
         # A pipe that polls as writable takes PIPE_BUF bytes without waiting. Its O_NONBLOCK is not ours to set: the
         # open file is shared with the shell.
-        patience = 0.0 if self.dropped else PATIENCE
-        while rest and self._room.poll(patience * 1000):
+        ends = time.monotonic() + (0.0 if self.dropped else PATIENCE)
+        while rest and self._room.poll(max(0.0, ends - time.monotonic()) * 1000):
             rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
             self._cut = bool(rest)
         return not rest
