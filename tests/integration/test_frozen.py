@@ -13,7 +13,7 @@ import pytest
 HERE = Path(__file__).parent
 
 #: Seconds in which nothing runs: longer than the daemon below gives a file in all.
-FROZEN = 4.0
+FROZEN = 6.0
 
 DAEMON = """
 import sys
@@ -23,10 +23,10 @@ from test_lane import Floor, Limits, Threads, capture_logs, hand_module, lane_mo
 from misbehaving import process
 from watcherd.lanes.processes import IsolatedWorkers
 
-hand_module.SILENCE = lane_module.SILENCE = lane_module.LOOK = 1.0
-lane_module.GRACE = 0.5
+hand_module.SILENCE = lane_module.SILENCE = 3.0
+lane_module.LOOK, lane_module.GRACE = 0.1, 0.5  # many looks: what counts after the last one before a stop is little
 pool = Threads(process) if kind == "text" else IsolatedWorkers("misbehaving", memory=1 << 28, recycle_after=9)
-floor = Floor(base, pool=pool, limits=Limits(timeout=2.0))
+floor = Floor(base, pool=pool, limits=Limits(timeout=3.0))
 with capture_logs() as logs:
     outcome = floor.do("a.txt", f"read {base}/fifo")
     print(type(outcome).__name__, *(entry["event"] for entry in logs), flush=True)
