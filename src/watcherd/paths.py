@@ -49,6 +49,11 @@ def typed(path: str) -> str:
     return path if path.isprintable() else _escaped(path)
 
 
+def on_a_line(text: str) -> str:
+    """Write a text that may speak of a name so that it stays in its place: line ends and controls are escaped."""
+    return text if text.isprintable() else repr(text)[1:-1]
+
+
 def _shown(exact: bytes) -> str:
     return exact.decode("utf-8", "replace")
 

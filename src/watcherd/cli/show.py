@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd.model import readable
-from watcherd.paths import unbroken
+from watcherd.paths import on_a_line, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -73,8 +73,7 @@ def as_json(facts: object) -> None:
 
 def safe(cell: object) -> str:
     """Write a cell so that it stays in its place: newlines and control characters in a name are escaped."""
-    text = str(cell)
-    return text if text.isprintable() else repr(text)[1:-1]
+    return on_a_line(str(cell))
 
 
 def duration(seconds: float) -> str:

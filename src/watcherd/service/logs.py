@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import structlog
 
 from watcherd.model import exact, readable
-from watcherd.paths import unbroken
+from watcherd.paths import on_a_line, unbroken
 from watcherd.service import journal
 from watcherd.service.journal import Journal
 
@@ -180,7 +180,7 @@ def _sentence(event: Mapping[str, Any]) -> str:
     fields = {key: value for key, value in _decodable(event).items() if key not in {"event", "level", *_BLOCKS}}
     pairs = "".join(f" {key}={shown(value)}" for key, value in fields.items())
     lines = (line for block in _BLOCKS if event.get(block) for line in event[block].rstrip().splitlines())
-    below = "".join(f"{line if line.isprintable() else repr(line)[1:-1]}\n" for line in lines)
+    below = "".join(f"{on_a_line(line)}\n" for line in lines)
     return f"{shown(event.get('event'))}{pairs}\n{below}"
 
 
