@@ -30,6 +30,10 @@ class Aside:
         self._stuck: deque[tuple[deque[Intent], Intent]] = deque()
         self._waiting: dict[int, _Waiting] = {}  # by the ids of their jobs; also while they are tried again
 
+    def __bool__(self) -> bool:
+        """Whether anything waits aside, or is tried again."""
+        return bool(self._waiting)
+
     @property
     def held(self) -> int:
         """How many still hold their claim."""

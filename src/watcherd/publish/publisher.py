@@ -278,7 +278,7 @@ class Publisher:
 
     def _look_around(self) -> None:
         """Look now and then whether the system is well; end a pause when it is. Raises SystemFault."""
-        if not self.health.is_due(idle=self._idle and not self.aside()):
+        if not self.health.is_due(idle=self._idle and not self._batch.aside):
             return
         if self.paused:
             self.health.probe()
