@@ -33,18 +33,21 @@ def sound(block: object) -> bytes | None:
 
 
 def _readable(body: bytes) -> bool:
-    exif = Image.Exif()
     try:
-        exif.load(body)
+        return len(_loaded(body)) > 0
     except Exception:  # noqa: BLE001 (whatever a reader would trip over: the picture is worth more than its EXIF)
         return False
-    return len(exif) > 0
+
+
+def _loaded(block: bytes) -> Image.Exif:
+    exif = Image.Exif()
+    exif.load(block)
+    return exif
 
 
 def rewritable(block: bytes) -> bool:
     """Whether Pillow can put an EXIF block together anew: not where a value has another type than its tag."""
-    exif = Image.Exif()
-    exif.load(block)
+    exif = _loaded(block)
     try:
         exif.tobytes()
     except Exception:  # noqa: BLE001 (it checks nothing itself)
@@ -54,9 +57,7 @@ def rewritable(block: bytes) -> bool:
 
 def orientation(block: bytes) -> object:
     """Return what an EXIF block says of how the picture is turned."""
-    exif = Image.Exif()
-    exif.load(block)
-    return exif.get(ORIENTATION)
+    return _loaded(block).get(ORIENTATION)
 
 
 def orientation_alone(block: bytes) -> bytes:
@@ -68,8 +69,7 @@ def upright(block: bytes) -> bytes:
     """Return an EXIF block without its orientation; empty where it cannot be put together anew."""
     if not rewritable(block):
         return b""
-    exif = Image.Exif()
-    exif.load(block)
+    exif = _loaded(block)
     del exif[ORIENTATION]
     return exif.tobytes()
 
