@@ -12,6 +12,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     assembly    the composition root: which room is built when, and what is wired to what
     rebuild     a new ledger in place of a damaged one, from what the folders prove
     plain       what the settings are to each room, in plain values
+    premises    the folders of each inbox before it is served: made, and noted as ours
     settings    flags, environment, TOML, defaults: one frozen object, known to the rooms above alone
     intake      from a path that came to our notice to an admitted job
     lanes       from an admitted job to its outcome: threads for text, processes for images

@@ -5,15 +5,12 @@ This is honest glue, and the only place that knows every room.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from watcherd import processors
-from watcherd.beneath import FULL, told_plainly
 from watcherd.intake.gate import BLOCK
 from watcherd.intake.intake import Intake
 from watcherd.intake.terms import Desk
@@ -23,23 +20,23 @@ from watcherd.lanes.order import HAND_FILES, Order
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.threads import Threads
 from watcherd.ledger.claims import Claims
-from watcherd.model import After, Kind, SystemFault
+from watcherd.model import Kind
 from watcherd.plain import inbox_of, limits_of, place_of, policy_of, retry_command, workers_of
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.quarantine import CameBack
-from watcherd.service.locks import Note, leave
 from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from contextlib import ExitStack
 
     from watcherd.lanes.slot import Pool
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Done, Failed
+    from watcherd.premises import Premises
     from watcherd.publish.batch import Exit
     from watcherd.publish.place import Place
+    from watcherd.service.locks import Note
     from watcherd.settings import Settings
 
 #: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
@@ -94,14 +91,14 @@ class Line:
 
 
 def build(  # noqa: PLR0913 (what everything hangs on)
-    settings: Settings, ledger: Ledger, lock: int, notes: Mapping[str, Note], ears: Ears, *, once: bool
+    settings: Settings, ledger: Ledger, lock: int, premises: Mapping[str, Premises], ears: Ears, *, once: bool
 ) -> tuple[Mapping[Kind, Lane], list[Line]]:
-    """Build the lanes, and a line for each inbox, whose folders have been prepared. Raises SystemFault.
+    """Build the lanes, and a line for each inbox, which waits until its premises are ready. Raises SystemFault.
 
     Workers inherit `lock`, the state's: a daemon that is started while they still live waits for their end. With
     `once` the inboxes are scanned once.
     """
-    places = {name: place_of(name, settings, ledger) for name in settings.inbox}
+    places = {name: place_of(name, settings, ledger, awaited=True) for name in settings.inbox}
     lines: dict[str, Line] = {}
     orders = {kind: _order(kind, settings, lambda inbox: lines[inbox].intake.wake()) for kind in Kind}
     alone = Alone()
@@ -121,7 +118,7 @@ def build(  # noqa: PLR0913 (what everything hangs on)
         for kind in Kind
     }
     for name, place in places.items():
-        lines[name] = _line(place, settings, ledger, orders, notes[name], ears, once=once)
+        lines[name] = _line(place, settings, ledger, orders, premises[name], ears, once=once)
     return lanes, list(lines.values())
 
 
@@ -130,12 +127,12 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
     settings: Settings,
     ledger: Ledger,
     orders: Mapping[Kind, Order],
-    note: Note,
+    premises: Premises,
     ears: Ears,
     *,
     once: bool,
 ) -> Line:
-    name = place.inbox
+    name, note = place.inbox, premises.note
 
     def wake() -> None:  # there is an intake by the time that somebody wakes it
         intake.wake()
@@ -149,6 +146,7 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
         least_free=settings.min_free.of,
         retry_command=retry_command(settings, name),
         durable=settings.durability == "full",
+        prepare=premises.prepare_again,
         is_away=lambda: bool(note.doubt) or intake.is_away(),
         on_pause=wake,
         on_end=ears.on_end,
@@ -183,49 +181,6 @@ def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
         on_fault=publisher.put,
         on_death=ears.of(f"intake of {name}"),
     )
-
-
-def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Note]:
-    """Make all inboxes' folders, and note in them whose they are: that is taken back when `stack` ends.
-
-    Raises SystemFault, and Refused where a folder is somebody else's.
-    """
-    noted: list[Note] = []
-    stack.callback(leave, noted)
-    return {name: _prepared(name, settings, noted) for name in settings.inbox}
-
-
-def _prepared(name: str, settings: Settings, noted: list[Note]) -> Note:
-    inbox, state = settings.inbox[name], str(settings.state)
-    make(str(inbox.failed))
-    if inbox.after is After.ARCHIVE:
-        make(str(inbox.archive))
-    outbox_note, note = Note(str(inbox.outbox), state), Note(str(inbox.path), state)
-    noted += [outbox_note, note]
-    _write(outbox_note)
-    if os.path.isdir(inbox.path):  # one that is missing, or cannot be looked at, is waited for
-        _write(note)
-    return note
-
-
-def _write(note: Note) -> None:
-    """Write a note, if there is room: a full disk pauses its inbox, as it would later, and keeps no other from work.
-
-    An inbox's is written before anything is taken from it, an outbox's by the next start.
-    """
-    try:
-        note.write()
-    except SystemFault as fault:
-        if fault.errno not in FULL:
-            raise
-
-
-def make(path: str, mode: int = 0o777) -> None:
-    """Make a folder where it is missing, and those around it with the same mode. Raises SystemFault."""
-    with told_plainly(path):
-        for folder in (*reversed(Path(path).parents), Path(path)):
-            if not folder.is_dir():
-                folder.mkdir(mode, exist_ok=True)
 
 
 def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order:

@@ -222,6 +222,7 @@ def told_plainly(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        named = f" ({error.filename})" if error.filename else ""  # what is written to by its number has no name
+        # What is written to by its number has no name.
+        named = f" ({error.filename})" if error.filename and error.filename != path else ""
         message = f"cannot use the folder {path}: {error.strerror}{named}"
         raise SystemFault(message, root=path, errno=error.errno) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from functools import partial
 from typing import TYPE_CHECKING
 
 from watcherd import processors
@@ -25,14 +26,17 @@ if TYPE_CHECKING:
     from watcherd.settings.shape import Image, Text
 
 
-def place_of(name: str, settings: Settings, ledger: Ledger) -> Place:
-    """Return where the files of an inbox go, and register the inbox with the ledger. Raises SystemFault."""
+def place_of(name: str, settings: Settings, ledger: Ledger, *, awaited: bool = False) -> Place:
+    """Return where the files of an inbox go, and register the inbox with the ledger. Raises SystemFault.
+
+    Folders that are `awaited` need not be there yet.
+    """
     inbox = settings.inbox[name]
     root = os.path.realpath(inbox.path)
     ledger.register(name, root)
-    durable = settings.durability == "full"
-    outbox, failed = (Root(str(path), ledger.id, durable=durable) for path in (inbox.outbox, inbox.failed))
-    archive = Root(str(inbox.archive), ledger.id, durable=durable) if inbox.after is After.ARCHIVE else failed
+    root_of = partial(Root, owner=ledger.id, durable=settings.durability == "full", awaited=awaited)
+    outbox, failed = root_of(str(inbox.outbox)), root_of(str(inbox.failed))
+    archive = root_of(str(inbox.archive)) if inbox.after is After.ARCHIVE else failed
     affixes = {kind: Affixes(row.prefix, row.suffix) for kind, row in processors.TABLE.items()}
     return Place(
         inbox=name, root=root, after=inbox.after, outbox=outbox, archive=archive, failed=failed, affixes=affixes

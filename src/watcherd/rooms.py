@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import lifeline, rebuild
-from watcherd.assembly import Died, build, make, prepare
+from watcherd.assembly import Died, build
 from watcherd.beneath import told_plainly
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault, WatcherdError
 from watcherd.plain import inbox_of, limits_of, policy_of
+from watcherd.premises import make, prepare
 from watcherd.service import locks, logs
 from watcherd.settings import live
 
@@ -66,12 +67,12 @@ def assembled(
         make(state, mode=0o700)
         with told_plainly(state):
             lock = stack.enter_context(locks.state(state))
-        notes = prepare(settings, stack)
+        premises = prepare(settings, stack)
         path = settings.state / "ledger.db"
         rebuild.mend(path, settings, checkpoint)
         ledger = stack.enter_context(Ledger(path, durable=settings.durability == "full"))
         checkpoint()
-        rooms = Rooms(settings, ledger, *build(settings, ledger, lock, notes, ears, once=once))
+        rooms = Rooms(settings, ledger, *build(settings, ledger, lock, premises, ears, once=once))
         stack.callback(rooms.stop)
         yield rooms
 
@@ -170,7 +171,8 @@ class Rooms:
     def prune(self) -> float:
         """Forget some of the rows that are older than `history`, and return when to come again, in seconds."""
         before, began = time.time() - self.settings.ledger.history, time.thread_time()
-        more = [_pruned(line, before) for line in self.lines]
+        # In a pause no folder is looked at but by its publisher, which knows when they are ready.
+        more = [_pruned(line, before) for line in self.lines if not line.publisher.paused]
         self._pruned_for += time.thread_time() - began
         if any(more):
             return PRUNE_MORE

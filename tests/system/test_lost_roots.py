@@ -93,6 +93,74 @@ def test_a_folder_without_permission_pauses_intake_until_it_has_it_back(site, as
     work.is_done()
 
 
+def test_a_folder_that_fails_at_the_start_keeps_its_own_inbox_waiting_and_no_other(site, other, root, said_once):
+    away = site.base / "away"
+    root.exists() and root.rmdir()
+    root.symlink_to(away / root.name)  # which cannot be made either: `away` is missing
+    site.drop("a.txt")
+    site.drop("b.txt", root=other / "in")
+    daemon = site.start()
+    site.wait_for((other / "out/b.txt.words.json").exists, "the other inbox's result")
+    assert str(root) in said_once(daemon)
+    assert site.has("a.txt")
+    (away / root.name).mkdir(parents=True)
+    assert site.await_words("a.txt") == 3
+    site.await_empty_inbox()
+    daemon.wait("intake.resumed", 10)
+    assert (site.inbox / ".watcherd/owner").exists()
+    assert daemon.stop() == 0
+    assert not list(site.base.rglob("owner")), "a note was left behind"
+    site.audit()
+
+
+def test_nothing_lands_on_the_mount_point_of_folders_that_are_not_mounted_at_the_start(site, other, mounts):
+    disk = site.base / "disk"
+    disk.mkdir()
+    site.outbox, site.archive, site.failed = (disk / name for name in ("outbox", "archive", "failed"))
+    site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "out"}})
+    site.drop("a.txt")
+    site.drop("bad.txt", bytes(3000))
+    daemon = site.start()
+    site.drop("b.txt", root=other / "in")
+    site.wait_for((other / "out/b.txt.words.json").exists, "the other inbox's result")
+    daemon.wait("intake.paused")
+    assert os.listdir(disk) == []
+    mounts.mount(disk)
+    site.outbox.mkdir()
+    assert site.await_words("a.txt") == 3
+    site.await_failure("bad.txt")
+    site.await_empty_inbox()
+    assert daemon.stop() == 0
+    mounts.unmount(disk)
+    assert os.listdir(disk) == []
+
+
+def test_a_start_at_which_no_inbox_can_be_served_ends_with_1_and_makes_nothing(site, other):
+    site.outbox.rmdir()
+    (other / "out").rmdir()
+    ended = site.command("run")
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == f"watcherd: {site.outbox} is missing: mkdir -p {site.outbox}, or --make-folders\n"
+    assert not (site.base / "state").exists()
+
+
+@pytest.mark.usefixtures("other")
+def test_an_outbox_that_comes_late_and_is_another_daemon_s_by_then_is_waited_for(site):
+    site.outbox.rmdir()
+    daemon = site.start()
+    daemon.wait("intake.paused")
+    theirs = {name: site.base / "theirs" / name for name in ("inbox", "outbox", "state")}
+    flags = [f"--{name}={path}" for name, path in theirs.items()]
+    second = site.daemon("run", *flags, "--make-folders").start()
+    site.outbox.symlink_to(theirs["outbox"])
+    site.drop("a.txt")
+    site.wait_for(lambda: any("is in use by" in it["reason"] for it in daemon.events("intake.paused")), "their name")
+    assert site.has("a.txt")
+    assert second.stop() == 0
+    assert site.await_words("a.txt") == 3
+    assert daemon.stop() == 0
+
+
 def test_an_idle_outbox_can_be_unmounted(site, mounts):
     mounts.mount(site.outbox)
     site.start()

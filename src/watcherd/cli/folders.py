@@ -18,13 +18,19 @@ make_option = click.option("--make-folders", is_flag=True, help="Make a missing 
 
 
 def require(settings: Settings, *, make: bool) -> None:
-    """See that each outbox is there and each inbox can come; `make` makes both. Raises ClickException where not."""
+    """See that each inbox can come, and an outbox is there; `make` makes both. Raises ClickException where not.
+
+    An outbox of several that is missing keeps its own inbox waiting, which the daemon says, and none of the others.
+    """
+    flaws = []
     for inbox in settings.inbox.values():
         for path in (inbox.path, inbox.outbox) if make else ():
             _make(path)
-        if os.path.exists(inbox.path):  # else it is waited for
-            _require(inbox.path)
-        _require(inbox.outbox)
+        if os.path.exists(inbox.path) and (flaw := _flaw(inbox.path)):  # one that is missing is waited for
+            raise click.ClickException(flaw)
+        flaws.append(_flaw(inbox.outbox))
+    if all(flaws):
+        raise click.ClickException(flaws[0])
 
 
 def _make(path: Path) -> None:
@@ -34,12 +40,11 @@ def _make(path: Path) -> None:
         raise click.ClickException(f"{path} cannot be made: {error.strerror}; make it or name another") from error
 
 
-def _require(path: Path) -> None:
+def _flaw(path: Path) -> str:
+    """Say why a folder cannot be used, and what to do; empty where it can."""
     try:
-        flaw = "" if stat.S_ISDIR(path.stat().st_mode) else "is no folder: move it away, or name another"
+        return "" if stat.S_ISDIR(path.stat().st_mode) else f"{path} is no folder: move it away, or name another"
     except FileNotFoundError:
-        flaw = f"is missing: mkdir -p {shlex.quote(str(path))}, or --make-folders"
+        return f"{path} is missing: mkdir -p {shlex.quote(str(path))}, or --make-folders"
     except OSError as error:
-        flaw = f"cannot be used: {error.strerror}; mend that"
-    if flaw:
-        raise click.ClickException(f"{path} {flaw}")
+        return f"{path} cannot be used: {error.strerror}; mend that"

@@ -55,7 +55,8 @@ class Publisher:
     """Publishes for one inbox, in a thread of its own.
 
     What waits here holds its claim, so there is never more of it than there are claims, and `put` never blocks.
-    `least_free` and `on_pause` are its `Health`'s, `is_away` is also its `Batch`'s; `on_end` is called with each file
+    `least_free` and `on_pause` are its `Health`'s, `is_away` is also its `Batch`'s; `prepare` is called before the
+    folders are looked at in a pause, and raises SystemFault until they are ready; `on_end` is called with each file
     that is published or quarantined, `on_death` with whatever ends the thread.
     """
 
@@ -69,6 +70,7 @@ class Publisher:
         least_free: Callable[[int], int],
         retry_command: str,
         durable: bool = True,
+        prepare: Callable[[], None] = lambda: None,
         is_away: Callable[[], bool] = lambda: False,
         on_pause: Callable[[], None] = lambda: None,
         on_end: Callable[[Exit, Done | Failed | None], None] = lambda *_: None,
@@ -78,6 +80,7 @@ class Publisher:
         self.judge = Judge(place, ledger, claims, self.health, policy, retry_command)
         self.turned = inf  # when its thread was last seen to get on, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
+        self._prepare = prepare
         self._is_away = is_away
         self._place = place
         self._ledger = ledger
@@ -281,6 +284,7 @@ class Publisher:
         if not self.health.is_due(idle=self._idle and not self._batch.aside):
             return
         if self.paused:
+            self._prepare()
             self.health.probe()
         self._take_up()
         self._halted = False

@@ -32,21 +32,22 @@ _LARGE = 256 << 10
 class Root:
     """The folder at `path`, in which drafts of the ledger `owner` are made. All threads may use it.
 
-    Every OSError of this folder comes out as a SystemFault that names it.
+    Every OSError of this folder comes out as a SystemFault that names it. It is the folder that is there now, and one
+    that is `awaited` the folder that is there when it is first used.
     """
 
-    def __init__(self, path: str, owner: str, *, durable: bool = True) -> None:
+    def __init__(self, path: str, owner: str, *, durable: bool = True, awaited: bool = False) -> None:
         self.path = path
         self._owner = owner
         self._durable = durable
         self._lock = Lock()
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
         self._syncs = disk.Syncs()
-        self._mounted = os.path.ismount(path)
-        self.doubt = Doubt(path)
-        with self.faults():
-            self._identity, self._home = _identity(path), _home(path)
+        self._identity: tuple[int, int] | None = None
         self._mark: int | None = None
+        if not awaited:
+            with self.faults():
+                self._meet()
 
     def check(self) -> None:
         """Raise SystemFault where the folder is not the one that we started with, or not to be reached."""
@@ -189,6 +190,8 @@ class Root:
 
     def _check(self) -> None:
         with self.faults():
+            if self._identity is None:
+                self._meet()
             identity = _identity(self.path)
             if identity != self._identity and self._is_back():
                 self._identity, self._home = identity, _home(self.path)
@@ -200,6 +203,12 @@ class Root:
             root=self.path,
             errno=errno.ESTALE,
         )
+
+    def _meet(self) -> None:
+        """See the folder for the first time: from now on it is this one, and no other."""
+        self._mounted = os.path.ismount(self.path)
+        self.doubt = Doubt(self.path)
+        self._identity, self._home = _identity(self.path), _home(self.path)
 
     def _is_back(self) -> bool:
         """Whether it is the same file system, mounted anew, or a new one where one was mounted before."""

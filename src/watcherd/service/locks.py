@@ -105,16 +105,23 @@ class Note:
         """
         if self._said and is_noted(self._path) and not was_lost:
             return
-        try:
+        with refusal_as_fault(self._path):
             self.write()
-        except Refused as refusal:
-            raise SystemFault(str(refusal), root=self._path) from refusal
 
     def remove(self) -> None:
         """Take it back."""
         said, self._said = self._said, b""
         if said:
             _remove_note(self._root, said)
+
+
+@contextmanager
+def refusal_as_fault(path: str) -> Iterator[None]:
+    """Raise Refused as a SystemFault of the folder: a daemon that runs waits until the other one lets go of it."""
+    try:
+        yield
+    except Refused as refusal:
+        raise SystemFault(str(refusal), root=path) from refusal
 
 
 def leave(notes: Iterable[Note]) -> None:

@@ -1,0 +1,101 @@
+"""The folders of each inbox before it is served: made where they are missing, and noted as ours.
+
+Where those of one inbox fail, as on a disk that is not mounted, it waits until they are well, and no other does.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from watcherd.beneath import FULL, told_plainly
+from watcherd.model import After, SystemFault
+from watcherd.service.locks import Note, leave, refusal_as_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from contextlib import ExitStack
+
+    from watcherd.settings import Settings
+    from watcherd.settings.shape import Inbox
+
+
+class Premises:
+    """The folders of one inbox; `note` and `outbox_note` are what says in two of them whose they are."""
+
+    def __init__(self, inbox: Inbox, state: str) -> None:
+        self.note = Note(str(inbox.path), state)
+        self.outbox_note = Note(str(inbox.outbox), state)
+        self._ready = False
+        self._inbox = inbox
+
+    def prepare(self) -> None:
+        """Make what is missing beside the outbox, and note in that whose it is; once, then it is done.
+
+        Raises SystemFault, and Refused where another daemon has the outbox.
+        """
+        if self._ready:
+            return
+        outbox = str(self._inbox.outbox)
+        with told_plainly(outbox):
+            os.stat(outbox)  # first: where it is missing, what is beside it may be a bare mount point
+        make(str(self._inbox.failed))
+        if self._inbox.after is After.ARCHIVE:
+            make(str(self._inbox.archive))
+        _write(self.outbox_note)
+        self._ready = True
+
+    def prepare_again(self) -> None:
+        """Do the same, once the daemon runs. Raises SystemFault alone."""
+        with refusal_as_fault(str(self._inbox.outbox)):
+            self.prepare()
+
+    def note_inbox(self) -> None:
+        """Note whose the inbox is; one that is missing, or cannot be seen, is waited for. Raises as `prepare`."""
+        if os.path.isdir(self._inbox.path):
+            _write(self.note)
+
+
+def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Premises]:
+    """Prepare the folders of all inboxes; the notes in them are taken back when `stack` ends.
+
+    Raises SystemFault where no inbox can be served, and Refused where a folder is somebody else's.
+    """
+    premises = {name: Premises(inbox, str(settings.state)) for name, inbox in settings.inbox.items()}
+    stack.callback(leave, [note for each in premises.values() for note in (each.outbox_note, each.note)])
+    faults = list(_faults(premises))
+    if len(faults) == len(premises):
+        raise faults[0]
+    return premises
+
+
+def _faults(premises: Mapping[str, Premises]) -> Iterator[SystemFault]:
+    for each in premises.values():
+        try:
+            each.prepare()
+            each.note_inbox()
+        except (
+            SystemFault
+        ) as fault:  # its publisher prepares it again, and its intake notes it: they say why it waits
+            yield fault
+
+
+def _write(note: Note) -> None:
+    """Write a note, if there is room: a full disk pauses its inbox, as it would later, and keeps no other from work.
+
+    An inbox's is written before anything is taken from it, an outbox's by the next start.
+    """
+    try:
+        note.write()
+    except SystemFault as fault:
+        if fault.errno not in FULL:
+            raise
+
+
+def make(path: str, mode: int = 0o777) -> None:
+    """Make a folder where it is missing, and those around it with the same mode. Raises SystemFault."""
+    with told_plainly(path):
+        for folder in (*reversed(Path(path).parents), Path(path)):
+            if not folder.is_dir():
+                folder.mkdir(mode, exist_ok=True)
