@@ -167,11 +167,16 @@ def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
     record = Record(0, File(place.inbox, path, beneath.version_of(source)), kind, State.PUBLISHED)
     visible = place.way(record, State.PUBLISHING, 0).visible
     result = _status(place.outbox.path, visible)
-    if result is None or not result.st_size or result.st_mtime_ns < source.st_mtime_ns:
+    if result is None or not result.st_size or result.st_mtime_ns < _since(source):
         return None
     if kind is Kind.TEXT and not _tells_of(facts_in(place.outbox.path, visible), record.file):
         return None
     return _with_result(record, result)
+
+
+def _since(source: os.stat_result) -> int:
+    """Return when a file became what it is, in nanoseconds: its own time may be of a clock that is ahead (pure)."""
+    return min(source.st_mtime_ns, source.st_ctime_ns)
 
 
 def _tells_of(facts: Mapping[str, object], file: File) -> bool:

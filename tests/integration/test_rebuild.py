@@ -5,6 +5,7 @@ import errno
 import json
 import os
 import sqlite3
+import time
 from contextlib import ExitStack, closing
 
 import pytest
@@ -97,6 +98,14 @@ def test_a_result_of_the_same_instant_counts_and_one_older_than_its_picture_does
     os.utime(result, ns=(0, source.stat().st_mtime_ns))
     newer = site.write("b.png")
     os.utime(site.write("grayscale_b.png", root=site.outbox), ns=(0, newer.stat().st_mtime_ns - 1))
+    assert rebuilt() == ["a.txt"]
+
+
+def test_a_result_made_after_the_last_change_counts_also_where_its_source_claims_a_later_time(rebuilt, kept):
+    for name in ("a.txt", "changed.txt"):
+        source, result = kept(name)
+        os.utime(source, (0, time.time() + 3600))
+        os.utime(result, ns=(0, source.stat().st_ctime_ns - (name == "changed.txt")))
     assert rebuilt() == ["a.txt"]
 
 
