@@ -31,7 +31,6 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.paths import from_fields
 from watcherd.plain import inbox_of, place_of
-from watcherd.publish import quarantine
 from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import facts_in, is_anothers
 from watcherd.states import State
@@ -234,21 +233,28 @@ def _numbers_in(reason: str) -> Iterator[int]:
 
 
 def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Record | None:
-    found = _status(*quarantine.lies_at(place, quarantine.way_of(place, record), record))
+    """Return the record of what lies in the failed folder, mended or not; of what is kept, only as its reason has it.
+
+    Where inputs are kept, it lies in the failed folder too if they are kept only since then.
+    """
+    found = _status(place.failed.path, place.way(record, State.QUARANTINING, record.number).retired)
+    if place.after is After.KEEP:
+        either = found, _status(place.root, record.file.path)
+        found = next((it for it in either if _is_as_said(it, facts)), None)
     if found is None:
         return None
-    version = beneath.version_of(found)
-    if not _tells_the_time(facts.get("modified"), version.mtime_ns / 1e9):
-        return None
-    return _quarantined(facts, replace(record, file=record.file._replace(version=version)))
+    return _quarantined(facts, replace(record, file=record.file._replace(version=beneath.version_of(found))))
 
 
-def _tells_the_time(said: object, seconds: float) -> bool:
-    """Whether a reason says this time, as far as the failed folder's file system can hold it (pure)."""
+def _is_as_said(found: os.stat_result | None, facts: Mapping[str, object]) -> bool:
+    """Whether a file has the time that its reason says, as far as its file system can hold that (pure)."""
+    if found is None:
+        return False
     try:
-        return abs(datetime.fromisoformat(str(said)).timestamp() - seconds) < COARSE / 1e9
+        said = datetime.fromisoformat(str(facts.get("modified"))).timestamp()
     except ValueError:
         return False
+    return abs(said - beneath.version_of(found).mtime_ns / 1e9) < COARSE / 1e9
 
 
 def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
