@@ -59,6 +59,9 @@ _NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
 #: The same of a folder, which may be gone by the time it is listed.
 _NOT_LISTED = {*_NO_WAY, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
+#: Errors of opening what is no file.
+_NO_FILE = {errno.ELOOP, errno.EINVAL}
+
 #: Attempts that a reason of ours may speak of: as many as the ledger can hold.
 _COUNTS = range(1 << 31)
 
@@ -168,7 +171,7 @@ def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
     result = _status(place.outbox.path, visible)
     if result is None or not result.st_size or result.st_mtime_ns < _since(source):
         return None
-    if kind is Kind.TEXT and not _tells_of(facts_in(place.outbox.path, visible), record.file):
+    if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), record.file):
         return None
     return _with_result(record, result)
 
@@ -187,7 +190,7 @@ def _tells_of(facts: Mapping[str, object], file: File) -> bool:
 
 
 def _proves_nothing(error: OSError) -> None:
-    """Let a folder be that is closed; raise what is a fault of the machine, else all in there would be forgotten."""
+    """Let be what is closed; raise what is a fault of the machine, else what it holds would be forgotten."""
     if error.errno not in _NOT_LISTED:
         raise error
 
@@ -197,17 +200,17 @@ def set_aside(
 ) -> Iterator[Record | None]:
     """Yield the files that lie in the failed folder with a reason of ours, and None for each other reason.
 
-    `on_refused` is told of a folder that cannot be listed. Raises OSError.
+    `on_refused` is told of a folder that cannot be listed, and of a reason that cannot be read. Raises OSError.
     """
     for folder, folders, names in os.walk(place.failed.path, onerror=on_refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         within = os.path.relpath(folder, place.failed.path)
         reasons = (os.path.normpath(f"{within}/{name}") for name in names if name.endswith(_REASON))
-        yield from (_set_aside_one(place, inbox, reason) for reason in reasons)
+        for reason in reasons:
+            yield _set_aside_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused))
 
 
-def _set_aside_one(place: Place, inbox: Inbox, reason: str) -> Record | None:
-    facts = facts_in(place.failed.path, reason)
+def _set_aside_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, object]) -> Record | None:
     path, status = from_fields("path", facts), _status(place.failed.path, reason)
     kind = inbox.rules.kind(path)
     is_its = "root" in facts or facts.get("inbox") == place.inbox  # an inbox's name is a label: it may be another now
@@ -265,6 +268,17 @@ def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
     if not isinstance(message, str) or failure not in list(Failure):
         return None
     return replace(record, attempts=attempts, failure=Failure(str(failure)), message=readable(message))
+
+
+def _facts(root: str, path: str, on_refused: Callable[[OSError], None] = _proves_nothing) -> Mapping[str, object]:
+    """Return what a result or a reason says; nothing where it is none. `on_refused` is told of one not to be read."""
+    try:
+        return facts_in(root, path)
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            error.filename = f"{root}/{path}"
+            on_refused(error)
+        return {}
 
 
 def _with_result(record: Record, result: os.stat_result) -> Record:

@@ -63,3 +63,17 @@ def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audi
 
     monkeypatch.setattr(os, "scandir", scan)
     assert audited() == ([("unreadable", "failed/sub")], False)
+
+
+def test_a_reason_of_what_was_set_aside_that_cannot_be_read_is_told(site, audited, monkeypatch):
+    reason = site.write("bad.txt.error.json", root=site.failed)
+    (site.failed / "link.txt.error.json").symlink_to(reason)
+    read = os.read
+
+    def read_all_but_one(descriptor, size):
+        if os.path.samestat(os.fstat(descriptor), reason.stat()):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return read(descriptor, size)
+
+    monkeypatch.setattr(os, "read", read_all_but_one)
+    assert audited() == ([("unreadable", "failed/bad.txt.error.json")], False)

@@ -230,6 +230,25 @@ def test_a_folder_that_a_disk_does_not_read_is_not_taken_for_an_empty_one(
     assert rebuilt() == ["sub/bad.txt", "sub/good.png"]
 
 
+def test_what_a_disk_does_not_read_is_not_taken_for_nothing(site, rebuilt, kept, set_aside, monkeypatch):
+    _, result = kept("good.txt")
+    bad, reason = set_aside()
+    bad.rename(site.inbox / "bad.txt")
+    read = os.read
+    for unread in (result, reason):
+
+        def read_all_but_one(descriptor, size, unread=unread):
+            if os.path.samestat(os.fstat(descriptor), unread.stat()):
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return read(descriptor, size)
+
+        monkeypatch.setattr(os, "read", read_all_but_one)
+        with pytest.raises(SystemFault, match=f"Input/output error .*{unread}"):
+            rebuilt()
+    monkeypatch.undo()
+    assert rebuilt() == ["bad.txt", "good.txt"]
+
+
 @pytest.mark.parametrize(
     "facts",
     [
@@ -265,6 +284,15 @@ def test_a_reason_of_a_path_that_no_file_can_have_proves_nothing(site, rebuilt, 
     site.configure(inbox={"after": after})
     path = f"{'x' * 260}\0.txt"
     set_aside(derived(path), path=path)
+    assert rebuilt() == []
+
+
+def test_what_is_no_file_and_has_the_name_of_a_reason_or_a_result_proves_nothing(site, rebuilt, kept):
+    _, result = kept()
+    result.unlink()
+    result.mkdir()
+    site.failed.joinpath("bad.txt.error.json").symlink_to("bad.txt.error.json")
+    os.mkfifo(site.failed / "worse.txt.error.json")
     assert rebuilt() == []
 
 

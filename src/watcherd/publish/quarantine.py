@@ -117,7 +117,9 @@ def way_of(place: Place, record: Record) -> Way:
 
 def is_anothers(place: Place, way: Way) -> bool:
     """Whether what has the name of a reason is that of another inbox, with which the failed folder is shared."""
-    return reason.is_anothers(reason.facts_in(way.root.path, way.visible), place.root)
+    with suppress(OSError):  # what cannot be read does not say so
+        return reason.is_anothers(reason.facts_in(way.root.path, way.visible), place.root)
+    return False
 
 
 def _is_version(status: os.stat_result | None, record: Record) -> bool:

@@ -41,11 +41,12 @@ def reason(failed: Failed, *, root: str, attempts: int, command: str, now: float
 
 
 def facts_in(root: str, path: str) -> Mapping[str, object]:
-    """Return the JSON object in a file that we wrote; none where it is no such file, or another's."""
+    """Return the JSON object in a file that we wrote; none where it is another's. Raises OSError."""
+    with beneath.file(root, path) as (descriptor, _):
+        written = os.read(descriptor, _LONGEST)
     try:
-        with beneath.file(root, path) as (descriptor, _):
-            found = json.loads(os.read(descriptor, _LONGEST))
-    except (OSError, ValueError, RecursionError):
+        found = json.loads(written)
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 
