@@ -135,6 +135,16 @@ def test_a_failure_is_chosen_by_its_path_in_the_inbox_or_by_where_it_lies(path):
     assert paths(failures.chosen(ROWS, (path,), None)) == ["a.txt"]
 
 
+def test_a_failure_is_chosen_by_where_it_lies_also_where_links_lead_there(tmp_path, monkeypatch):
+    (tmp_path / "failed").mkdir()
+    (tmp_path / "link").symlink_to("failed")
+    monkeypatch.chdir(tmp_path / "failed")
+    lying = dataclasses.replace(ROWS[0], where=f"{tmp_path}/link/b.1.txt")
+    for path in ("b.1.txt", "../link/b.1.txt/", f"{tmp_path}/failed/b.1.txt"):
+        assert failures.chosen([lying], (path,), None) == [lying]
+        assert failures.retry_status((path,), [PutBack(lying)]) == 0
+
+
 def test_a_table_of_failures_has_a_line_for_each(capsys):
     failures.failure_table(ROWS[:1])
     assert capsys.readouterr().out == "timeout\tscans\tb.txt\t2\twhy\n"

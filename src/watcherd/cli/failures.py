@@ -92,19 +92,30 @@ def retry(
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
     """Return the rows of this class and at these paths, within the inbox or whole; no paths: all. By class."""
-    wanted = {name for path in paths for name in (path.rstrip("/"), os.path.abspath(path))}
+    wanted = {name for path in paths for name in _meant_by(path)}
     found = (row for row in rows if failure in {None, row.failure} and (not wanted or wanted & _names(row)))
     return sorted(found, key=lambda row: (row.failure, row.path))
 
 
 def _names(row: SetAside) -> set[str]:
-    return {row.path, row.where, f"{row.record.file.inbox}/{row.path}"}
+    return {row.path, _real(row.where), f"{row.record.file.inbox}/{row.path}"}
+
+
+def _meant_by(path: str) -> set[str]:
+    path = path.rstrip("/")
+    return {path, _real(path)}
+
+
+def _real(path: str) -> str:
+    """Return where a file lies, whichever links lead to its folder; it may be one itself."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def retry_status(paths: Sequence[str], outcomes: Sequence[PutBack], failure: str | None = None) -> int:
     """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused."""
     known = {name for outcome in outcomes for name in _names(outcome.row)}
-    unknown = [path for path in paths if known.isdisjoint({path.rstrip("/"), os.path.abspath(path)})]
+    unknown = [path for path in paths if known.isdisjoint(_meant_by(path))]
     how = f" as {failure}" if failure else ""
     for path in unknown:
         show.complain(f"{typed(path)} is not quarantined{how}; `watcherd failures` lists what is")
