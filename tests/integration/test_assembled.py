@@ -1136,6 +1136,19 @@ def test_a_retry_is_refused_where_the_name_is_taken(site):
     assert len(failures.set_aside(settings)) == 1
 
 
+def test_a_retry_of_what_another_has_put_back_says_so_and_leaves_what_was_set_aside_since(site):
+    settings = set_aside(site)
+    rows = failures.set_aside(settings)
+    failures.put_back(settings, rows)
+    (back,) = failures.put_back(settings, rows)
+    assert back.refused == wayback.FORESTALLED
+    draining.drain(settings)
+    (back,) = failures.put_back(settings, rows)
+    assert back.refused == wayback.FORESTALLED
+    assert site.left() == []
+    assert [row.path for row in failures.set_aside(settings)] == ["sub/a.txt"]
+
+
 def test_a_retry_says_where_the_inbox_cannot_be_reached(site):
     settings = set_aside(site)
     rows = failures.set_aside(settings)

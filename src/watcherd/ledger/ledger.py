@@ -177,10 +177,14 @@ class Ledger(Answers):
                 (*charges, due, failure, readable(message), int(time.time()), job.id),
             )
 
-    def send_back(self, row: int, due: float | None) -> None:
-        """Put on record that a quarantined file is on its way back since `due`, Unix seconds; or not, with None."""
+    def send_back(self, row: int, due: float | None) -> bool:
+        """Put on record that a quarantined file is on its way back since `due`, Unix seconds; or not, with None.
+
+        Return whether it is on record as quarantined.
+        """
         with self._transaction(full=True) as cursor:
-            cursor.execute("UPDATE file SET due = ? WHERE id = ? AND state = 'quarantined'", (due, row))
+            found = cursor.execute("UPDATE file SET due = ? WHERE id = ? AND state = 'quarantined'", (due, row))
+            return found.rowcount > 0
 
     def give_back(self, jobs: Iterable[Job]) -> None:
         """Take attempts back that were not the files' to answer for; earlier charges stay."""

@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 #: How the names of copies on their way back begin: they are others than the daemon's drafts.
 BACK = "back-"
 
+#: Why a retry is refused of what is not on record as set aside any more; what lies there now is of a later row.
+FORESTALLED = "is not set aside any more: another `watcherd retry` was faster, or its owner"
+
 
 @dataclass(frozen=True, slots=True)
 class PutBack:
@@ -74,7 +77,8 @@ def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     if row.held:
         return PutBack(row, row.held)
     with _alone(ledger, wait=True), _marked(place.root):
-        ledger.send_back(row.record.id, time.time())
+        if not ledger.send_back(row.record.id, time.time()):
+            return PutBack(row, FORESTALLED)
         return _tried(_put_back, _Return(place, ledger, row, way_of(place, row.record), between=lambda: None))
 
 
