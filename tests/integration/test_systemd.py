@@ -79,7 +79,7 @@ def test_who_is_not_watched_sends_no_sign_of_life(listener, told, watched):
 def test_a_status_is_one_line_whatever_it_names(listener, told):
     heard, name = listener
     told({"NOTIFY_SOCKET": name}).status("paused: sub\nWATCHDOG=trigger\x1b]0;")
-    assert heard.recv(4096) == b"STATUS=paused: sub WATCHDOG=trigger ]0;"
+    assert heard.recv(4096) == rb"STATUS=paused: sub\nWATCHDOG=trigger\x1b]0;"
 
 
 def test_signs_of_life_need_no_further_descriptor(listener, told):

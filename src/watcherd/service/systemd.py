@@ -7,18 +7,16 @@ need a compiler, and this is all there is to it.
 from __future__ import annotations
 
 import os
-import re
 import socket
 import time
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
+from watcherd.paths import on_a_line
+
 if TYPE_CHECKING:
     from collections.abc import MutableMapping
-
-#: What ends a line, or is obeyed by a terminal.
-_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 #: Seconds between two lines of status.
 STATUS_EVERY = 2.0
@@ -65,7 +63,7 @@ class Manager:
 
     def status(self, text: str) -> None:
         """Say what is going on, in a line that `systemctl status` shows as it is; a name in it may hold anything."""
-        text = _CONTROLS.sub(" ", text)
+        text = on_a_line(text)
         if text != self._status and self._notify(f"STATUS={text}"):
             self._status = text
 
