@@ -61,16 +61,6 @@ class _Return:
         """What the ledger has of it."""
         return self.row.record
 
-    @property
-    def inbox(self) -> Root:
-        """The inbox as what copies are made in. Raises SystemFault where it is gone."""
-        return Root(self.place.root, f"{BACK}{self.ledger.id}")
-
-    @property
-    def copy(self) -> str:
-        """The name of its copy, in our own folder of the inbox."""
-        return self.inbox.name_of(self.record.id)
-
 
 def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
@@ -215,12 +205,22 @@ def _move(it: _Return) -> None:
 # copy has a name of ours besides, until the old one is gone: it tells the next attempt what the daemon took.
 
 
+def _inbox(it: _Return) -> Root:
+    """Return the inbox as a tree that copies are made in. Raises SystemFault where it is gone."""
+    return Root(it.place.root, f"{BACK}{it.ledger.id}")
+
+
+def _copy(it: _Return) -> str:
+    """Return the name of a file's copy, in our own folder of the inbox. Raises SystemFault as `_inbox` does."""
+    return _inbox(it).name_of(it.record.id)
+
+
 def _carry(it: _Return) -> None:
     if _is_carried(it):
         return
     # What was cut short is made anew: to write into it would be to write into whatever it is linked to.
     _discard_copy(it)
-    inbox = it.inbox
+    inbox = _inbox(it)
     try:
         carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
         _show(it)
@@ -234,7 +234,7 @@ def _carry(it: _Return) -> None:
 
 def _is_carried(it: _Return) -> bool:
     """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
-    copy = beneath.status(it.place.root, f"{OURS}/{it.copy}")
+    copy = beneath.status(it.place.root, f"{OURS}/{_copy(it)}")
     original = beneath.status(it.way.root.path, it.way.retired)
     if copy is None or original is None or not carry.is_alike(copy, original):  # somebody may have mended it since
         return False
@@ -251,14 +251,14 @@ def _remove(it: _Return, source: int, name: str, copied: os.stat_result) -> None
 
 
 def _show(it: _Return) -> None:
-    root, copy, path = it.place.root, it.copy, it.record.file.path
+    root, copy, path = it.place.root, _copy(it), it.record.file.path
     if not carry.linked(root, f"{OURS}/{copy}", root, path):
         carry.place(root, copy, path)
 
 
 def _discard_copy(it: _Return) -> None:
     with suppress(FileNotFoundError), beneath.folder(it.place.root, OURS) as ours:
-        os.unlink(it.copy, dir_fd=ours)
+        os.unlink(_copy(it), dir_fd=ours)
 
 
 def _touch(root: str, path: str) -> None:
