@@ -92,7 +92,7 @@ def _told_apart(
         checkpoint()
         way = place.way(intent.job, intent.state, intent.number)
         gone = way.root.made(intent.draft)
-        if not gone and (way.root.has(intent.draft) or _is_taken_back(place, ledger, intent, way)):
+        if not gone and (way.root.has(intent.draft) or _take_back(place, ledger, intent, way)):
             hidden.append(intent)
         elif gone or _is_visible(way, intent.draft):
             visible.append(intent)
@@ -101,8 +101,8 @@ def _told_apart(
     return hidden, visible, beyond
 
 
-def _is_taken_back(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
-    """Whether the run died while a file of somebody else's had the draft's name, which has its own again."""
+def _take_back(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
+    """Give somebody's own file its name again that had the draft's when the run died; return whether one had."""
     if intent.state is not State.PUBLISHING:
         return False  # a reason replaces nothing: what has its draft's name is a copy of its input, cut short
 
@@ -112,7 +112,7 @@ def _is_taken_back(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bo
     folder, name = beneath.split(way.visible)
     opened = beneath.folder(way.root.path, folder)
     with told_plainly(way.root.path), suppress(FileNotFoundError, NotADirectoryError), opened as target:
-        return reveal.is_taken_back(way, intent.draft, target, name, is_ours)
+        return reveal.take_back(way, intent.draft, target, name, is_ours)
     return False
 
 

@@ -62,14 +62,14 @@ def _is_shown(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
         shown = os.lstat(name, dir_fd=target).st_ino == draft.inode
     except FileNotFoundError:
         return False
-    if not shown or is_taken_back(way, draft, target, name, is_ours):
+    if not shown or take_back(way, draft, target, name, is_ours):
         return False
     way.root.discard(draft.name)
     return True
 
 
-def is_taken_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
-    """Whether a draft had changed places with somebody's own file when the end came, which has its name again.
+def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
+    """Undo it where a run died after a draft had changed places with somebody's own file; return whether one had.
 
     `name` is that of the result, in the folder `target`. Raises OSError.
     """
