@@ -89,7 +89,7 @@ class Publisher:
         self._queue: SimpleQueue[Outcome | Carried | CameBack | SystemFault | None] = SimpleQueue()
         self._carrier = Carrier(place, self._queue.put, on_death)
         self._batch = Batch(
-            place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away, alive=self._turn
+            place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away, alive=self._live
         )
         self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
         self._unreported: deque[Exit] = deque()
@@ -168,7 +168,7 @@ class Publisher:
 
     def _advance(self) -> None:
         """Do all that can be done now; a fault of the system pauses the inbox and leaves the rest where it is."""
-        self._turn()
+        self._live()
         try:
             self._look_around()
             if not self._halted:
@@ -179,13 +179,13 @@ class Publisher:
         except Stopped:
             pass  # still halted: what an earlier run left is taken up by the next start
 
-    def _turn(self) -> None:
+    def _live(self) -> None:
         """Take note that the thread gets on."""
         self.turned = time.monotonic()
 
     def _checkpoint(self) -> None:
         """Take note that the thread gets on with what takes long. Raises Stopped where it is time to stop."""
-        self._turn()
+        self._live()
         if self.turned > self._closed + RECOVERING:
             raise Stopped
 
@@ -198,7 +198,7 @@ class Publisher:
             finally:
                 self._unreported.extend(self._batch.ended())
             self._each(self._unreported, self._report)
-            self._turn()
+            self._live()
             worked = True
         if not worked:
             self._rest()
@@ -206,7 +206,7 @@ class Publisher:
     def _each(self, waiting: deque[T], act: Callable[[T], None]) -> None:
         with turn():
             while waiting:
-                self._turn()
+                self._live()
                 act(waiting[0])
                 waiting.popleft()
 
