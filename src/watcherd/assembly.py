@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from watcherd.service.locks import Note
     from watcherd.settings import Settings
 
-#: What one inbox may have in flight, in queues' lengths: parked and queued for both lanes, in work, on its way out. A
-#: kind parks as many as it leads through at once, however short its queue is, and must leave room for the other.
+#: How many files one inbox may have in flight, in lengths of a queue: parked and queued for both lanes, in work, on
+#: their way out. A kind may park a whole block, however short its queue is, and must leave room for the other kind.
 CLAIMS = 6
 
 
@@ -194,7 +194,7 @@ def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order
 def _pool(kind: Kind, settings: Settings, lock: int, *, once: bool) -> Pool:
     processor = processors.TABLE[kind]
     if not processor.isolated:
-        return Threads(processors.load(processor.module))  # here and now: later, descriptors may be short
+        return Threads(processors.load(processor.module))  # at once: later, descriptors may be short
     image = settings.image
     return IsolatedWorkers(
         processor.module, memory=image.memory, recycle_after=image.recycle_after, keep_open=[lock], warm=not once

@@ -53,8 +53,8 @@ class Wrong:
 class Audit:
     """What was found, in files.
 
-    `finished` are on record as published or quarantined; of `collected` ones something that they became was carried
-    away. `running`: a daemon runs, so that not all could be judged.
+    `finished` are on record as published or quarantined. Of these, `collected` are those whose result, or input where
+    that was moved to, somebody has taken since. `running`: a daemon runs, so that not all could be judged.
     """
 
     running: bool = False
@@ -93,7 +93,7 @@ def audit(settings: Settings) -> Audit:
                 before = len(found.wrong)
                 _on_its_way(place, inbox, ledger, found)
                 found.running = locks.is_held(state)
-                if found.running:  # by now: what it has in hand meanwhile is not wrong
+                if found.running:  # it was started meanwhile: what it has in hand is not wrong
                     del found.wrong[before:]
     return found
 
@@ -119,7 +119,7 @@ def _require_there(inbox: Inbox) -> None:
 
 
 class _Seen(NamedTuple):
-    """What is on record, and what has the name of its result."""
+    """A row, what was seen under the name of its result, and what is wrong with that; empty where nothing is."""
 
     row: Record
     way: Way
@@ -133,7 +133,8 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
     while rows := ledger.older(place.inbox, inf, after=last):
         found.finished += len(rows)
         seen = [it for row in rows if (it := _seen(place, row, found)) is not None]
-        # What was seen is asked for afterwards: a daemon that runs puts each result on record before it shows it.
+        # The ledger is asked after the folders: a running daemon puts a result on record before it shows it, so that
+        # whatever was seen there is on record by now.
         outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen])
         outlived |= ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw], others=True)
         for it in seen:
@@ -160,9 +161,9 @@ def _seen(place: Place, row: Record, found: Audit) -> _Seen | None:
 def _judge(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
     """Judge one that was seen. Raises OSError, which names a folder that cannot be looked into."""
     if outlived:
-        found.collected += place.after is not After.KEEP  # whose result was replaced, and not taken away
+        found.collected += place.after is not After.KEEP  # a kept file's was replaced, not taken away
     elif it.flaw and quarantine.is_anothers(place, it.way):
-        found.collected += 1  # and another inbox, with which the folder is shared, has set aside by that name since
+        found.collected += 1  # the name is by now that of another inbox's, which shares the folder
     elif it.flaw:
         found.wrong.append(Wrong(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw))
     elif it.way.into and _status(it.way.into.path, it.way.retired) is None:

@@ -34,7 +34,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def shortage(error: OSError) -> SystemFault | None:
-    """Return the fault of the whole process, or machine, that an error of opening is; None where it is the file's."""
+    """Return the fault of the whole process, or machine, that shows in an error of opening; None where none does."""
     if error.errno not in SHORTAGE:
         return None
     return SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno)
@@ -89,7 +89,7 @@ def open_folder(root: str, path: str = "", *, make: bool = False) -> int:
 def open_within(root: int, path: str, *, make: bool = False, lasting: bool = False) -> int:
     """Open the folder at `path`, not empty, beneath the open folder `root`, which stays open. See `folder`.
 
-    The names of what it makes are on disk then where they are to be `lasting`.
+    With `lasting`, the names of the folders that it makes are synced to disk.
     """
     descriptor = root
     for component in path.split("/"):
@@ -201,10 +201,10 @@ def is_bare(path: str) -> bool:
 
 
 class Doubt:
-    """Whether the folder at `path` may be the bare mount point of what an earlier run had.
+    """Whether the folder at `path` may be a bare mount point, and what an earlier run had there is not mounted yet.
 
-    It may for as long as nothing was seen there: neither our own folder, which a run leaves, when this was made, nor
-    anything of others' since. A run that met a bare one has left it there as well, and the next is deceived.
+    It may until something is seen there: our own folder, which each run leaves behind, when this was made, or a file
+    of others since. A run that met a bare mount point has left our folder there too, which deceives the next run.
     """
 
     def __init__(self, path: str) -> None:

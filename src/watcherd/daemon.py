@@ -88,7 +88,7 @@ def _await_room(folder: str, mailbox: Mailbox, manager: systemd.Manager, checkpo
 
 
 def _fullness(folder: str) -> str:
-    """Say that the disk of the ledger's folder is full; what else may be wrong there is told by who meets it."""
+    """Say that the ledger's disk is full; empty where it is not. What else may be wrong there is found out later."""
     try:
         require_room(folder)
     except OSError as error:
@@ -129,7 +129,7 @@ def _attend(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Ca
 
 
 def _next(mailbox: Mailbox, timeout: float) -> int | Died | None:
-    """Return what comes next: of reloads that wait the last, unless something else waits behind them."""
+    """Return the next message; None after `timeout` seconds. Reloads count as one, and an end goes first."""
     message = None
     with suppress(Empty):
         message = mailbox.get(timeout=timeout)

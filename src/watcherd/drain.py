@@ -75,7 +75,7 @@ class _Tally:
         job = ended.job
         with self.lock:
             self.bytes += job.file.version.size
-            if not isinstance(told, Failed):  # of a result that an earlier run made nothing is told
+            if not isinstance(told, Failed):  # nothing is told of a result that an earlier run made
                 self.published[job.kind] += 1
                 return
             if len(self.quarantined) >= LISTED:
@@ -96,7 +96,7 @@ class Patience:
         self._since = inf  # when the first pause was seen since a file came to its end
 
     def is_over(self, files: int, now: float, *, paused: bool) -> bool:
-        """Whether no file more than `files` has come to its end for too long, now that something is `paused`."""
+        """Whether something is `paused`, and for too long the number of `files` that have ended has stood still."""
         if files != self._files:
             self._files, self._since = files, inf
         if paused:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import ctypes
 from contextlib import suppress
 
-#: Bytes of a block that has pages of its own, given back once it is free: the most that glibc itself comes to.
+#: Bytes from which on a block has pages of its own, which are given back as soon as it is free. Left to itself, glibc
+#: raises this threshold as blocks are freed, up to the same.
 LARGE = 32 << 20
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Thread(threading.Thread):
-    """A thread; that none can be started is the system's fault, and nobody waits for one that was not."""
+    """A thread: that it cannot be started is a fault of the system, and `join` waits for none that never was."""
 
     def start(self) -> None:
         """Begin. Raises SystemFault."""

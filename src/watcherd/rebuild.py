@@ -53,7 +53,7 @@ _DRAFT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{8}-\d+|probe)")
 #: How the name of a reason ends that was too long to show its number, and the numbers that are tried then.
 _SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
 
-#: Errors that say that no way leads to a file, and nothing of disk or mount.
+#: Errors that say that no way leads to a file. Any other is one of its disk or mount.
 _NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
 
 #: The same of a folder, which may be gone by the time it is listed.
@@ -158,7 +158,7 @@ def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
 def _kept(place: Place, inbox: Inbox, ledger: Ledger) -> Iterator[Record | None]:
     """Yield the kept inputs whose results are there, and None for each other."""
     for kind, paths in admitted(inbox, lambda _, error: _proves_nothing(error)):
-        known = ledger.lookup(inbox.name, paths)  # as set aside: the result is that of an earlier version
+        known = ledger.lookup(inbox.name, paths)  # it was set aside, and its result is an earlier version's
         yield from (None if path in known else _kept_one(place, path, kind) for path in paths)
 
 
@@ -227,9 +227,10 @@ def _set_aside_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, 
 
 
 def _numbers_in(reason: str) -> Iterator[int]:
-    """Yield the numbers that the name of a reason may have: those that are in it, and 0, which is not written (pure).
+    """Yield the numbers that a reason may have by its name: those in there, and 0, which is never written (pure).
 
-    Where the name was too long none is, and the first ones are tried. One of more digits no ledger could hold.
+    A name that was too long for its number shows none, so the first `_NUMBERS` are tried. One of more than 18 digits
+    is none of ours: the ledger could not hold it.
     """
     yield from map(int, re.findall(r"\.(\d{1,18})(?=\.)", reason))
     yield from range(_NUMBERS if _SHORTENED.search(reason) else 1)

@@ -37,15 +37,15 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds that the intakes together have at a stop to end, and the publishers at most to settle what is finished:
-#: these have `stop_timeout`, within both bounds.
+#: Seconds at a stop. All intakes together have `LEAVE` to end. The publishers have `stop_timeout` to settle what is
+#: finished, but no less than `LEAVE`, and no more than `FLUSH`.
 LEAVE = 2.0
 FLUSH = 10.0
 
 #: Seconds that a new configuration may take to be read, and its folders to be looked at.
 RELOAD = 5.0
 
-#: Seconds between looks for old rows that can be forgotten; and before the first, and where there are more of them.
+#: Seconds between two looks at all old rows, which may be forgotten; and before the first, and between parts of one.
 PRUNE_EVERY = 600.0
 PRUNE_MORE = 1.0
 
@@ -181,9 +181,9 @@ class Rooms:
 
 
 def _in_time(load: Callable[[], Settings]) -> Settings:
-    """Return what `load` does. It looks at folders, one of which may hang, and the main thread has signals to hear.
+    """Return what `load` returns, in bounded time: it looks at folders, one of which may hang.
 
-    Raises what it raises, and SystemFault where it does not end.
+    The main thread, which calls this, has signals to hear. Raises what `load` raises, and SystemFault where it hangs.
     """
     came: SimpleQueue[Settings | BaseException] = SimpleQueue()
     lifeline.thread(lambda: came.put(load()), name="reload", on_death=came.put).start()

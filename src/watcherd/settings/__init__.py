@@ -11,7 +11,7 @@
     machine   cores and memory, less what cgroups allow
     problems  every problem at once, each with its place and mend
 
-Known to `cli` and `daemon` alone: a room receives plain values.
+Known to the rooms above it alone: those below are given plain values.
 """
 
 from __future__ import annotations
