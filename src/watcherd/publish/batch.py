@@ -50,8 +50,8 @@ class Exit:
 
     WAITING: its input is another version now, or its draft may be lost. VANISHED: its input is gone. RETRYING: it
     cannot be placed, which is to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for
-    now. `unclaimed`: that one is on record, and gives its claim back; of what ended, that it has none any more, or
-    never had, as what an earlier run left.
+    now. `unclaimed`: of what has not left, that it is on record, and gives its claim back; of what ended, that it has
+    given it back before, or never had one, as a job of an earlier run.
     """
 
     job: Job
@@ -174,7 +174,7 @@ class Batch:
             self._checked.clear()
 
     def _sync_drafts(self) -> None:
-        """Have the next drafts on disk, or give them up: the kernel tells once of what it lost, and then of no fault.
+        """Sync the next drafts. Where that fails they are given up: the kernel tells once alone of what it has lost.
 
         Raises SystemFault.
         """
@@ -205,14 +205,14 @@ class Batch:
             self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
 
     def _numbered(self, intent: Intent) -> Intent:
-        """Give it a number that is free. A quarantine has no other place to go where that cannot be found out."""
+        """Give it a free number. Where that fails, a quarantine goes on with its own: it has nowhere else to go."""
         try:
             return self._ways.numbered(intent)
         except OSError as error:
             if intent.state is State.PUBLISHING:
                 raise
             self._blame(error)
-            return intent  # on record it waits without its claim, until a rename tells
+            return intent  # once on record it waits without a claim, until its rename goes through
 
     def _loss_of(self, intent: Intent) -> tuple[State, str] | None:
         """Return what became of an input that is not there as it was worked on; None where it is. Raises OSError."""

@@ -1,6 +1,6 @@
-"""The thread that carries inputs to other file systems, and a long one lets the short ones pass.
+"""The thread that carries inputs to other file systems; a long input lets the short ones pass.
 
-What waits here holds its claim: small files behind one that takes minutes would use them up, and stop their inbox.
+What waits here holds its claim: behind one that takes minutes, small files would use up all claims of their inbox.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class Carrier:
         if self._thread is None and not self._stopping:  # most inboxes never need one
             thread = lifeline.thread(self._serve, name=f"carrier-{self._place.inbox}", on_death=self._on_death)
             thread.start()
-            self._thread = thread  # not before it runs: what it is told would wait for ever
+            self._thread = thread  # not before it runs: else nobody would try again to start it
         self._orders.put(intent)
 
     def stop(self, timeout: float) -> None:
@@ -99,7 +99,7 @@ class Carrier:
             version = carry(self._place.root, ours_of(job), way.into, way.retired, job.id, between)
         except SystemFault as fault:
             return Carried(intent, fault)
-        except OSError as error:  # a shortage is told as one of now: held against a later moment, it would never end
+        except OSError as error:  # a shortage is a fault now: an error would be met anew at each look at the report
             return Carried(intent, beneath.shortage(error) or error)
         return Carried(_at(version, intent), None)
 

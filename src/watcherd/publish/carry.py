@@ -30,7 +30,7 @@ _SYNC = 32 * _BLOCK
 #: Nanoseconds by which the time of a copy may be off: some file systems hold only every second one.
 COARSE = 2 * 10**9
 
-#: What is said where a file system cannot hold something of the original, or we may not, or it is gone again.
+#: Errors that say that something of the original cannot be held by a file system, or set by us, or is gone again.
 _REFUSALS = frozenset(
     {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENODATA}
 )
@@ -41,8 +41,9 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
 ) -> Version:
     """Have `source` beneath `inbox` at `path` beneath `root` as well, by a link or a draft with `number`.
 
-    Return the version of it that is there: somebody may write into the original at any time, and a copy does not tell
-    of what, where its file system cannot hold the time.
+    Return the version of `source` that was carried: somebody may write into it at any time, and a copy whose file
+    system cannot hold the exact time does not tell which version it is of.
+
     A copy keeps mode, times and extended attributes; the owner where we may. `between` is called between its blocks.
     Raises FileExistsError where the name is taken, SystemFault where `root` fails, OSError where the source cannot be
     read or its copy not be placed.
@@ -104,7 +105,7 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
 
 
 def linked(inbox: str, source: str, root: str, path: str) -> bool:
-    """Link it, and return whether that can be done: on one file system that knows links, with a file that we may."""
+    """Link it; False where that cannot be: across file systems, on one without links, or where we may not."""
     (ours, own_name), (folder, name) = beneath.split(source), beneath.split(path)
     with beneath.folder(inbox, ours) as taken, beneath.folder(root, folder, make=True) as target:
         try:

@@ -19,14 +19,14 @@ _OPEN = 64
 class Folders:
     """Descriptors of folders beneath roots, open for the length of a ``with``. One thread uses it.
 
-    What was touched and not synced, because an error came between, is remembered for the next time; nothing is where
-    they are not to be `durable`.
+    What was touched and not synced, because an error came between, is remembered for the next time. Nothing is synced
+    that is not to be `durable`.
     """
 
     def __init__(self, *, durable: bool = True) -> None:
         self._durable = durable
         self._roots: dict[str, int] = {}
-        self._open: dict[tuple[str, str], int] = {}  # what is in them, the youngest last
+        self._open: dict[tuple[str, str], int] = {}  # within them; what was used last is last
         self._touched: dict[tuple[str, str], None] = {}
 
     def __enter__(self) -> Self:
@@ -78,7 +78,7 @@ class Folders:
             self._touched[root, beneath.split(path)[0]] = None
 
     def touch_all(self, root: str, path: str) -> None:
-        """Note the same of those around that folder, which may be as new: its name is in one of them."""
+        """Note the same of it and all folders around it, which may be new as well: each holds a name of the next."""
         while path:
             self.touch(root, path)
             path, _ = beneath.split(path)

@@ -105,7 +105,7 @@ class Health:
         spaces = [(root.path, *root.free()) for root in self._place.roots]
         for path, free, size in (*spaces, (self._ledger.folder, *self._ledger.free())):
             if free < self.least_free(size):
-                # Not how many: a ZFS in which others write has another size each second, and would be told of anew.
+                # Without numbers: a ZFS that others write to has another size each second, and each would be news.
                 reason = f"{path} has fewer bytes free than min_free: make room, or lower it"
                 return SystemFault(reason, root=path, errno=errno.ENOSPC)
         return None

@@ -77,7 +77,7 @@ class Judge:
         say("info" if returned.changed else "debug", f"file.{event}", job, reason=returned.reason)
 
     def let_go(self, job: Job, *, again: bool = False, changed: bool = False) -> None:
-        """Give a job's claim back. What an earlier run left has none: one by its name is that of a newer file."""
+        """Give a job's claim back. A job of an earlier run has none: a claim by its name is that of a newer file."""
         if job.id < self._ledger.first:
             self._claims.ask(job.file.path)
         else:

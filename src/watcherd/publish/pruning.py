@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from watcherd.model import Record
     from watcherd.publish.place import Place
 
-#: Rows looked at in one go, and passed over for being young: a few milliseconds, in which the ledger answers nobody.
+#: Rows that one look judges, and passes over, at most: a few milliseconds, in which the ledger answers nobody.
 ROWS, STRIDE = 1000, 50_000
 
 
@@ -53,7 +53,7 @@ class Pruning:
         return more
 
     def _forget_reason(self, row: Record) -> None:
-        """Remove the reason of a file that was dragged back under a numbered name, say: nobody else knows of it."""
+        """Remove a reason that is left, as its file was dragged back under a numbered name: nobody else will."""
         if row.state is State.QUARANTINED:
             with suppress(OSError):  # a reason too many does no harm
                 quarantine.remove_reason(self._place, row)

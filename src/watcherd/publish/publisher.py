@@ -44,7 +44,7 @@ IDLE = 0.05
 #: Seconds that a stop waits for an input on its way to another file system.
 CARRYING = 5.0
 
-#: Seconds that a stop leaves to the recovery of what an earlier run left: few files are not left to the next start.
+#: Seconds that a stop gives to a recovery that is under way: one of few files is not left to the next start.
 RECOVERING = 1.0
 
 #: States of what left a batch with nothing to show for it.
@@ -96,7 +96,7 @@ class Publisher:
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
         self._recovered = False  # whether what an earlier run had on record is taken up
-        self._retries_finished = False  # whether those are, too, that were cut short
+        self._retries_finished = False  # whether the retries that it left half done are finished
         self._idle = False
         self._closed = inf  # when it was asked to end, in monotonic seconds
         self._thread = lifeline.thread(self._serve, name=f"publisher-{place.inbox}", on_death=on_death)
@@ -295,7 +295,7 @@ class Publisher:
         """Take up what an earlier run left, once; a retry that was cut short waits for its inbox."""
         if self._retries_finished:
             return
-        away = self._is_away() or not os.path.isdir(self._place.root)  # one that was never seen is not known to be
+        away = self._is_away() or not os.path.isdir(self._place.root)  # `_is_away` knows nothing of one never seen
         if not self._recovered:
             self._told |= recovery.decided(self._place, self._ledger)
             recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)

@@ -58,7 +58,7 @@ class CameBack:
 
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is quarantined of one inbox and has not been carried away by somebody."""
-    # Of rows that name one place the latest is of what lies there: what the others speak of was carried away before.
+    # Where several rows name one place, the latest is of what lies there: the files of the others were carried away.
     latest = {row.where: row for row in (row_of(place, record) for record in ledger.quarantined(place.inbox))}
     yield from (row for row in latest.values() if is_set_aside(place, row.record))
 
@@ -106,7 +106,7 @@ def lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:
 def way_of(place: Place, record: Record) -> Way:
     """Return the way that a quarantined file went, or is to go.
 
-    It lies in the failed folder too if inputs are kept only since then.
+    It lies in the failed folder, too, where inputs are kept now and were not when it was set aside.
     """
     way = place.way(record, State.QUARANTINING, record.number)
     with suppress(OSError):  # what a folder that fails may hold is told by who looks into it
@@ -127,10 +127,10 @@ def _is_version(status: os.stat_result | None, record: Record) -> bool:
 
 
 def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
-    """Remove the reason of a file that is not set aside any more; one that was copied back still lies beside it.
+    """Remove the reason of a file that lies aside no more; where its copy came back it does, and its reason stays.
 
-    Of several that had its name any may be the one, so the reasons of all that are gone go; of a great many, those of
-    the latest: the others go with their rows. Raises SystemFault.
+    Several of its name may have been set aside, and any of them may have come back: the reasons of all that are gone
+    are removed. Of very many these are the latest; the others' go with their rows. Raises SystemFault.
     """
     latest = came_back.record  # which the ledger may not have written down yet
     for record in (*ledger.namesakes(place.inbox, latest.file.path), latest):

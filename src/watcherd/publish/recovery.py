@@ -139,9 +139,9 @@ def _renumber(place: Place, visible: list[Intent], checkpoint: Callable[[], None
 def _held_against_inputs(
     place: Place, intents: list[Intent], checkpoint: Callable[[], None], *, closed: bool
 ) -> tuple[list[Intent], list[Intent]]:
-    """Return those whose input is still the one that was worked on, and those that say nothing of it any more.
+    """Return the intents whose input is still the version that was worked on, and all others.
 
-    One whose folder is closed to us counts as the one where `closed` says so, else as the other.
+    An input in a folder that is closed to us counts as that version where `closed` says so.
     """
     same: list[Intent] = []
     other: list[Intent] = []

@@ -70,7 +70,7 @@ class Inputs:
             raise NotGivenBack(error.errno, error.strerror, error.filename) from error
 
     def discard(self, job: Job, way: Way) -> bool:
-        """Remove what was taken of `job` into our own folder of the inbox, if all of it is where it belongs; say so.
+        """Remove the input of `job` from our own folder of the inbox; False where not all of it is where it belongs.
 
         Its owner may have written into it since it was copied at the version that the job has.
         """

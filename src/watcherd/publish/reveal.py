@@ -1,7 +1,7 @@
-"""Giving a result its visible name: by a rename that overwrites nothing, and what is there decides what that came to.
+"""Giving a result its visible name, by a rename that overwrites nothing.
 
-An error of a rename may come after the change that it is about, as on a network's file system; and a run that died
-may have made it. So what has the name is asked for its inode before anything is believed.
+A rename may be done although it ends in an error, as on a network's file system, or in a run that died. So what has
+the name is asked for its inode before anything is believed.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[
 
 
 def _is_shown(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
-    """Whether the name is that of the draft already, which then needs its own no more."""
+    """Whether the draft has the name already; its own is removed then."""
     try:
         shown = os.lstat(name, dir_fd=target).st_ino == draft.inode
     except FileNotFoundError:

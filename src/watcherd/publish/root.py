@@ -230,7 +230,7 @@ class Root:
 
 
 def _require_open(path: str) -> None:
-    """Raise OSError where no name may appear in a folder, as our own one in there may be open to us all the same."""
+    """Raise OSError where we may make no names in a folder: our own folder in there may be open all the same."""
     if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 

@@ -99,7 +99,7 @@ def _tried(act: Callable[[_Return], None], it: _Return) -> PutBack:
 
 
 def _has_begun(it: _Return) -> bool:
-    """Whether something of it has moved already. What is not to be looked at has not, as far as is known."""
+    """Whether something of it has moved already; False also where that cannot be looked at."""
     with suppress(OSError, SystemFault):
         return not is_set_aside(it.place, it.record) or _is_carried(it)
     return False

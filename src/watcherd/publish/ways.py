@@ -68,7 +68,7 @@ class Ways:
 
 
 def first_free(is_taken: Callable[[int], bool]) -> int:
-    """Return a number that is not taken, and the one before it is: 0, or else found by doubling, then by halving.
+    """Return 0, or a number that is free while the one before it is taken: found by doubling, then by halving.
 
     It is the lowest where none was freed below it. To look for that one by one would cost a name that has come
     100,000 times as many looks.
