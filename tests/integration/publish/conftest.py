@@ -5,13 +5,13 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
+from tests.conftest import wait_for
 
 from watcherd import beneath
 from watcherd.beneath import OURS
@@ -187,14 +187,6 @@ def drafts(*folders: Path) -> set[str]:
     return {path.name for folder in folders for path in (folder / OURS).glob("*")}
 
 
-def eventually(holds: Callable[[], object], seconds: float = 10.0) -> None:
-    """Wait until `holds`, under a deadline."""
-    ends = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < ends, "it did not come true"
-        os.sched_yield()
-
-
 @pytest.fixture
 def elsewhere(tmp_path):
     """Make a folder on another file system."""
@@ -227,4 +219,4 @@ def scene_of(tmp_path):
 
 @pytest.fixture
 def look():
-    return SimpleNamespace(tree=tree, drafts=drafts, eventually=eventually)
+    return SimpleNamespace(tree=tree, drafts=drafts, eventually=wait_for)
