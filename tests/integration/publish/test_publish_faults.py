@@ -128,6 +128,14 @@ def _go_on(scene, ended):
         _settle(scene, ended)
 
 
+def _assert_each_ended_once(jobs, ended, n, call):
+    """Require that each job left the batch once; return what a failure tells: the call, and what ended."""
+    where = (n, call, [(it.job.file.path, it.state, it.reason) for it in ended])
+    left = Counter(it.job.id for it in ended if it.state is not State.PUBLISHING)
+    assert left == dict.fromkeys((job.id for job in jobs), 1), where
+    return where
+
+
 def _assert_all_is_well(scene, look):
     outbox, failed = look.tree(scene.outbox), look.tree(scene.failed)
     sources = {name.removesuffix(".words.json") for name in outbox}
@@ -169,19 +177,17 @@ def test_whichever_call_fails_everything_is_published_exactly_once(  # noqa: PLR
             assert n > 90  # calls of one batch, each of which was broken
             break
         _go_on(scene, ended)
-        where = (n, faults.hit, [(it.job.file.path, it.state, it.reason) for it in ended])
-        assert Counter(it.job.id for it in ended if it.state is not State.PUBLISHING) == dict.fromkeys(
-            (job.id for job in jobs), 1
-        ), where
+        where = _assert_each_ended_once(jobs, ended, n, faults.hit)
         assert not scene.batch, where
-        _try_again(scene, [it.job for it in ended if it.state is State.RETRYING or "for now" in it.reason])
+        _try_again(scene, ended)
         _told(where, lambda scene=scene: _assert_all_is_well(scene, look))
 
 
-def _try_again(scene, jobs):
+def _try_again(scene, ended):
     """Do once more what was given up, as its retry would."""
-    for job in jobs:
-        _do(scene, job)
+    for it in ended:
+        if it.state is State.RETRYING or "for now" in it.reason:
+            _do(scene, it.job)
     _go_on(scene, [])
 
 
@@ -260,7 +266,7 @@ def test_a_kept_result_is_replaced_whole_or_not_yet_whatever_fails(  # noqa: PLR
             _work_again(scene)
         ended: list = []
         _go_on(scene, ended)
-        _try_again(scene, [it.job for it in ended if it.state is State.RETRYING or "for now" in it.reason])
+        _try_again(scene, ended)
         assert look.tree(scene.outbox) == {"a.txt.words.json"}, (n, faults.hit)
         assert scene.states("a.txt") == [State.PUBLISHED], (n, faults.hit)
         assert look.drafts(scene.outbox) == set(), (n, faults.hit)
@@ -345,10 +351,7 @@ def test_whichever_call_fails_on_the_way_to_another_file_system_everything_is_pu
             assert n > 90  # calls of one batch, each of which was broken
             break
         _settle_far(scene, ended)
-        where = (n, far_faults.hit, [(it.job.file.path, it.state, it.reason) for it in ended])
-        assert Counter(it.job.id for it in ended if it.state is not State.PUBLISHING) == dict.fromkeys(
-            (job.id for job in jobs), 1
-        ), where
-        _try_again(scene, [it.job for it in ended if it.state is State.RETRYING or "for now" in it.reason])
+        where = _assert_each_ended_once(jobs, ended, n, far_faults.hit)
+        _try_again(scene, ended)
         _settle_far(scene, [])
         _told(where, lambda scene=scene: _assert_all_is_well(scene, look))
