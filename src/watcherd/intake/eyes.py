@@ -19,15 +19,14 @@ log = structlog.get_logger(__name__)
 
 _MENDS = {
     errno.ENOSPC: "raise the limit: sysctl fs.inotify.max_user_watches=1048576",
-    # Of both the kernel says this.
+    # The kernel has one error for both limits.
     errno.EMFILE: "raise the limit: sysctl fs.inotify.max_user_instances=1024, or this process's (LimitNOFILE)",
 }
 
-
-#: Why an inbox is lost whose own folder is still there: by its path, the ledger knows its files.
+#: Why an inbox is lost although its folder is there: the ledger knows its files by the path that it had.
 _ELSEWHERE = "a link on the way to it leads to another folder now"
 
-#: And one that is there: a folder that is made anew often gets the inode of the one before.
+#: And although one is there by its name and inode: a folder that is made anew often gets that of the one before.
 _UPROOTED = "it was moved, deleted or unmounted"
 
 _LOST_MENDS = {

@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 #: Files led through at once: one question to the ledger, and a few milliseconds.
 BLOCK = 256
-#: Files remembered for having changed while they were worked on, and seconds: once calm, they are as all others.
+#: Files remembered for having changed while they were worked on, at most, and the seconds for which they are.
 MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
 #: Seconds until an unreadable file is tried again without an event; while descriptors are short.
 UNREADABLE, SHORT = 30.0, 1.0
@@ -103,10 +103,10 @@ class Gate:
         self.flush()
 
     def _undone(self, looks: Looks, hints: Mapping[str, How], terms: Terms) -> Mapping[str, How]:
-        """Leave out what is kept and done: there may be a million of them, and each scan meets them again.
+        """Leave out kept files that are done: there may be a million of them, and each scan meets them again.
 
-        Where all else has to wait, they would take the places of new files among those that do. A network's cache may
-        show one as it was a minute ago, which the next scan makes good: to open each would take twice as long.
+        Where each file has to settle first, they would take the places of new ones. A network's cache may show one as
+        it was a minute ago, which the next scan makes good: to open each would take twice as long.
         """
         if terms.inbox.after is not After.KEEP:
             return hints

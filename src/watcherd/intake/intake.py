@@ -265,7 +265,8 @@ class Intake:
             gate.pending.forget()
         mend, before = mend_of(reason), self.lost
         self.lost = reason
-        # Said once more where it was made again, and is closed to us, say; not where a dead mount is unmounted now.
+        # Said once more where something else is to be done now, as with a folder that was made again and is closed to
+        # us; but not where there is nothing there any more, as when a dead mount was unmounted.
         if not before or mend not in {mend_of(before), mend_of("")}:
             mend = f"{mend}; it is looked for every second"
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)

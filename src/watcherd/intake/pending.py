@@ -99,11 +99,11 @@ class Pending:
             self.wind()
 
     def _has_place_for(self, waiting: Wait) -> bool:
-        """Whether one more may be remembered. What cannot be read may wait for ever: half the places are not its."""
+        """Whether one more may be remembered. What cannot be read may wait for ever, and has half of the places."""
         return len(self._waiting) < (MOST_WAITING if waiting.settling else MOST_WAITING // 2)
 
     def wind(self) -> None:
-        """Have all that waits looked at when its time comes, also what was taken for that and not led through."""
+        """Set the alarms of all that waits anew: also of what was taken, and not led through in the end."""
         self._alarms = sorted((known.until, path) for path, known in self._waiting.items())
 
     # What goes out -------------------------------------------------------------------------------------------------

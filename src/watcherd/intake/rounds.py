@@ -93,7 +93,7 @@ class Rounds(Listener):
                 cursor.ask_folder(folder)
 
     def touched(self, folder: str) -> None:
-        """Ask for a scan of what was refused in a watched folder: its rights may be other ones, or only its time."""
+        """Ask for a scan of what was refused in a watched folder, whose rights were changed, or only its times."""
         refused = self._unlisted_in(folder)
         if not self._eyes.may_enter(folder):
             refused = [folder]  # by the scan, so that it is asked for when it is touched again

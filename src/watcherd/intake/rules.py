@@ -94,5 +94,5 @@ def _compiled(patterns: tuple[str, ...]) -> GitIgnoreSpec | None:
 
 
 def _in_one_line(text: str) -> str:
-    """Let a byte that no name has stand for a newline: the dots of pathspec's expressions match none."""
+    """Let a byte that no name has stand for a newline, which the dots of pathspec's expressions do not match."""
     return text.replace("\n", "\0")

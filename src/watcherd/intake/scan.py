@@ -31,7 +31,7 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
 class Listener:
-    """Hears what a walk tells on its way; of what is not overridden nothing comes."""
+    """Hears what a walk tells on its way. A method that is not overridden does nothing."""
 
     def entered(self, descriptor: int, folder: str) -> None:
         """Take note of a folder that is open now and about to be listed."""

@@ -106,7 +106,7 @@ class Watch:
     def hear(self) -> Heard:
         """Return what happened, without waiting if `fileno()` is readable. Raises OSError where reading fails."""
         heard = Heard()
-        moved: set[str] = set()  # and will be disarmed at once: each by itself would need a look at all others
+        moved: set[str] = set()  # disarmed together in the end: each by itself would take a look at all others
         for event in self._inotify.read_events():
             self._sort(event, heard, moved)
         if moved:
