@@ -41,7 +41,7 @@ _SOON, _LATE = 0.001, 24 * 86_400.0
 # -I keeps the environment and the working directory out.
 _BOOT = "import sys; sys.path[:] = sys.argv[5:]; from watcherd.lanes.worker import main; main(*sys.argv[1:5])"
 
-# systemd takes them for the daemon's own.
+# By these systemd would take a worker for the daemon.
 _NOT_INHERITED = {"NOTIFY_SOCKET", "WATCHDOG_PID", "WATCHDOG_USEC"}
 
 # What a process does to itself. Any other signal came from outside.

@@ -18,7 +18,7 @@ SILENCE = 5.0
 
 
 class Hand:
-    """Shared between a thread and who may put another in its place, or give it up, by the time that is `now`."""
+    """What a thread shares with whoever may put another in its place, or give it up; both go by the time `now`."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
@@ -28,7 +28,7 @@ class Hand:
         self.replaced = False
         self._given_up = False
         self._overdue = inf  # when the current job is, in seconds of `now`
-        self._silent = inf  # when its thread is to have been heard of
+        self._silent = inf  # when its thread counts as stuck, unless it is heard of before
         self._lock = Lock()
 
     def take(self, jobs: list[Job]) -> None:

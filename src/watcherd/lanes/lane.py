@@ -44,7 +44,7 @@ log = structlog.get_logger(__name__)
 #: Seconds beyond its deadline after which a thread is given up: time enough to start a worker process in.
 GRACE = 30.0
 
-#: Seconds between looks for threads that are stuck, and those that work has to come to its end after it was cut.
+#: Seconds between looks for threads that are stuck; and seconds in which work is to end that was cut short.
 LOOK = CUT = 1.0
 
 
@@ -91,7 +91,7 @@ class Lane:
         self._stopped = Event()
         self._clock = Clock()
         self._hands = [Hand(self._clock.now) for _ in range(workers)]
-        self._stuck: list[Hand] = []  # those replaced: as many as `Order` allows for each inbox, and workers
+        self._stuck: list[Hand] = []  # those replaced: of each inbox as many as `Order` allows, or as are in work
         self._missing = False  # whether was said that a thread is
         self._warden = self._thread("warden", self._watch)
 

@@ -133,7 +133,7 @@ class IsolatedWorkers(Pool):
             self._renew(worker)
 
     def tell(self, worker: Worker, status: int | None, job: Job | None = None) -> None:
-        """Say how `worker` ended; in a low voice where none gets ready, as each is like the last, for ever."""
+        """Say how `worker` ended; as debug where none gets ready: each would say the same, for ever."""
         if not self.stopping:
             say = log.warning if worker.got_ready or not self._failing else log.debug
             say("worker.died", pid=worker.pid, **_how(status), **_what(job))
@@ -145,7 +145,7 @@ class IsolatedWorkers(Pool):
     def dismiss(self, worker: Worker) -> int | None:
         """Let `worker` leave, or kill it; return what `Worker.bury` does."""
         with self._lock:
-            self._busy.add(worker)  # it leaves, which a look is not to tell of
+            self._busy.add(worker)  # so that a look does not tell of its end
         worker.dismiss()
         status = worker.bury(LEAVE)
         worker.close()
@@ -155,7 +155,7 @@ class IsolatedWorkers(Pool):
         return status
 
     def _renew(self, ended: Worker) -> None:
-        """Have another spare if `ended` is the one. If it did not get ready, whoever hires it is to hear why."""
+        """Replace the spare if it is `ended`. One that did not get ready stays: whoever hires it is to hear why."""
         with suppress(queue.Empty):
             spare = self._started.get_nowait()
             if spare is ended and ended.got_ready:
