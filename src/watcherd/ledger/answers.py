@@ -119,10 +119,11 @@ class Answers:
         return found[0] if found else None
 
     def outlived(self, shown: Sequence[tuple[Record, int]], *, others: bool = False) -> set[int]:
-        """Return the ids of those records, of one inbox, whose inode, given with each, is by now a later result's.
+        """Return the ids of those records, all of one inbox, whose results have been replaced by later ones of ours.
 
-        That is one of the same path, or, with `others`, of any that found the name free: all later rows are looked
-        through. The inode itself says little: the file system gives it to the next file once it is free.
+        With each comes the inode that was seen under its result's name. It is then that of a later row of the same
+        path, or, with `others`, of any, as a file that found the name free: all later rows are looked through.
+        Earlier ones prove nothing, as the file system gives an inode to the next file once it is free.
         """
         if not shown:
             return set()

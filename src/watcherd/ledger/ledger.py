@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 #: Bytes that the ledger must have room to grow by: a batch takes less.
 ROOM = 256 << 10
 
-# Whoever is handed over shows that what this run worked on alone was left alive, if not published yet: were both on
-# record as alone at the next crash, an innocent would be charged.
+# That another job is handed over shows that the daemon survived what it worked on alone before, which may not be
+# published yet: if both were on record as alone at the next crash, an innocent would be charged.
 _NOT_ALONE_ANY_MORE = "UPDATE file SET alone = 0 WHERE id = ? AND state = 'working'"
 
 _REPLACED = f"DELETE FROM file WHERE id = ({LATEST.format('?')}) AND state IN ('working', 'retrying')"
@@ -267,7 +267,7 @@ class Ledger(Answers):
             cursor.execute("BEGIN IMMEDIATE")
             retired = dict(self._retired)
             try:
-                cursor.executemany(  # `at` stays: what changed its result since then was not us, however late this is
+                cursor.executemany(  # `at` stays, however late this is: what changed its result since then was not us
                     "UPDATE file SET state = ?, draft = NULL, due = NULL WHERE id = ?",
                     [(state, row) for row, state in retired.items()],
                 )
