@@ -71,7 +71,7 @@ def is_held(directory: str) -> bool:
     except OSError:
         return True  # somebody else's: it cannot be asked, so it is believed
     try:
-        return not _locked(descriptor, fcntl.LOCK_SH)  # which those who merely ask do not refuse each other
+        return not _locked(descriptor, fcntl.LOCK_SH)  # shared: those who merely ask do not refuse each other
     finally:
         os.close(descriptor)
 
@@ -99,7 +99,7 @@ class Note:
             self._said = _noted(self._root, self._state)
 
     def renew(self, was_lost: bool) -> None:  # noqa: FBT001 (a callback)
-        """Write it in an inbox that is found again, or was none, or another folder, when the daemon started.
+        """Write it in an inbox that is back, or that was missing, or another folder, when the daemon started.
 
         Raises SystemFault, also where another daemon has it by now.
         """

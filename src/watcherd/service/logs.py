@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 #: Seconds that a reader may take to make room before lines are dropped.
 PATIENCE = 1.0
 
-#: The one class of all loggers. What it lets through is its base's doing: a new level holds for every logger at once.
+#: The one class of all loggers. Its base decides what it lets through, so a new level holds for every logger at once.
 _Logger = type("Logger", (structlog.make_filtering_bound_logger("notset"),), {})
 
 _COLOURS = {

@@ -1,6 +1,6 @@
 """What each file of an installation holds, but for those that are somebody else's by now (pure).
 
-They are the files that come with the package, with a command and folders of one's own in the places of the usual.
+They are the files that come with the package, with the command and the folders of this service in them.
 """
 
 from __future__ import annotations
@@ -97,9 +97,9 @@ def _placed(line: str, folders: Folders) -> str:
 
 
 def _outside(host: Host, folders: Folders) -> Iterator[str]:
-    """Yield what has to be opened for writing besides: where it can be, one folder around all.
+    """Yield the folders that have to be opened for writing besides the usual ones: where it can be, one around all.
 
-    Nothing can be renamed from one that is opened to another.
+    Nothing can be renamed from one folder to another that are opened each by itself.
     """
     usual = str(PurePosixPath(host.folders.inbox).parent)
     outside = [path for path in folders.all() if not lies_in(path, usual)]
