@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CODESTREAM, END_OF_CODESTREAM = b"\xff\x4f", b"\xff\xd9"
 TAIL = 1 << 16
-PNG_SIGNATURE = 8
+SIGNATURE = b"\x89PNG\r\n\x1a\n"  # of a PNG
 SUMMED = 1 << 20  # bytes of a chunk whose checksum is taken at once
 
 
@@ -72,7 +72,7 @@ def require_sound_chunks(reader: Reader) -> None:
 
     Where the file ends before that can be told is for its decoder to say.
     """
-    reader.seek(PNG_SIGNATURE)
+    reader.seek(len(SIGNATURE))
     name = b""
     while name != b"IEND" and len(head := reader.read(8)) == 8:  # noqa: PLR2004 (length and name)
         length, name = struct.unpack(">I4s", head)

@@ -17,7 +17,7 @@ from PIL import Image, PngImagePlugin
 from PIL.PngImagePlugin import Blend, Disposal
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale.container import require_sound_chunks
+from watcherd.processors.grayscale.container import SIGNATURE, require_sound_chunks
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import DEEP, PALETTE, described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from watcherd.processors.grayscale.frames import Show
     from watcherd.processors.grayscale.reader import Reader
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
 AFTER_IHDR = len(SIGNATURE) + 25
 HUFFMAN = {"compress_type": 2, "compress_level": 1}
 RLE = {"compress_type": 3, "compress_level": 1}
