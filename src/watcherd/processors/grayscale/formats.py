@@ -81,13 +81,14 @@ def no_image(reader: Reader) -> FileFault:
 
 
 class _Gif(GifImagePlugin.GifImageFile):
-    """Pillow takes greys in their order for no palette, and fails where one frame has that and another colours.
+    """A GIF whose palettes, disposals and transparency are read as viewers read them.
 
-    It fails too where one has a palette of its own and another none at all: here the other's numbers are greys.
+    Pillow drops a palette that is the greys in their order, and then fails where another frame has colours. It fails,
+    too, where one frame has a palette and another has none at all, whose numbers are taken for greys here.
 
-    A frame that does not say what becomes of it stays, as in viewers; Pillow does with it as with the one before. And
-    of a picture with transparency there is nothing where a frame was cleared away; Pillow has a colour there, unless
-    that very frame has transparency, too.
+    A frame that does not say what becomes of it stays; Pillow does with it as with the one before. Where a frame of a
+    picture with transparency was cleared away there is nothing; Pillow puts a colour there, unless that very frame
+    has transparency, too.
     """
 
     global_palette = ImagePalette.raw("RGB", PALETTE)
@@ -103,9 +104,10 @@ class _Gif(GifImagePlugin.GifImageFile):
 
 
 class _Png(PngImagePlugin.PngImageFile):
-    """Pillow tells its decoder with each frame once more that rows are interlaced, and fails at the second.
+    """A PNG of several frames that may be interlaced.
 
-    That decoder sets such rows into the upper left corner, wherever in the picture the frame is.
+    Pillow tells its decoder of that anew with each frame, and fails at the second. And the decoder sets interlaced
+    rows into the upper left corner, wherever in the picture the frame is.
     """
 
     _around: ImagingCore | None = None
@@ -128,12 +130,13 @@ class _Png(PngImagePlugin.PngImageFile):
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
-    """Pillow fails with the mere number of a compression that it does not know, as it does where a tag is missing.
+    """A TIFF whose planes and bits are read as what they are, and whose compression is named where it is unknown.
 
-    It reads a BigTIFF with the high byte first as a classic one, which then ends nowhere; and of plain colours that
-    lie one behind the other every byte as a level, also where a level has two; and not every number of bits whose
-    lowest comes first: libtiff reads those. What libtiff then reads plane by plane, Pillow takes for red, green, blue
-    and alpha, whatever it is.
+    Of such a compression Pillow says its number alone, as it does of a tag that is missing. It reads a BigTIFF with
+    the high byte first as a classic one, which then ends nowhere. Of plain colours in a plane each it takes every
+    byte for a level, also where a level has two; and it does not know all numbers of bits whose lowest comes first.
+    Both are left to libtiff here. But what libtiff reads plane by plane, Pillow takes for red, green, blue and alpha,
+    whatever it is.
     """
 
     def _open(self) -> None:
@@ -173,9 +176,10 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
 
 
 class _Avif(AvifImagePlugin.AvifImageFile):
-    """Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type.
+    """An AVIF that opens whatever its EXIF holds, and whose film stands upright from the start.
 
-    A film that is to be turned ends the process when it is written: here it stands upright from the start.
+    Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type. And to
+    write a film that is to be turned ends the process.
     """
 
     _turn: Image.Transpose | None = None

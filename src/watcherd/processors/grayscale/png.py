@@ -167,10 +167,10 @@ def _show(image: ImageFile.ImageFile) -> Show:
 
 
 def _instead(image: ImageFile.ImageFile) -> Image.Image:
-    """Return in grey what is seen with an opaque frame: laid over others, it is there instead of them.
+    """Return in grey what is seen with an opaque frame: laid over others, it simply replaces them.
 
-    Pillow forgets what is to come back behind it when it lays it over them, and cannot do so with 16 bits. Where one
-    was cleared away viewers show nothing, and it has black, or the first colour of a palette.
+    When Pillow lays it over them, it forgets what is to come back behind it; with 16 bits it cannot do so at all.
+    Where a frame was cleared away viewers show nothing, and Pillow black, or the first colour of a palette.
     """
     cast("PngImagePlugin.PngImageFile", image).blend_op = Blend.OP_SOURCE
     return grey(image)

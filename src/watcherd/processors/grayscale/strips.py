@@ -1,6 +1,6 @@
-"""Grey of pixels that lie in a file as they are: some rows at a time, so that the picture in colour is never whole.
+"""Grey of uncompressed pixels, some rows at a time, so that the picture in colour is never in memory as a whole.
 
-It would take four times the memory of the grey one, and be written and read once more on the way.
+That would take four times the memory of the grey one, and be written and read once more on the way.
 
 TurboJPEG turns rows into grey as JPEGs need it: with the weights and the rounding that Pillow has, for each of the
 16,777,216 colours. It needs no fourth byte for a pixel, and uses the processor's vectors: a third of the time.
