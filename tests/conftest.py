@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from functools import cache
 from pathlib import Path
 
@@ -316,6 +316,25 @@ def pytest_terminal_summary(terminalreporter, exitstatus, config):
 def lacking():
     """Return what ends a test for want of root or of a tool: a skip, but with `REQUIRE_ALL`, as in CI, a failure."""
     return pytest.fail if os.environ.get("REQUIRE_ALL") else pytest.skip
+
+
+@pytest.fixture
+def deep():
+    """Return a function that makes a folder in a folder and so on, each of this name, and returns the last, open."""
+    with ExitStack() as removed:
+
+        def deep(top, name, levels):
+            inside = os.open(top, os.O_RDONLY)
+            # Python's own way to remove it needs a frame for each level.
+            removed.callback(subprocess.run, ["rm", "-rf", f"{top}/{name}"], check=True)
+            for _ in range(levels):
+                os.mkdir(name, dir_fd=inside)
+                above, inside = inside, os.open(name, os.O_RDONLY, dir_fd=inside)
+                os.close(above)
+            removed.callback(os.close, inside)
+            return inside
+
+        yield deep
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Self
 from watcherd.model import SystemFault, Version, signed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from watcherd.model import Record
 
@@ -130,6 +130,32 @@ def file(root: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
         yield descriptor, status
     finally:
         os.close(descriptor)
+
+
+def tree(
+    root: str, enters: Callable[[str], bool], on_refused: Callable[[OSError], None]
+) -> Iterator[tuple[str, list[str]]]:
+    """Yield each folder that is to be entered, first the root as "", with the paths of what is in it and no folder.
+
+    However deep: `os.walk` needs a frame for each level, and the whole path to be no longer than the kernel takes.
+    `on_refused` is told of a folder that cannot be listed, by its name from the top.
+    """
+    waiting = [""]
+    while waiting:
+        inside, others = waiting.pop(), list[str]()
+        try:
+            with folder(root, inside) as descriptor, os.scandir(descriptor) as entries:
+                for entry in entries:
+                    path = f"{inside}/{entry.name}" if inside else entry.name
+                    if not entry.is_dir(follow_symlinks=False):
+                        others.append(path)
+                    elif enters(path):
+                        waiting.append(path)
+        except OSError as error:
+            error.filename = os.path.normpath(f"{root}/{inside}")
+            on_refused(error)
+        else:
+            yield inside, others
 
 
 class Nearby:

@@ -202,12 +202,14 @@ def set_aside(
 
     `on_refused` is told of a folder that cannot be listed, and of a reason that cannot be read. Raises OSError.
     """
-    for folder, folders, names in os.walk(place.failed.path, onerror=on_refused):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        within = os.path.relpath(folder, place.failed.path)
-        reasons = (os.path.normpath(f"{within}/{name}") for name in names if name.endswith(_REASON))
-        for reason in reasons:
+    for _, paths in beneath.tree(place.failed.path, _is_theirs, on_refused):
+        for reason in (path for path in paths if path.endswith(_REASON)):
             yield _set_aside_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused))
+
+
+def _is_theirs(folder: str) -> bool:
+    """Whether a folder may mirror one of the inbox: no dot-folder does (pure)."""
+    return not beneath.split(folder)[1].startswith(".")
 
 
 def _set_aside_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, object]) -> Record | None:

@@ -229,3 +229,27 @@ def plainly(root, path):
         return read(root, path)
     except OSError as error:
         return error.errno
+
+
+@pytest.mark.parametrize(("name", "levels"), [("d", 1100), ("d" * 200, 25)], ids=["deep", "long"])
+def test_a_tree_is_seen_to_its_end_however_deep_and_long(root, deep, name, levels):
+    os.close(os.open("bad.txt", os.O_CREAT, dir_fd=deep(root, name, levels)))
+    refused = []
+    found = dict(beneath.tree(str(root), lambda _: True, refused.append))
+    assert found["/".join([name] * levels)] == ["/".join([*[name] * levels, "bad.txt"])]
+    assert found["a/b"] == ["a/b/c.txt"]
+    assert (len(found), refused) == (levels + 3, [])
+
+
+def test_what_of_a_tree_cannot_be_listed_is_told_by_its_name_from_the_top(root):
+    refused = []
+    (root / "a").rename(root / "other")
+    (root / "a").symlink_to(root.parent / "secret")
+
+    def enters(folder):
+        if folder == "other/b":
+            (root / folder).rename(root / "elsewhere")
+        return True
+
+    assert dict(beneath.tree(str(root), enters, refused.append)) == {"": ["a"], "other": []}
+    assert [(error.errno, error.filename) for error in refused] == [(errno.ENOENT, f"{root}/other/b")]

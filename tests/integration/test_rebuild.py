@@ -131,6 +131,13 @@ def test_what_was_set_aside_when_its_inbox_had_another_name_is_known(site, rebui
     assert rebuilt() == ["bad.txt"]
 
 
+def test_what_was_set_aside_below_more_folders_than_python_s_stack_holds_is_known(site, rebuilt, set_aside, deep):
+    path, bottom = "d/" * 1100 + "bad.txt", deep(site.failed, "d", 1100)
+    for it in set_aside(path=path):
+        os.rename(it, it.name, dst_dir_fd=bottom)
+    assert rebuilt() == [path]
+
+
 def test_each_of_several_bad_files_that_had_one_name_is_known(site, rebuilt, set_aside):
     for lies in ("2.bad.txt", "2.bad.1.txt", "2.bad.2.txt", "2.bad.123456.txt"):
         set_aside(lies, path="2.bad.txt")

@@ -44,6 +44,15 @@ def test_what_lies_set_aside_and_is_not_on_record_as_of_an_older_ledger_is_told_
     done.audit()
 
 
+def test_what_was_set_aside_under_a_longer_path_than_the_kernel_takes_whole_is_accounted_for(done, deep):
+    bottom = deep(done.base, "d" * 200, 25)
+    with os.fdopen(os.open("bad.txt", os.O_CREAT | os.O_WRONLY, dir_fd=bottom), "wb") as bad:
+        bad.write(bytes(3000))
+    (done.base / ("d" * 200)).rename(done.inbox / ("d" * 200))
+    assert done.command("drain").returncode == 3
+    assert done.audit() == {"running": False, "finished": 4, "collected": 0, "wrong": []}
+
+
 def test_a_result_that_was_collected_and_made_again_is_no_error(done):
     (done.outbox / "sub/a.txt.words.json").unlink()
     (done.archive / "sub/a.txt").unlink()

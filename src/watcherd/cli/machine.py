@@ -8,9 +8,11 @@ import shlex
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.intake import probe
 from watcherd.intake.rules import Rules
@@ -216,14 +218,9 @@ def _number(path: Path) -> int | None:
 
 def _folders(inbox: Inbox, most: int) -> int:
     """Count the folders to watch, no further than just beyond `most`."""
-    entered = Rules({}, exclude=inbox.exclude).enters
-    count = 0
-    for folder, inner, _ in os.walk(inbox.path):
-        count += 1
-        if count > most or not inbox.recursive:
-            break
-        inner[:] = [name for name in inner if entered(os.path.relpath(os.path.join(folder, name), inbox.path))]
-    return count
+    entered = Rules({}, exclude=inbox.exclude).enters if inbox.recursive else lambda _: False
+    tree = beneath.tree(str(inbox.path), entered, lambda _: None)
+    return sum(1 for _ in islice(tree, most + 1))
 
 
 # Memory
