@@ -1,5 +1,6 @@
 """A disk that is full: intake pauses, says so once, charges nobody, and goes on once there is room."""
 
+import json
 import os
 
 import pytest
@@ -151,3 +152,16 @@ def test_a_configuration_that_did_not_fit_is_not_there_and_written_once_there_is
     mounts.remount(small, "size=1M")
     assert site.command("init", small).returncode == 0
     assert (small / "watcherd.toml").read_text("utf-8").endswith("\n")
+
+
+@pytest.mark.parametrize(("fault", "mend"), [("full", "make room there"), ("ro", "mount it for writing")])
+def test_check_says_what_mends_a_folder_that_cannot_be_written_to(site, mounts, fill_up, fault, mend):
+    mounts.mount(site.outbox, "1M")
+    site.configure(min_free="0%")
+    if fault == "full":
+        fill_up(site.outbox)
+    else:
+        mounts.remount(site.outbox, fault)
+    told = site.command("check", "--json")
+    (problem,) = [finding for finding in json.loads(told.stdout) if finding["problem"]]
+    assert (problem["what"], problem["mend"]) == ("inbox.scans.outbox", f"{mend}, or name another folder")

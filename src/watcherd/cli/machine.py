@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import shlex
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS
+from watcherd.beneath import FULL, OURS
 from watcherd.intake import probe
 from watcherd.intake.rules import Rules
 from watcherd.model import After
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from watcherd.settings import Inbox, Settings
 
 _INOTIFY = Path("/proc/sys/fs/inotify")
+
+_WRITE_MENDS = dict.fromkeys(FULL, "make room there") | {errno.EROFS: "mount it for writing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +144,8 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
         _try_to_write(_existing(path))
     except OSError as error:
         message = f"{_existing(path / OURS)} cannot be written to: {error.strerror}"
-        yield Finding(subject, message, "give this user the right to write there, or name another folder")
+        mend = _WRITE_MENDS.get(error.errno or 0, "give this user the right to write there")
+        yield Finding(subject, message, f"{mend}, or name another folder")
 
 
 def _nameable(subject: str, path: Path) -> Iterator[Finding]:
