@@ -158,15 +158,17 @@ def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
 def _kept(place: Place, inbox: Inbox, ledger: Ledger) -> Iterator[Record | None]:
     """Yield the kept inputs whose results are there, and None for each other."""
     for kind, paths in admitted(inbox, lambda _, error: _proves_nothing(error)):
-        known = ledger.lookup(inbox.name, paths)  # it was set aside, and its result is an earlier version's
-        yield from (None if path in known else _kept_one(place, path, kind) for path in paths)
+        known = ledger.lookup(inbox.name, paths)
+        yield from (_kept_one(place, path, kind, known.get(path)) for path in paths)
 
 
-def _kept_one(place: Place, path: str, kind: Kind) -> Record | None:
+def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Record | None:
     source = _status(place.root, path)
     if source is None:
         return None
     record = Record(0, File(place.inbox, path, beneath.version_of(source)), kind, State.PUBLISHED)
+    if known is not None and known.file == record.file:
+        return None  # it was set aside, and its result is an earlier version's
     visible = place.way(record, State.PUBLISHING, 0).visible
     result = _status(place.outbox.path, visible)
     if result is None or not result.st_size or result.st_mtime_ns < _since(source):

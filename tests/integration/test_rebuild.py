@@ -205,6 +205,16 @@ def test_a_bad_file_that_was_set_aside_before_inputs_were_kept_is_known_where_it
     assert site.rows("inode") == [(bad.stat().st_ino,)]
 
 
+def test_a_kept_file_is_known_for_done_beside_a_bad_one_of_its_name_that_was_set_aside_before_inputs_were_kept(
+    site, rebuilt, kept, set_aside
+):
+    _, result = kept()
+    bad, _ = set_aside("a.txt")
+    assert rebuilt() == ["a.txt", "a.txt"]
+    assert site.rows("inode", "state = 'quarantined'") == [(bad.stat().st_ino,)]
+    assert site.rows("result", "state = 'published'") == [(result.stat().st_ino,)]
+
+
 def test_a_bad_picture_that_is_kept_beside_a_younger_result_of_what_it_replaced_is_set_aside_and_not_done(
     site, rebuilt, set_aside
 ):
