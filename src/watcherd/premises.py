@@ -14,7 +14,7 @@ from watcherd.model import After, SystemFault
 from watcherd.service.locks import Note, leave, refusal_as_fault
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
     from contextlib import ExitStack
 
     from watcherd.settings import Settings
@@ -64,21 +64,21 @@ def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Premises]:
     """
     premises = {name: Premises(inbox, str(settings.state)) for name, inbox in settings.inbox.items()}
     stack.callback(leave, [note for each in premises.values() for note in (each.outbox_note, each.note)])
-    faults = list(_faults(premises))
+    faults = [fault for each in premises.values() if (fault := _fault_of(each))]
     if len(faults) == len(premises):
         raise faults[0]
     return premises
 
 
-def _faults(premises: Mapping[str, Premises]) -> Iterator[SystemFault]:
-    for each in premises.values():
+def _fault_of(premises: Premises) -> SystemFault | None:
+    """Prepare all that can be; the rest is left to its publisher and its intake, which say why it waits."""
+    fault = None
+    for step in (premises.prepare, premises.note_inbox):  # both: another daemon that has either is to be told of
         try:
-            each.prepare()
-            each.note_inbox()
-        except (
-            SystemFault
-        ) as fault:  # its publisher prepares it again, and its intake notes it: they say why it waits
-            yield fault
+            step()
+        except SystemFault as its:
+            fault = fault or its
+    return fault
 
 
 def _write(note: Note) -> None:

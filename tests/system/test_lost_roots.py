@@ -144,6 +144,14 @@ def test_a_start_at_which_no_inbox_can_be_served_ends_with_1_and_makes_nothing(s
     assert not (site.base / "state").exists()
 
 
+def test_an_inbox_of_another_daemon_is_refused_also_where_its_outbox_is_missing(site, other):
+    site.daemon("run", f"--inbox={other / 'in'}", f"--outbox={other / 'out'}", f"--state={other / 'state'}").start()
+    site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "missing"}})
+    ended = site.command("run")
+    assert ended.returncode == 1
+    assert f"{other / 'in'} is in use by".encode() in ended.stderr
+
+
 @pytest.mark.usefixtures("other")
 def test_an_outbox_that_comes_late_and_is_another_daemon_s_by_then_is_waited_for(site):
     site.outbox.rmdir()
