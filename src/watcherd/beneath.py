@@ -229,8 +229,9 @@ def is_bare(path: str) -> bool:
 class Doubt:
     """Whether the folder at `path` may be a bare mount point, and what an earlier run had there is not mounted yet.
 
-    It may until something is seen there: our own folder, which each run leaves behind, when this was made, or a file
-    of others since. A run that met a bare mount point has left our folder there too, which deceives the next run.
+    It may until something is seen there: our own folder, when this was made, or a file of others since. (In an inbox
+    only a run that was killed leaves our folder behind, or one with something in it.) One that met a bare mount point
+    has left it there too, which deceives the next run.
     """
 
     def __init__(self, path: str) -> None:
