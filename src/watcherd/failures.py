@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Never, TypeVar
 
 from watcherd.beneath import told_plainly
-from watcherd.model import After
+from watcherd.model import After, SystemFault
 from watcherd.plain import ledger_of, place_of
 from watcherd.publish import quarantine, wayback
 from watcherd.publish.wayback import PutBack
@@ -25,23 +25,41 @@ T = TypeVar("T")
 AWAY = "its inbox is away: bring it back first (`inbox.recovered` says that it is)"
 
 
-def set_aside(settings: Settings) -> list[SetAside]:
-    """Return what is quarantined in all inboxes, and what is to be. Raises Refused and SystemFault."""
-    return _of_each(settings.inbox, settings, lambda *of: [*quarantine.set_aside(*of), *quarantine.held(*of)])
+def _raise(fault: SystemFault) -> Never:
+    raise fault
 
 
-def finish(settings: Settings) -> list[PutBack]:
-    """Take up what a command that was killed left on its way back. Raises Refused and SystemFault."""
+def set_aside(settings: Settings, on_fault: Callable[[SystemFault], None] = _raise) -> list[SetAside]:
+    """Return what is quarantined in all inboxes, and what is to be. Raises Refused, and SystemFault for the ledger.
+
+    `on_fault` is told of an inbox whose folders cannot be used; the others are asked all the same.
+    """
+    return _of_each(
+        settings.inbox, settings, lambda *of: [*quarantine.set_aside(*of), *quarantine.held(*of)], on_fault
+    )
+
+
+def finish(settings: Settings, on_fault: Callable[[SystemFault], None] = _raise) -> list[PutBack]:
+    """Take up what a command that was killed left on its way back. Raises, and tells, as `set_aside`."""
     present = [name for name in settings.inbox if not _is_away(settings, name)]
-    return _of_each(present, settings, wayback.finish)
+    return _of_each(present, settings, wayback.finish, on_fault)
 
 
-def _of_each(inboxes: Iterable[str], settings: Settings, ask: Callable[[Place, Ledger], Iterable[T]]) -> list[T]:
+def _of_each(
+    inboxes: Iterable[str],
+    settings: Settings,
+    ask: Callable[[Place, Ledger], Iterable[T]],
+    on_fault: Callable[[SystemFault], None],
+) -> list[T]:
     rows: list[T] = []
     with ledger_of(settings) as ledger:
-        for place in (place_of(name, settings, ledger) for name in inboxes):
-            with told_plainly(place.failed.path):  # as where it holds a folder that is closed to us
-                rows.extend(ask(place, ledger))
+        for name in inboxes:
+            try:
+                place = place_of(name, settings, ledger)
+                with told_plainly(place.failed.path):  # as where it holds a folder that is closed to us
+                    rows.extend(ask(place, ledger))
+            except SystemFault as fault:
+                on_fault(fault)
     return rows
 
 
@@ -51,7 +69,7 @@ def put_back(settings: Settings, rows: Sequence[SetAside]) -> list[PutBack]:
         return []
     away = {name for name in settings.inbox if _is_away(settings, name)}
     with ledger_of(settings) as ledger:
-        places = {name: place_of(name, settings, ledger) for name in settings.inbox}
+        places = {name: place_of(name, settings, ledger) for name in {row.record.file.inbox for row in rows}}
         return [
             PutBack(row, AWAY)
             if (inbox := row.record.file.inbox) in away

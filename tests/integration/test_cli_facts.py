@@ -201,8 +201,8 @@ def watcherd(tmp_path, monkeypatch, called):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "out").mkdir()
     monkeypatch.setattr("watcherd.plain.unheard_of", lambda _: ([], []))
-    monkeypatch.setattr("watcherd.failures.finish", lambda _: [])
-    monkeypatch.setattr("watcherd.failures.set_aside", lambda _: ROWS)
+    monkeypatch.setattr("watcherd.failures.finish", lambda *_: [])
+    monkeypatch.setattr("watcherd.failures.set_aside", lambda *_: ROWS)
     monkeypatch.setattr("watcherd.failures.put_back", lambda _, rows: [PutBack(row) for row in rows])
     return lambda *arguments: called(*arguments, "--inbox", "in", "--outbox", "out", "--state", "state")[:2]
 

@@ -113,6 +113,22 @@ def test_a_folder_that_fails_at_the_start_keeps_its_own_inbox_waiting_and_no_oth
     site.audit()
 
 
+def test_an_inbox_whose_outbox_is_missing_is_told_once_and_what_others_set_aside_is_listed_and_put_back(site, other):
+    site.drop("bad.txt", bytes(3000))
+    daemon = site.start()
+    site.await_failure("bad.txt")
+    (other / "out").rename(other / "away")
+    listed = site.command("failures")
+    assert (listed.returncode, b"bad.txt" in listed.stdout) == (1, True)
+    retried = site.command("retry", "bad.txt")
+    assert (retried.returncode, retried.stdout) == (1, b"scans\tbad.txt\tput back\n")
+    assert listed.stderr == retried.stderr == f"watcherd: {other}/out: No such file or directory\n".encode()
+    (other / "away").rename(other / "out")
+    site.await_failure("bad.txt")
+    assert site.command("failures").returncode == 0
+    assert daemon.stop() == 0
+
+
 def test_nothing_lands_on_the_mount_point_of_folders_that_are_not_mounted_at_the_start(site, other, mounts):
     disk = site.base / "disk"
     disk.mkdir()

@@ -16,6 +16,7 @@ from watcherd.paths import as_fields, typed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from watcherd.model import SystemFault
     from watcherd.publish.quarantine import SetAside
     from watcherd.publish.wayback import PutBack
 
@@ -47,11 +48,13 @@ def failures(context: click.Context, /, *, failure: str | None, as_json: bool, *
     from watcherd.failures import set_aside
 
     options.tell_of_others(settings)
-    rows = chosen(set_aside(settings), (), failure)
+    faults: list[SystemFault] = []
+    rows = chosen(set_aside(settings, faults.append), (), failure)
     if as_json:
         show.as_json([failure_facts(row) for row in rows])
     else:
-        failure_table(rows, nothing_set_aside(failure))
+        failure_table(rows, "" if faults else nothing_set_aside(failure))
+    context.exit(fault_status(faults))
 
 
 @click.command(epilog=_RETRY_EPILOG)
@@ -80,14 +83,15 @@ def retry(
     from watcherd.failures import finish, put_back, set_aside
 
     options.tell_of_others(settings)
-    finished = finish(settings)
-    rows = chosen(set_aside(settings), paths, failure)
+    faults: list[SystemFault] = []
+    finished = finish(settings, faults.append)
+    rows = chosen(set_aside(settings, faults.append), paths, failure)
     outcomes = [*finished, *put_back(settings, rows)]
     if as_json:
         show.as_json([retry_facts(outcome) for outcome in outcomes])
     else:
-        retry_table(outcomes, "" if paths else nothing_set_aside(failure))
-    context.exit(retry_status(paths, outcomes, failure))
+        retry_table(outcomes, "" if paths or faults else nothing_set_aside(failure))
+    context.exit(max(fault_status(faults), retry_status(paths, outcomes, failure)))
 
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
@@ -110,6 +114,14 @@ def _real(path: str) -> str:
     """Return where a file lies, whichever links lead to its folder; it may be one itself."""
     folder, name = os.path.split(path)
     return os.path.join(os.path.realpath(folder), name)
+
+
+def fault_status(faults: Iterable[SystemFault]) -> int:
+    """Return the exit status: 1 where an inbox could not be asked, which is said once."""
+    said = dict.fromkeys(map(str, faults))
+    for fault in said:
+        show.complain(fault)
+    return 1 if said else 0
 
 
 def retry_status(paths: Sequence[str], outcomes: Sequence[PutBack], failure: str | None = None) -> int:
