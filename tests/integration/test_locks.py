@@ -10,7 +10,7 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Event, Thread
+from threading import Event, Thread, stack_size
 
 import pytest
 
@@ -266,6 +266,18 @@ def test_folders_that_hang_at_the_end_are_waited_for_together(state, tmp_path, m
     locks.leave([locks.Note(str(tmp_path), state) for _ in range(20)])
     answer.set()
     assert 0.3 <= time.monotonic() - begin < 3  # of 6
+
+
+def test_where_no_thread_can_be_started_at_the_end_notes_stay_and_bind_nobody(state, other, inbox):
+    left = locks.Note(str(inbox), state)
+    left.write()
+    usual = stack_size(1 << 47)  # more than there is of address space
+    try:
+        locks.leave([left])
+    finally:
+        stack_size(usual)
+    assert locks.is_noted(inbox)
+    locks.Note(str(inbox), other).write()
 
 
 def test_nothing_stays_open_in_a_root(state, inbox):

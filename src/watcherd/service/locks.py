@@ -125,10 +125,14 @@ def refusal_as_fault(path: str) -> Iterator[None]:
 
 
 def leave(notes: Iterable[Note]) -> None:
-    """Take notes back whose folder answers. In a mount that hangs one stays, and binds nobody once we are gone."""
+    """Take notes back whose folder answers. In a mount that hangs one stays, and binds nobody once we are gone.
+
+    So does each for which no thread can be started: whoever removed it without one might wait for ever.
+    """
     leaving = [Thread(target=note.remove, name="leaving", daemon=True) for note in notes]
     for thread in leaving:
-        thread.start()
+        with suppress(SystemFault):
+            thread.start()
     ends = time.monotonic() + _ANSWER
     for thread in leaving:
         thread.join(max(0.0, ends - time.monotonic()))
