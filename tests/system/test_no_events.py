@@ -57,6 +57,19 @@ def test_whatever_happens_behind_such_a_mount_each_file_comes_to_its_one_end(sit
     site.audit()
 
 
+def test_an_outbox_whose_server_dies_while_a_picture_is_made_keeps_no_draft_of_it(site, served, heavy):
+    server = served(site.outbox)
+    site.drop("a.webp", heavy)
+    daemon = site.start()
+    site.wait_for(lambda: daemon.worker_at(site.inbox / "a.webp"), "work")
+    server.end()
+    daemon.wait("intake.paused")
+    served(site.outbox, source=server.source)
+    site.await_empty_inbox()
+    daemon.wait("intake.resumed")
+    assert not site.drafts()
+
+
 @pytest.mark.parametrize("after", ["archive", "delete"])
 def test_a_mount_whose_server_dies_is_lost_and_recovered_once_another_serves_it(site, served, after):
     site.configure(inbox={"after": after, "settle": "500ms", "rescan": "500ms"})

@@ -229,7 +229,7 @@ class Lane:
     def _forget(self, outcome: Outcome) -> None:
         """Clear away after a thread that was given up and came back: its job has had its end."""
         if isinstance(outcome, Done):
-            with suppress(SystemFault):  # then the next start removes it
+            with suppress(SystemFault):  # then it is removed later
                 self._benches[outcome.job.file.inbox].discard(outcome.draft.name)
 
     # Threads that are stuck ----------------------------------------------------------------------------------------

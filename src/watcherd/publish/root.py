@@ -42,6 +42,7 @@ class Root:
         self._durable = durable
         self._lock = Lock()
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
+        self._strays: set[str] = set()  # drafts that a fault kept from being removed
         self._syncs = disk.Syncs()
         self._identity: tuple[int, int] | None = None
         self._mark: int | None = None
@@ -55,11 +56,16 @@ class Root:
             self._check()
 
     def probe(self) -> None:
-        """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file."""
+        """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file.
+
+        What a fault has left in it is removed.
+        """
         with self._lock, self.faults():
             self._check()
             _write_and_unlink(self._open_ours(), f"{self._owner}-probe")  # first: its error says what is wrong
             _require_open(self.path)
+            while self._strays:
+                self._unlink(next(iter(self._strays)))
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of the file system. Raises SystemFault."""
@@ -71,12 +77,13 @@ class Root:
         """Make the draft of attempt `number`; return it and a descriptor to fill, which the caller closes."""
         name = self.name_of(number)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            with self._lock:
-                descriptor = os.open(name, flags, 0o666, dir_fd=self._open_ours())
-            return Draft(name, os.fstat(descriptor).st_ino), descriptor
-        except OSError as error:
-            raise self.fault(error) from error
+        with self._lock, self.faults():
+            ours = self._open_ours()
+            self._strays.add(name)  # until it is known as a draft: it may be there also where its making failed
+            descriptor = os.open(name, flags, 0o666, dir_fd=ours)
+            inode = _inode(descriptor)
+            self._strays.discard(name)
+        return Draft(name, inode), descriptor
 
     def name_of(self, number: int) -> str:
         """Return the name of the draft of attempt `number`. It says in which folder the draft is made."""
@@ -107,8 +114,10 @@ class Root:
         return draft
 
     def discard(self, name: str) -> None:
-        """Remove a draft, if it is still there. Raises SystemFault."""
-        self._in_ours(lambda ours: os.unlink(name, dir_fd=ours))
+        """Remove a draft, if it is still there. Raises SystemFault; the next probe that passes removes it then."""
+        with self._lock, self.faults():
+            self._strays.add(name)
+            self._unlink(name)
 
     def has(self, draft: Draft) -> bool:
         """Whether this very draft is there, and no other of its name. Raises SystemFault."""
@@ -181,6 +190,11 @@ class Root:
         except OSError as error:
             raise self.fault(error) from error
 
+    def _unlink(self, name: str) -> None:
+        with suppress(FileNotFoundError):
+            os.unlink(name, dir_fd=self._open_ours())
+        self._strays.discard(name)
+
     def _open_ours(self) -> int:
         if self._ours is None:
             self._check()
@@ -227,6 +241,15 @@ class Root:
             with suppress(FileExistsError):  # another inbox may share this root
                 os.mkdir(f"{self.path}/{OURS}", 0o700)
             self._mark = self._mark_now()
+
+
+def _inode(descriptor: int) -> int:
+    """Return the inode of a file that was just opened, and is closed again where that cannot be told."""
+    try:
+        return os.fstat(descriptor).st_ino
+    except OSError:
+        os.close(descriptor)
+        raise
 
 
 def _require_open(path: str) -> None:

@@ -330,3 +330,35 @@ def test_a_batch_stays_beneath_the_roots_that_it_began_with(tmp_path):
         folders.parent(str(tmp_path / "root"), "sub/b.txt", make=True)
     assert os.listdir(tmp_path / "root") == []
     assert os.listdir(tmp_path / "mounted") == ["sub"]
+
+
+def test_a_draft_of_which_nothing_can_be_told_is_closed_and_removed_once_that_is_over(tmp_path, monkeypatch):
+    root = Root(str(tmp_path), "owner")
+    root.drafts()
+    before = os.listdir("/proc/self/fd")
+
+    def fail(*_, **__):
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "fstat", fail)
+        with pytest.raises(SystemFault, match="Stale file handle"):
+            root.new_draft(1)
+    assert os.listdir("/proc/self/fd") == before
+    assert os.listdir(tmp_path / OURS)
+    root.probe()
+    assert not os.listdir(tmp_path / OURS)
+    root.rest()
+
+
+def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
+    root = Root(str(tmp_path), "owner")
+    name = root.write_draft(1, b"old").name
+    with monkeypatch.context() as failing:
+        failing.setattr(os, "unlink", unknown)
+        with pytest.raises(SystemFault):
+            root.discard(name)
+    draft = root.write_draft(1, b"new")
+    root.probe()
+    assert root.has(draft)
+    root.rest()
