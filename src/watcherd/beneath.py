@@ -129,6 +129,12 @@ def file(root: str, path: str) -> Iterator[tuple[int, os.stat_result]]:
     try:
         yield descriptor, status
     finally:
+        let_go(descriptor)
+
+
+def let_go(descriptor: int) -> None:
+    """Close what was only read: a network's mount may fail at that, which says nothing of what was read before."""
+    with suppress(OSError):
         os.close(descriptor)
 
 

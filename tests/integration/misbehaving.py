@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import resource
 import signal
@@ -117,6 +118,19 @@ def _close_pipe(_: str) -> NoReturn:
     _hang("")
 
 
+def _fail_to_close(path: str) -> None:
+    """Let a file's close end in an error, as a network's does that has no room for what it took, or is gone."""
+    close = os.close
+
+    def fail(descriptor: int) -> None:
+        is_it = os.readlink(f"/proc/self/fd/{descriptor}") == path
+        close(descriptor)
+        if is_it:
+            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    os.close = fail
+
+
 DEEDS: dict[str, Callable[[str], object]] = {
     "good": lambda _: "done",
     "pid": lambda _: os.getpid(),
@@ -141,4 +155,5 @@ DEEDS: dict[str, Callable[[str], object]] = {
     "shout": lambda _: _pipe().send(b"[" * 150_000),
     "babble": _babble,
     "close-pipe": _close_pipe,
+    "fail-to-close": _fail_to_close,
 }

@@ -447,6 +447,17 @@ def folder(path: Path) -> Iterator[int]:
         os.close(descriptor)
 
 
+def test_a_source_that_cannot_be_closed_was_read_all_the_same(slot, do):
+    worker = do.pid(slot)
+    assert do(slot, f"fail-to-close {do.folder}/OWN") == PICTURE
+    assert do.pid(slot) == worker
+
+
+def test_a_draft_that_has_no_room_when_it_is_closed_is_no_fault_of_the_file_s(slot, do):
+    with pytest.raises(DraftError, match="quota"):
+        do(slot, f"fail-to-close {do.folder}/OWN.draft")
+
+
 # Kills from outside -------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,8 @@
 import sqlite3
 from contextlib import closing
 
+import pytest
+
 
 def test_a_ledger_that_somebody_holds_locked_pauses_intake_once_and_charges_nobody(site, said_once):
     daemon = site.start()
@@ -42,3 +44,15 @@ def test_a_stop_during_a_pause_is_a_clean_one(site, mounts):
     site.run_until_empty()
     assert not site.drafts()
     assert not site.rows("id", "attempts > 0")
+
+
+@pytest.mark.parametrize("after", ["archive", "keep"])
+def test_an_input_that_fails_whenever_it_is_closed_is_processed_as_any_other(site, strace, picture, after):
+    site.configure(inbox={"after": after})
+    paths = [site.drop("a.txt"), site.drop("a.png", picture())]
+    watched = (option for path in paths for option in ("-P", path))
+    site.start(prefix=strace("-o", "/dev/null", *watched, "-e", "inject=close:error=EIO"))
+    assert site.await_words("a.txt") == 3
+    site.wait_for((site.outbox / "grayscale_a.png").exists, "the grey picture")
+    assert not site.rows("id", "attempts > 0")
+    site.wait_for(lambda: not site.drafts(), "no draft")

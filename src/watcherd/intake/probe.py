@@ -114,7 +114,7 @@ class Looks(beneath.Nearby):
     def fresh(self, path: str) -> os.stat_result:
         """Return the status of the regular file at `path` by opening it, past a network's cache. Raises OSError."""
         descriptor, status = beneath.open_file(*self.parent(self._root, path))
-        os.close(descriptor)
+        beneath.let_go(descriptor)
         return status
 
     def writer(self, path: str) -> tuple[os.stat_result, Writer]:
@@ -124,4 +124,4 @@ class Looks(beneath.Nearby):
             answer = writer(descriptor)
             return os.fstat(descriptor), answer  # in this order: what was written before the answer shows
         finally:
-            os.close(descriptor)
+            beneath.let_go(descriptor)

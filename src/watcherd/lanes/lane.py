@@ -12,7 +12,6 @@ same way, but nothing is charged.
 
 from __future__ import annotations
 
-import os
 import time
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from watcherd import beneath, lifeline
 from watcherd.lanes.clock import Clock
 from watcherd.lanes.errors import failed, unreadable
 from watcherd.lanes.hand import SILENCE, Hand
-from watcherd.lanes.slot import Cut, DraftError
+from watcherd.lanes.slot import Cut, DraftError, close_draft
 from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
 from watcherd.states import State
 from watcherd.turns import turn
@@ -198,7 +197,7 @@ class Lane:
                     return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
                 return self._process(slot, job, bench, source)
             finally:
-                os.close(source)
+                beneath.let_go(source)
         except SystemFault as fault:
             return Stalled(job, fault)
         except OSError as error:
@@ -224,7 +223,7 @@ class Lane:
             bench.hasten(draft)
             return result
         finally:
-            _close(draft)
+            close_draft(draft)
 
     def _forget(self, outcome: Outcome) -> None:
         """Clear away after a thread that was given up and came back: its job has had its end."""
@@ -282,11 +281,3 @@ class Lane:
     def _let_go(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             self._deliver(Returned(job, State.WAITING, "stopped"))
-
-
-def _close(draft: int) -> None:
-    """Close a draft. Raises DraftError: a network's disk may find only now that it has no room for what it got."""
-    try:
-        os.close(draft)
-    except OSError as error:
-        raise DraftError(error.errno, error.strerror) from error

@@ -7,6 +7,7 @@ remembers what the kernel said, and that word counts more than whatever the proc
 
 from __future__ import annotations
 
+import os
 import traceback
 from io import FileIO
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
@@ -104,6 +105,14 @@ def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
     finally:
         _kernel_first(reading, writing)
     raise FileFault(Failure.MEMORY, "needs more memory than one worker may have")
+
+
+def close_draft(draft: int) -> None:
+    """Close a draft. Raises DraftError: a network's disk may find only now that it has no room for what it got."""
+    try:
+        os.close(draft)
+    except OSError as error:
+        raise DraftError(error.errno, error.strerror) from error
 
 
 def _bug(error: Exception) -> FileFault:

@@ -15,14 +15,14 @@ import socket
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from watcherd import heap
+from watcherd import beneath, heap
 from watcherd.lanes import wire
-from watcherd.lanes.slot import work
+from watcherd.lanes.slot import close_draft, work
 from watcherd.model import FileFault
 from watcherd.processors import load
 
 if TYPE_CHECKING:
-    from watcherd.model import Result
+    from watcherd.model import Limits, Result
     from watcherd.processors import Process
 
 #: Seconds without an order after which a worker rests.
@@ -109,9 +109,14 @@ def _carry_out(process: Process, packet: bytes, descriptors: list[int]) -> tuple
     job, name, limits = wire.read_order(packet)
     source, draft = descriptors
     try:
-        return job, work(process, name, source, draft, limits, lambda: None)
+        return job, _worked(process, name, source, draft, limits)
     except (FileFault, OSError) as error:
         return job, error
+
+
+def _worked(process: Process, name: str, source: int, draft: int, limits: Limits) -> Result:
+    try:
+        return work(process, name, source, draft, limits, lambda: None)
     finally:
-        os.close(source)
-        os.close(draft)
+        beneath.let_go(source)
+        close_draft(draft)  # before the daemon does, and so the one that hears what a network's disk has to say
