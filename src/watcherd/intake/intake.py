@@ -128,8 +128,7 @@ class Intake:
     def _turn(self) -> None:
         self._quiet = False
         self._live()
-        if self._bell.hush():  # a retry is put on record before its claim is let go, which rings
-            self._retries.hasten()
+        self._bell.hush()
         if self._is_there():
             try:
                 with turn():
@@ -199,7 +198,10 @@ class Intake:
             for path in self._desk.suspects():
                 self._hint(path, How.DUE)
             self._suspicious = False
-        for path, changed in self._claims.returned().items():
+        returned = self._claims.returned()
+        if returned:  # each retry is on record before its claim is let go; the ring for that may be still to come
+            self._retries.hasten()
+        for path, changed in returned.items():
             self._hint(path, How.CHANGED if changed else How.SEEN)
         for path in self._retries.due(self.inbox.policy.max_backoff):
             self._hint(path, How.DUE)

@@ -276,6 +276,19 @@ def test_a_file_in_flight_holds_up_a_drain_unless_it_only_waits_aside(watching, 
         assert not inbox.intake.drained(besides={"b.txt"})
 
 
+def test_a_retry_holds_up_a_drain_also_while_whoever_puts_it_on_record_has_not_rung_yet(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    with watching(settle=0.0) as inbox:
+        inbox.job("a.txt")
+        inbox.claims.wake = lambda: None
+        inbox.record("a.txt", State.RETRYING, due=time.time() + 60.0)
+        inbox.claims.release("a.txt", again=True)
+        inbox.until(inbox.claims.idle)
+        turned = inbox.intake.turned
+        inbox.until(lambda: inbox.intake.turned > turned)
+        assert not inbox.intake.drained()
+
+
 def test_a_file_that_settles_holds_up_a_drain(watching, root):
     (root / "a.txt").write_bytes(b"x")
     with watching(settle=60.0).scanned() as inbox:
