@@ -59,6 +59,12 @@ def test_events_that_cannot_be_read_are_made_good_by_a_scan(site, failing):
     site.await_empty_inbox()
 
 
+def test_a_folder_that_fails_once_as_it_is_listed_is_listed_again_soon(site, failing):
+    site.write("sub/a.txt")
+    site.start(prefix=failing(site.inbox / "sub", "getdents64:error=EIO:when=1"))
+    assert site.await_words("sub/a.txt") == 3
+
+
 def test_a_watching_thread_that_dies_ends_the_daemon_with_1_and_the_next_start_misses_nothing(site, failing):
     names = site.texts(20)
     daemon = site.daemon(prefix=failing("anon_inode:[eventfd]", "poll:error=ENOMEM:when=2")).spawn()

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd import beneath
 from watcherd.intake.scan import Cursor, Listener, walk
 from watcherd.model import Kind
 
@@ -53,7 +52,7 @@ class Rounds(Listener):
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
         self.unlisted: dict[str, str] = {}  # those that any kind's walk was refused since they were last asked for
-        self._short = False  # whether descriptors ran short in the scan under way, or the last one
+        self._failed = False  # whether the last scan was refused a folder for more than its rights
         self.next = inf  # when the next one is due, monotonic seconds
         self.ended = 0.0  # when the last one ended, Unix seconds
 
@@ -72,7 +71,7 @@ class Rounds(Listener):
     def ask(self, reason: str) -> None:
         """Ask for a scan of the whole, which also arms what could not be watched before."""
         self.unlisted.clear()
-        self._short = False
+        self._failed = False
         self._eyes.reconsider()
         until = {kind: cursor.ask() for kind, cursor in self._cursors.items()}
         self._round = _Round(reason, until, time.monotonic())
@@ -133,12 +132,12 @@ class Rounds(Listener):
         tell("inbox.rescanned", reason=done.reason, files=done.files, seconds=round(now - done.began, 6))
 
     def period(self, usual: float) -> float:
-        """Return the seconds between scans: fewer than usual where something cannot be watched, or was not opened."""
-        return min(usual, BLIND_RESCAN) if self._eyes.blind or self._short else usual
+        """Return the seconds between scans: fewer than usual where something cannot be watched, or was not listed."""
+        return min(usual, BLIND_RESCAN) if self._eyes.blind or self._failed else usual
 
     def _hasten(self) -> None:
-        """Scan soon where a folder could not be watched, or not be opened, outside of a scan of the whole."""
-        if self._round is None and (self._eyes.blind or self._short):
+        """Scan soon where a folder could not be watched, or not be listed, outside of a scan of the whole."""
+        if self._round is None and (self._eyes.blind or self._failed):
             self.next = min(self.next, time.monotonic() + BLIND_RESCAN)
 
     def suspend(self) -> None:
@@ -154,9 +153,12 @@ class Rounds(Listener):
         self._hasten()
 
     def refused(self, folder: str, error: OSError) -> None:
-        """Remember a folder that cannot be listed; its turn comes again with the next scan or its next event."""
+        """Remember a folder that cannot be listed; its turn comes again with its next event or scan.
+
+        One that is closed to us is told of when it is opened; of the end of a shortage, or of a disk's fault, nobody.
+        """
         self.unlisted[folder] = str(error.strerror)
-        self._short = self._short or error.errno in beneath.SHORTAGE
+        self._failed = self._failed or not isinstance(error, PermissionError)
         self._hasten()
 
     def ignored(self, path: str, reason: str, kind: Kind) -> None:
