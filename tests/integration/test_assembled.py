@@ -420,8 +420,8 @@ def later(act):
     return thread
 
 
-def stop_once_ready(site, events):
-    later(lambda: site.wait_for(lambda: named(events, "daemon.ready")) and os.kill(os.getpid(), signal.SIGTERM))
+def stop_once_ready(site, events, sign="daemon.ready"):
+    later(lambda: site.wait_for(lambda: named(events, sign)) and os.kill(os.getpid(), signal.SIGTERM))
 
 
 def test_a_signal_to_stop_ends_the_run_with_0(site, events):
@@ -459,7 +459,7 @@ def test_a_hangup_while_there_is_no_room_on_the_ledger_s_disk_reloads_once_there
     monkeypatch.setattr(daemon, "require_room", require_room)
     monkeypatch.setattr(daemon, "ROOM_EVERY", 30.0)
     monkeypatch.setattr(together.logs, "set_level", lambda _: None)
-    stop_once_ready(site, events)
+    stop_once_ready(site, events, "daemon.reloaded")
     assert daemon.run(settings, lambda: settings) == 0
     assert [event["event"] for event in events if event["event"].startswith("daemon.")] == [
         *("daemon.started", "daemon.ready", "daemon.reloaded", "daemon.stopping", "daemon.stopped")
