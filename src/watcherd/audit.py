@@ -81,21 +81,38 @@ class Audit:
 
 
 def audit(settings: Settings) -> Audit:
-    """Hold the ledger and the folders of `settings` against each other. Raises Refused and SystemFault."""
-    state = str(settings.state)
+    """Hold the ledger and the folders of `settings` against each other.
+
+    Raises Refused, and SystemFault where the folders of no inbox can be used.
+    """
     with ledger_of(settings) as ledger:
-        found = Audit(running=locks.is_held(state))
-        for name in settings.inbox:
-            place, inbox = place_of(name, settings, ledger), inbox_of(name, settings)
-            _require_there(inbox)
-            _finished(place, ledger, found)
-            if not found.running:
-                before = len(found.wrong)
-                _on_its_way(place, inbox, ledger, found)
-                found.running = locks.is_held(state)
-                if found.running:  # it was started meanwhile: what it has in hand is not wrong
-                    del found.wrong[before:]
+        found = Audit(running=locks.is_held(str(settings.state)))
+        faults = [fault for name in settings.inbox if (fault := _fault_of(name, settings, ledger, found))]
+    if len(faults) == len(settings.inbox):
+        raise faults[0]
     return found
+
+
+def _fault_of(name: str, settings: Settings, ledger: Ledger, found: Audit) -> SystemFault | None:
+    """Judge one inbox. That its folders cannot be used is what is wrong with it then, and is returned."""
+    try:
+        _judge_inbox(name, settings, ledger, found)
+    except SystemFault as fault:
+        found.wrong.append(Wrong(name, fault.root, "unreadable", str(fault)))
+        return fault
+    return None
+
+
+def _judge_inbox(name: str, settings: Settings, ledger: Ledger, found: Audit) -> None:
+    place, inbox = place_of(name, settings, ledger), inbox_of(name, settings)
+    _require_there(inbox)
+    _finished(place, ledger, found)
+    if not found.running:
+        before = len(found.wrong)
+        _on_its_way(place, inbox, ledger, found)
+        found.running = locks.is_held(str(settings.state))
+        if found.running:  # it was started meanwhile: what it has in hand is not wrong
+            del found.wrong[before:]
 
 
 def _on_its_way(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:

@@ -257,3 +257,17 @@ def test_an_inbox_that_is_missing_is_said(done):
     assert audit.returncode == 1
     assert b"the inbox" in audit.stderr
     assert b"is missing" in audit.stderr
+
+
+@pytest.mark.parametrize("missing", ["in", "out"])
+def test_an_inbox_whose_folders_cannot_be_used_is_what_is_wrong_beside_what_is_wrong_with_others(
+    done, other, missing
+):
+    done.run_until_empty()
+    (other / missing).rename(other / "away")
+    (done.outbox / "sub/a.txt.words.json").write_text("somebody's own words")
+    found = done.audit(status=1)["wrong"]
+    assert [(it["inbox"], it["what"], it["path"]) for it in found] == [
+        ("scans", "result", f"{done.outbox}/sub/a.txt.words.json"),
+        ("other", "unreadable", f"{other}/{missing}"),
+    ]
