@@ -77,13 +77,16 @@ class Root:
         """Make the draft of attempt `number`; return it and a descriptor to fill, which the caller closes."""
         name = self.name_of(number)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._lock, self.faults():
-            ours = self._open_ours()
-            self._strays.add(name)  # until it is known as a draft: it may be there also where its making failed
-            descriptor = os.open(name, flags, 0o666, dir_fd=ours)
-            inode = _inode(descriptor)
-            self._strays.discard(name)
-        return Draft(name, inode), descriptor
+        try:
+            with self._lock:
+                ours = self._open_ours()
+                self._strays.add(name)  # until it is known as a draft: it may be there also where its making failed
+                descriptor = os.open(name, flags, 0o666, dir_fd=ours)
+                inode = _inode(descriptor)
+                self._strays.discard(name)
+            return Draft(name, inode), descriptor
+        except OSError as error:  # without `faults`, which would take some of the time of each small text
+            raise self.fault(error) from error
 
     def name_of(self, number: int) -> str:
         """Return the name of the draft of attempt `number`. It says in which folder the draft is made."""
