@@ -121,6 +121,24 @@ def test_a_bad_file_whose_reason_cannot_be_placed_is_kept_and_has_it_once_it_can
     site.audit()
 
 
+def test_a_draft_that_cannot_be_removed_holds_up_nobody_and_is_removed_by_the_next_start_that_can(
+    site, immutable, heavy
+):
+    fix, let_go = immutable
+    site.drop("a.webp", heavy)
+    daemon = site.start()
+    site.wait_for(lambda: daemon.worker_at(site.inbox / "a.webp"), "work")
+    fix(*site.drafts())  # it cannot be written to any more either
+    daemon.wait("intake.paused")
+    site.drop("beside.txt")
+    site.await_empty_inbox()
+    assert daemon.stop() == 0
+    let_go()
+    assert site.start().stop() == 0
+    assert not site.drafts()
+    site.audit()
+
+
 def test_2000_inputs_that_cannot_be_archived_hold_up_no_other_file_of_their_inbox(site):
     site.write("sub", b"somebody's", root=site.archive)
     for number in range(2000):

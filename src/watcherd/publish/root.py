@@ -58,14 +58,15 @@ class Root:
     def probe(self) -> None:
         """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file.
 
-        What a fault has left in it is removed.
+        What a fault has left in it is removed, or stays until a later probe.
         """
         with self._lock, self.faults():
             self._check()
             _write_and_unlink(self._open_ours(), f"{self._owner}-probe")  # first: its error says what is wrong
             _require_open(self.path)
-            while self._strays:
-                self._unlink(next(iter(self._strays)))
+            for name in tuple(self._strays):
+                with suppress(OSError):  # the folder is well: one file in it that is not holds up no other
+                    self._unlink(name)
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of the file system. Raises SystemFault."""
@@ -117,7 +118,7 @@ class Root:
         return draft
 
     def discard(self, name: str) -> None:
-        """Remove a draft, if it is still there. Raises SystemFault; the next probe that passes removes it then."""
+        """Remove a draft, if it is still there. Raises SystemFault; a probe that passes removes it then."""
         with self._lock, self.faults():
             self._strays.add(name)
             self._unlink(name)
