@@ -129,6 +129,17 @@ def test_an_inbox_whose_outbox_is_missing_is_told_once_and_what_others_set_aside
     assert daemon.stop() == 0
 
 
+def test_a_retry_of_a_file_whose_inbox_cannot_be_asked_does_not_say_that_it_is_not_quarantined(site, other):
+    site.write("bad.txt", bytes(3000), root=other / "in")
+    daemon = site.start()
+    daemon.wait("file.quarantined", path="bad.txt")
+    (other / "out").rename(other / "away")
+    retried = site.command("retry", "bad.txt")
+    (other / "away").rename(other / "out")
+    assert retried.returncode == 1
+    assert b"watcherd: bad.txt is not quarantined in an inbox that can be asked;" in retried.stderr
+
+
 def test_nothing_lands_on_the_mount_point_of_folders_that_are_not_mounted_at_the_start(site, other, mounts):
     disk = site.base / "disk"
     disk.mkdir()

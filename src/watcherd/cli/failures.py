@@ -91,7 +91,7 @@ def retry(
         show.as_json([retry_facts(outcome) for outcome in outcomes])
     else:
         retry_table(outcomes, "" if paths or faults else nothing_set_aside(failure))
-    context.exit(max(fault_status(faults), retry_status(paths, outcomes, failure)))
+    context.exit(max(fault_status(faults), retry_status(paths, outcomes, failure, all_asked=not faults)))
 
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
@@ -124,11 +124,16 @@ def fault_status(faults: Iterable[SystemFault]) -> int:
     return 1 if said else 0
 
 
-def retry_status(paths: Sequence[str], outcomes: Sequence[PutBack], failure: str | None = None) -> int:
-    """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused."""
+def retry_status(
+    paths: Sequence[str], outcomes: Sequence[PutBack], failure: str | None = None, *, all_asked: bool = True
+) -> int:
+    """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused.
+
+    Unless all inboxes could be asked, it may be in one of the others.
+    """
     known = {name for outcome in outcomes for name in _names(outcome.row)}
     unknown = [path for path in paths if known.isdisjoint(_meant_by(path))]
-    how = f" as {failure}" if failure else ""
+    how = (f" as {failure}" if failure else "") + ("" if all_asked else " in an inbox that can be asked")
     for path in unknown:
         show.complain(f"{typed(path)} is not quarantined{how}; `watcherd failures` lists what is")
     return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
