@@ -156,9 +156,10 @@ class Rounds(Listener):
         """Remember a folder that cannot be listed; its turn comes again with its next event or scan.
 
         One that is closed to us is told of when it is opened; of the end of a shortage, or of a disk's fault, nobody.
+        But a drain would take with it what came after its start.
         """
         self.unlisted[folder] = str(error.strerror)
-        self._failed = self._failed or not isinstance(error, PermissionError)
+        self._failed = self._failed or not (self.inbox.once or isinstance(error, PermissionError))
         self._hasten()
 
     def ignored(self, path: str, reason: str, kind: Kind) -> None:

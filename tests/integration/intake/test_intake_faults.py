@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -449,6 +450,22 @@ def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(
         (root / "sub" / "a.txt").touch()
         short[0] = False
         inbox.job("sub/a.txt")
+
+
+def test_a_drain_lists_a_folder_that_fails_only_once_and_takes_nothing_that_comes_later(watching, root, monkeypatch):
+    opened = beneath.folder
+
+    def folder(root, path, **how):
+        if path == "sub":
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(root, path, **how)
+
+    monkeypatch.setattr(beneath, "folder", folder)
+    (root / "sub").mkdir()
+    with watching(once=True) as inbox:
+        inbox.until(inbox.intake.drained)
+        assert inbox.intake.waiting() == [("sub", "Input/output error")]
+        assert inbox.intake._rounds.next == inf  # noqa: SLF001 (a scan would take all that is there by then)
 
 
 def test_a_folder_that_appears_and_can_be_watched_is_no_reason_to_scan_the_whole(watching, root):
