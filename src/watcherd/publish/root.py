@@ -111,10 +111,14 @@ class Root:
                 disk.begin(descriptor)
 
     def write_draft(self, number: int, content: bytes) -> Draft:
-        """Make a draft that holds `content`. Raises SystemFault."""
+        """Make a draft that holds `content`; none is left where that fails. Raises SystemFault."""
         draft, descriptor = self.new_draft(number)
-        with self.faults(), os.fdopen(descriptor, "wb") as file:
-            file.write(content)
+        try:
+            with self.faults(), os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+        except SystemFault:
+            self.discard(draft.name)
+            raise
         return draft
 
     def discard(self, name: str) -> None:

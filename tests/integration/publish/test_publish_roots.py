@@ -7,6 +7,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import resource
 import time
 
 import pytest
@@ -361,4 +362,17 @@ def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
     draft = root.write_draft(1, b"new")
     root.probe()
     assert root.has(draft)
+    root.rest()
+
+
+def test_a_reason_that_cannot_be_written_leaves_no_draft(tmp_path):
+    root = Root(str(tmp_path), "owner")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(SystemFault, match="File too large"):
+            root.write_draft(1, b"reason")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert not os.listdir(tmp_path / OURS)
     root.rest()
