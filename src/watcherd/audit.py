@@ -109,10 +109,12 @@ def _judge_inbox(name: str, settings: Settings, ledger: Ledger, found: Audit) ->
     _finished(place, ledger, found)
     if not found.running:
         before = len(found.wrong)
-        _on_its_way(place, inbox, ledger, found)
-        found.running = locks.is_held(str(settings.state))
-        if found.running:  # it was started meanwhile: what it has in hand is not wrong
-            del found.wrong[before:]
+        try:
+            _on_its_way(place, inbox, ledger, found)
+        finally:
+            found.running = locks.is_held(str(settings.state))
+            if found.running:  # it was started meanwhile: what it has in hand is not wrong
+                del found.wrong[before:]
 
 
 def _on_its_way(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
