@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from watcherd import beneath
 from watcherd.intake.scan import Cursor, Listener, walk
 from watcherd.model import Kind
 
@@ -26,6 +27,8 @@ BLIND_RESCAN = 5.0
 #: A scan is followed by this many times its own processor time without one: with all else that an idle daemon does,
 #: 2 % of a core.
 SCAN_SHARE = 60
+#: And where a folder failed, by this many times as long as it held up all else: a dying disk takes long to say so.
+FAILED_SHARE = 10
 
 
 @dataclass(slots=True)
@@ -37,6 +40,7 @@ class _Round:
     began: float
     files: int = 0
     spent: float = 0.0  # processor seconds
+    held: float = 0.0  # seconds for which it held up all else of its inbox
 
 
 class Rounds(Listener):
@@ -52,7 +56,8 @@ class Rounds(Listener):
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
         self.unlisted: dict[str, str] = {}  # those that any kind's walk was refused since they were last asked for
-        self._failed = False  # whether the last scan was refused a folder for more than its rights
+        self._failed = False  # whether a folder was refused since the last scan began, and nobody tells of its end
+        self._held = 0.0  # seconds for which the last scan held up all else
         self.next = inf  # when the next one is due, monotonic seconds
         self.ended = 0.0  # when the last one ended, Unix seconds
 
@@ -113,10 +118,11 @@ class Rounds(Listener):
     @contextmanager
     def charged(self) -> Iterator[None]:
         """Count what is done herein as the cost of the scan under way."""
-        began = time.thread_time()
+        began, since = time.thread_time(), time.monotonic()
         yield
         if self._round is not None:
             self._round.spent += time.thread_time() - began
+            self._round.held += time.monotonic() - since
 
     def conclude(self, period: float) -> None:
         """If the scan under way is done, say so, and put off the next one for `period` seconds or more."""
@@ -127,18 +133,21 @@ class Rounds(Listener):
         self._eyes.concluded()
         self.ended = time.time()
         now = time.monotonic()
+        self._held = done.held
         self.next = now + max(self.period(period), SCAN_SHARE * done.spent)
         tell = self._log.debug if done.reason == "period" else self._log.info
         tell("inbox.rescanned", reason=done.reason, files=done.files, seconds=round(now - done.began, 6))
 
     def period(self, usual: float) -> float:
         """Return the seconds between scans: fewer than usual where something cannot be watched, or was not listed."""
-        return min(usual, BLIND_RESCAN) if self._eyes.blind or self._failed else usual
+        if self._eyes.blind:
+            return min(usual, BLIND_RESCAN)
+        return min(usual, max(BLIND_RESCAN, FAILED_SHARE * self._held)) if self._failed else usual
 
     def _hasten(self) -> None:
         """Scan soon where a folder could not be watched, or not be listed, outside of a scan of the whole."""
-        if self._round is None and (self._eyes.blind or self._failed):
-            self.next = min(self.next, time.monotonic() + BLIND_RESCAN)
+        if self._round is None:
+            self.next = min(self.next, time.monotonic() + self.period(inf))
 
     def suspend(self) -> None:
         """Close what is open; what was under way begins again when something is taken."""
@@ -153,14 +162,17 @@ class Rounds(Listener):
         self._hasten()
 
     def refused(self, folder: str, error: OSError) -> None:
-        """Remember a folder that cannot be listed; its turn comes again with its next event or scan.
-
-        One that is closed to us is told of when it is opened; of the end of a shortage, or of a disk's fault, nobody.
-        But a drain would take with it what came after its start.
-        """
+        """Remember a folder that cannot be listed; its turn comes again with its next event or scan."""
         self.unlisted[folder] = str(error.strerror)
-        self._failed = self._failed or not (self.inbox.once or isinstance(error, PermissionError))
+        self._failed = self._failed or self._ends_unheard(error)
         self._hasten()
+
+    def _ends_unheard(self, error: OSError) -> bool:
+        """Whether nobody tells of the end of what refused a folder, as of a shortage; of rights that change one does.
+
+        Nor of a disk's fault, but for that a drain scans nothing again: it would take what came after its start.
+        """
+        return error.errno in beneath.SHORTAGE or not (self.inbox.once or isinstance(error, PermissionError))
 
     def ignored(self, path: str, reason: str, kind: Kind) -> None:
         """Say what is not taken: once, not by each kind's walk."""

@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from math import inf
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -429,8 +430,10 @@ def test_folders_beyond_the_limit_of_watches_are_polled_and_the_log_says_how_to_
     assert "max_user_watches" in blind["mend"]
 
 
-@pytest.mark.parametrize("before", [True, False])
-def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(watching, root, monkeypatch, before):
+@pytest.mark.parametrize(("before", "once"), [(True, False), (True, True), (False, False)])
+def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(
+    watching, root, monkeypatch, before, once
+):
     monkeypatch.setattr(rounds, "BLIND_RESCAN", 0.05)
     opened, short = beneath.folder, [before]
 
@@ -442,7 +445,7 @@ def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(
     monkeypatch.setattr(beneath, "folder", folder)
     if before:
         (root / "sub").mkdir()
-    with watching(settle=0.0).scanned() as inbox:
+    with watching(settle=0.0, once=once).scanned() as inbox:
         if not before:
             short[0] = True
             (root / "sub").mkdir()
@@ -466,6 +469,24 @@ def test_a_drain_lists_a_folder_that_fails_only_once_and_takes_nothing_that_come
         inbox.until(inbox.intake.drained)
         assert inbox.intake.waiting() == [("sub", "Input/output error")]
         assert inbox.intake._rounds.next == inf  # noqa: SLF001 (a scan would take all that is there by then)
+
+
+def test_a_folder_that_takes_long_to_fail_is_listed_less_often(watching, root, monkeypatch):
+    opened, late = beneath.folder, [0.0]
+
+    def folder(root, path, **how):
+        if path == "sub":
+            late[0] += 10
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(root, path, **how)
+
+    clock = SimpleNamespace(**{name: getattr(time, name) for name in ("time", "thread_time")})
+    clock.monotonic = lambda: time.monotonic() + late[0]
+    monkeypatch.setattr(rounds, "time", clock)
+    monkeypatch.setattr(beneath, "folder", folder)
+    (root / "sub").mkdir()
+    with watching().scanned() as inbox:
+        assert inbox.intake._rounds.next > clock.monotonic() + 60  # noqa: SLF001 (in 5 s it would fail once more)
 
 
 def test_a_folder_that_appears_and_can_be_watched_is_no_reason_to_scan_the_whole(watching, root):
