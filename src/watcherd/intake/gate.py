@@ -239,7 +239,9 @@ class Gate:
             self._gone(path, how)
             return
         reason = Reason.PERMISSION if error.errno in _FORBIDDEN else str(error.strerror)
-        self.pending.wait(path, Wait(time.monotonic() + self._patience(error), reason, None))
+        is_news = self.pending.wait(path, Wait(time.monotonic() + self._patience(error), reason, None))
+        if is_news and error.errno not in beneath.SHORTAGE:  # that pauses the intake, which says so
+            self._log.warning("file.unreadable", path=path, reason=str(reason))
 
     def _patience(self, error: OSError) -> float:
         """Return seconds until an unreadable file is looked at again. A shortage is told, and pauses the intake."""

@@ -87,16 +87,18 @@ class Pending:
         self._hints[path] = how
         return True
 
-    def wait(self, path: str, waiting: Wait) -> None:
-        """Remember to look at `path` again when it is time."""
-        if path not in self._waiting and not self._has_place_for(waiting):
+    def wait(self, path: str, waiting: Wait) -> bool:
+        """Remember to look at `path` again when it is time; return whether the reason is another than before."""
+        known = self._waiting.get(path)
+        if known is None and not self._has_place_for(waiting):
             if waiting.settling:  # else its event, or a scan by the clock, brings it back
                 self._overdue = min(self._overdue, waiting.until)
-            return
+            return False
         self._waiting[path] = waiting
         heapq.heappush(self._alarms, (waiting.until, path))
         if len(self._alarms) > 4 * MOST_WAITING:
             self.wind()
+        return known is None or known.reason != waiting.reason
 
     def _has_place_for(self, waiting: Wait) -> bool:
         """Whether one more may be remembered. What cannot be read may wait for ever, and has half of the places."""

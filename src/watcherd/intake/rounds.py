@@ -56,6 +56,7 @@ class Rounds(Listener):
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
         self.unlisted: dict[str, str] = {}  # those that any kind's walk was refused since they were last asked for
+        self._told: set[str] = set()  # those of them, and of the scan before, that were told of
         self._failed = False  # whether a folder was refused since the last scan began, and nobody tells of its end
         self._held = 0.0  # seconds for which the last scan held up all else
         self.next = inf  # when the next one is due, monotonic seconds
@@ -130,6 +131,7 @@ class Rounds(Listener):
         if done is None or any(self._cursors[kind].answered < asked for kind, asked in done.until.items()):
             return
         self._round = None
+        self._told.intersection_update(self.unlisted)
         self._eyes.concluded()
         self.ended = time.time()
         now = time.monotonic()
@@ -162,8 +164,11 @@ class Rounds(Listener):
         self._hasten()
 
     def refused(self, folder: str, error: OSError) -> None:
-        """Remember a folder that cannot be listed; its turn comes again with its next event or scan."""
-        self.unlisted[folder] = str(error.strerror)
+        """Remember a folder that cannot be listed, and say so; its turn comes again with its next event or scan."""
+        self.unlisted[folder] = reason = str(error.strerror)
+        if folder not in self._told:
+            self._told.add(folder)
+            self._log.warning("folder.unreadable", path=folder, reason=reason)
         self._failed = self._failed or self._ends_unheard(error)
         self._hasten()
 

@@ -18,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 
 from watcherd import beneath
-from watcherd.intake import rounds
+from watcherd.intake import gate, rounds
 from watcherd.intake.probe import Mount
 from watcherd.intake.scan import walk
 from watcherd.intake.watch import Watch
@@ -400,7 +400,7 @@ def test_without_an_inotify_instance_the_inbox_is_polled_and_the_log_says_how_to
 LIMITED = """
 import json, runpy, sys
 from structlog.testing import capture_logs
-from watcherd.intake import rounds
+from watcherd.intake import gate, rounds
 from watcherd.intake.probe import Mount
 harness = runpy.run_path(sys.argv[1])
 rounds.BLIND_RESCAN = 0.1
@@ -505,6 +505,32 @@ def test_an_unreadable_file_waits_for_permission_and_is_taken_when_it_is_given(u
         inbox.until(inbox.intake.drained)
         secret.chmod(0o600)
         inbox.job("a.txt")
+
+
+def test_what_cannot_be_read_is_said_once_and_again_when_it_is_closed_anew(unprivileged, events, monkeypatch):
+    def said():
+        return [(it["event"], it["path"], it["reason"]) for it in events if it["event"].endswith(".unreadable")]
+
+    def rescans():
+        return sum(it["event"] == "inbox.rescanned" for it in events)
+
+    of_folder, of_file = ("folder.unreadable", "sub", "Permission denied"), ("file.unreadable", "a.txt", "permission")
+    monkeypatch.setattr(gate, "UNREADABLE", 0.01)  # so often the file is tried
+    folder, secret = unprivileged.root / "sub", unprivileged.root / "a.txt"
+    with unprivileged as inbox:
+        inbox.intake.update(replace(inbox.inbox, rescan=0.02))  # and so often all is scanned
+        folder.mkdir(0)
+        secret.touch(0)
+        inbox.until(lambda: len(said()) == 2)
+        before = rescans()
+        inbox.until(lambda: rescans() > before + 2)
+        assert sorted(said()) == [of_file, of_folder]
+        folder.chmod(0o700)
+        inbox.until(lambda: ("sub", "Permission denied") not in inbox.intake.waiting())
+        before = rescans()
+        inbox.until(lambda: rescans() > before + 1)
+        folder.chmod(0)
+        inbox.until(lambda: said()[2:] == [of_folder])
 
 
 def test_an_unreadable_folder_is_listed_and_entered_when_it_is_given(unprivileged):
