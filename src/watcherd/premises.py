@@ -82,9 +82,9 @@ def _fault_of(premises: Premises) -> SystemFault | None:
 
 
 def _write(note: Note) -> None:
-    """Write a note, if there is room: a full disk pauses its inbox, as it would later, and keeps no other from work.
+    """Write a note, unless the disk is full: that will pause its inbox, and is to keep no other from work.
 
-    An inbox's is written before anything is taken from it, an outbox's by the next start.
+    One that was not written is made good: an inbox's before anything is taken from it, an outbox's by the next start.
     """
     try:
         note.write()
