@@ -131,7 +131,7 @@ def retry_status(
 
     Unless all inboxes could be asked, it may be in one of the others.
     """
-    known = {name for outcome in outcomes for name in _names(outcome.row)}
+    known = {name for outcome in outcomes if paths for name in _names(outcome.row)}  # each looks at a folder
     unknown = [path for path in paths if known.isdisjoint(_meant_by(path))]
     how = (f" as {failure}" if failure else "") + ("" if all_asked else " in an inbox that can be asked")
     for path in unknown:
