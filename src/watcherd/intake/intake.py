@@ -129,10 +129,12 @@ class Intake:
         self._quiet = False
         self._live()
         self._bell.hush()
-        if self._is_there():
+        self._look_at_root()
+        if self._terms is not None:
+            self._obey(self._terms)
             try:
                 with turn():
-                    self._work()
+                    self._work(self._terms)
             except SystemFault as fault:
                 self._suffer(fault)
         if self._bell.wait(self._eyes.fileno(), self._until() - time.monotonic()):
@@ -142,29 +144,28 @@ class Intake:
         """Take note that the thread gets on."""
         self.turned = time.monotonic()
 
-    def _work(self) -> None:
-        self._obey()
+    def _work(self, terms: Terms) -> None:
         if self._desk.paused():
             self._rounds.suspend()
             return
         self._recall()
         self._ask_when_time()
         for kind, gate in self._gates.items():
-            self._advance(kind, gate)
-        self._rounds.conclude(self._period())
+            self._advance(kind, gate, terms)
+        self._rounds.conclude(terms.rescan)
         self._quiet = self._is_quiet()
 
-    def _advance(self, kind: Kind, gate: Gate) -> None:
-        if self._terms is None or not gate.flush() or gate.blocked:
+    def _advance(self, kind: Kind, gate: Gate, terms: Terms) -> None:
+        if not gate.flush() or gate.blocked:
             return
         room, wants = gate.room(), self._rounds.wants(kind)
         hints = gate.pending.take(time.monotonic(), room - room // SHARE if wants else room)
-        gate.admit(hints, self._terms)
+        gate.admit(hints, terms)
         # Also where the lane is full by now: both together are no more than there was room for.
         if wants and (room := min(room - len(hints), gate.room())) > 0:
             with self._rounds.charged():
                 paths = self._rounds.take(kind, room)
-                gate.admit(dict.fromkeys(paths, How.SEEN), self._terms)
+                gate.admit(dict.fromkeys(paths, How.SEEN), terms)
 
     # What is heard and recalled ------------------------------------------------------------------------------------
 
@@ -234,14 +235,12 @@ class Intake:
 
     # The inbox itself ----------------------------------------------------------------------------------------------
 
-    def _is_there(self) -> bool:
+    def _look_at_root(self) -> None:
+        """When it is time, see whether the inbox is lost, or is back."""
         now = time.monotonic()
-        if now >= self._root_at:
-            self._root_at = now + TICK
-            self._check_root()
-        return self._terms is not None
-
-    def _check_root(self) -> None:
+        if now < self._root_at:
+            return
+        self._root_at = now + TICK
         if self._terms is not None:
             reason = self._eyes.lost()
             if not reason:
@@ -274,7 +273,7 @@ class Intake:
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
 
     def _find(self, mount: Mount) -> None:
-        self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
+        self._terms = Terms.of(self.inbox, mount)
         if self.lost:
             self.lost = ""
             self._log.info("inbox.recovered", path=self.inbox.root)
@@ -290,28 +289,22 @@ class Intake:
             events=terms.mount.events and not self._eyes.blind,
             lease=terms.mount.lease,
             settle=terms.pace.settle,
-            rescan=self._rounds.period(self._period()),
+            rescan=self._rounds.period(terms.rescan),
         )
 
-    def _obey(self) -> None:
-        if not self._updated or self._terms is None:
+    def _obey(self, terms: Terms) -> None:
+        if not self._updated:
             return
         wanted = self._updated.pop()
         if wanted == self.inbox:  # as after most reloads: nothing is to be seen with new eyes
             return
-        mount, self.inbox = self._terms.mount, wanted
-        self._terms = Terms(self.inbox, mount, mount.pace(self.inbox.settle))
-        self._rounds.inbox = self.inbox
+        self.inbox = self._rounds.inbox = wanted
+        self._terms = Terms.of(wanted, terms.mount)
         self._rounds.suspend()
         for gate in self._gates.values():
             gate.pending.forget()
         self._eyes.rearm()
         self._begin_anew("update")
-
-    def _period(self) -> float:
-        if self._terms is None or self.inbox.once:
-            return inf
-        return self._terms.mount.rescan(self.inbox.rescan)
 
     # When to turn again --------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from watcherd.intake.rules import Ignored
@@ -49,11 +50,17 @@ class Inbox:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """On what terms files are taken: the inbox, and what follows from where it is mounted."""
+    """On what terms files are taken: the inbox, and what follows from where it is mounted. `rescan` is in seconds."""
 
     inbox: Inbox
     mount: Mount
     pace: Pace
+    rescan: float
+
+    @classmethod
+    def of(cls, inbox: Inbox, mount: Mount) -> Terms:
+        """Return the terms of `inbox` on `mount`."""
+        return cls(inbox, mount, mount.pace(inbox.settle), inf if inbox.once else mount.rescan(inbox.rescan))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
