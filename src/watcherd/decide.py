@@ -62,15 +62,12 @@ Admission = Admit | Leave | Later | Condemn
 ENDS = frozenset({State.PUBLISHED, State.QUARANTINED})
 
 
-def admission(  # noqa: PLR0911 (a table with one line for each state)
-    record: Record | None, version: Version, after: After, policy: RetryPolicy, now: float
-) -> Admission:
+def admission(record: Record | None, version: Version, after: After, policy: RetryPolicy, now: float) -> Admission:
     """Decide what a complete file's record lets happen to it. `now` is wall-clock seconds since the epoch."""
     if record is None:
         return Admit()
-    if record.state in {State.PUBLISHING, State.QUARANTINING}:
-        return Leave(f"is {record.state} already")
-    if after is After.KEEP and is_done(ended(record), version.size, version.mtime_ns):
+    is_under_way = record.state in {State.PUBLISHING, State.QUARANTINING}
+    if is_under_way or (after is After.KEEP and is_done(ended(record), version.size, version.mtime_ns)):
         return Leave(f"is {record.state} already")
     if record.file.version != version:
         return Admit()
