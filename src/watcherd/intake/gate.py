@@ -111,21 +111,18 @@ class Gate:
         if terms.inbox.after is not After.KEEP:
             return hints
         ended = self._desk.ended(list(hints))
-        return {path: how for path, how in hints.items() if not self._is_done(looks, path, ended.get(path))}
+        done = {path: it.state for path, it in ended.items() if self._is_done(looks, path, it)}
+        for path, state in done.items():
+            self._leave(path, f"is {state} already")
+        return {path: how for path, how in hints.items() if path not in done}
 
-    def _is_done(self, looks: Looks, path: str, ended: Ended | None) -> bool:
-        if ended is None:
-            return False
+    def _is_done(self, looks: Looks, path: str, ended: Ended) -> bool:
         self._alive()
         try:
             status = looks.status(path)
         except OSError:
-            return False  # what that means is told by who looks next
-        done = decide.is_done(ended, status.st_size, status.st_mtime_ns)
-        if done:
-            self.pending.drop(path)
-            self._ignored(path, f"is {ended.state} already")
-        return done
+            return False  # whoever looks next tells what that means
+        return decide.is_done(ended, status.st_size, status.st_mtime_ns)
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
         self._alive()
@@ -139,7 +136,7 @@ class Gate:
             return None
         if not stat.S_ISREG(status.st_mode):
             self._gone(path, how)
-            self._ignored(path, what_it_is(status.st_mode))
+            self._leave(path, what_it_is(status.st_mode))
             return None
         sighting = self._sighting(path, how, status, terms)
         # The kernel is asked last, and only about what is otherwise complete.
@@ -157,8 +154,7 @@ class Gate:
             case decide.Condemn():
                 self._condemn(seen, admission)
             case decide.Leave(reason):
-                self.pending.drop(seen.path)
-                self._ignored(seen.path, reason)
+                self._leave(seen.path, reason)
             case decide.Later():
                 self.pending.drop(seen.path)  # the ledger knows when it is due
 
@@ -238,18 +234,13 @@ class Gate:
         if error.errno in _GONE:
             self._gone(path, how)
             return
-        reason = Reason.PERMISSION if error.errno in _FORBIDDEN else str(error.strerror)
-        is_news = self.pending.wait(path, Wait(time.monotonic() + self._patience(error), reason, None))
-        if is_news and error.errno not in beneath.SHORTAGE:  # that pauses the intake, which says so
-            self._log.warning("file.unreadable", path=path, reason=str(reason))
-
-    def _patience(self, error: OSError) -> float:
-        """Return seconds until an unreadable file is looked at again. A shortage is told, and pauses the intake."""
         fault = beneath.shortage(error)
-        if fault is None:
-            return UNREADABLE
-        self._desk.on_fault(fault)
-        return SHORT
+        if fault:
+            self._desk.on_fault(fault)  # pauses the intake, and says so
+        reason = Reason.PERMISSION if error.errno in _FORBIDDEN else str(error.strerror)
+        again = time.monotonic() + (SHORT if fault else UNREADABLE)
+        if self.pending.wait(path, Wait(again, reason, None)) and not fault:
+            self._log.warning("file.unreadable", path=path, reason=str(reason))
 
     def _gone(self, path: str, how: How) -> None:
         self.pending.drop(path)
@@ -257,5 +248,6 @@ class Gate:
         if how is How.DUE:
             self._desk.drop(path)
 
-    def _ignored(self, path: str, reason: str) -> None:
+    def _leave(self, path: str, reason: str) -> None:
+        self.pending.drop(path)
         self._log.debug("file.ignored", path=path, reason=reason)
