@@ -34,7 +34,7 @@ def test_what_there_is_no_room_to_remember_is_to_be_scanned_for_once(pending, mo
     for until in (5.0, 7.0):
         pending.wait("b.txt", Wait(until, Reason.CHANGING, known))
     assert (pending.alarm, pending.settling) == (5.0, True)
-    assert [pending.is_overdue(now) for now in (4.0, 5.0, 6.0)] == [False, True, False]
+    assert [pending.take_overdue(now) for now in (4.0, 5.0, 6.0)] == [False, True, False]
     assert (pending.alarm, pending.settling) == (9.0, False)
 
 

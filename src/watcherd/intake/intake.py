@@ -230,7 +230,7 @@ class Intake:
         if now >= self._rounds.next:
             self._rounds.ask("period")
         for kind, gate in self._gates.items():
-            if gate.pending.is_overdue(now):
+            if gate.pending.take_overdue(now):
                 self._rounds.ask_kind(kind)
 
     # The inbox itself ----------------------------------------------------------------------------------------------

@@ -55,8 +55,8 @@ class Pending:
         """When the next file is to be looked at again."""
         return min(self._alarms[0][0] if self._alarms else inf, self._overdue)
 
-    def is_overdue(self, now: float) -> bool:
-        """Whether a scan must look for what there was no room to remember; said once."""
+    def take_overdue(self, now: float) -> bool:
+        """Return, once, whether a scan must look for what there was no room to remember."""
         if now < self._overdue:
             return False
         self._overdue = inf
@@ -82,9 +82,8 @@ class Pending:
         known = self._hints.get(path)
         if known is None and len(self._hints) >= MOST_HINTS:
             return False
-        if known is How.CHANGED or (known is not None and how in _WEAK):
-            return True
-        self._hints[path] = how
+        if known is None or (known is not How.CHANGED and how not in _WEAK):
+            self._hints[path] = how
         return True
 
     def wait(self, path: str, waiting: Wait) -> bool:
@@ -116,7 +115,7 @@ class Pending:
         These wait until they are dropped, or told to wait anew.
         """
         hinted = most - most // SHARE if self._alarms and self._alarms[0][0] <= now else most
-        taken = {path: self._hints.pop(path) for path in list(self._hints)[:hinted]} if self._hints else {}
+        taken = {path: self._hints.pop(path) for path in list(self._hints)[:hinted]}
         while self._alarms and self._alarms[0][0] <= now and len(taken) < most:
             until, path = heapq.heappop(self._alarms)
             known = self._waiting.get(path)

@@ -152,7 +152,7 @@ class Lane:
             slot.close()
 
     def _work_through(self, jobs: list[Job], hand: Hand, slot: Slot) -> None:
-        if self._begun(slot, jobs):
+        if self._put_on_record(slot, jobs):
             hand.take(jobs)
             with beneath.Nearby() as nearby:
                 self._work_each(hand, slot, nearby)
@@ -174,8 +174,8 @@ class Lane:
         self._order.unstuck(job.file.inbox)
         log.info("worker.came_back", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
 
-    def _begun(self, slot: Slot, jobs: list[Job]) -> bool:
-        """Put attempts on record once the slot is ready for them; give them back where that cannot be."""
+    def _put_on_record(self, slot: Slot, jobs: list[Job]) -> bool:
+        """Put attempts on record once the slot is ready for them; False where they had to be given back."""
         try:
             slot.prepare()
             self._record(jobs)
