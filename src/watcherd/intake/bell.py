@@ -8,7 +8,7 @@ from threading import Lock
 
 
 class Bell:
-    """Rings that are counted as one until they are heard."""
+    """Rings, which count as one until they are heard."""
 
     def __init__(self) -> None:
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -17,7 +17,7 @@ class Bell:
         self.rung = False
 
     def ring(self) -> None:
-        """Wake who waits. From any thread, also after `close`."""
+        """Wake whoever waits; from any thread, also after `close`."""
         with self._lock:
             if not self.rung and not self._closed:
                 self.rung = True
@@ -44,7 +44,7 @@ class Bell:
         return any(ready == other for ready, _ in poll.poll(max(0.0, timeout) * 1000))
 
     def close(self) -> None:
-        """Let go of the descriptor; rings are then heard by nobody."""
+        """Close the descriptor; later rings go unheard."""
         with self._lock:
             if not self._closed:
                 self._closed = True

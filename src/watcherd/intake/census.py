@@ -1,4 +1,4 @@
-"""What lies in an inbox that its rules admit, for whoever counts it and takes nothing."""
+"""The files in an inbox that its rules admit, for those who count them and take none."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ def admitted(
 def undone(
     inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]], checkpoint: Callable[[], None]
 ) -> Iterator[int]:
-    """Yield the size of each admitted file that something is to be done about, by what is on record as `ended`.
+    """Yield the size of each admitted file that is not done, going by the records that `ended` returns.
 
-    What cannot be looked at, or goes meanwhile, is left to the intake. `checkpoint` is called for each file.
+    Files that cannot be looked at, or vanish meanwhile, are left to the intake. `checkpoint` is called for each file.
     """
     with Looks(inbox.root) as looks:
         for _, paths in admitted(inbox):
@@ -48,7 +48,7 @@ def undone(
 
 
 class _Listener(Listener):
-    """Hears of folders that cannot be listed, and of nothing else."""
+    """Passes on which folders cannot be listed, and ignores all else."""
 
     def __init__(self, on_refused: Callable[[str, OSError], None]) -> None:
         self._on_refused = on_refused

@@ -1,4 +1,4 @@
-"""How an inbox is seen: whether its folder is there, is still the same one, and what the kernel tells of it."""
+"""Whether an inbox's folder is there, whether it is still the same one, and what the kernel tells about it."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _MENDS = {
     errno.EMFILE: "raise the limit: sysctl fs.inotify.max_user_instances=1024, or this process's (LimitNOFILE)",
 }
 
-#: Why an inbox is lost although its folder is there: the ledger knows its files by the path that it had.
+#: Why an inbox is lost although its folder is there: the ledger knows its files by the folder's former path.
 _ELSEWHERE = "a link on the way to it leads to another folder now"
 
-#: And although one is there by its name and inode: a folder that is made anew often gets that of the one before.
+#: Why it is lost although name and inode are right: a new folder often gets the inode of the one before.
 _UPROOTED = "it was moved, deleted or unmounted"
 
 _LOST_MENDS = {
@@ -43,7 +43,7 @@ _LOST_MENDS = {
 
 
 def mend_of(reason: str) -> str:
-    """Return what brings an inbox back that was lost for this reason: it holds the kernel's words, or ours (pure)."""
+    """Return how to bring back an inbox lost for `reason`, which contains the kernel's words or ours (pure)."""
     known = (mend for words, mend in _LOST_MENDS.items() if words in reason)
     return next(known, "make the folder, bring it back, or mount it")
 
@@ -75,10 +75,10 @@ def _may_enter(path: str) -> bool:
 
 
 class Eyes:
-    """The eyes on one inbox. Closed they hold nothing open, and its file system can be unmounted.
+    """The eyes on one inbox. Once closed they hold nothing open, so its file system can be unmounted.
 
-    `named` is its path as people gave it, where links may lead to `path`. With `watching` false they only see whether
-    the folder is there.
+    `named` is the path that people gave, which may lead to `path` by links. With `watching` false they only see
+    whether the folder is there.
     """
 
     def __init__(self, name: str, path: str, *, named: str = "", watching: bool = True) -> None:
@@ -88,7 +88,7 @@ class Eyes:
         self._log = log.bind(inbox=name)
         self._seen: Seen | None = None  # what was opened last
         self._watch: Watch | None = None
-        self._uprooted = False  # whether that was moved, deleted or unmounted: another may have its number by now
+        self._uprooted = False  # whether that was moved, deleted or unmounted: its inode may be another's by now
         self._said = False  # that it is blind
         self.blind = False
 
@@ -115,9 +115,9 @@ class Eyes:
         return "" if same else "another folder took its place"
 
     def open(self) -> Mount:
-        """Begin to see what is at the path now. Raises OSError where that cannot be the inbox."""
+        """Begin to watch the folder at the path. Raises OSError where it cannot be the inbox."""
         found = look(self._path)
-        # Any folder can be the inbox again, but for what shows at a mount point while nothing is mounted there.
+        # Any folder can be the inbox again, except the bare mount point of one that was mounted.
         if self._seen and self._seen.is_mount and not found.is_mount:
             raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
         self._seen, self._uprooted = found, False
@@ -139,7 +139,7 @@ class Eyes:
     # What the kernel tells -----------------------------------------------------------------------------------------
 
     def rearm(self) -> None:
-        """Begin with a new watch, whose folders a scan has to arm."""
+        """Begin anew with an empty watch; a scan has to arm its folders."""
         self.close()
         if not self._watching:
             return
@@ -149,19 +149,19 @@ class Eyes:
             self._unwatched(error, self._path)
 
     def reconsider(self) -> None:
-        """Begin a scan with the benefit of the doubt: it arms what could not be watched before."""
+        """Try anew, as a scan begins, to watch what could not be watched before."""
         self.blind = False
         if self._watch is None:
             self.rearm()
 
     def concluded(self) -> None:
-        """End a scan: if it could arm everything, that is said, and the next blindness is news again."""
+        """Say, as a scan ends, if it could arm everything after all; the next blindness is news again then."""
         if self._said and not self.blind:
             self._log.info("inbox.sighted", path=self._path)
         self._said = self.blind
 
     def arm(self, descriptor: int, folder: str) -> None:
-        """Watch an open folder, if that is possible; it is scanned more often if not."""
+        """Watch an open folder; where that is impossible, the inbox is scanned more often."""
         if self._watch is None:
             return
         try:

@@ -38,9 +38,9 @@ log = structlog.get_logger(__name__)
 
 #: Files led through at once: one question to the ledger, and a few milliseconds.
 BLOCK = 256
-#: Files remembered for having changed while they were worked on, at most, and the seconds for which they are.
+#: How many files that changed while they were worked on are remembered, and for how many seconds.
 MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
-#: Seconds until an unreadable file is tried again without an event; while descriptors are short.
+#: Seconds until an unreadable file is tried again without an event; and the same while descriptors are short.
 UNREADABLE, SHORT = 30.0, 1.0
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EXDEV})
@@ -62,7 +62,7 @@ class Gate:
         self._alive = alive
         self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
         self._parked: deque[Job] = deque()
-        self._log = log.bind(inbox=inbox, kind=kind)  # bound once: what is not wanted then costs next to nothing
+        self._log = log.bind(inbox=inbox, kind=kind)  # bound once, so that an unwanted event costs next to nothing
 
     # What is going on ----------------------------------------------------------------------------------------------
 
@@ -105,8 +105,8 @@ class Gate:
     def _undone(self, looks: Looks, hints: Mapping[str, How], terms: Terms) -> Mapping[str, How]:
         """Leave out kept files that are done: there may be a million of them, and each scan meets them again.
 
-        Where each file has to settle first, they would take the places of new ones. A network's cache may show one as
-        it was a minute ago, which the next scan makes good: to open each would take twice as long.
+        Where every file has to settle first, they would crowd out new ones. A network's cache may show one as it was
+        a minute ago; the next scan corrects that, and opening each would take twice as long.
         """
         if terms.inbox.after is not After.KEEP:
             return hints
@@ -181,8 +181,8 @@ class Gate:
 
     def _admit(self, job: Job) -> None:
         self.pending.drop(job.file.path)
-        if self._claims.claim(job.file.path):  # or it is somebody else's since we looked, and comes back when free
-            self._parked.append(job)  # handed over with what is admitted beside it: a worker takes several at a time
+        if self._claims.claim(job.file.path):  # else it was claimed since we looked, and comes back when free
+            self._parked.append(job)  # handed over together: a worker takes several at a time
 
     def _condemn(self, seen: Sighting, verdict: decide.Condemn) -> None:
         self._claims.claim(seen.path)

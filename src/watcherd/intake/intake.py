@@ -55,7 +55,7 @@ class Intake:
         self._gates = {kind: Gate(inbox.name, kind, claims, self._desk, self._live) for kind in Kind}
         self._retries = Retries(self._desk, [gate.pending for gate in self._gates.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
-        self._suspicious = False  # of what an unclean end left behind
+        self._suspicious = False  # whether to ask what an unclean end left behind
         self._root_at = 0.0  # when to look at the root again, in monotonic seconds
         self._quiet = False
         self._updated: deque[Inbox] = deque(maxlen=1)  # put by one thread and taken by another
@@ -105,7 +105,7 @@ class Intake:
         What is being written, keeps changing or cannot be read does not count; `waiting` lists it. Nor do the paths
         in flight that are among `besides`.
         """
-        turned = self.turned  # what is taken between two of these looks is taken in another turn
+        turned = self.turned  # what is taken between two of these looks takes another turn
         return self._quiet and self._claims.idle(besides) and self.turned == turned and not self._bell.rung
 
     def waiting(self) -> list[tuple[str, str]]:
@@ -188,19 +188,19 @@ class Intake:
         kind = self.inbox.kind(path)
         if isinstance(kind, Ignored):
             self._log.debug("file.ignored", path=path, reason=kind.reason)
-            if how is How.DUE and not self._claims.holds(path):  # what is in flight needs its row to its end
+            if how is How.DUE and not self._claims.holds(path):  # what is in flight needs its row until it ends
                 self._drop(path)
         elif not self._gates[kind].pending.hint(path, how):
             self._rounds.ask_kind(kind)
 
     def _recall(self) -> None:
-        """Hint at what an unclean end left behind, at what came back from downstream, and at retries that are due."""
+        """Hint at what an unclean end left behind, what came back from downstream, and retries that are due."""
         if self._suspicious:
             for path in self._desk.suspects():
                 self._hint(path, How.DUE)
             self._suspicious = False
         returned = self._claims.returned()
-        if returned:  # each retry is on record before its claim is let go; the ring for that may be still to come
+        if returned:  # a retry is on record before its claim is released, and the ring for it may come later
             self._retries.hasten()
         for path, changed in returned.items():
             self._hint(path, How.CHANGED if changed else How.SEEN)
@@ -208,12 +208,12 @@ class Intake:
             self._hint(path, How.DUE)
 
     def _drop(self, path: str) -> None:
-        # Where nothing is mounted yet, or below a lost root, nothing is to be found: that says nothing of the file.
+        # On a bare mount point, or below a lost root, no file is found: that says nothing about this one.
         if not self._desk.doubted() and not self._eyes.lost():  # in this order: it may be mounted meanwhile
             self._forget(path)
 
     def _suffer(self, fault: SystemFault) -> None:
-        """Have the fault told, and look at everything again: what was in hand is forgotten."""
+        """Report the fault, forget what was in hand, and look at everything again."""
         self._desk.on_fault(fault)
         self._rounds.suspend()
         self._begin_anew("fault")
@@ -266,8 +266,8 @@ class Intake:
             gate.pending.forget()
         mend, before = mend_of(reason), self.lost
         self.lost = reason
-        # Said once more where something else is to be done now, as with a folder that was made again and is closed to
-        # us; but not where there is nothing there any more, as when a dead mount was unmounted.
+        # Said again where another mend is needed now, as for a folder that was made again but is closed to us; not
+        # where there is only nothing left, as when a dead mount was unmounted.
         if not before or mend not in {mend_of(before), mend_of("")}:
             mend = f"{mend}; it is looked for every second"
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
@@ -296,7 +296,7 @@ class Intake:
         if not self._updated:
             return
         wanted = self._updated.pop()
-        if wanted == self.inbox:  # as after most reloads: nothing is to be seen with new eyes
+        if wanted == self.inbox:  # as after most reloads
             return
         self.inbox = self._rounds.inbox = wanted
         self._terms = Terms.of(wanted, terms.mount)

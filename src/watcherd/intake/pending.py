@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 #: Paths that may be hinted at, and paths that may wait.
 MOST_HINTS = 4_096
 MOST_WAITING = 4_096
-#: One in so many is for what has settled, and one for what a scan found: while more is hinted at than a lane takes,
-#: neither would have a turn.
+#: One place in so many is for what has settled, and one for what a scan found: neither would have a turn while more
+#: is hinted at than a lane takes.
 SHARE = 4
 
 #: What says less than anything that is known already.
@@ -31,7 +31,7 @@ class Pending:
     def __init__(self) -> None:
         self._hints: dict[str, How] = {}
         self._waiting: dict[str, Wait] = {}
-        self._alarms: list[tuple[float, str]] = []  # a heap; entries that `_waiting` no longer bears out are skipped
+        self._alarms: list[tuple[float, str]] = []  # a heap; entries that `_waiting` contradicts are skipped
         self._overdue = inf  # when a scan must look for what found no room in `_waiting`
 
     def __len__(self) -> int:
@@ -47,7 +47,7 @@ class Pending:
 
     @property
     def settling(self) -> bool:
-        """Whether a file is here that quiet alone makes complete."""
+        """Whether any file needs only quiet to be complete."""
         return self._overdue < inf or any(known.reason == Reason.SETTLING for known in self._waiting.values())
 
     @property
@@ -104,7 +104,7 @@ class Pending:
         return len(self._waiting) < (MOST_WAITING if waiting.settling else MOST_WAITING // 2)
 
     def wind(self) -> None:
-        """Set the alarms of all that waits anew: also of what was taken, and not led through in the end."""
+        """Set the alarm of every file that waits, also of those that were taken but not led through."""
         self._alarms = sorted((known.until, path) for path, known in self._waiting.items())
 
     # What goes out -------------------------------------------------------------------------------------------------
@@ -112,7 +112,7 @@ class Pending:
     def take(self, now: float, most: int) -> dict[str, How]:
         """Take up to `most` of the paths to look at: those hinted at, then a share of those whose time has come.
 
-        These wait until they are dropped, or told to wait anew.
+        The latter go on waiting until they are dropped, or told to wait anew.
         """
         hinted = most - most // SHARE if self._alarms and self._alarms[0][0] <= now else most
         taken = {path: self._hints.pop(path) for path in list(self._hints)[:hinted]}
@@ -124,11 +124,11 @@ class Pending:
         return taken
 
     def drop(self, path: str) -> None:
-        """Let a file wait no more, if it does: it is admitted, in flight, done or gone."""
+        """Stop waiting for a file: it is admitted, in flight, done or gone."""
         self._waiting.pop(path, None)
 
     def forget(self) -> None:
-        """Forget everything: the inbox is gone, or is to be looked at with new eyes."""
+        """Forget everything: the inbox is gone, or has new rules."""
         self._hints.clear()
         self._waiting.clear()
         self._alarms.clear()

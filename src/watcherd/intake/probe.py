@@ -34,7 +34,7 @@ _LOCAL = _LEASING | {
 }
 _DISTANT = {0x6969: "nfs", 0xFF534D42: "cifs", 0xFE534D42: "smb2", 0x65735546: "fuse", 0x01021997: "9p",
             0x00C36400: "ceph"}  # fmt: skip
-_MULTIGRAIN = (6, 13)  # the kernel since which two writes never share a timestamp where it was looked at between
+_MULTIGRAIN = (6, 13)  # since this kernel, two writes with a look in between never share a timestamp
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -88,7 +88,7 @@ def writer(descriptor: int) -> Writer:
     """Return what the kernel says about writers of the file behind `descriptor`, which was opened for reading.
 
     A writer that opens in the instant of the lease makes the kernel signal us: by default with SIGIO, which kills a
-    process that does not mind it; so SIGURG is asked for, which does nothing unless somebody handles it.
+    process that does not handle it, so we ask for SIGURG, which is ignored then.
     """
     try:
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)

@@ -1,7 +1,7 @@
 """When the ledger is asked for retries, and which of them are to be looked at now.
 
-It is asked when the next one is due, and soon after one may have been put on record. Those that wait for somebody
-else, as for their writer's end, are not hinted at again and again, and hide none that are due behind them.
+It is asked when the next one is due, and soon after one may have been put on record. Retries that wait at the gate,
+for instance until their writer is done, are not hinted at again and again, and do not hide others that are due.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 SOON = 0.1
 #: Seconds between two questions while some are due, and wait.
 AGAIN = 1.0
-#: Retries that one question brings, at most, besides those that wait.
+#: Retries that one question returns at most, besides those that wait.
 MOST = 1_000
 
 
 class Retries:
-    """The retries of one inbox, which `pendings` may know to wait. Used by one thread."""
+    """The retries of one inbox; `pendings` know which of them wait. Used by one thread."""
 
     def __init__(self, desk: Desk, pendings: Collection[Pending]) -> None:
         self._desk = desk
@@ -39,7 +39,7 @@ class Retries:
         self.at = min(self.at, self._asked + SOON)
 
     def due(self, furthest: float) -> list[str]:
-        """Return those that are due, and wait for nobody; none where it is not time to ask. Raises SystemFault.
+        """Return those that are due and do not wait; none where it is not time to ask. Raises SystemFault.
 
         One that is due in more than `furthest` seconds is due too: the clock has been set back.
         """
@@ -50,7 +50,7 @@ class Retries:
         return [path for path in self._due if not self._waits(path)]
 
     def all_wait(self) -> bool:
-        """Whether each that there is waits for somebody. Raises SystemFault."""
+        """Whether all of them wait. Raises SystemFault."""
         if self.at == inf:
             return True
         return self._wait(self._due) and self._wait(self._desk.due(inf, inf, self._besides_waiting(1)))
@@ -65,7 +65,7 @@ class Retries:
         return AGAIN if self._due else max(SOON, earliest - now)
 
     def _wait(self, paths: Sequence[str]) -> bool:
-        """Whether these are some, and all wait."""
+        """Whether there are any, and all of them wait."""
         return bool(paths) and all(map(self._waits, paths))
 
     def _waits(self, path: str) -> bool:

@@ -27,7 +27,7 @@ BLIND_RESCAN = 5.0
 #: A scan is followed by this many times its own processor time without one: with all else that an idle daemon does,
 #: 2 % of a core.
 SCAN_SHARE = 60
-#: And where a folder failed, by this many times as long as it held up all else: a dying disk takes long to say so.
+#: One in which a folder failed, by this many times as long as it held up all else: a dying disk is slow to say so.
 FAILED_SHARE = 10
 
 
@@ -55,9 +55,9 @@ class Rounds(Listener):
         self._log = log.bind(inbox=inbox.name)
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
-        self.unlisted: dict[str, str] = {}  # those that any kind's walk was refused since they were last asked for
-        self._told: set[str] = set()  # those of them, and of the scan before, that were told of
-        self._failed = False  # whether a folder was refused since the last scan began, and nobody tells of its end
+        self.unlisted: dict[str, str] = {}  # those that refused any kind's walk since they were last asked for
+        self._told: set[str] = set()  # those of them, and of the scan before, that were already told
+        self._failed = False  # whether a folder was refused since a scan last began, and no event says when to retry
         self._held = 0.0  # seconds for which the last scan held up all else
         self.next = inf  # when the next one is due, monotonic seconds
         self.ended = 0.0  # when the last one ended, Unix seconds
@@ -98,7 +98,7 @@ class Rounds(Listener):
                 cursor.ask_folder(folder)
 
     def touched(self, folder: str) -> None:
-        """Ask for a scan of what was refused in a watched folder, whose rights were changed, or only its times."""
+        """Ask for a scan of what was refused in a watched folder whose rights, or only times, were changed."""
         refused = self._unlisted_in(folder)
         if not self._eyes.may_enter(folder):
             refused = [folder]  # by the scan, so that it is asked for when it is touched again
@@ -118,7 +118,7 @@ class Rounds(Listener):
 
     @contextmanager
     def charged(self) -> Iterator[None]:
-        """Count what is done herein as the cost of the scan under way."""
+        """Count the body as a cost of the scan under way."""
         began, since = time.thread_time(), time.monotonic()
         yield
         if self._round is not None:
@@ -147,7 +147,7 @@ class Rounds(Listener):
         return min(usual, max(BLIND_RESCAN, FAILED_SHARE * self._held)) if self._failed else usual
 
     def _hasten(self) -> None:
-        """Scan soon where a folder could not be watched, or not be listed, outside of a scan of the whole."""
+        """Scan soon where a folder could not be watched or listed outside of a scan of the whole."""
         if self._round is None:
             self.next = min(self.next, time.monotonic() + self.period(inf))
 
@@ -173,9 +173,9 @@ class Rounds(Listener):
         self._hasten()
 
     def _ends_unheard(self, error: OSError) -> bool:
-        """Whether nobody tells of the end of what refused a folder, as of a shortage; of rights that change one does.
+        """Whether no event tells when a folder can be listed again: rights that change make one, a shortage does not.
 
-        Nor of a disk's fault, but for that a drain scans nothing again: it would take what came after its start.
+        Nor does a failing disk; but a drain does not scan again for that, or it would take what came after its start.
         """
         return error.errno in beneath.SHORTAGE or not (self.inbox.once or isinstance(error, PermissionError))
 

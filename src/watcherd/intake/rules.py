@@ -77,7 +77,7 @@ class Rules:
 
 
 def what_it_is(mode: int) -> str:
-    """Return, for people, what a thing of this `st_mode` is, if it is no regular file."""
+    """Return, for people, what something of this `st_mode` is, if it is no regular file."""
     names = {
         stat.S_IFLNK: "is a symbolic link",
         stat.S_IFIFO: "is a FIFO",
@@ -94,5 +94,5 @@ def _compiled(patterns: tuple[str, ...]) -> GitIgnoreSpec | None:
 
 
 def _in_one_line(text: str) -> str:
-    """Let a byte that no name has stand for a newline, which the dots of pathspec's expressions do not match."""
+    """Replace newlines, which the dots of pathspec's expressions do not match, by a byte that no name has."""
     return text.replace("\n", "\0")

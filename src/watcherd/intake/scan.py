@@ -46,8 +46,8 @@ class Listener:
 def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
     """Yield the paths of an inbox's files of `kind` in and below the folder `top`, in blocks of at most `most`.
 
-    A block may be empty: it is handed over after `most` entries were looked at, whatever they were. It is in
-    the order of names, as rows of neighbours share pages of the ledger's index.
+    A block may be empty: it is handed over after `most` entries were looked at, whatever they were. It is sorted, as
+    neighbours share pages of the ledger's index.
     """
     return _Walk(inbox, kind, listener, top).blocks(most)
 
@@ -79,7 +79,7 @@ class _Walk:
                 yield sorted(path for entry in entries if self._takes(entry, path := prefix + entry.name))
 
     def _takes(self, entry: os.DirEntry[str], path: str) -> bool:
-        """Whether this is a file of our kind. A folder's turn comes later, and of all else the listener hears."""
+        """Return whether this is a file of our kind; remember a folder, and tell the listener of all else."""
         try:
             is_file = entry.is_file(follow_symlinks=False)
             is_folder = not is_file and entry.is_dir(follow_symlinks=False)
@@ -98,7 +98,7 @@ class _Walk:
         return False
 
     def _may_be(self, path: str, error: OSError) -> bool:
-        """Whether this, which cannot be looked at, is a file of our kind by its name; else it may be a folder."""
+        """Judge by its name what cannot be looked at: what is no file of any kind may be a folder."""
         found = self._inbox.rules.kind(path)
         if isinstance(found, Ignored) and self._inbox.enters(path):
             self._listener.refused(path, error)
@@ -122,9 +122,8 @@ def _strides(folder: int, most: int) -> Iterator[list[os.DirEntry[str]]]:
 class Cursor:
     """Where the scan of one kind stands.
 
-    A scan of the whole that is asked for while one runs follows it: a scan answers what was asked for when it
-    starts, never what is by its end, so nothing asked for is lost. Folders asked for go first, all that there are at
-    once; then the whole a stride on.
+    A scan of the whole that is asked for while one runs follows it: a scan answers what was asked for before it
+    started, so no request is lost. Folders go first, all that were asked for; then the whole goes a stride on.
     """
 
     def __init__(self, walker: Callable[[str], Iterator[list[str]]]) -> None:
@@ -172,7 +171,7 @@ class Cursor:
     def _next(self) -> list[str]:
         if self._part is None and self._folders:
             self._part = chain.from_iterable(map(self._walker, self._folders))
-            self._folders = {}  # for the next ones, which wait for a stride of the whole: they may never cease
+            self._folders = {}  # the next ones wait for a stride of the whole, as they may never cease
         if self._part is not None:
             block = next(self._part, None)
             if block is not None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from watcherd.model import Version
 
-#: Seconds that a file which keeps changing under us is left alone at most.
+#: The most seconds for which a file that keeps changing under us is left alone.
 LONGEST_SETTLE = 60.0
 #: Seconds that a close is waited for: a file made by link or mknod was never open.
 LONGEST_OPEN = 600.0
@@ -94,7 +94,7 @@ class Sighting(NamedTuple):
 class Settling:
     """What is known of a file that is not complete: since when (monotonic seconds) it shows this version.
 
-    `open`: it was created under our watch, and its close was not seen. `changed`: it did change under our eyes.
+    `open`: it was created under our watch, and its close was not seen. `changed`: we have seen it change.
     """
 
     version: Version

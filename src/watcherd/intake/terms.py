@@ -1,4 +1,4 @@
-"""The plain values that an intake is given: its inbox, and the people it asks and tells."""
+"""The plain values that an intake is given: its inbox, and what it may ask and tell."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """Whom an intake asks and tells; all are called from its own thread. Paths are relative to its inbox.
+    """What an intake asks and tells, all from its own thread. Paths are relative to its inbox.
 
-    Those that ask the ledger, or put something on record, may raise `SystemFault`.
+    What asks the ledger, or puts something on record, may raise `SystemFault`.
     """
 
     lookup: Callable[[Sequence[str]], Mapping[str, Record]]  # the latest records of up to 1,000 paths
     ended: Callable[[Sequence[str]], Mapping[str, Ended]]  # of up to 1,000 paths those whose latest version ended
     suspects: Callable[[], Sequence[str]]  # what was being worked on when the daemon died uncleanly
     earliest_due: Callable[[], float | None]  # when the next retry is due, Unix seconds
-    due: Callable[[float, float, int], Sequence[str]]  # so many retries due at a time or after another, Unix seconds
+    due: Callable[[float, float, int], Sequence[str]]  # so many retries, due by a time or after another, Unix seconds
     drop: Callable[[str], None]  # the file of a retry or a suspect is gone, or is not wanted any more
     doubted: Callable[[], bool]  # whether the inbox may be a bare mount point, where no file is, and none is gone
     offer: Callable[[Sequence[Job]], int]  # to the lane of their kind; how many it has room for, the first ones
