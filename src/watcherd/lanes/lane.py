@@ -91,7 +91,7 @@ class Lane:
         self._clock = Clock()
         self._hands = [Hand(self._clock.now) for _ in range(workers)]
         self._stuck: list[Hand] = []  # those replaced: of each inbox as many as `Order` allows, or as are in work
-        self._missing = False  # whether was said that a thread is
+        self._missing = False  # whether it was said that a thread is
         self._warden = self._thread("warden", self._watch)
 
     @property
@@ -168,11 +168,8 @@ class Lane:
             else:
                 self._forget(outcome)
             if hand.replaced:
-                self._come_back(job)
-
-    def _come_back(self, job: Job) -> None:
-        self._order.unstuck(job.file.inbox)
-        log.info("worker.came_back", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
+                self._order.unstuck(job.file.inbox)
+                log.info("worker.came_back", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
 
     def _put_on_record(self, slot: Slot, jobs: list[Job]) -> bool:
         """Put attempts on record once the slot is ready for them; False where they had to be given back."""
@@ -237,7 +234,7 @@ class Lane:
         while not self._stopped.wait(self._clock.keep(self._until_look())):
             now = self._clock.now()
             self._replace_stuck(now)
-            self._man()
+            self._start_missing()
             self._give_up_overdue(now)
             self._pool.look()
 
@@ -259,8 +256,8 @@ class Lane:
         self._let_go(self._order.take_back(waiting))
         self._alone.leave(alone=job.alone)  # what hangs in the kernel crashes nobody
 
-    def _man(self) -> None:
-        """Begin a thread for each hand without one; where none can be started, that is said, and tried anew."""
+    def _start_missing(self) -> None:
+        """Start a thread for each hand without one; where that fails, say so once, and try again at the next look."""
         try:
             for number, hand in enumerate(self._hands):
                 if hand.thread is None:

@@ -45,7 +45,7 @@ class Order:
         self._waiting: dict[str, deque[Job]] = {name: deque() for name in inboxes}
         self._share = max(1, capacity // max(1, len(self._waiting)))
         self._workers = workers
-        self._files = hand
+        self._most = hand
         self._room = room
         self._turns: deque[str] = deque()  # the inboxes that have jobs waiting, next first
         self._refused: set[str] = set()
@@ -127,10 +127,10 @@ class Order:
             self._turns.remove(inbox)
 
     def _hand(self) -> list[Job]:
-        files = min(self._files, -(-len(self) // self._workers))
+        most = min(self._most, -(-len(self) // self._workers))
         hand = [self._next()]
         size = hand[0].file.version.size
-        while self._turns and len(hand) < files and not hand[0].alone:
+        while self._turns and len(hand) < most and not hand[0].alone:
             following = self._waiting[self._turns[0]][0]
             size += following.file.version.size
             if size > HAND_BYTES or following.alone:

@@ -63,7 +63,7 @@ class IsolatedWorkers(Pool):
         self._lock = Lock()
         self._alive: set[Worker] = set()
         self._busy: set[Worker] = set()
-        self.stopping = False  # whether workers are killed, and their jobs cut
+        self._stopping = False  # whether workers are killed, and their jobs cut
         self._failing = False  # whether the last worker that was started did not get ready
         self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
         if warm:
@@ -76,7 +76,7 @@ class IsolatedWorkers(Pool):
     def kill_busy(self) -> None:
         """Stop for good: kill the workers, those with a job at once; their `run` raises Cut."""
         with self._lock:
-            self.stopping = True
+            self._stopping = True
             for worker in self._busy:
                 worker.kill()
         self._started.put(None)
@@ -110,13 +110,13 @@ class IsolatedWorkers(Pool):
     def at_work(self, worker: Worker) -> Iterator[None]:
         """Hold `worker` for one job. Raises Cut where we stop, also in place of what a killed worker leads to."""
         with self._lock:
-            if self.stopping:
+            if self._stopping:
                 raise Cut("the daemon stops")
             self._busy.add(worker)
         try:
             yield
         except Exception:
-            if self.stopping:
+            if self._stopping:
                 raise Cut("the daemon stops") from None
             raise
         finally:
@@ -134,7 +134,7 @@ class IsolatedWorkers(Pool):
 
     def tell(self, worker: Worker, status: int | None, job: Job | None = None) -> None:
         """Say how `worker` ended; as debug where none gets ready: each would say the same, for ever."""
-        if not self.stopping:
+        if not self._stopping:
             say = log.warning if worker.got_ready or not self._failing else log.debug
             say("worker.died", pid=worker.pid, **_how(status), **_what(job))
 
@@ -171,7 +171,7 @@ class IsolatedWorkers(Pool):
                 self._feeder.start()
 
     def _feed(self) -> None:
-        while self._wanted.acquire() and not self.stopping:
+        while self._wanted.acquire() and not self._stopping:
             self._started.put(self._start())
         self._bury_all()
 
