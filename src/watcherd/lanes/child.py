@@ -4,9 +4,9 @@ Facts that forced its shape:
 
 - The pipe is a pair of SOCK_SEQPACKET sockets: a packet is there whole or not at all, so no half frame can block a
   reader, and one `recv` with a timeout is the whole wait.
-- A worker says that it has taken an order before it looks at it. Nothing else tells: the kernel hands one even to a
-  process that SIGKILL is already on its way to. So a worker that was killed while idle costs no job, and one that was
-  stopped charges none.
+- A worker says that it has taken an order before it looks at it. Nothing else tells: the kernel delivers one even to
+  a process that is about to be killed. So a worker that is killed while idle costs no job, and one that is stopped
+  charges none.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Worker:
         return self._process.pid
 
     def require_ready(self, by: float) -> None:
-        """Wait `by` that time until the worker says that it is ready, and see that it still is. Raises NotTaken."""
+        """Wait until the worker says that it is ready, `by` that time, and see that it still is. Raises NotTaken."""
         if not self.is_ready:
             self._await_ready(by)
         self._pipe.setblocking(False)  # noqa: FBT003 (its only argument)
@@ -91,7 +91,7 @@ class Worker:
 
     @property
     def got_ready(self) -> bool:
-        """Whether the worker has said that it is ready, be it that nobody has listened yet."""
+        """Whether the worker has said that it is ready, even if nobody has listened yet."""
         if not self.is_ready:
             with suppress(OSError):  # it has said nothing, or the pipe is closed
                 return self._pipe.recv(wire.LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT) == wire.READY
@@ -109,8 +109,8 @@ class Worker:
     def ask(self, order: bytes, descriptors: Sequence[int], timeout: float, now: Callable[[], float]) -> bytes:
         """Hand over `order` and return the answer.
 
-        Raises TimeoutError after `timeout` seconds of the time `now`, EOFError where the worker took the order and is
-        gone, ConnectionError where it is gone and had not taken it; `has_taken` tells the same of one that is late.
+        Raises TimeoutError after `timeout` seconds of `now`, with `has_taken` saying whether it took the order;
+        EOFError where it took the order and is gone, ConnectionError where it is gone without having taken it.
         """
         self.jobs += 1
         self.has_taken = False

@@ -1,8 +1,8 @@
 """The time that counts against a file: it stands still while we do not run.
 
 After a process was stopped, a container frozen or a machine paused, it looks as if each job had taken all that time.
-So the clock of a lane has a keeper, who says when it will be back: until then the clock goes, and no further. On a
-machine so busy that its keeper is late a lane is slow to lose patience; a job that hangs holds up no keeper.
+So the clock of a lane has a keeper, who says when it will be back: the clock runs until then, and no further. Where
+the machine is so busy that the keeper is late, a lane loses patience later; a job that hangs holds up no keeper.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Clock:
-    """Counts seconds, as `read` does, in which its keeper is not late; before its first visit none."""
+    """Counts the seconds of `read` in which its keeper is not late; none before the first visit."""
 
     def __init__(self, read: Callable[[], float] = time.monotonic) -> None:
         self._read = read
-        self._lost_and_until = 0.0, read()  # in one, as other threads read both
+        self._lost_and_until = 0.0, read()  # in one value, as other threads read both
 
     def now(self) -> float:
         """Return the time that counts."""

@@ -42,5 +42,5 @@ def unreadable(job: Job, error: OSError) -> Outcome:
         return Stalled(job, fault)
     if error.errno in _ANOTHER_THING:
         return Returned(job, State.WAITING, f"is another thing now: {error.strerror}", changed=True)
-    # The disk, or a mount, fails: as if it had changed, it is looked at again, less and less often.
+    # The disk, or a mount, fails: it is looked at again, less and less often, as if it had changed.
     return Returned(job, State.WAITING, f"cannot be read for now: {error.strerror}", changed=True)

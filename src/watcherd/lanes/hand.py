@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
     from watcherd.model import Job
 
-#: Seconds in which a thread that nothing is heard of counts as stuck: it opens a file, or reads a block of it.
+#: Seconds of silence after which a thread counts as stuck: in them it opens a file, or reads a block of it.
 SILENCE = 5.0
 
 
 class Hand:
-    """What a thread shares with whoever may put another in its place, or give it up; both go by the time `now`."""
+    """What a thread shares with whoever may replace it or give it up; both go by the time `now`."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now
@@ -43,7 +43,7 @@ class Hand:
             return self.current
 
     def sign(self, patience: float | None = None) -> float:
-        """Say that the thread lives, and how many seconds it may be silent now; return the time."""
+        """Say that the thread lives, and for how many seconds it may be silent; return the time."""
         now = self.now()
         self._silent = now + (SILENCE if patience is None else patience)
         return now
@@ -55,7 +55,7 @@ class Hand:
             return not self._given_up
 
     def replace(self, now: float) -> list[Job]:
-        """If nothing is heard of the thread, return its job, which it keeps, and those that waited behind it."""
+        """If the thread is silent, return its job, which it keeps, and those that waited behind it."""
         with self._lock:
             if self.current is None or self.replaced or now < min(self._silent, self._overdue):
                 return []
@@ -63,7 +63,7 @@ class Hand:
             return self._emptied(self.current)
 
     def give_up(self, now: float = inf) -> list[Job]:
-        """Take the current job away from the thread if it is overdue at `now`, and those that wait behind it."""
+        """If the current job is overdue at `now`, take it away, and those that wait behind it."""
         with self._lock:
             if self.current is None or self._given_up or now < self._overdue:
                 return []

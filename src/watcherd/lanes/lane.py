@@ -4,10 +4,9 @@ A worker is a thread with a slot. It takes a hand full of jobs, has its slot rea
 for each opens the input, makes the draft, lets the slot work, and delivers what came of it. Where the work runs, in
 this thread or in a process of its own, only the slot knows.
 
-A thread cannot be killed. Of one that is stuck, in a mount that hangs, nothing is heard for seconds: then another
-takes its place, and the rest of its hand waits again. It may still finish its job, and ends with it. Far beyond its
-deadline it is given up: its job is charged, and what it says later is not listened to. At a stop it is given up the
-same way, but nothing is charged.
+A thread cannot be killed. One that is silent for seconds is stuck, as in a mount that hangs: another takes its place,
+and the rest of its hand waits again. It may still finish its job, and then ends. Far beyond its deadline it is given
+up: its job is charged, and its late result ignored. A stop gives it up the same way, but charges nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ log = structlog.get_logger(__name__)
 #: Seconds beyond its deadline after which a thread is given up: time enough to start a worker process in.
 GRACE = 30.0
 
-#: Seconds between looks for threads that are stuck; and seconds in which work is to end that was cut short.
+#: Seconds between looks for stuck threads; and seconds in which work must end once it is cut short.
 LOOK = CUT = 1.0
 
 
@@ -156,11 +155,11 @@ class Lane:
             hand.take(jobs)
             with beneath.Nearby() as nearby:
                 self._work_each(hand, slot, nearby)
-        if not hand.replaced:  # else that was done for it when another took its place
+        if not hand.replaced:  # else that was done when another took its place
             self._alone.leave(alone=jobs[0].alone)
 
     def _work_each(self, hand: Hand, slot: Slot, nearby: beneath.Nearby) -> None:
-        """Work on the jobs of a hand, which is empty once another thread has taken this one's place."""
+        """Work on the jobs of a hand, which is emptied when another thread takes this one's place."""
         while (job := hand.next(self.limits.timeout + GRACE)) is not None:
             outcome = self._work(slot, job, nearby)
             if hand.put_down():
@@ -223,7 +222,7 @@ class Lane:
             close_draft(draft)
 
     def _forget(self, outcome: Outcome) -> None:
-        """Clear away after a thread that was given up and came back: its job has had its end."""
+        """Clear away what a thread made that was given up meanwhile: its job has another outcome."""
         if isinstance(outcome, Done):
             with suppress(SystemFault):  # then it is removed later
                 self._benches[outcome.job.file.inbox].discard(outcome.draft.name)
@@ -239,12 +238,12 @@ class Lane:
             self._pool.look()
 
     def _until_look(self) -> float:
-        """Return seconds. With nothing in hand nothing can be stuck sooner, and a daemon that idles wakes seldom."""
+        """Return seconds. With nothing in hand nothing can be stuck sooner, and an idle daemon seldom wakes."""
         return LOOK if self._stuck or self.working else SILENCE
 
     def _replace_stuck(self, now: float) -> None:
         stuck = {number: jobs for number, hand in enumerate(self._hands) if (jobs := hand.replace(now))}
-        for jobs in stuck.values():  # all of them before anybody takes their place, and the next of that inbox
+        for jobs in stuck.values():  # all of them before others take their places, and more work of these inboxes
             self._leave_stuck(*jobs)
         for number in stuck:
             self._stuck.append(self._hands[number])

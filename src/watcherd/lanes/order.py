@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
     from watcherd.model import Job
 
-#: How much work is handed over at once: so many bytes or files that the hand-over costs less than the work, and so
-#: few that a file just behind waits no more than some milliseconds.
+#: How much work is handed over at once: enough that the hand-over costs less than the work, and so little that the
+#: next file waits for some milliseconds only.
 HAND_BYTES = 256 << 10
 HAND_FILES = 64
-#: With so many workers stuck in one inbox it gets no more of them: one file that hangs when it is read holds up no
-#: other, and a mount that hangs does not take one worker after the other.
+#: An inbox in which so many workers are stuck gets no more: one file that hangs when it is read holds up no other,
+#: and a mount that hangs does not take one worker after the other.
 MOST_STUCK = 2
 
 
 class Order:
     """The jobs of one kind that wait, at most `capacity`, in equal shares for `inboxes`.
 
-    At most `hand` are handed over at once: one, where a file's bytes say nothing of the time that it takes.
+    At most `hand` are handed over at once: one, where a file's size says nothing about how long it takes.
 
     `room` is called with an inbox's name when its share was full and is half empty again.
     """
@@ -58,9 +58,9 @@ class Order:
         return sum(map(len, self._waiting.values()))
 
     def offer(self, *jobs: Job) -> int:
-        """Let `jobs`, all of one inbox, wait for a worker; return how many of them could, the first ones.
+        """Queue `jobs`, all of one inbox; return how many were taken, from the first on.
 
-        Others find its share full, or come when nothing is taken any more.
+        The others found its share full, or the queue closed.
         """
         inbox = jobs[0].file.inbox
         with self._changed:
@@ -74,9 +74,9 @@ class Order:
         return len(taken)
 
     def take_back(self, jobs: Sequence[Job]) -> Sequence[Job]:
-        """Let jobs that a worker could not begin wait again; the share may be exceeded by as many.
+        """Queue jobs again that a worker could not begin, also beyond their share.
 
-        Return those that cannot, which are all of them once the queue is closed.
+        Return those that were not taken: all, once the queue is closed.
         """
         with self._changed:
             if self._closed:
@@ -103,11 +103,11 @@ class Order:
         self._count(inbox, 1)
 
     def unstuck(self, inbox: str) -> None:
-        """Take note that one has come back, be it before `stuck` was said."""
+        """Take note that one has come back, even if `stuck` is yet to be said."""
         self._count(inbox, -1)
 
     def close(self) -> None:
-        """Take and give nothing any more: what waits is still in its inbox."""
+        """Take and give nothing from now on: what waits is still in its inbox."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

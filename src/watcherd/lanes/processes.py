@@ -1,7 +1,7 @@
 """The image lane's workers: one process for each slot, and, where wanted, one warm spare for all of them.
 
-No pool at hand keeps a file from harming its neighbours: they fail what is pending when one worker dies, or have
-no deadline. Here a slot has one direct child and one private pipe, so a death is one job's, and known at once.
+No pool that we tried keeps a file from harming its neighbours: they fail what is pending when one worker dies, or
+have no deadline. Here a slot has one direct child and one private pipe, so a death is one job's, and known at once.
 
 Two rules hold it together. PR_SET_PDEATHSIG fires when the *thread* that spawned dies: so one thread, the feeder,
 spawns all workers, lives as long as the pool, and buries them at its end. A worker is taken before it says that it is
@@ -35,7 +35,7 @@ T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
-#: The worker that a slot has, and three starts: then it is the system's fault.
+#: The slot's own worker and three new ones: if none takes the job, it is the system's fault.
 TRIES = 4
 
 
@@ -44,7 +44,7 @@ class IsolatedWorkers(Pool):
 
     `memory` is the address space of each in bytes; after `recycle_after` jobs a worker is replaced. Workers inherit
     the descriptors in `keep_open`, and hold them until they are gone. With `warm` there is a spare, from the start
-    on; without, no worker costs anything that has no job.
+    on; without it, a worker is only started for a job.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class IsolatedWorkers(Pool):
         self._feeder.join(LEAVE + BURY)
 
     def hire(self, by: float) -> Worker:
-        """Have one more started, and take the first that is there, ready or not.
+        """Have one more started, and return the first that is there, ready or not.
 
         Raises NotTaken where there is none `by` that time, Cut where we stop, SystemFault where no feeder can begin.
         """
@@ -133,7 +133,7 @@ class IsolatedWorkers(Pool):
             self._renew(worker)
 
     def tell(self, worker: Worker, status: int | None, job: Job | None = None) -> None:
-        """Say how `worker` ended; as debug where none gets ready: each would say the same, for ever."""
+        """Say how `worker` ended; as debug while none gets ready, as each would say the same for ever."""
         if not self._stopping:
             say = log.warning if worker.got_ready or not self._failing else log.debug
             say("worker.died", pid=worker.pid, **_how(status), **_what(job))
@@ -188,8 +188,8 @@ class IsolatedWorkers(Pool):
         with self._lock:
             alive, idle = set(self._alive), self._alive - self._busy
         for worker in alive:
-            worker.kill()  # one that is starting would get ready first, and then hear that it is not needed
-            worker.dismiss()  # and one that hangs in the kernel is not gone for who waits for its answer
+            worker.kill()  # one that is starting would only notice once it is ready
+            worker.dismiss()  # this frees whoever waits for the answer of one that hangs in the kernel
         for worker in alive:
             worker.bury(0.0)
         for worker in idle:  # a busy one's pipe is closed by the thread that waits at it
@@ -214,7 +214,7 @@ class _Isolated(Slot):
         return self._insist(lambda by: self._try(job, order, (source, draft), limits, by))
 
     def _insist(self, attempt: Callable[[float], T]) -> T:
-        """Let `attempt` have its worker, and others if need be, by the time that it is told."""
+        """Call `attempt` with the time by which it needs a worker, until one takes the job."""
         self._hand.sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
         by = time.monotonic() + START
         for _ in range(TRIES):

@@ -39,7 +39,7 @@ class DraftError(OSError):
 
 
 class Slot:
-    """Works on one job at a time, for the one thread that owns it. By itself it is ready, and holds nothing."""
+    """Works on one job at a time, for the thread that owns it. This one is always ready, and holds nothing."""
 
     def prepare(self) -> None:
         """Get ready for a job, which may take seconds: no part of an attempt, so it comes before that is on record.
@@ -59,10 +59,10 @@ class Slot:
 
 
 class Pool:
-    """Where slots come from. By itself it has nothing to look after, and nothing to let go of."""
+    """Where slots come from. This one has nothing to look after."""
 
     def slot(self, hand: Hand) -> Slot:
-        """Return a slot for the thread of this hand: it signs there that it lives, and its jobs have that time."""
+        """Return a slot for the thread of `hand`, where it signs that it lives, and whose time its jobs have."""
         raise NotImplementedError
 
     def look(self) -> None:
@@ -95,7 +95,7 @@ def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
             cast("BinaryIO", reading), cast("BinaryIO", writing), name=name, limits=limits, checkpoint=checkpoint
         )
     except MemoryError:
-        pass  # first let go of what fills the memory: saying so takes some, and so would another clause before this
+        pass  # first free what fills the memory: to report it takes some, and so would another clause before this
     except (FileFault, Cut):
         raise
     except Exception as error:

@@ -33,7 +33,7 @@ class Threads(Pool):
 
 
 class _InThread(Slot):
-    """It cannot end what does not come to its checkpoint; the lane puts another thread in its place."""
+    """It cannot end a job that reaches no checkpoint; the lane puts another thread in its place."""
 
     def __init__(self, process: Process, threads: Threads, hand: Hand) -> None:
         self._process = process

@@ -29,7 +29,7 @@ TAKEN = b"taken"
 
 
 class AnotherJob(ValueError):
-    """This answers a job that was not asked about: an earlier file had its worker say too much."""
+    """An answer to a job that was not asked about: an earlier file made its worker say too much."""
 
 
 _MESSAGE, _TRACE = 1_000, 4_000  # characters; escaped, each is at most 12 bytes

@@ -41,7 +41,7 @@ def main(pipe: str, parent: str, memory: str, module: str) -> None:
         connection.send(wire.READY)
         while _serve(connection, process):
             pass
-    os._exit(0)  # taking the interpreter down properly takes time, and gives nobody anything
+    os._exit(0)  # to end the interpreter properly takes time, for nothing
 
 
 def _die_with(parent: int) -> None:
@@ -119,4 +119,4 @@ def _worked(process: Process, name: str, source: int, draft: int, limits: Limits
         return work(process, name, source, draft, limits, lambda: None)
     finally:
         beneath.let_go(source)
-        close_draft(draft)  # before the daemon does, and so the one that hears what a network's disk has to say
+        close_draft(draft)  # before the daemon does: the first to close hears the errors of a network's disk
