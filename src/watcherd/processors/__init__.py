@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from watcherd.model import Limits, Result
 
 
-# NumPy is here for its loops over bytes. Its threads for matrices would spin while it is imported: 0.1 s of CPU.
+# We use NumPy for its loops over bytes only. Its threads for matrices would spin during the import: 0.1 s of CPU.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 

@@ -29,8 +29,8 @@ def _span(*ends: int) -> bytes:
 class _Pairs:
     """An encoding of two bytes for a character.
 
-    `usual` are the first bytes, and `second` all second ones, of signs and of what is in everyday use; `more` are
-    frequent characters that the lists of `languages` miss. `rare` is taken off the score of what few people have.
+    `usual` are the first bytes, and `second` the second ones, of signs and of characters in everyday use; `more` are
+    frequent characters that the lists of `languages` miss. `rare` lowers the score of an encoding that few use.
     """
 
     name: str
@@ -43,7 +43,7 @@ class _Pairs:
 
 @dataclass(frozen=True, slots=True)
 class _Alphabet:
-    """An encoding of one byte for a letter of an alphabet that is not Latin's. `signs` may stand in any language."""
+    """An encoding of one byte for a letter, of an alphabet other than Latin. `signs` occur in any language."""
 
     name: str
     letters: bytes
@@ -69,7 +69,7 @@ _PAIRS = (
 #: Quotes, dashes, the ellipsis, a hard space, and other signs where all code pages of Windows have them.
 _SIGNS = bytes.fromhex("84 85 91 92 93 94 95 96 97 A0 A6 A7 A9 AB B0 BB")
 
-#: Letters of each in one piece, C0 to FF, and those that it has elsewhere.
+#: The letters of each: in one piece, C0 to FF, and elsewhere.
 _CYRILLIC = _span(0xC0, 0xFF) + bytes.fromhex("A8 AA AF B2 B3 B4 B8 BA BF")
 _KOI8 = _span(0xC0, 0xFF) + bytes.fromhex("A3 B3")
 _KOI8_MORE = _KOI8 + bytes.fromhex("A4 A6 A7 AD B4 B6 B7 BD")
@@ -114,13 +114,13 @@ _LATIN = {
     "cp1257": ("ąčęėįšųūž", "āčēģīķļņšūž"),  # Lithuanian, Latvian
 }
 
-_SHAPE_OF_PAIRS, _SHAPE_OF_WORDS = 0.7, 0.95  # the least shares of what must have the shape
-_LIKELY = 0.95  # the least score of an alphabet, whose shape alone is soon there
-_PAGE = 8  # bytes beyond ASCII from which it can be told
-#: How much better than as Western a Latin text is to be read: Spanish has no letter that Czech has not.
+_SHAPE_OF_PAIRS, _SHAPE_OF_WORDS = 0.7, 0.95  # the least share that must have the shape
+_LIKELY = 0.95  # the least score of an alphabet, as the shape alone is easily met
+_PAGE = 8  # bytes beyond ASCII that are enough to tell
+#: How much better than Western another Latin encoding has to fit: many letters of Spanish are also Czech.
 _CLEARLY = 0.05
 
-_HARD_SPACE = 0xA0  # of Windows; to KOI8 a frame's line, which hardly any text has
+_HARD_SPACE = 0xA0  # in Windows' code pages; in KOI8 a line for frames, which hardly any text has
 
 _WIDE = re.compile(r"[^\x00-\x7f]+")
 _LATIN_LETTER = re.compile(rb"[A-Za-z]")
@@ -131,7 +131,7 @@ _NO_LETTERS = re.compile(
 
 
 def guess(sample: bytes) -> str:
-    """Return Python's name of the encoding that fits best a `sample` with bytes beyond ASCII that is no UTF-8."""
+    """Return Python's name of the encoding that best fits `sample`, which has bytes beyond ASCII and is not UTF-8."""
     scores = {page.name: _score_of_pairs(page, sample) for page in _PAIRS}
     scores |= {page.name: _score_of_words(page, sample) for page in _ALPHABETS}
     best = max(scores, key=scores.__getitem__)
@@ -215,7 +215,7 @@ def _share_of_letters(name: str, sample: bytes) -> float:
 
 
 def _dos_or_mac(sample: bytes) -> str:
-    """Return which of the two makes less of a mess of a sample; DOS's where both make one, or none."""
+    """Return which of the two makes more sense of a sample; DOS's where both make as much."""
     from charset_normalizer import from_bytes  # noqa: PLC0415 (seldom needed, and a tenth of a second to import)
 
     best = from_bytes(sample, cp_isolation=["cp850", "mac_roman"]).best()

@@ -35,7 +35,7 @@ class Reader:
         self._checkpoint = checkpoint
 
     def head(self) -> bytes:
-        """Read the first bytes, and see to it that the file is not too large by now."""
+        """Read the first bytes. Raises FileFault where the file is already too large."""
         self._source.seek(0)
         head = self._view[:_HEAD] if len(self._view) >= _HEAD else memoryview(bytearray(_HEAD))
         size = self._fill(head)

@@ -40,7 +40,7 @@ _WIDE_SPACES = (
     (b"\xe2\x81", (0x9F,)),
     (b"\xe3\x80", (0x80,)),
 )
-_DENSE = (b"\xe1\x9a", b"\xe3\x80")  # with the first byte of these begins nearly all of Georgian, and of Japanese
+_DENSE = (b"\xe1\x9a", b"\xe3\x80")  # nearly all of Georgian, and of Japanese, begins with the first byte of these
 
 
 def _tables() -> tuple[Bytes, Mask]:
@@ -95,9 +95,9 @@ class Tally:
         return self.scratch.size if self._plain else max(self.scratch.size // 2, _LONGEST)
 
     def add(self, block: Bytes) -> bool:
-        """Add a block, not empty and no longer than the scratch, where it is UTF-8 as Python's strict decoder has it.
+        """Add a block, not empty and no longer than the scratch, if it is UTF-8 to Python's strict decoder.
 
-        Return whether it is: then the block has been written over; else it is as it was, and nothing is counted.
+        Return whether it is: if so the block has been overwritten, if not it is unchanged and nothing is counted.
         """
         masks = self.scratch.cut(len(block))
         found = (_plain(block, masks[0]) if self._plain else None) or self._look_closely(block, *masks)
@@ -155,9 +155,9 @@ def _ascii_spaces(block: Bytes, spaces: Mask, mask: Mask) -> None:
 
 
 def _wide_spaces(block: Bytes, peak: int, mask: Mask, other: Mask, spaces: Mask) -> None:
-    """Mark every byte of the white space beyond ASCII: find what begins as one, few in most texts, and look there.
+    """Mark every byte of the white space beyond ASCII: find the bytes that may begin one, and look there.
 
-    Of what begins letters of whole scripts, only those with the second byte of a space, too, are looked at.
+    Most texts have few of them. Where whole scripts have the same first byte, the second byte has to fit, too.
     """
     likely = np.equal(block, 0xC2, out=mask)
     likely |= np.equal(block, 0xE2, out=other)
@@ -189,7 +189,7 @@ def _word_starts(spaces: Mask, mask: Mask) -> int:
 
 
 def _characters(block: Bytes, peak: int, one: Mask, mask: Mask, other: Mask) -> int:
-    """Return how many characters a block has whose highest byte is `peak`; -1 where it is not UTF-8."""
+    """Return how many characters a block with the highest byte `peak` has; -1 where it is not UTF-8."""
     if peak <= _LAST_OF_ASCII:
         return len(block)
     shifted = one.view(np.uint8)
@@ -212,7 +212,7 @@ def unfinished(block: memoryview) -> int:
 
 
 def _continuing(block: Bytes, peak: int, mask: Mask, due: Mask) -> int:
-    """Return how many continuation bytes there are, where each is where a lead byte asks for it; else -1.
+    """Return how many continuation bytes there are; -1 unless they are exactly where lead bytes ask for them.
 
     One after C0, two after E0, three after F0.
     """

@@ -6,8 +6,8 @@ How it goes, and why:
   how often white space is followed by something else. NumPy lets other threads run meanwhile. No string is built.
 - Whatever the encoding, it is UTF-8 that is counted: a chunk in another one is decoded and encoded anew.
 - A chunk always holds whole characters. The bytes of a character that its end cut in two wait for the next chunk.
-- The first pass believes in UTF-8 and checks it as strictly as Python does. Where it fails, the bytes around that
-  place decide: damaged UTF-8, an older encoding, or no text at all. Then the text is counted again from its start.
+- The first pass expects UTF-8 and checks it as strictly as Python does. Where it fails, the bytes around that place
+  decide: damaged UTF-8, an older encoding, or no text at all. Then the text is counted again from its start.
 - A file of a page is decoded and split: NumPy's calls would cost more than the work.
 """
 
@@ -67,7 +67,7 @@ def process(source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, che
 
 
 def _line(name: str, words: Words) -> bytes:
-    """Return the result as JSON, put together here: an encoder takes as long as counting a small text."""
+    """Return the result as JSON, assembled by hand: an encoder takes as long as counting a small text."""
     source = ", ".join(f'"{key}": {_quoted(path)}' for key, path in as_fields("source", name).items())
     counts = f'"words": {words.words}, "lines": {words.lines}, "characters": {words.characters}'
     read_as = f'"bytes": {words.bytes}, "encoding": {_quoted(words.encoding)}'
@@ -76,7 +76,7 @@ def _line(name: str, words: Words) -> bytes:
 
 
 def _count_small(data: bytes) -> Words | None:
-    """Count the plain case: the whole of a small file, which is UTF-8 without a mark."""
+    """Count a small file, all of which is in `data`; None where it is not plain UTF-8 without a mark."""
     if b"\0" in data or data.startswith((UTF8_MARK, PDF)):
         return None
     try:
@@ -129,13 +129,13 @@ def _count_decoded(reader: Reader, scratch: Scratch, encoding: str, start: int) 
             tally.add_text(decoder.decode(block))
             _refuse_unending(decoder)
         tally.add_text(decoder.decode(b"", final=True))
-    except UnicodeError as error:  # a few codecs fail whatever is to be done with errors
+    except UnicodeError as error:  # a few codecs fail however errors are to be handled
         raise FileFault(Failure.NOT_TEXT, f"cannot be read as {encoding}: {error}") from error
     return _summed(tally, encoding, reader.total)
 
 
 def _refuse_unending(decoder: codecs.IncrementalDecoder) -> None:
-    """Raise UnicodeError where a decoder keeps what it was given, and reads it anew with each block."""
+    """Raise UnicodeError where a decoder keeps all that it was given, to read it again with each block."""
     kept, _ = decoder.getstate()
     if len(kept) > _LONGEST_RUN:
         raise UnicodeError(f"a sequence of more than {_LONGEST_RUN:,} bytes does not end")
@@ -160,7 +160,7 @@ class _Own(threading.local):
         self._scratch = Scratch(0)
 
     def scratch_of(self, size: int) -> Scratch:
-        """Return memory for blocks of up to `size` bytes, the same as long as that is the same."""
+        """Return memory for blocks of up to `size` bytes, which is reused while the size stays the same."""
         if self._scratch.size != size:
             self._scratch = Scratch(size)
         return self._scratch

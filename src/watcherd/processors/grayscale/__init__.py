@@ -66,12 +66,11 @@ WRITERS = {
 def process(
     source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
 ) -> Picture:
-    """Write the grey picture of `source` to `draft`. Errors of writing pass unchanged; `name` is not needed."""
+    """Write the grey picture of `source` to `draft`. See `Process`, `convert`; `name` is not needed."""
     del name
     encoded, picture = convert(source, limits=limits, checkpoint=checkpoint)
-    rest = encoded
-    while rest:
-        rest = rest[draft.write(rest) :]
+    while encoded:  # an unbuffered file may take a part
+        encoded = encoded[draft.write(encoded) :]
     return picture
 
 
@@ -80,7 +79,7 @@ def convert(
 ) -> tuple[memoryview, Picture]:
     """Return the grey picture of `source`, encoded in its own format, and what it is.
 
-    Raise `FileFault` where the picture is at fault; errors of reading `source` and of `checkpoint` pass unchanged.
+    Raises FileFault where the picture is at fault, and what `source` and `checkpoint` raise.
     """
     reader = Reader(source, checkpoint, limits)
     try:

@@ -18,7 +18,7 @@ BASE = 64 << 20
 #: Bytes that Pillow stores for a pixel; every other mode takes 4. CMYK becomes grey by way of RGB.
 STORED = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2, "CMYK": 8}
 
-#: Bytes for a pixel of the grey picture, stored and encoded without any gain. I;16B gets there by way of I.
+#: Bytes for a pixel of the grey picture, stored, and encoded if nothing is saved. I;16B gets there by way of I.
 GREY, GREY_WITH_ALPHA = 1 + 1, 4 + 2
 GREY_DEEP = {"I;16": 2 + 2, "I;16B": 4 + 2 + 2, "I;16L": 4 + 2 + 2, "I": 4 + 4, "F": 4 + 4}
 
@@ -35,9 +35,9 @@ PROGRESSIVE_JPEG = 6
 
 
 def check(image: ImageFile.ImageFile, reader: Reader) -> None:
-    """Raise `FileFault` (too-large, memory) for what exceeds the reader's limits.
+    """Raise `FileFault` (too-large, memory) where a picture exceeds the reader's limits.
 
-    One frame is held at a time, whatever their number; what grows with the number is the encoded result alone.
+    One frame is held at a time, whatever their number; only the encoded result grows with it.
     """
     (width, height), limits = image.size, reader.limits
     if width * height > limits.max_pixels:

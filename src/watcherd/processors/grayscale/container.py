@@ -1,4 +1,4 @@
-"""What containers say of their own content, and decoders do not ask: where it ends, and what its checksums are."""
+"""What containers say about their content and decoders do not check: where it ends, and its checksums."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SUMMED = 1 << 20  # bytes of a chunk whose checksum is taken at once
 
 
 def require_whole(reader: Reader, name: str) -> None:
-    """Raise `FileFault` where a container ends before it says: its library would only say that it cannot read it."""
+    """Raise `FileFault` where a file ends before its container says: a library would only say that it cannot read."""
     with reader.ahead():
         promised = _ENDS[name](reader) if name in _ENDS else 0
     if promised > reader.size:
@@ -35,8 +35,8 @@ def _riff_end(reader: Reader) -> int:
 def _boxes_end(reader: Reader) -> int:
     """Walk the boxes of the top level up to the last with a part of the picture.
 
-    What is behind it is nobody's, as in other formats. A bare JPEG 2000 codestream ends with its marker, which cannot
-    be among its pixels.
+    What follows is ignored, as in other formats. A bare JPEG 2000 codestream ends with a marker that pixels never
+    contain.
     """
     if reader.read(2) == CODESTREAM:
         return reader.size + (END_OF_CODESTREAM not in reader.read_at(max(0, reader.size - TAIL), TAIL))
@@ -68,9 +68,9 @@ _ENDS = {"WEBP": _riff_end, "AVIF": _boxes_end, "JPEG2000": _boxes_end}
 
 
 def require_sound_chunks(reader: Reader) -> None:
-    """Raise `FileFault` where a checksum in a PNG says that a chunk is damaged; Pillow asks those before the pixels.
+    """Raise `FileFault` where a chunk of a PNG fails its checksum; Pillow checks only those before the pixels.
 
-    Where the file ends before that can be told is for its decoder to say.
+    That a file ends too early is left to its decoder to say.
     """
     reader.seek(len(SIGNATURE))
     name = b""

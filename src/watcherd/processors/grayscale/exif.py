@@ -1,4 +1,4 @@
-"""What EXIF is kept: as it stands, or of one that cannot be written its orientation alone."""
+"""Which EXIF is kept: all of it, or only the orientation where it cannot be written."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def rewritable(block: bytes) -> bool:
 
 
 def orientation(block: bytes) -> object:
-    """Return what an EXIF block says of how the picture is turned."""
+    """Return how an EXIF block says that the picture is turned."""
     return _loaded(block).get(ORIENTATION)
 
 
 def orientation_alone(block: bytes) -> bytes:
-    """Return an EXIF block that has the orientation of another, and nothing else."""
+    """Return an EXIF block with the orientation of `block`, and nothing else."""
     return oriented(orientation(block))
 
 
@@ -75,12 +75,12 @@ def upright(block: bytes) -> bytes:
 
 
 def upright_xmp(xmp: bytes) -> bytes:
-    """Return XMP that calls the picture upright, where it says how it is turned."""
+    """Return XMP that calls the picture upright, if it says how it is turned."""
     return XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
 def oriented(orientation: object) -> bytes:
-    """Return an EXIF block that has that orientation, where it is one, and nothing else."""
+    """Return an EXIF block with this orientation, if it is a valid one, and nothing else."""
     alone = Image.Exif()
     if isinstance(orientation, int) and orientation in range(1, 9):
         alone[ORIENTATION] = orientation

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from watcherd.processors.grayscale.reader import Reader
 
-#: How each format begins. TGA has no mark of its own: Pillow's checks of its header have to do, and it comes last.
+#: How each format begins. TGA has no mark, so it comes last, and Pillow's checks of its header have to do.
 MARKS = (
     ("JPEG", re.compile(rb"\xff\xd8\xff")),
     ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
@@ -50,7 +50,7 @@ FROM_LOW = 2  # the lowest bit of a byte comes first
 
 KEEP, CLEAR = 1, 2  # what becomes of a frame of a GIF when the next is shown
 
-#: What turns a picture of an orientation upright.
+#: What turns a picture upright, by its orientation.
 TURNS: dict[object, Image.Transpose] = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -65,7 +65,7 @@ PREFIX = 64  # bytes that hold every mark
 
 
 def recognise(reader: Reader) -> str:
-    """Return Pillow's name of the format that the content begins as, whatever the file is called."""
+    """Return Pillow's name of the format that the content begins with, whatever the file is called."""
     with reader.ahead():
         prefix = reader.read(PREFIX)
     for name, mark in MARKS:
@@ -83,12 +83,12 @@ def no_image(reader: Reader) -> FileFault:
 class _Gif(GifImagePlugin.GifImageFile):
     """A GIF whose palettes, disposals and transparency are read as viewers read them.
 
-    Pillow drops a palette that is the greys in their order, and then fails where another frame has colours. It fails,
-    too, where one frame has a palette and another has none at all, whose numbers are taken for greys here.
+    Pillow drops a palette that is the greys in order, and then fails where another frame has colours. It also fails
+    where one frame has a palette and another has none at all; the numbers of that one are taken for greys here.
 
-    A frame that does not say what becomes of it stays; Pillow does with it as with the one before. Where a frame of a
-    picture with transparency was cleared away there is nothing; Pillow puts a colour there, unless that very frame
-    has transparency, too.
+    A frame that does not say what becomes of it stays; Pillow treats it like the one before. Where a frame of a
+    picture with transparency was cleared away there is nothing; Pillow puts a colour there, unless that frame has
+    transparency, too.
     """
 
     global_palette = ImagePalette.raw("RGB", PALETTE)
@@ -106,8 +106,8 @@ class _Gif(GifImagePlugin.GifImageFile):
 class _Png(PngImagePlugin.PngImageFile):
     """A PNG of several frames that may be interlaced.
 
-    Pillow tells its decoder of that anew with each frame, and fails at the second. And the decoder sets interlaced
-    rows into the upper left corner, wherever in the picture the frame is.
+    Pillow tells its decoder so again for each frame, and fails at the second. And the decoder puts interlaced rows
+    into the upper left corner, wherever the frame belongs.
     """
 
     _around: ImagingCore | None = None
@@ -132,11 +132,10 @@ class _Png(PngImagePlugin.PngImageFile):
 class _Tiff(TiffImagePlugin.TiffImageFile):
     """A TIFF whose planes and bits are read as what they are, and whose compression is named where it is unknown.
 
-    Of such a compression Pillow says its number alone, as it does of a tag that is missing. It reads a BigTIFF with
-    the high byte first as a classic one, which then ends nowhere. Of plain colours in a plane each it takes every
-    byte for a level, also where a level has two; and it does not know all numbers of bits whose lowest comes first.
-    Both are left to libtiff here. But what libtiff reads plane by plane, Pillow takes for red, green, blue and alpha,
-    whatever it is.
+    Pillow names such a compression by its number alone, like a tag that is missing. It reads a BigTIFF with the high
+    byte first as a classic one, which then ends nowhere. Where each colour has a plane, uncompressed, it takes every
+    byte for a level, even if a level has two; and it does not know all numbers of bits with the lowest first. Here
+    libtiff reads both. But what it reads plane by plane, Pillow always takes for red, green, blue and alpha.
     """
 
     def _open(self) -> None:
@@ -178,8 +177,8 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
 class _Avif(AvifImagePlugin.AvifImageFile):
     """An AVIF that opens whatever its EXIF holds, and whose film stands upright from the start.
 
-    Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type. And to
-    write a film that is to be turned ends the process.
+    Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type. And it
+    ends the process when it writes a film that is to be turned.
     """
 
     _turn: Image.Transpose | None = None

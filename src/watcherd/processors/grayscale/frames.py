@@ -36,10 +36,10 @@ class Frame:
 
 
 def frames(image: ImageFile.ImageFile, reader: Reader, show: Show = grey) -> Iterator[Frame]:
-    """Yield the frames of `image` in their order, each as `show` has it; `grey` has it as Pillow composes it.
+    """Yield the frames of `image` in order, each as `show` returns it; `grey` returns it as Pillow composes it.
 
-    Of a GIF that is what viewers show, but for one thing: where its first frame has no transparency, and something is
-    cleared away, they show nothing, and Pillow a colour or what was there.
+    For a GIF that is what viewers show, with one exception: where the first frame has no transparency and something
+    is cleared away, they show nothing, and Pillow a colour or what was there.
     """
     number = 0
     while reach(image, reader, number):

@@ -34,7 +34,7 @@ NOTHING = 256  # no level: no pixel is transparent
 def write_gif(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write all frames with their durations, the loop count and the comment.
 
-    The first one's size is the screen's. What a later frame has beyond it, no viewer shows.
+    The screen has the first frame's size. Viewers do not show what a later frame has beyond it.
     """
     size, target = image.size, io.BytesIO()
     if max(size) > LARGEST:
@@ -75,9 +75,9 @@ def _pixels(reader: Reader, levels: Image.Image, box: Box) -> bytes:
 def _with_hole(picture: Image.Image) -> tuple[Image.Image, int]:
     """Return the grey levels with one of them standing for transparent, and which.
 
-    It is one that no opaque pixel has. Where all 256 are in use, the rarest gives way to its neighbour.
+    No opaque pixel has that level. Where all 256 are in use, the rarest gives way to its neighbour.
     """
-    levels, alpha = picture.split()  # of alphas a GIF knows but 0 and 255
+    levels, alpha = picture.split()  # a GIF has no alphas but 0 and 255
     counts = levels.histogram(alpha)
     hole = min(range(256), key=counts.__getitem__)
     if counts[hole]:

@@ -1,4 +1,4 @@
-"""From a picture to its grey one, and what of its description still holds then."""
+"""From a picture to its grey one, and which part of its description still holds."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ DEEP = frozenset({"I", "F", "I;16"})
 #: The 256 greys in their order.
 PALETTE = bytes(level for level in range(256) for _ in "rgb")
 
-#: Dots per inch that every format can say.
+#: The most dots per inch that every format can state.
 LARGEST = 0xFFFF
 
 
 def grey(image: Image.Image) -> Image.Image:
     """Decode a frame and return its grey picture: mode L, LA where there is transparency, or its own deep mode.
 
-    A deep picture (16 or 32 bits, or floats) has one channel and stays as it is. Pillow reads 16 bits with colour or
-    with transparency as 8 bits, as it has no mode for them; of those the grey picture has 8, too.
+    A deep picture (16 or 32 bits, or floats) has one channel and stays as it is. Pillow has no mode for 16 bits with
+    colour or transparency and reads them as 8 bits, so the grey picture has 8, too.
     """
     image.load()
     _disarm(image)
     picture = _converted(image)
-    picture.info.clear()  # or a writer would take from it what no longer holds
+    picture.info.clear()  # or a writer would use what no longer holds
     return picture
 
 
 def _converted(image: Image.Image) -> Image.Image:
     if image.mode in DEEP:
         return image.copy()
-    if image.mode.startswith("I;16"):  # another order of bytes: Pillow's own way from one to the other has 8 bits
+    if image.mode.startswith("I;16"):  # another order of bytes: directly, Pillow would go through 8 bits
         return image.convert("I").convert("I;16")
     if image.mode == "LAB":
         image = image.convert("RGB")
@@ -46,7 +46,7 @@ def _converted(image: Image.Image) -> Image.Image:
 
 
 def described(image: Image.Image) -> dict[str, Any]:
-    """Return what all writers understand: EXIF, grey ICC profile, resolution, XMP; only what there is."""
+    """Return what all writers understand, as far as it is there: EXIF, grey ICC profile, resolution, XMP."""
     info = image.info
     known = {
         "exif": exif.sound(info.get("exif")),

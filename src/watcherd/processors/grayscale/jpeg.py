@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 #: Bytes that one segment can hold of each.
 ROOM = {"comment": 65_533, "exif": 65_533, "xmp": 65_533 - len(b"http://ns.adobe.com/xap/1.0/\0")}
 
-DENSITY = 13  # where the JFIF header, as Pillow writes it first, has the unit of the resolution, and both of them
+DENSITY = 13  # where the JFIF header, which Pillow writes first, has the resolution: its unit, across, down
 
-#: Whose segment it is, and its number for captions, keywords and the like.
+#: The segment of Photoshop's resources, and the number of captions, keywords and the like among them.
 PHOTOSHOP, IPTC = b"Photoshop 3.0\0", 0x0404
 ROOM_OF_CAPTIONS = 65_533 - len(PHOTOSHOP) - 13
 
@@ -47,7 +47,7 @@ def write_jpeg(image: ImageFile.ImageFile, reader: Reader) -> Written:
 def _description(image: JpegImageFile) -> dict[str, Any]:
     options = described(image) | {"progressive": "progressive" in image.info, "extra": _captions(image)}
     options["comment"] = image.info.get("comment")
-    # What came in several segments is left out; the picture is worth more.
+    # What needs several segments is left out: the picture is worth more.
     too_long = {key: options.pop(key) for key, room in ROOM.items() if len(options.get(key) or b"") > room}
     if "exif" in too_long:
         options["exif"] = orientation_alone(too_long["exif"])
@@ -55,7 +55,7 @@ def _description(image: JpegImageFile) -> dict[str, Any]:
 
 
 def _captions(image: JpegImageFile) -> bytes:
-    """Return the segment with what IPTC has a picture say; the others of Photoshop's resources may have colours."""
+    """Return a segment with the IPTC captions alone: others of Photoshop's resources may have colours."""
     said = image.info.get("photoshop", {}).get(IPTC)
     if not isinstance(said, bytes) or len(said) > ROOM_OF_CAPTIONS:
         return b""
@@ -105,7 +105,7 @@ def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> W
 
 
 def _saved(image: JpegImageFile, reader: Reader, picture: Image.Image, options: dict[str, Any]) -> memoryview:
-    """Encode. The resolution stays as JFIF has it: Pillow writes none by the centimetre, nor one without a unit."""
+    """Encode, with the resolution as in JFIF: Pillow writes none by the centimetre, nor one without a unit."""
     encoded = save(reader, picture, "JPEG", **options)
     if "jfif_density" not in image.info:
         return encoded

@@ -3,8 +3,8 @@
 TurboJPEG does that where the machine has it: exactly, and faster than decoding. What it does not know, or is short of
 memory for, is left to be decoded plainly.
 
-It fails alike for an error and for a warning, and tells the error, or the first warning. One of damage is a fault of
-the file; one of a file that merely is odd, as cameras make them, is none.
+It fails alike for an error and for a warning, and tells the error, or the first warning. Damage is a fault of the
+file; mere oddities, as cameras make them, are not.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _refuse_damage(said: str, jpeg: bytes) -> None:
 
 
 def _is_padding(said: str, jpeg: bytes) -> bool:
-    """Whether what is too much is nothing: zeros, as some cameras write behind a scan, or bytes between headers."""
+    """Whether the extra bytes do no harm: zeros, as some cameras write behind a scan, or bytes between headers."""
     extra = _EXTRA.search(said)
     if extra is None:
         return False

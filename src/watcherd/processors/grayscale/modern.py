@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
     from watcherd.processors.grayscale.reader import Reader
 
-#: For what was lossy before. Above what people choose for publishing, so that the second loss is not seen.
+#: For what was lossy before: above what people publish with, so that the second loss is not seen.
 #: The default method, 4 of 6, would take twice as long and save 4 to 9 per cent of the bytes.
 LOSSY_WEBP = {"quality": 90, "method": 2}
 AVIF_QUALITY = 85
 LOSSLESS_AVIF = 100
 AVIF_SPEED = 8  # of 10; the default, 6, takes three times as long for a few per cent of size
 SAMPLE = 128  # rows
-SLACK = 1.1  # what a sample and a faster encoder may be off
+SLACK = 1.1  # by how much a sample and a faster encoder may be off
 
 
 def write_webp(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write losslessly where the source is lossless, and with all frames.
 
-    Equal neighbours become one frame that shows as long as both: libwebp has it so.
+    libwebp makes one frame of equal neighbours, which shows as long as both.
     """
     lossless = _lossless_webp(reader)
     film = Film(image, reader)
@@ -60,7 +60,7 @@ def write_avif(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """
     film = Film(image, reader)
     options = described(image) | {"quality": AVIF_QUALITY, "speed": AVIF_SPEED, "duration": film.durations}
-    if not rewritable(options.get("exif", b"")):  # Pillow writes the orientation elsewhere, and all else anew
+    if not rewritable(options.get("exif", b"")):  # Pillow moves the orientation elsewhere, and writes the rest anew
         options["exif"] = orientation_alone(options["exif"])
     if _lossless_size(reader, film) * film.n_frames <= reader.size * SLACK:
         options["quality"] = LOSSLESS_AVIF

@@ -21,7 +21,7 @@ V4, BITFIELDS, SRGB = 108, 3, b"BGRs"
 COD = b"\xff\x52"  # JPEG 2000: the segment that names the wavelet
 HEAD = 1 << 16
 TRUE_COLOUR, ALPHA_BITS = 2, 0b1111  # of a TGA: what its pixels are, and how many bits of each are alpha
-BANDS = 40  # where in a codestream the number of bands is, and behind it three bytes for each
+BANDS = 40  # where a codestream has the number of bands, followed by three bytes for each
 BYTE = 8  # bits
 
 
@@ -52,7 +52,7 @@ def write_tga(image: ImageFile.ImageFile, reader: Reader) -> Written:
 
 
 def _has_unused_bit(reader: Reader) -> bool:
-    """Whether the sixteenth bit of a colour is none of transparency, for which Pillow takes it."""
+    """Whether the sixteenth bit of a colour is unused: Pillow takes it for transparency."""
     with decoding(reader), reader.ahead():
         header = reader.read_at(0, 18)
     kind, depth, flags = header[2], header[16], header[17]
@@ -103,13 +103,13 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> Written:
 
 
 def _header(reader: Reader) -> bytes:
-    """Return the beginning of the codestream, and in it all that describes the picture: ISO/IEC 15444-1, A.3."""
+    """Return the beginning of the codestream, which describes the picture: ISO/IEC 15444-1, A.3."""
     with decoding(reader), reader.ahead():
         return reader.read_at(container.codestream(reader), HEAD)
 
 
 def _of_eight_bits(image: Image.Image, header: bytes) -> Image.Image:
-    """Return bands of fewer bits as ones of 8: Pillow shifts them up, and white is grey, and a colour another."""
+    """Return bands of fewer bits as ones of 8: Pillow shifts them up, which makes white grey and changes colours."""
     depths = [min(depth, BYTE) for depth in _depths(header)]
     if min(depths) == BYTE:
         return image
@@ -124,7 +124,7 @@ def _spread(shifted: int, band: str, depth: int) -> int:
 
 
 def _refuse_lost_white(image: Image.Image, header: bytes) -> None:
-    """Refuse a 0 in 8 bits that were more, unless of grey alone: Pillow rounds white to 256, and stores that as 0."""
+    """Refuse levels of 0 that were reduced to 8 bits, but in grey: Pillow rounds white to 256, and stores it as 0."""
     is_rounded = len(image.getbands()) > 1 and max(_depths(header)) > BYTE
     if is_rounded and any(cast("tuple[int, int]", band.getextrema())[0] == 0 for band in image.split()):
         why = "has more than 8 bits, and levels that are nearly black or white, which cannot be told apart"
@@ -135,7 +135,7 @@ def _depths(header: bytes) -> list[int]:
     """Look up how many bits each band has: A.5.1."""
     (count,) = struct.unpack_from(">H", header, BANDS)
     depths = header[BANDS + 2 : BANDS + 2 + 3 * count : 3]
-    return [(depth & 0x7F) + 1 for depth in depths]  # the highest bit says whether there is a sign
+    return [(depth & 0x7F) + 1 for depth in depths]  # the highest bit tells whether there is a sign
 
 
 def _irreversible(header: bytes) -> bool:

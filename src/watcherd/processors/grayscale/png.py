@@ -58,7 +58,7 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> Written:
 
 
 def _fit_key(image: ImageFile.ImageFile) -> None:
-    """Tell which level or colour is transparent in 8 bits, as pixels are read: Pillow leaves it as it is stored."""
+    """Convert the transparent level or colour to 8 bits, as pixels are read: Pillow leaves it as it is stored."""
     key, stored_as = image.info.get("transparency"), str(image.tile[0].args) if image.tile else ""
     if stored_as in SHORT and isinstance(key, int):
         image.info["transparency"] = key * SHORT[stored_as] & 0xFF
@@ -76,7 +76,7 @@ def _options(image: Image.Image, texts: Mapping[str, str]) -> dict[str, object]:
 
 
 def _chunks(image: Image.Image, texts: Mapping[str, str]) -> PngImagePlugin.PngInfo:
-    """Return what Pillow would not write by itself: texts, and how grey values become light."""
+    """Return the chunks that Pillow does not write by itself: texts, and how grey values become light."""
     kept = PngImagePlugin.PngInfo()
     for key, text in texts.items():
         kept.add_text(key, text, zip=len(text) > LONG_TEXT)
@@ -88,7 +88,7 @@ def _chunks(image: Image.Image, texts: Mapping[str, str]) -> PngImagePlugin.PngI
 
 
 def _encode(reader: Reader, picture: Image.Image, options: Mapping[str, object]) -> memoryview:
-    """Encode in the fastest way that a sample shows to be worth it."""
+    """Encode in the fastest way that a sample shows to cost little."""
     if picture.mode == "L":
         thorough = len(save(reader, _sample(picture), "PNG", **DEFLATE))
         if len(_unfiltered(reader, _sample(picture), {})) <= WORTH * thorough:
@@ -99,7 +99,7 @@ def _encode(reader: Reader, picture: Image.Image, options: Mapping[str, object])
 def deflation(reader: Reader, picture: Image.Image) -> dict[str, int]:
     """Choose run lengths over the search for repetitions where a sample shows that searching finds nothing.
 
-    On the fine noise of cameras that is several times as fast, and no larger.
+    For the fine noise of cameras that is several times as fast, and no larger.
     """
     sample = _sample(picture)
     fast, thorough = (len(save(reader, sample, "PNG", **options)) for options in (RLE, DEFLATE))
@@ -120,8 +120,8 @@ def _sample(picture: Image.Image) -> Image.Image:
 def _unfiltered(reader: Reader, picture: Image.Image, options: Mapping[str, object]) -> memoryview:
     """Encode a picture of mode L, which becomes one with a palette, without Pillow's choice of a filter for each row.
 
-    That choice takes longer than all the rest, and gains nothing where noise is coarse. Pillow leaves it out for
-    palettes alone, whose pixels are the same bytes: they are set behind a header that calls them grey.
+    That choice takes longer than all the rest, and gains nothing where noise is coarse. Pillow only omits it for
+    palettes, whose pixels are the same bytes: we put them behind a header that calls them grey.
     """
     described_dot = save(reader, picture.crop(DOT), "PNG", **options)
     picture.putpalette(PALETTE)
@@ -160,17 +160,17 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
 
 
 def _show(image: ImageFile.ImageFile) -> Show:
-    """Return how viewers show a frame that is laid over others, which Pillow does not."""
+    """Return what shows a frame over others as viewers do, and Pillow does not."""
     if not image.has_transparency_data:
         return _instead
     return grey if image.mode in DEEP else _Stage(image.size).show
 
 
 def _instead(image: ImageFile.ImageFile) -> Image.Image:
-    """Return in grey what is seen with an opaque frame: laid over others, it simply replaces them.
+    """Return in grey what is seen with an opaque frame, which simply replaces others.
 
-    When Pillow lays it over them, it forgets what is to come back behind it; with 16 bits it cannot do so at all.
-    Where a frame was cleared away viewers show nothing, and Pillow black, or the first colour of a palette.
+    Pillow, laying it over them, forgets what is to come back behind it, and cannot do so at all with 16 bits. Where a
+    frame was cleared away, viewers show nothing, and Pillow black, or the first colour of a palette.
     """
     cast("PngImagePlugin.PngImageFile", image).blend_op = Blend.OP_SOURCE
     return grey(image)
@@ -179,8 +179,8 @@ def _instead(image: ImageFile.ImageFile) -> Image.Image:
 class _Stage:
     """Where frames that may be transparent are laid over each other: https://www.w3.org/TR/png-3/#fcTL-chunk.
 
-    Where something half transparent covers what is opaque, Pillow makes that transparent too; in a palette it takes
-    the mean of two numbers, and clears to the first colour.
+    Where something half transparent covers something opaque, Pillow makes both transparent; in a palette it takes the
+    mean of two numbers, and clears to the first colour.
     """
 
     def __init__(self, size: tuple[int, int]) -> None:
@@ -188,7 +188,7 @@ class _Stage:
         self._hole: Box | None = None
 
     def show(self, image: ImageFile.ImageFile) -> Image.Image:
-        """Return in grey what is seen with a frame, and leave what it asks for to the next."""
+        """Return in grey what is seen with a frame, and prepare the ground for the next as it asks."""
         stream, box = cast("PngImagePlugin.PngImageFile", image), image.info.get("bbox")
         stream.dispose_op, stream._prev_im = Disposal.OP_NONE, None  # noqa: SLF001 (or Pillow lays it over others, too)
         if box is None:  # the picture for viewers that show no animations
@@ -206,7 +206,7 @@ class _Stage:
 
 
 def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
-    """Return the file with pixels that are not square where the source has such, which Pillow does not write."""
+    """Return the file with the shape of pixels that are not square, which Pillow does not write."""
     aspect = image.info.get("aspect")
     if not isinstance(aspect, tuple) or aspect[0] == aspect[1] or "dpi" in image.info:
         return encoded
@@ -215,7 +215,7 @@ def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
 
 
 def _early_texts(image: Image.Image) -> Mapping[str, str]:
-    """Return the texts before the first frame's pixels: those behind the last one are not waited for."""
+    """Return the texts before the first frame's pixels: we do not wait for those behind the last one."""
     stream = cast("PngImagePlugin.PngImageFile", image).png
     return stream.im_text if stream else {}
 

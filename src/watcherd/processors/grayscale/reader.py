@@ -1,7 +1,7 @@
 """A file as Pillow reads it.
 
-Pillow says `OSError` to a damaged picture and to a disk that cannot be read. What is noted here tells the two apart,
-and also whether a decoder asked for more than there was: that is what makes a file truncated, not corrupt.
+Pillow raises `OSError` for a damaged picture and for a disk that cannot be read. What is noted here tells the two
+apart, and whether a decoder asked for more than there was, which makes a file truncated, not corrupt.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ BLOCK = ImageFile.MAXBLOCK  # what decoders read at once, whether or not there i
 
 
 class Reader:
-    """A file without a name or a descriptor, so that nothing maps it or reads around us.
+    """A file without a name or a descriptor, so that nothing maps it or bypasses us.
 
-    `starved` turns true when a decoder asked for more than there is. `outside` holds the errors that are the file
-    system's or the caller's, and not the picture's: they pass unchanged, whatever Pillow makes of them. `needed` is
-    the most bytes that the headers seen so far ask for, within `limits`.
+    `starved` turns true when a decoder asks for more than there is. `outside` holds the errors of the file system and
+    the caller, which pass unchanged, whatever Pillow makes of them. `needed` is the most bytes that the headers seen
+    so far ask for, within `limits`.
     """
 
     def __init__(self, source: BinaryIO, checkpoint: Callable[[], None], limits: Limits) -> None:
@@ -40,7 +40,7 @@ class Reader:
         self._buffer.seek(0)
 
     def read(self, size: int = -1) -> bytes:
-        """Read `size` bytes, or to the end. A GIF of a few megabytes is read 10,000 times: so no context here."""
+        """Read `size` bytes, or to the end. For a GIF of a few megabytes 10,000 times: so no context manager here."""
         try:
             data = self._buffer.read(size)
         except Exception as error:
@@ -51,7 +51,7 @@ class Reader:
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to `offset`; an error where a damaged file leads to what no file can hold, or names no number."""
+        """Move to `offset`. Damaged files ask for what no file can hold, or no number: ValueError, TypeError."""
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self.tell(), io.SEEK_END: self.size}[whence]
         place = start + index(offset)
         if not 0 <= place < 1 << 62:
@@ -70,7 +70,7 @@ class Reader:
 
     @contextmanager
     def ahead(self) -> Iterator[None]:
-        """Look elsewhere herein, and go on from here as if nobody had; an error stays where it was met."""
+        """Let the body read elsewhere, and then go on as if it had not; not after an error."""
         place, starved = self.tell(), self.starved
         yield
         self.seek(place)
@@ -89,7 +89,7 @@ class Reader:
             self._checkpoint()
 
     def pass_outside(self) -> None:
-        """Raise the error that came from outside, if there was one, in place of what was made of it."""
+        """Raise the error from outside, if there was one, in place of what was made of it."""
         if self.outside:
             raise self.outside[0] from None
 

@@ -1,9 +1,8 @@
-"""Whether a library failed for want of memory: many of them word that as they word damage, or a bug of their own.
+"""Whether a library failed for want of memory: many report that as damage, or as a bug of their own.
 
-What is left of it is the C library's `errno`: a failed malloc sets it, and neither freeing what was had till then nor
-Pillow's way back to us writes over it. But it is a thread's own, and so says nothing of a codec with threads of its
-own. Where those can no longer mean damage, as nothing is decoded any more, a trial tells: whether what the picture
-takes could still be had.
+The trace of it is the C library's `errno`: a failed malloc sets it, and neither freeing what there was before nor
+Pillow's way back to us overwrites it. But each thread has its own, so it says nothing of a codec's threads. Where
+their errors cannot mean damage, as when encoding, a trial tells: whether what the picture takes can be had now.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from watcherd.processors.grayscale.reader import Reader
 
-#: All that Pillow has been seen to raise on damaged content.
+#: What Pillow has been seen to raise on damaged content.
 DAMAGE = (
     ArithmeticError,
     AssertionError,
@@ -53,7 +53,7 @@ _UNSUPPORTED = re.compile(
 _MEMORY = re.compile(
     r"out of memory|(decoder|encoder) error -9\b|WebPEncodingError: 1\.|^encoding error 1$", re.IGNORECASE
 )
-#: How libavif words whatever befell an encoder, which has threads of its own.
+#: How libavif words every failure of an encoder, which has threads of its own.
 _PERHAPS_MEMORY = re.compile(r"Encoding of (color|alpha) planes? failed")
 _TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
 _NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
@@ -61,7 +61,7 @@ _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too lar
 
 
 class Written(NamedTuple):
-    """What a writer makes of a picture: its grey one, encoded, the mode of that, and how many frames there are."""
+    """What a writer returns: the grey picture, encoded, its mode, and how many frames it has."""
 
     encoded: memoryview
     mode: str
@@ -93,7 +93,7 @@ def decoding(reader: Reader) -> Iterator[None]:
 
 @contextmanager
 def encoding(reader: Reader, name: str, picture: Image.Image) -> Iterator[None]:
-    """Turn what an encoder refuses into a `FileFault`: a sound picture that its own format cannot hold when grey."""
+    """Turn an encoder's refusal into a `FileFault`: the picture is sound, and its format cannot hold it in grey."""
     with _judged(reader, REFUSALS, partial(_unwritten, reader, name, picture)):
         yield
 
@@ -102,7 +102,7 @@ def encoding(reader: Reader, name: str, picture: Image.Image) -> Iterator[None]:
 def _judged(
     reader: Reader, kinds: tuple[type[Exception], ...], judge: Callable[[Exception], FileFault]
 ) -> Iterator[None]:
-    """Raise what is behind a library's error: another from outside, want of memory, or what `judge` makes of it."""
+    """Raise what is behind a library's error: one from outside, want of memory, or what `judge` makes of it."""
     shortage.forget()
     try:
         yield
@@ -129,7 +129,7 @@ def _unwritten(reader: Reader, name: str, picture: Image.Image, error: Exception
 
 
 def save(reader: Reader, picture: Image.Image, name: str, **options: Any) -> memoryview:  # noqa: ANN401 (Pillow's own)
-    """Encode to memory: what can go wrong on a disk is for our own code to meet, not for an encoder's."""
+    """Encode to memory, so that our code meets the errors of a disk, not an encoder's."""
     target = io.BytesIO()
     with encoding(reader, name, picture):
         picture.save(target, name, **options)

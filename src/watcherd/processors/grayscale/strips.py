@@ -1,9 +1,9 @@
 """Grey of uncompressed pixels, some rows at a time, so that the picture in colour is never in memory as a whole.
 
-That would take four times the memory of the grey one, and be written and read once more on the way.
+That would take four times the memory of the grey one, and one more pass of writing and reading.
 
-TurboJPEG turns rows into grey as JPEGs need it: with the weights and the rounding that Pillow has, for each of the
-16,777,216 colours. It needs no fourth byte for a pixel, and uses the processor's vectors: a third of the time.
+TurboJPEG turns rows into grey as JPEGs need it, which is as Pillow does for each of the 16,777,216 colours. It needs
+no fourth byte for a pixel, and uses the processor's vectors: it takes a third of the time.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RGB, _GRAY = 0, 3  # TJPF_RGB, TJSAMP_GRAY in turbojpeg.h
 
 
 def grey_of_strips(image: ImageFile.ImageFile, reader: Reader) -> Image.Image | None:
-    """Return what `convert("L")` gives, of pixels that are three plain bytes each; None where they are anything else.
+    """Return what `convert("L")` does, where pixels are three plain bytes each; else None.
 
     Raises ValueError where they end too early.
     """
@@ -47,7 +47,7 @@ def _is_plain(tile: ImageFile._Tile, width: int) -> bool:
     if extents is None or (codec, arguments) != ("raw", PLAIN):
         return False
     left, top, right, bottom = extents
-    return (left, right) == (0, width) and top < bottom  # of no rows: Pillow tells what is wrong with it
+    return (left, right) == (0, width) and top < bottom  # without rows: Pillow tells what is wrong
 
 
 def _fill(levels: bytearray, width: int, strip: ImageFile._Tile, reader: Reader) -> None:
@@ -74,7 +74,7 @@ def grey_by_turbojpeg(pixels: bytes, width: int, levels: bytearray, at: int) -> 
         return False
     rows = len(pixels) // (width * PIXEL)
     try:
-        plane = (c_char * (width * rows)).from_buffer(levels, at)  # no byte beyond `levels` is anybody's to write to
+        plane = (c_char * (width * rows)).from_buffer(levels, at)  # checks that nothing is written beyond `levels`
         return not library.tjEncodeYUVPlanes(
             handle, pixels, width, 0, rows, _RGB, byref(c_void_p(addressof(plane))), None, _GRAY, 0
         )

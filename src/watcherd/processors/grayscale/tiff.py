@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 
     Tags = TiffImagePlugin.ImageFileDirectory_v2
 
-#: Compressions that hold any grey picture, as they are; JPEG holds mode L. The rest (fax, log-luminance, WebP) holds
-#: none, and becomes Deflate, which loses nothing.
+#: Compressions that hold any grey picture unchanged; JPEG holds mode L. The rest (fax, log-luminance, WebP) becomes
+#: Deflate, which loses nothing.
 LOSSLESS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff_deflate", "lzma", "zstd"})
 PREDICTED = frozenset({"tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"})
 JPEG_QUALITY = 90
 
 XMP, IPTC = 700, 33723
-#: Tags that describe the picture to people or say where it is from, and hold whatever its colours are; with the types
-#: of values that libtiff takes for each: others make it fail, or even end the process.
+#: Tags that describe the picture to people or say where it is from, and hold in grey, too; with the types of values
+#: that libtiff takes for each: others make it fail, or even end the process.
 KEPT = (
     # names of document, picture, make, model and page, the program, the date, the artist, the host, the copyright
     dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), (TiffTags.ASCII,))
@@ -51,21 +51,21 @@ RESOLUTIONS = {282: 283, 283: 282}
 HORIZONTAL = 2
 PROFILE = 34675
 PHOTOMETRIC, WHITE_IS_ZERO, YCBCR = 262, 0, 6
-SUBSAMPLING, ONE, FOUR = 530, (1, 1), (2, 2)  # how many pixels have a colour in common; four where it is unsaid
+SUBSAMPLING, ONE, FOUR = 530, (1, 1), (2, 2)  # how many pixels share a colour; four by default
 BITS, TWELVE = 258, (12,)
 SAMPLES, UNSIGNED, SIGNED = 339, (1,), (2,)  # what kind of numbers the levels are
 COLOURS = 320
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
 
-#: What libtiff hands over in the machine's own order of bytes, and Pillow takes for the file's, high byte first.
+#: What libtiff returns in the machine's order of bytes, and Pillow takes for the file's, high byte first.
 NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 
 class _Pages(TiffImagePlugin.AppendingTiffWriter):
     """Pages one behind the other. `newFrame` finishes each, so there is nothing left to do at the end.
 
-    Pillow's own `close` looks for one more page, and the interpreter calls it once more when the writer is gone. It
-    also goes through all of them behind each, which is most of the time from a few hundred on.
+    Pillow's own `close` looks for one more page, and the interpreter calls it again when the writer is gone. Pillow
+    also goes through all pages behind each, which takes most of the time from a few hundred on.
     """
 
     _last = 4  # where the link is that leads to no page yet: at first in the header
@@ -83,10 +83,10 @@ class _Pages(TiffImagePlugin.AppendingTiffWriter):
 def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write all pages.
 
-    A BigTIFF becomes a classic one: what a worker's memory holds has no need of its long offsets, and libtiff does
-    not write them through Pillow.
+    A BigTIFF becomes a classic one: what fits into a worker's memory needs no long offsets, and libtiff does not
+    write them through Pillow.
 
-    Pillow turns pages upright as it reads them, so that no page needs its tag of orientation any more.
+    Pillow turns pages upright as it reads them, so no page needs its orientation tag any more.
     """
     opened, target = cast("TiffImagePlugin.TiffImageFile", image), io.BytesIO()
     mode, numbers = "L", list[object]()
@@ -104,13 +104,13 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> Written:
 def _append(
     pages: _Pages, image: TiffImagePlugin.TiffImageFile, reader: Reader, hanging: Iterable[int]
 ) -> tuple[str, object]:
-    """Write the page that `image` is at, with room for what is to hang on it; return the mode, and its number."""
+    """Write the page that `image` is at, with room for what is to hang on it; return its mode and number."""
     bounds.check(image, reader)  # one page says nothing of the next
     with decoding(reader):
         tags, name = image.tag_v2, image.info.get("compression", "raw")
         _expect(tags, reader)
         _refuse_shared_colours(tags, name)
-        orientation = _orientation(tags)  # which Pillow forgets as it turns the page
+        orientation = _orientation(tags)  # Pillow forgets it as it turns the page
         description = _description(tags, orientation, name)
         description.update(dict.fromkeys(hanging, 0))
         picture = _picture(image, orientation, reader)
@@ -124,7 +124,7 @@ def _append(
 
 
 def _orientation(tags: Tags) -> object:
-    """Return by what Pillow turns the page: its tag, else its XMP."""
+    """Return the orientation by which Pillow turns the page: from its tag, else from its XMP."""
     xmp = tags.get(XMP)
     said = XMP_ORIENTATION.search(xmp) if isinstance(xmp, bytes) else None
     return tags.get(ORIENTATION, int(said[2]) if said else 1)
@@ -142,19 +142,19 @@ def _picture(image: TiffImagePlugin.TiffImageFile, orientation: object, reader: 
 
 
 def _keep_small_colours(image: TiffImagePlugin.TiffImageFile) -> None:
-    """Take colours of 8 bits for what they are, as libtiff does: old programs wrote such for ones of 16."""
+    """Read colours of 8 bits as such, as libtiff does: old programs wrote them in place of ones of 16."""
     levels = _numbers(image.tag_v2.get(COLOURS))
     if image.mode in {"P", "PA"} and levels and set(levels).issubset(range(256)):
         image.palette = ImagePalette.raw("RGB;L", bytes(levels))
 
 
 def _of_sixteen_bits(picture: Image.Image) -> Image.Image:
-    """Return 12 bits as 16, white as white: Pillow, which writes no 12, reads them as the numbers that they are."""
+    """Return 12 bits spread over 16: Pillow, which writes no 12, reads them unchanged, and white as nearly black."""
     return picture.point(lambda value: value * (0xFFFF / 0xFFF) + 0.5)
 
 
 def _keep_meaning(picture: Image.Image, tags: Tags, description: Tags) -> None:
-    """Let numbers that Pillow reads as they are mean what they did: deep ones down from white, bytes with a sign."""
+    """Keep the meaning of numbers that Pillow reads unchanged: deep ones down from white, bytes with a sign."""
     if picture.mode in DEEP and tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
         description[PHOTOMETRIC] = WHITE_IS_ZERO
     if picture.mode == "L" and tags.get(SAMPLES) == SIGNED:
@@ -169,21 +169,21 @@ def _in_own_order(tile: ImageFile._Tile) -> ImageFile._Tile:
 
 
 def _expect(tags: Tags, reader: Reader) -> None:
-    """Note where strips or tiles reach beyond the end: libtiff fails there without saying why."""
+    """Note where strips or tiles reach beyond the end: libtiff fails there, and does not say why."""
     for offsets, lengths in DATA:
         pairs = zip(_numbers(tags.get(offsets)), _numbers(tags.get(lengths)), strict=False)
         reader.starved |= any(offset + length > reader.size for offset, length in pairs)
 
 
 def _refuse_shared_colours(tags: Tags, name: str) -> None:
-    """Refuse plain pixels of which several have one colour: Pillow takes each for a whole one, and reads on."""
+    """Refuse plain pixels that share colours: Pillow takes each for a whole one, and reads on."""
     if name == "raw" and tags.get(PHOTOMETRIC) == YCBCR and tags.get(SUBSAMPLING, FOUR) != ONE:
         why = "is uncompressed, and has one colour for several pixels: save it compressed, or as RGB"
         raise FileFault(Failure.UNSUPPORTED, why)
 
 
 def _refuse_highest_levels(picture: Image.Image, tags: Tags) -> None:
-    """Refuse the upper half of 32 bits without a sign: Pillow has all with one, and those would be below black."""
+    """Refuse the upper half of 32 bits without a sign: Pillow reads a sign, and these would be below black."""
     is_unsigned = picture.mode == "I" and tags.get(SAMPLES, UNSIGNED) == UNSIGNED
     if is_unsigned and cast("int", picture.getextrema()[0]) < 0:
         raise FileFault(Failure.UNSUPPORTED, "has levels of 32 bits beyond 2,147,483,647: save it with 16 bits")
@@ -205,7 +205,7 @@ def _compression(picture: Image.Image, tags: Tags, name: str, description: Tags)
 
 
 def _description(tags: Tags, orientation: object, name: str) -> Tags:
-    """Return what the page says of itself, once upright, and can be written again with compression `name`."""
+    """Return the tags that describe the page, once upright, and can be written with compression `name`."""
     kept = TiffImagePlugin.ImageFileDirectory_v2()
     turned = RESOLUTIONS if orientation in LYING else {}
     for tag, types in KEPT.items():
@@ -213,7 +213,7 @@ def _description(tags: Tags, orientation: object, name: str) -> Tags:
             _put(kept, turned.get(tag, tag), tags[tag], tags.tagtype[tag])
     if not _is_pair(kept.get(PAGE_NUMBER)):
         kept.pop(PAGE_NUMBER, None)
-    if tags.tagtype.get(IPTC) == TiffTags.LONG:  # as Photoshop writes these bytes; Pillow's own reader goes this way
+    if tags.tagtype.get(IPTC) == TiffTags.LONG:  # as Photoshop writes these bytes; Pillow's own reader does this, too
         _put(kept, IPTC, tags._tagdata[IPTC], TiffTags.UNDEFINED)  # noqa: SLF001
     if isinstance(xmp := kept.get(XMP), bytes):
         kept[XMP] = upright_xmp(xmp)
@@ -228,7 +228,7 @@ def _put(tags: Tags, tag: int, value: object, kind: int) -> None:
 
 
 def _drop_unwritable(tags: Tags, name: str) -> None:
-    """Drop each tag that cannot be written: a unit of resolution that there is not, a resolution below nothing."""
+    """Drop each tag that cannot be written, such as an unknown unit of resolution, or a negative resolution."""
     for tag, value in list(tags.items()):
         alone = TiffImagePlugin.ImageFileDirectory_v2()
         _put(alone, tag, value, tags.tagtype[tag])
@@ -246,7 +246,7 @@ def _writable(tags: Tags, name: str) -> bool:
 
 
 def _directories(image: TiffImagePlugin.TiffImageFile) -> dict[int, Mapping[int, Any]]:
-    """Return the directories that hang on the first page, EXIF and GPS; without those inside them."""
+    """Return the directories that hang on the first page, EXIF and GPS, without those inside them."""
     try:
         found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES if tag in image.tag_v2}
         plain = {tag: {key: value for key, value in found[tag].items() if key not in NESTED} for tag in found}
@@ -263,7 +263,7 @@ def _block(values: Mapping[int, Any], offset: int) -> bytes:
 
 
 def _attach(target: io.BytesIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
-    """Append the directories, and point the first page's entries at them, which were written as 0.
+    """Append the directories, and point the first page's entries, which were written as 0, at them.
 
     libtiff cannot write a directory that hangs on another through Pillow.
     """
@@ -279,7 +279,7 @@ def _attach(target: io.BytesIO, directories: Mapping[int, Mapping[int, Any]]) ->
 
 
 def _number(target: io.BytesIO, numbers: Iterable[object]) -> None:
-    """Write each page's number, and of how many: libtiff wants two numbers, and gets an address from Pillow."""
+    """Write each page's number, and of how many: libtiff wants two numbers, and Pillow gives it an address."""
     content, link = target.getbuffer(), 4
     for number in numbers:
         entries = _entries(content, *struct.unpack_from("<L", content, link))

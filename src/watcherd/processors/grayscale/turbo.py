@@ -27,7 +27,7 @@ class Transform(Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """Return TurboJPEG with the types of what is called of it; None where it is not installed."""
+    """Return TurboJPEG, with the types of the functions that we call; None where it is not installed."""
     try:
         turbo = ctypes.CDLL(LIBRARY)
         turbo.tjInitTransform.restype = turbo.tjInitCompress.restype = c_void_p
