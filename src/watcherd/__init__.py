@@ -22,7 +22,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     processors  what is done with a file: plain functions, and the table of kinds
     beneath     opening what lies beneath a root, and never outside it
     heap        what a worker process keeps of memory that was freed, and when it gives it back
-    lifeline    threads whose death is heard of
+    lifeline    threads whose death is reported
     paths       paths where only text can be: in JSON, and on a shell's line
     turns       whose turn it is to make many small system calls
     decide      admission, retry, blame (pure)

@@ -14,7 +14,7 @@ from watcherd.states import State
 if TYPE_CHECKING:
     from watcherd.model import Record, Version
 
-#: Kills from outside before a file is run alone, so that it can be told from its neighbours.
+#: Kills from outside after which a file runs alone, to be told from its neighbours.
 KILLS_BEFORE_ALONE = 3
 
 
@@ -28,7 +28,7 @@ class RetryPolicy:
 
 
 class Admit(NamedTuple):
-    """Hand the file to its lane, with the charges it carries."""
+    """Hand the file to its lane, with these charges."""
 
     attempts: int = 0
     kills: int = 0
@@ -49,7 +49,7 @@ class Later:
 
 @dataclass(frozen=True, slots=True)
 class Condemn:
-    """Set the file aside without another attempt: it was charged as often as it may be."""
+    """Set the file aside without another attempt: it has used all it may have."""
 
     attempts: int
     failure: Failure

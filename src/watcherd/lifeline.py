@@ -1,4 +1,4 @@
-"""Threads whose death is heard of: one that dies leaves its work undone, and nothing else would notice."""
+"""Threads whose death is reported: one that dies leaves its work undone, and nothing else would notice."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Thread(threading.Thread):
-    """A thread: that it cannot be started is a fault of the system, and `join` waits for none that never was."""
+    """A thread: a start that fails is a fault of the system, and `join` returns at once if it was not started."""
 
     def start(self) -> None:
         """Begin. Raises SystemFault."""
@@ -23,13 +23,13 @@ class Thread(threading.Thread):
             raise SystemFault(message, root="") from error
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait for the end, if it began."""
+        """Wait for its end, if it was started."""
         if self.ident is not None:
             super().join(timeout)
 
 
 def thread(act: Callable[[], None], *, name: str, on_death: Callable[[BaseException], None]) -> Thread:
-    """Return a thread that does `act` once it is started, and tells `on_death`, itself, whatever ended that early."""
+    """Return a thread that runs `act`, and calls `on_death` itself with whatever exception ends that."""
 
     def live() -> None:
         try:

@@ -67,11 +67,11 @@ class Version(NamedTuple):
     inode: int
 
     def same_content(self, other: Version) -> bool:
-        """Whether both are the same bytes under a name that may have been renamed, which sets the ctime."""
+        """Whether both are the same bytes, perhaps renamed in between, which sets the ctime."""
         return self.inode == other.inode and self.looks_like(other)
 
     def looks_like(self, other: Version) -> bool:
-        """Whether both have one size and time, which is all that a copy keeps of its original."""
+        """Whether both have the same size and time, which is all that a copy keeps of its original."""
         return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
 
     def is_still(self, other: Version, *, linked: bool) -> bool:
@@ -142,7 +142,7 @@ class Limits:
 class Draft(NamedTuple):
     """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours.
 
-    Once it is on disk `size`, in bytes, and `mtime_ns` say by what it is known as we wrote it; 0 before that.
+    Once it is on disk, `size` in bytes and `mtime_ns` prove that it is as we wrote it; 0 before that.
     """
 
     name: str
@@ -199,7 +199,7 @@ class Returned:
 Outcome = Done | Failed | Stalled | Returned
 
 
-#: Seconds by which a result may seem to be younger than its row, which counts whole ones.
+#: Seconds by which a result may look younger than its row, whose times are whole seconds.
 ROUNDING = 2
 
 
@@ -207,11 +207,11 @@ ROUNDING = 2
 class Record:
     """What the ledger holds of one version of a file.
 
-    `attempts` were charged, `kills` were not (a worker killed from outside); `due` is wall-clock seconds since the
-    epoch. `number` is the one that result and archive share (0: none), `draft` the draft's name; `inode` proves a
-    visible result ours, `result_size` and `result_mtime_ns` that it is as we wrote it (empty and 0 until there is
-    one; the last two also where an earlier version of the ledger knows of it). `at`, like `due`, is when it came to
-    its state; of what has a result, when that was about to be shown.
+    `attempts` were charged, `kills` were not (a worker killed from outside). `number` is the one that result and
+    archive share (0: none), `draft` the draft's name; `inode` proves a visible result ours, `result_size` and
+    `result_mtime_ns` that it is as we wrote it (empty and 0 until there is one; the last two also for results from an
+    earlier version of the ledger). `due` and `at` are wall-clock seconds since the epoch: when to try again; when it
+    came to its state, or, with a result, when that was about to be shown.
     """
 
     id: int
@@ -234,7 +234,7 @@ class Record:
     def is_shown_by(self, seen: Version, *, exact: bool) -> bool:
         """Whether what is seen under its result's name is that result as it was published.
 
-        `exact` says that times are as they were written: a server may date a file some time after that.
+        `exact`: the file system keeps times as they were written, where a server may date a file later.
         """
         if (seen.inode, seen.size) != (self.inode, self.result_size or seen.size):
             return False
@@ -244,7 +244,7 @@ class Record:
 
 
 class Ended(NamedTuple):
-    """How a version of a file ended, and what it was: all that a scan asks about each of many kept files."""
+    """How a version of a file ended, and which one: all that a scan asks about each of many kept files."""
 
     size: int
     mtime_ns: int
@@ -252,12 +252,12 @@ class Ended(NamedTuple):
 
 
 def readable(text: str) -> str:
-    """Return a text that may speak of a path as JSON and SQLite hold it: undecodable bytes are U+FFFD."""
+    """Return a text that may contain a path as JSON and SQLite can hold it: undecodable bytes are U+FFFD."""
     return exact(text).decode(errors="replace")
 
 
 def exact(text: str) -> bytes:
-    """Return the bytes of a text that may speak of a path: those of a name are the kernel's."""
+    """Return the bytes of a text that may contain a path: those of a path are the kernel's."""
     try:
         return text.encode(errors="surrogateescape")
     except UnicodeEncodeError:  # a surrogate that stands for no byte: somebody wrote it so in JSON
@@ -265,7 +265,7 @@ def exact(text: str) -> bytes:
 
 
 def signed(number: int) -> int:
-    """Return a number in the 64 bits of a ledger's column: an inode may need all of them, a time even more."""
+    """Return a number in the 64 bits, signed, of a ledger's column: an inode may need them all, a time even more."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)
 
 

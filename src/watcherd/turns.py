@@ -1,10 +1,10 @@
 """Taking turns at the interpreter.
 
 All threads share the interpreter's lock, and give it up at each system call. While another thread waits for it, each
-of these calls wakes that one, on the other core, to find the lock taken again: what makes forty short calls a file
-takes twice the processor time that way. So whoever is about to make many of them waits for its turn first.
+call wakes that one, on the other core, only to find the lock taken again: with forty short calls a file that takes
+twice the processor time. So a thread that is about to make many of them waits for its turn first.
 
-A turn is a courtesy and guards nothing. Who holds one may hang, as in a mount that does not answer: then it is taken
+A turn is a courtesy and guards nothing. Its holder may hang, as in a mount that does not answer: then it is taken
 over, and nobody waits for it again.
 """
 
@@ -33,7 +33,7 @@ class Turns:
         lock = self._lock
         if not lock.acquire(timeout=PATIENCE):
             lock = Lock()
-            lock.acquire()  # before anybody else can, who may hang as well
+            lock.acquire()  # before somebody else does, who may hang as well
             self._lock = lock
         try:
             yield
