@@ -206,20 +206,26 @@ class _Isolated(Slot):
 
     def prepare(self) -> None:
         """Have a worker that is ready. See `Slot.prepare`."""
-        self._insist(self._employ)
+        self._insist(lambda _: None)
 
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """See `Slot.run`."""
         order = wire.order(job, limits)
-        return self._insist(lambda by: self._try(job, order, (source, draft), limits, by))
 
-    def _insist(self, attempt: Callable[[float], T]) -> T:
-        """Call `attempt` with the time by which it needs a worker, until one takes the job."""
+        def attempt(worker: Worker) -> Result:
+            answer = self._ask(worker, job, order, (source, draft), limits)
+            return self._understand(worker, job, answer)
+
+        return self._insist(attempt)
+
+    def _insist(self, attempt: Callable[[Worker], T]) -> T:
+        """Call `attempt` with a worker that is ready, and with others until one takes the job."""
         self._hand.sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
         by = time.monotonic() + START
         for _ in range(TRIES):
             try:
-                return attempt(by)
+                with self._at_work(by) as worker:
+                    return attempt(worker)
             except NotTaken as error:
                 reason = error
         raise SystemFault(f"cannot start a worker, three times in a row: {reason}", root="")
@@ -229,37 +235,25 @@ class _Isolated(Slot):
         if self._worker:
             self._end(self._worker)
 
-    def _employ(self, by: float) -> None:
-        with self._at_work(by):
-            pass
-
-    def _try(self, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits, by: float) -> Result:
-        with self._at_work(by) as worker:
-            answer = self._ask(worker, job, order, descriptors, limits)
-            return self._understand(worker, job, answer)
-
     @contextmanager
     def _at_work(self, by: float) -> Iterator[Worker]:
         """Hold a worker that is ready, this slot's own if it has one. Raises NotTaken, and Cut where we stop."""
         self._recycle()
         self._worker = worker = self._worker or self._pool.hire(by)
         with self._pool.at_work(worker):
-            self._require_ready(worker, by)
+            try:
+                worker.require_ready(by)
+            except NotTaken:
+                self._end_dead(worker)
+                raise
+            finally:
+                self._pool.heard(worker)
             yield worker
 
     def _recycle(self) -> None:
         if self._worker and self._worker.jobs >= self._pool.recycle_after:
             log.debug("worker.recycled", pid=self._worker.pid, jobs=self._worker.jobs)
             self._end(self._worker)
-
-    def _require_ready(self, worker: Worker, by: float) -> None:
-        try:
-            worker.require_ready(by)
-        except NotTaken:
-            self._end_dead(worker)
-            raise
-        finally:
-            self._pool.heard(worker)
 
     def _ask(self, worker: Worker, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits) -> bytes:
         try:
