@@ -60,11 +60,6 @@ def orientation(block: bytes) -> object:
     return _loaded(block).get(ORIENTATION)
 
 
-def orientation_alone(block: bytes) -> bytes:
-    """Return an EXIF block with the orientation of `block`, and nothing else."""
-    return oriented(orientation(block))
-
-
 def upright(block: bytes) -> bytes:
     """Return an EXIF block without its orientation; empty where it cannot be put together anew."""
     if not rewritable(block):
@@ -79,9 +74,9 @@ def upright_xmp(xmp: bytes) -> bytes:
     return XMP_ORIENTATION.sub(rb"\g<1>1", xmp)
 
 
-def oriented(orientation: object) -> bytes:
-    """Return an EXIF block with this orientation, if it is a valid one, and nothing else."""
+def orientation_alone(told: object) -> bytes:
+    """Return an EXIF block with the orientation `told`, if it is a valid one, and nothing else."""
     alone = Image.Exif()
-    if isinstance(orientation, int) and orientation in range(1, 9):
-        alone[ORIENTATION] = orientation
+    if isinstance(told, int) and told in range(1, 9):
+        alone[ORIENTATION] = told
     return alone.tobytes()

@@ -22,7 +22,7 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
 )
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale.exif import LYING, orientation, oriented, upright, upright_xmp
+from watcherd.processors.grayscale.exif import LYING, orientation, orientation_alone, upright, upright_xmp
 from watcherd.processors.grayscale.grey import PALETTE
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ class _Avif(AvifImagePlugin.AvifImageFile):
         except Exception:
             if not self.mode:  # nor was there a picture
                 raise
-            self.info["exif"] = oriented(self._decoder.get_info()[5])
+            self.info["exif"] = orientation_alone(self._decoder.get_info()[5])
             self.seek(0)
         if self.is_animated and "exif" in self.info:
             self._stand_up(self.info["exif"])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import Image
 
 from watcherd.processors.grayscale import lossless, turbo
-from watcherd.processors.grayscale.exif import orientation_alone
+from watcherd.processors.grayscale.exif import orientation, orientation_alone
 from watcherd.processors.grayscale.grey import described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
 
@@ -50,7 +50,7 @@ def _description(image: JpegImageFile) -> dict[str, Any]:
     # What needs several segments is left out: the picture is worth more.
     too_long = {key: options.pop(key) for key, room in ROOM.items() if len(options.get(key) or b"") > room}
     if "exif" in too_long:
-        options["exif"] = orientation_alone(too_long["exif"])
+        options["exif"] = orientation_alone(orientation(too_long["exif"]))
     return options
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image
 
-from watcherd.processors.grayscale.exif import orientation_alone, rewritable
+from watcherd.processors.grayscale.exif import orientation, orientation_alone, rewritable
 from watcherd.processors.grayscale.frames import duration, reach
 from watcherd.processors.grayscale.grey import described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
@@ -61,7 +61,7 @@ def write_avif(image: ImageFile.ImageFile, reader: Reader) -> Written:
     film = Film(image, reader)
     options = described(image) | {"quality": AVIF_QUALITY, "speed": AVIF_SPEED, "duration": film.durations}
     if not rewritable(options.get("exif", b"")):  # Pillow moves the orientation elsewhere, and writes the rest anew
-        options["exif"] = orientation_alone(options["exif"])
+        options["exif"] = orientation_alone(orientation(options["exif"]))
     if _lossless_size(reader, film) * film.n_frames <= reader.size * SLACK:
         options["quality"] = LOSSLESS_AVIF
     return Written(save(reader, film, "AVIF", save_all=True, **options), film.mode, film.n_frames)
