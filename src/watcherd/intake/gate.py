@@ -44,7 +44,6 @@ MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
 UNREADABLE, SHORT = 30.0, 1.0
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EXDEV})
-_FORBIDDEN = frozenset({errno.EACCES, errno.EPERM})
 
 
 class Gate:
@@ -237,7 +236,7 @@ class Gate:
         fault = beneath.shortage(error)
         if fault:
             self._desk.on_fault(fault)  # pauses the intake, and says so
-        reason = Reason.PERMISSION if error.errno in _FORBIDDEN else str(error.strerror)
+        reason = Reason.PERMISSION if isinstance(error, PermissionError) else str(error.strerror)
         again = time.monotonic() + (SHORT if fault else UNREADABLE)
         if self.pending.wait(path, Wait(again, reason, None)) and not fault:
             self._log.warning("file.unreadable", path=path, reason=str(reason))

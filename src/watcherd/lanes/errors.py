@@ -40,7 +40,6 @@ def unreadable(job: Job, error: OSError) -> Outcome:
         return Returned(job, State.WAITING, "permission")
     if fault := beneath.shortage(error):
         return Stalled(job, fault)
-    if error.errno in _ANOTHER_THING:
-        return Returned(job, State.WAITING, f"is another thing now: {error.strerror}", changed=True)
-    # The disk, or a mount, fails: it is looked at again, less and less often, as if it had changed.
-    return Returned(job, State.WAITING, f"cannot be read for now: {error.strerror}", changed=True)
+    # Where the disk, or a mount, fails, it is looked at again less and less often, as if it had changed.
+    what = "is another thing now" if error.errno in _ANOTHER_THING else "cannot be read for now"
+    return Returned(job, State.WAITING, f"{what}: {error.strerror}", changed=True)
