@@ -99,10 +99,8 @@ class Rounds(Listener):
 
     def touched(self, folder: str) -> None:
         """Ask for a scan of what was refused in a watched folder whose rights, or only times, were changed."""
-        refused = self._unlisted_in(folder)
-        if not self._eyes.may_enter(folder):
-            refused = [folder]  # by the scan, so that it is asked for when it is touched again
-        for it in refused:
+        # One that may not be entered is refused by its scan, and so asked for when it is touched again.
+        for it in self._unlisted_in(folder) if self._eyes.may_enter(folder) else [folder]:
             self.ask_folder(it)
 
     def _unlisted_in(self, folder: str) -> list[str]:
