@@ -53,12 +53,8 @@ def _path(field: str) -> Path:
 
 def mount_of(path: Path, table: list[Mount]) -> Mount | None:
     """Return the mount on which the resolved `path` lies, or would lie once it is made."""
-    best: Mount | None = None
-    for mount in table:  # one mounted later over the same point hides the earlier
-        inside = path == mount.point or mount.point in path.parents
-        if inside and (best is None or len(mount.point.parts) >= len(best.point.parts)):
-            best = mount
-    return best
+    around = (mount for mount in reversed(table) if path.is_relative_to(mount.point))  # the latest hides the others
+    return max(around, key=lambda mount: len(mount.point.parts), default=None)
 
 
 def location(path: Path, table: list[Mount]) -> tuple[str, Path]:
