@@ -291,7 +291,7 @@ def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
             found.unreadable(place.inbox, error.filename, error)
 
     with told_plainly(place.failed.path):
-        listed = filter(None, set_aside(place, inbox, refused))
+        listed = set_aside(place, inbox, refused)
         unlisted = [it for it in listed if (it.file.path, it.number) not in known]
     if unlisted:  # a daemon may have set them aside meanwhile
         known = _set_aside_by_now(place, ledger)

@@ -18,7 +18,7 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -36,14 +36,12 @@ from watcherd.publish.reason import facts_in, is_anothers
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from watcherd.intake.terms import Inbox
     from watcherd.publish.place import Place
     from watcherd.publish.root import Root
     from watcherd.settings import Settings
-
-T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -67,11 +65,11 @@ _COUNTS = range(1 << 31)
 
 
 def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None] = lambda: None) -> None:
-    """Put a new ledger in the place of a damaged one, which is set aside; leave one that is sound.
+    """Put a new ledger in the place of a damaged one, which is set aside; leave a sound one alone.
 
-    It takes that place once it holds all that the folders prove: a start that is cut short before, as by what
-    `checkpoint` raises before any file, finds the damaged one again. Raises Refused where it is a database of
-    something else, SystemFault where it cannot be done.
+    The new one gets its place only when it holds all that the folders prove: a start that is cut short before that
+    finds the damaged one again. `checkpoint` is called before each file, and may raise. Raises Refused where the
+    ledger is a database of something else, SystemFault where it cannot be replaced.
     """
     try:
         require_sound(ledger)
@@ -122,44 +120,42 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with told_plainly(place.root):
         _discard_drafts(place.outbox, checkpoint)
-        quarantined = _remembered(ledger, set_aside(place, inbox), checkpoint)
-        kept = _remembered(ledger, _kept(place, inbox, ledger), checkpoint) if place.after is After.KEEP else 0
+        quarantined = _remembered(ledger, set_aside(place, inbox, _proves_nothing, checkpoint))
+        kept = _remembered(ledger, _kept(place, inbox, ledger, checkpoint)) if place.after is After.KEEP else 0
     for root in place.roots:
         root.rest()
     log.warning("ledger.rebuilt", inbox=place.inbox, quarantined=quarantined, kept=kept)
 
 
-def _remembered(ledger: Ledger, found: Iterator[Record | None], checkpoint: Callable[[], None]) -> int:
+def _remembered(ledger: Ledger, records: Iterator[Record]) -> int:
     """Put all that is found on record, a block at a time; return how many there are. A million take a minute."""
-    known, records = 0, filter(None, _each(found, checkpoint))
+    known = 0
     while block := list(islice(records, BLOCK)):
         ledger.remember(block)
         known += len(block)
     return known
 
 
-def _each(found: Iterable[T], checkpoint: Callable[[], None]) -> Iterator[T]:
-    for it in found:
-        checkpoint()
-        yield it
-
-
 def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
     """Remove drafts that the damaged ledger knew of: the outbox is ours alone, so they are nobody's now."""
     with beneath.folder(outbox.path, OURS, make=True) as ours:
         names = os.listdir(ours)
-    for name in _each(filter(_DRAFT.fullmatch, names), checkpoint):
+    for name in filter(_DRAFT.fullmatch, names):
+        checkpoint()
         outbox.discard(name)
 
 
 # What was kept ------------------------------------------------------------------------------------------------------
 
 
-def _kept(place: Place, inbox: Inbox, ledger: Ledger) -> Iterator[Record | None]:
-    """Yield the kept inputs whose results are there, and None for each other."""
+def _kept(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> Iterator[Record]:
+    """Yield the kept inputs whose results are there."""
     for kind, paths in admitted(inbox, lambda _, error: _proves_nothing(error)):
         known = ledger.lookup(inbox.name, paths)
-        yield from (_kept_one(place, path, kind, known.get(path)) for path in paths)
+        for path in paths:
+            checkpoint()
+            if record := _kept_one(place, path, kind, known.get(path)):
+                yield record
 
 
 def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Record | None:
@@ -192,21 +188,23 @@ def _tells_of(facts: Mapping[str, object], file: File) -> bool:
 
 
 def _proves_nothing(error: OSError) -> None:
-    """Let be what is closed; raise what is a fault of the machine, else what it holds would be forgotten."""
+    """Pass over what is closed; raise a fault of the machine, or what it hides would be forgotten."""
     if error.errno not in _NOT_LISTED:
         raise error
 
 
 def set_aside(
-    place: Place, inbox: Inbox, on_refused: Callable[[OSError], None] = _proves_nothing
-) -> Iterator[Record | None]:
-    """Yield the files that lie in the failed folder with a reason of ours, and None for each other reason.
+    place: Place, inbox: Inbox, on_refused: Callable[[OSError], None], checkpoint: Callable[[], None] = lambda: None
+) -> Iterator[Record]:
+    """Yield the files that lie in the failed folder with a reason of ours; call `checkpoint` before each.
 
     `on_refused` is told of a folder that cannot be listed, and of a reason that cannot be read. Raises OSError.
     """
     for _, paths in beneath.tree(place.failed.path, _is_theirs, on_refused):
         for reason in (path for path in paths if path.endswith(_REASON)):
-            yield _set_aside_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused))
+            checkpoint()
+            if record := _set_aside_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused)):
+                yield record
 
 
 def _is_theirs(folder: str) -> bool:
@@ -241,9 +239,9 @@ def _numbers_in(reason: str) -> Iterator[int]:
 
 
 def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Record | None:
-    """Return the record of what lies in the failed folder, mended or not; of what is kept, only as its reason has it.
+    """Return the record of what lies in the failed folder, mended or not; of a kept file, only as its reason has it.
 
-    Where inputs are kept, it lies in the failed folder too if they are kept only since then.
+    A kept file is in its inbox, or in the failed folder if `keep` was set after it was moved there.
     """
     found = _status(place.failed.path, place.way(record, State.QUARANTINING, record.number).retired)
     if place.after is After.KEEP:
