@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 VERSION = 2
 
-#: What version 2 added to version 1.
-_ADDED = ("result_size", "result_mtime_ns")
+#: What makes a ledger of version 1 one of version 2.
+_ADDED = "ALTER TABLE file ADD COLUMN result_size INTEGER; ALTER TABLE file ADD COLUMN result_mtime_ns INTEGER;"
 
 #: What is wrong with a ledger of no bytes, of which SQLite would make a new one.
 EMPTY = "it is empty"
@@ -67,7 +67,7 @@ def prepare(connection: sqlite3.Connection, path: Path) -> str:
         if version == 0 and not empty:
             raise Refused(f"{path} is a database of something else: give another state directory")
         if version < VERSION:
-            _change(connection, _added() if version else _created())
+            _change(connection, _ADDED if version else _created())
         connection.execute("PRAGMA journal_mode = WAL")  # not before: a file without its log of changes is a ledger
         return str(connection.execute("SELECT id FROM ledger").fetchone()[0])
 
@@ -79,10 +79,6 @@ def _version(connection: sqlite3.Connection) -> int:
 def _created() -> str:
     schema = resources.files(__package__).joinpath("ledger.sql").read_text("utf-8")
     return f"{schema} INSERT INTO ledger VALUES ('{secrets.token_hex(4)}');"
-
-
-def _added() -> str:
-    return "".join(f"ALTER TABLE file ADD COLUMN {name} INTEGER; " for name in _ADDED)
 
 
 def _change(connection: sqlite3.Connection, script: str) -> None:
