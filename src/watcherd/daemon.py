@@ -31,7 +31,7 @@ import structlog
 from watcherd import __version__, vitals
 from watcherd.assembly import Died, Ears, Mailbox, deaths
 from watcherd.beneath import FULL
-from watcherd.ledger.ledger import require_room
+from watcherd.ledger.ledger import require_space
 from watcherd.model import Stopped
 from watcherd.rooms import assembled
 from watcherd.service import signals, systemd
@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between looks whether the ledger's disk, full at the start, has room.
-ROOM_EVERY = 2.0
+#: Seconds between looks whether the ledger's disk, full at the start, has space again.
+SPACE_EVERY = 2.0
 
 
 def run(settings: Settings, reload: Callable[[], Settings]) -> int:
@@ -60,7 +60,7 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put) as checkpoint:
         manager.status("starting: takes up what an earlier run left")
         try:
-            _await_room(str(settings.state), mailbox, manager, checkpoint)
+            _await_space(str(settings.state), mailbox, manager, checkpoint)
             with assembled(settings, Ears(on_death=mailbox.put), checkpoint) as rooms:
                 status = _serve(rooms, mailbox, manager, reload)
         except Stopped:
@@ -71,15 +71,15 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     return status
 
 
-def _await_room(folder: str, mailbox: Mailbox, manager: systemd.Manager, checkpoint: Callable[[], None]) -> None:
-    """Wait where the ledger's disk is full: no ledger opens there."""
+def _await_space(folder: str, mailbox: Mailbox, manager: systemd.Manager, checkpoint: Callable[[], None]) -> None:
+    """Wait until the ledger's disk has space: on a full one no ledger opens."""
     reason, heard = "", None
     while full := _fullness(folder):
         if not reason:
             reason = full
             log.error("intake.paused", reason=reason)
             manager.status(f"paused: {reason}")
-        heard = _next(mailbox, ROOM_EVERY) or heard
+        heard = _next(mailbox, SPACE_EVERY) or heard
         checkpoint()
     if reason:
         log.info("intake.resumed", reason=reason)
@@ -88,9 +88,9 @@ def _await_room(folder: str, mailbox: Mailbox, manager: systemd.Manager, checkpo
 
 
 def _fullness(folder: str) -> str:
-    """Say that the ledger's disk is full; empty where it is not. What else may be wrong there is found out later."""
+    """Say that the ledger's disk is full; empty where it is not. Whatever else is wrong there is found out later."""
     try:
-        require_room(folder)
+        require_space(folder)
     except OSError as error:
         return f"the ledger's folder {folder}: {error.strerror}" if error.errno in FULL else ""
     return ""

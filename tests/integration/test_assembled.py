@@ -432,10 +432,10 @@ def test_a_signal_to_stop_ends_the_run_with_0(site, events):
 
 
 def test_a_signal_to_stop_ends_the_wait_for_room_on_the_ledger_s_disk(site, events, monkeypatch):
-    def require_room(_):
+    def require_space(_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(daemon, "require_room", require_room)
+    monkeypatch.setattr(daemon, "require_space", require_space)
     later(lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert daemon.run(quick(site), pytest.fail) == 0
     assert [event["event"] for event in events] == [
@@ -451,13 +451,13 @@ def test_a_hangup_while_there_is_no_room_on_the_ledger_s_disk_reloads_once_there
     settings = quick(site)
     hangups = iter([signal.SIGHUP])
 
-    def require_room(_):
+    def require_space(_):
         for number in hangups:
             os.kill(os.getpid(), number)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(daemon, "require_room", require_room)
-    monkeypatch.setattr(daemon, "ROOM_EVERY", 30.0)
+    monkeypatch.setattr(daemon, "require_space", require_space)
+    monkeypatch.setattr(daemon, "SPACE_EVERY", 30.0)
     monkeypatch.setattr(together.logs, "set_level", lambda _: None)
     stop_once_ready(site, events, "daemon.reloaded")
     assert daemon.run(settings, lambda: settings) == 0

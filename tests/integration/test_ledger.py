@@ -239,7 +239,7 @@ def test_a_folder_without_room_to_grow_is_a_fault_of_the_system(ledger, monkeypa
     ledger.probe()
     free, size = ledger.free()
     assert 0 < free < size
-    monkeypatch.setattr("watcherd.ledger.ledger.ROOM", 1 << 20)
+    monkeypatch.setattr("watcherd.ledger.ledger.SPACE", 1 << 20)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, limits[1]))

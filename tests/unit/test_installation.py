@@ -157,7 +157,7 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next(host):
 
 def test_to_stop_what_is_gone_already_is_no_error():
     (stop, *_) = uninstall(SYSTEM, installed())
-    assert (stop.command[1], stop.borne) == ("stop", 5)
+    assert (stop.command[1], stop.tolerated) == ("stop", 5)
 
 
 def test_where_nothing_is_nothing_is_removed():

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Decorated = TypeVar("Decorated", bound="Callable[..., Any]")
 
 
-class _SaidPath(click.Path):
-    """A path that is said: an empty one is a shell's variable that is not set, and never the working directory."""
+class _NonEmptyPath(click.Path):
+    """A path that is not empty: an empty one is an unset shell variable, and is not to mean the working directory."""
 
     def convert(
         self, value: str | os.PathLike[str], param: click.Parameter | None, ctx: click.Context | None
@@ -36,7 +36,7 @@ class _SaidPath(click.Path):
 
 
 #: A path that click does not judge: what is wrong with it is said, or waited for, as if a file had named it.
-PATH = _SaidPath(readable=False, path_type=Path)
+PATH = _NonEmptyPath(readable=False, path_type=Path)
 _FOLDERS = (
     click.option("--inbox", type=PATH, metavar="DIR", help="Watch this folder, without a configuration file."),
     click.option("--outbox", type=PATH, metavar="DIR", help="Where results appear."),

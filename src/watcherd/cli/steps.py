@@ -47,8 +47,8 @@ def _do(step: Step) -> None:
                 os.makedirs(path, exist_ok=True)
             case Remove(path):
                 _remove(Path(path))
-            case Run(command, borne):
-                _run(command, borne)
+            case Run(command, tolerated):
+                _run(command, tolerated)
     except OSError as error:
         mend = (
             "run it with sudo, or with --user" if isinstance(error, PermissionError) else "mend that, and come again"
@@ -72,9 +72,9 @@ def _remove(path: Path) -> None:
         path.parent.rmdir()
 
 
-def _run(command: Sequence[str], borne: int) -> None:
+def _run(command: Sequence[str], tolerated: int) -> None:
     done = subprocess.run([shutil.which(command[0]) or command[0], *command[1:]], check=False)
-    if done.returncode not in {0, borne}:
+    if done.returncode not in {0, tolerated}:
         raise click.ClickException(f"{' '.join(command)} failed with status {done.returncode}: `{_hint(command)}`")
 
 

@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from watcherd.model import Draft, Record
     from watcherd.states import State
 
-#: Bytes that the ledger must have room to grow by: a batch takes less.
-ROOM = 256 << 10
+#: Bytes that must be free for the ledger to grow: a batch takes less.
+SPACE = 256 << 10
 
 # That another job is handed over shows that the daemon survived what it worked on alone before, which may not be
 # published yet: if both were on record as alone at the next crash, an innocent would be charged.
@@ -223,7 +223,7 @@ class Ledger(Answers):
             cursor.execute("UPDATE ledger SET id = id")
         # The log of changes has pages to reuse, so that one small change succeeds on a full disk, too.
         with self._its_folder_s_fault():
-            require_room(self.folder)
+            require_space(self.folder)
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of its file system. Raises SystemFault.
@@ -281,7 +281,7 @@ class Ledger(Answers):
                 del self._retired[row]
 
 
-def require_room(folder: str) -> None:
+def require_space(folder: str) -> None:
     """Raise OSError where a ledger in that folder could not grow."""
     with TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, ROOM)
+        os.posix_fallocate(file.fileno(), 0, SPACE)

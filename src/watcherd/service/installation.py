@@ -45,10 +45,10 @@ class Keep(_At):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Run a command; nothing further is done where it ends with another status than 0 and `borne`."""
+    """Run a command; with a status other than 0 and `tolerated`, no further step is taken."""
 
     command: tuple[str, ...]
-    borne: int = 0
+    tolerated: int = 0
 
 
 Step = Write | Make | Remove | Keep | Run
@@ -121,8 +121,8 @@ def _started(host: Host, changed: Collection[str], facts: Facts) -> Iterator[Ste
     yield _systemctl(host, "restart" if changed else "start", host.unit)
 
 
-def _systemctl(host: Host, verb: str, *units: str, borne: int = 0) -> Run:
-    return Run((*host.systemctl, verb, *(f"{unit}.service" for unit in units)), borne)
+def _systemctl(host: Host, verb: str, *units: str, tolerated: int = 0) -> Run:
+    return Run((*host.systemctl, verb, *(f"{unit}.service" for unit in units)), tolerated)
 
 
 def _others(host: Host, facts: Facts) -> list[str]:
@@ -146,7 +146,7 @@ def uninstall(host: Host, facts: Facts) -> list[Step]:
 
 def _stopped(host: Host, facts: Facts) -> Iterator[Step]:
     strays = () if host.is_user or _others(host, facts) else ("watcherd@*",)  # started, and never enabled
-    yield _systemctl(host, "stop", host.unit, *strays, borne=_NOT_LOADED)
+    yield _systemctl(host, "stop", host.unit, *strays, tolerated=_NOT_LOADED)
     if host.unit in facts.enabled:
         yield _systemctl(host, "disable", host.unit)
 
@@ -154,4 +154,4 @@ def _stopped(host: Host, facts: Facts) -> Iterator[Step]:
 def _forgotten(host: Host) -> Iterator[Step]:
     yield _systemctl(host, "daemon-reload")
     # Else one that had failed would be listed for ever. There is nothing to reset for one that had not: 1.
-    yield _systemctl(host, "reset-failed", host.unit, borne=1)
+    yield _systemctl(host, "reset-failed", host.unit, tolerated=1)

@@ -63,7 +63,7 @@ def require_folders(paths: Iterable[str], look: Look) -> None:
         if closed := _closed(str(PurePosixPath(path).parent), look):
             mend = f"chmod o+x {closed}"
             raise Refused(f"the service cannot reach {path}: {closed} is closed to other users; {mend}")
-        if theirs := _somebody_s(path, look):
+        if theirs := _foreign(path, look):
             mend = "choose one in a folder of root's, or `chown root` that"
             raise Refused(f"systemd sets up no {path}: {theirs} on the way to it belongs to another user; {mend}")
 
@@ -97,11 +97,8 @@ def _closed(path: str, look: Look) -> str | None:
     return next((it for it, standing in found if standing and not standing.is_open), None)
 
 
-def _somebody_s(path: str, look: Look) -> str | None:
-    """Return a folder in which its owner, who is not root, could put something else in the place of the next.
-
-    systemd-tmpfiles(8) goes no such way.
-    """
+def _foreign(path: str, look: Look) -> str | None:
+    """Return a folder whose owner, not root, could replace the next on the way: systemd-tmpfiles(8) refuses that."""
     for around, inner in pairwise(_way(path)):
         outer, within = look(around), look(inner)
         if outer and outer.owner and not (within and within.owner == outer.owner):
