@@ -34,7 +34,8 @@ from watcherd.publish.publisher import Publisher
 from watcherd.publish.retire import ours_of
 from watcherd.rooms import assembled
 from watcherd.service import locks
-from watcherd.settings import ConfigurationError, MinFree, Problem
+from watcherd.settings import ConfigurationError, Problem
+from watcherd.settings.units import MinFree
 from watcherd.states import State
 
 QUICK = {"settle": "50ms"}

@@ -1,12 +1,12 @@
 """Flags, environment, TOML → one frozen Settings.
 
-    layers    what each source says, and on which line
+    layers    what each source says, on which line, and what all say together
     units     durations, sizes, shares, both ways
     forms     what a value may be: durations, sizes, folders, patterns as people write them
     shape     every key with its type, default and description
     live      what can change in a running daemon
     folders   folders that follow from others, and overlaps by path, inode and mount
-    rules     what settings that are each sound may not be together
+    rules     settings that contradict each other, though each is sound
     mounts    what is mounted where
     machine   cores and memory, less what cgroups allow
     problems  every problem at once, each with its place and mend
@@ -30,7 +30,7 @@ from watcherd.settings.machine import chunk, workers
 from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
 from watcherd.settings.rules import contradictions
 from watcherd.settings.shape import Inbox, Settings
-from watcherd.settings.units import MinFree, size_text
+from watcherd.settings.units import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfigurationError",
     "Inbox",
-    "MinFree",
     "Origin",
     "Problem",
     "Settings",
@@ -121,7 +120,7 @@ def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
 
 
 def _distrusted(path: Path) -> tuple[str, ...]:
-    """Say why a file that lies in the working directory is not read: anybody may put one, or a link, into /tmp."""
+    """Say why a file in the working directory is not read: anybody may put one, or a link, into /tmp."""
     try:
         owners = {path.lstat().st_uid, path.stat().st_uid}
     except OSError:
@@ -160,7 +159,7 @@ def _missing_inbox(layers: Layers) -> Iterator[Problem]:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A value as people write it, where it came from, and what "auto" comes to on this machine."""
+    """A value as people write it, where it came from, and what "auto" means on this machine."""
 
     value: object
     place: str

@@ -126,7 +126,7 @@ def _overlaps(layers: Layers, folders: list[Named]) -> Iterator[Problem]:
     misplaced = {inner.keys for inner, _ in found}
     for inner, outer in found:
         follows = _is_derived(layers, inner) and (*inner.keys[:-1], "outbox") in misplaced
-        if not follows:  # from an outbox that is to be moved anyway, and its archive with it
+        if not follows:  # else its outbox has to move anyway, and it goes along
             relation = "is the same folder as" if outer.lies_in(inner) else "lies in"
             message = f"{inner.name} = {inner.path} {relation} {outer.name} = {outer.path}"
             mend = f"choose another folder for {inner.name}, beside the other and not in it"
@@ -144,6 +144,6 @@ def _is_derived(layers: Layers, folder: Named) -> bool:
 
 
 def _place(layers: Layers, inner: Named, outer: Named) -> str:
-    # Of two, what somebody wrote is to be changed, not what follows from it.
+    # Of the two, the one that somebody wrote has to change, not the one that follows from it.
     written = [folder for folder in (inner, outer) if not _is_derived(layers, folder)]
     return layers.place(*(written or [inner])[0].keys)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 PREFIX = "WATCHERD_"
 ROLES = ("path", "outbox", "archive", "failed")
-#: What begins a path that a shell would have expanded, and we do not.
+#: A variable at the start of a path: a shell would have expanded it, and we do not.
 VARIABLE = re.compile(r"\$(\w+|\{\w+\})(?=/|$)")
 
 #: What tomllib raises: a TOMLDecodeError is a ValueError, as is that of a number with too many digits.
 NOT_TOML = (ValueError, RecursionError)
 
-#: What is on the last line of a statement of several lines.
+#: What the last line of a statement of several lines holds.
 _END = re.compile("[]}]|\"{3}|'{3}")
 
 _LISTS = frozenset({"include", "exclude", "extensions"})
@@ -36,7 +36,7 @@ Keys = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says; `places` tells for each of its keys where, and `name` where for all others."""
+    """What one source says. `places` has where each key was said; `name` stands in for those not in there."""
 
     name: str
     values: Mapping[str, Any]
@@ -50,7 +50,7 @@ class Layer:
         return value
 
     def place(self, keys: Keys) -> str:
-        """Return where `keys` are said, or something beneath them, or else the nearest table around them."""
+        """Return where `keys` are said; else where something beneath them is, or the nearest table around them."""
         if keys in self.places:
             return self.places[keys]
         beneath = (place for inner, place in self.places.items() if inner[: len(keys)] == keys)
@@ -60,22 +60,22 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """All sources, strongest first. `notes` are for people: what was left aside and why."""
+    """All sources, strongest first. `notes` tell people what was left aside, and why."""
 
     layers: tuple[Layer, ...]
     notes: tuple[str, ...] = ()
 
     def find(self, *keys: str) -> object:
-        """Return the strongest word about `keys`; None where all sources are silent."""
+        """Return what the strongest source says about `keys`; None where all are silent."""
         return next((layer.find(keys) for layer in self.layers if layer.find(keys) is not None), None)
 
     def place(self, *keys: str) -> str:
-        """Return where the strongest word about `keys` is said."""
+        """Return where that is said."""
         speaking = (layer for layer in self.layers if layer.find(keys) is not None)
         return next((layer.place(keys) for layer in speaking), "default")
 
     def inboxes(self) -> list[str]:
-        """Return the names of all inboxes that any source speaks of, in the order of the weakest source first."""
+        """Return the names of all inboxes that any source mentions, those of the weakest source first."""
         tables = (layer.find(("inbox",)) for layer in reversed(self.layers))
         return list(dict.fromkeys(name for table in tables if isinstance(table, dict) for name in table))
 
@@ -138,8 +138,8 @@ def from_file(path: Path) -> Layer:
 def lines_of(text: str) -> Iterator[tuple[Keys, int]]:
     """Yield each table and key of a valid TOML text with its line, counted from 1.
 
-    tomllib keeps no positions. A statement is as many lines as it takes to parse, so each is parsed by itself; only
-    where it may end, or a long list would be parsed once for each of its lines.
+    tomllib keeps no positions, so each statement is parsed by itself: it ends with the first line that makes it
+    parse. Only lines that may end one are tried, or a long list would be parsed once for each of its lines.
     """
     table: Keys = ()
     statement, first = "", 1
@@ -193,7 +193,7 @@ def _absolute(value: object, base: Path) -> object:
 
 
 def home(environ: Mapping[str, str]) -> Path:
-    """Return the caller's home folder; that of a user without one is the root's, as containers have it."""
+    """Return the caller's home folder; for a user without one, as in a container, ``/``."""
     try:
         return Path(environ.get("HOME") or "~").expanduser()
     except RuntimeError:

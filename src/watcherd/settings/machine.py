@@ -26,10 +26,10 @@ def workers() -> int:
 def chunk(processors: Path = _PROCESSORS) -> int:
     """Return the bytes that "auto" means for a chunk of text: three eighths of a core's second-level cache.
 
-    Counting passes several times over a chunk and a mask of its size, and between two passes threads take turns at
-    the interpreter: small chunks are good for one file, large ones for two at once. Measured with 2 MiB of that
-    cache, two files of 400 MB of prose, one by one and at once: 0.37 and 0.26 s in chunks of 512 KiB, 0.42 and 0.24
-    at 768 KiB.
+    Counting passes over a chunk, and a mask of its size, several times, and between passes threads take turns at the
+    interpreter: small chunks suit one file, large ones two at once. Measured with 2 MiB of that cache, two files of
+    400 MB of prose, one after the other and both at once: 0.37 and 0.26 s in chunks of 512 KiB, 0.42 and 0.24 s at
+    768 KiB.
     """
     caches = (processors / f"cpu{min(os.sched_getaffinity(0))}/cache").glob("index*")
     sizes = (_read(cache / "size") for cache in caches if _read(cache / "level") == "2")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 _TABLE = Path("/proc/self/mountinfo")
 
-#: Where another machine holds the files: locks, mmap and events are not to be relied on.
+#: Another machine holds the files: locks, mmap and events cannot be relied on.
 _NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "coda", "lustre", "ncpfs", "gfs2"})
-#: Any program may stand behind FUSE. These are known to keep to the local disk.
+#: Any program may stand behind FUSE; these are known to use the local disk.
 _LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs", "fuse.ntfs-3g"})
 
 
@@ -37,7 +37,7 @@ def mounts(table: str | None = None) -> list[Mount]:
             table = os.fsdecode(_TABLE.read_bytes())
         except OSError:
             return []
-    # Newlines in a name are escaped, and all else that Python ends a line at is not.
+    # Not `splitlines`: of what that splits at, only newlines are escaped in a name.
     return [_mount(line) for line in table.split("\n") if line]
 
 

@@ -1,6 +1,6 @@
-"""What settings that are each sound may not be together.
+"""Settings that contradict each other, though each is sound.
 
-Each rule looks at its own keys alone, so that it holds also where others are wrong.
+Each rule looks at its own keys alone, so that it also holds where others are wrong.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
 
 Table = TypeVar("Table", bound=BaseModel)
 
-#: Where extensions are claimed; of two that claim the same, the first is to be changed.
+#: Where extensions are claimed. Where both claim the same, the first that was written is the one to change.
 _CLAIMS = (("image", "extensions"), ("text", "extensions"))
 
 
 def contradictions(layers: Layers) -> Iterator[Problem]:
-    """Find names that cannot be, extensions that two kinds claim, and limits that contradict each other."""
+    """Find invalid names of inboxes, extensions that two kinds claim, and limits that contradict each other."""
     yield from _names(layers)
     yield from _extensions(layers)
     yield from _retries(layers)
@@ -57,7 +57,7 @@ def _retries(layers: Layers) -> Iterator[Problem]:
 
 
 def _said(layers: Layers, table: str, shape: type[Table], *keys: str) -> Table | None:
-    """Return a table with what is said of these keys, and else its defaults; None where that is wrong by itself."""
+    """Return a table with these keys as said, the others at their defaults; None where a key is wrong by itself."""
     said = {key: value for key in keys if (value := layers.find(table, key)) is not None}
     try:
         return shape.model_validate(said)

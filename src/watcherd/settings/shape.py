@@ -34,7 +34,7 @@ _ASKED_FOR = frozenset({"path", "outbox"})
 
 
 def _as_in_a_file(schema: dict[str, Any], shape: type[BaseModel]) -> None:
-    """Let a schema show defaults as people write them, and ask for nothing that may be said elsewhere or follows."""
+    """Let a schema show defaults as people write them, and require no key that has a default or another source."""
     schema["required"] = [key for key in schema.get("required", ()) if key in _ASKED_FOR]
     defaults = shape.model_construct().model_dump(mode="json")
     for key, described in schema["properties"].items():

@@ -17,7 +17,7 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 DURATION = r"^\s*(\d+(_\d+)*(\.\d+)?\s*([mM]?[sS]|[sS][eE][cC]|[mM]|[mM][iI][nN]|[hHdDwW])\s*)+$"
 SIZE = r"^\s*\d+(_\d+)*(\.\d+)?\s*([kKmMgGtTpP]([iI]?[bB]?)|[bB])?\s*$"
 SHARE = r"^\s*0*\d{1,2}(\.\d+)?\s*%\s*$"
-#: Before one of these: not of zero.
+#: In front of one of these: not zero.
 SOME = "^(?=.*[1-9])"
 
 _SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "sec": 1.0, "s": 1.0, "ms": 0.001}
@@ -27,7 +27,7 @@ _BINARY = tuple((1024**power, f"{letter.upper()}iB") for letter, power in _POWER
 _DECIMAL = tuple((1000**power, f"{letter.upper()}B") for letter, power in _POWERS.items())
 _WRITTEN_SIZES = sorted((*_BINARY, *_DECIMAL), reverse=True)
 
-#: Further away than any of this is a slip of the pen, and would overflow a kernel's field.
+#: More than this is a slip of the pen, and would overflow a field of the kernel's.
 LONGEST = 100 * 365 * _SECONDS["d"]
 LARGEST = (1 << 63) - 1
 
@@ -36,7 +36,7 @@ _Number = TypeVar("_Number", int, float)
 
 
 class Unreadable(ValueError):
-    """A value that cannot be what it stands for: what is wrong, and in `mend` what to write instead."""
+    """A value that cannot be read: what is wrong with it, and in `mend` what to write instead."""
 
     def __init__(self, message: str, mend: str) -> None:
         super().__init__(message)
