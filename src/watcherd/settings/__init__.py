@@ -1,6 +1,6 @@
 """Flags, environment, TOML → one frozen Settings.
 
-    layers    what each source says, on which line, and what all say together
+    layers    what each source says, and on which line
     units     durations, sizes, shares, both ways
     forms     what a value may be: durations, sizes, folders, patterns as people write them
     shape     every key with its type, default and description
