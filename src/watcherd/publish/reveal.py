@@ -39,8 +39,8 @@ def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_re
 
 
 def rename(folders: Folders, before: Way, after: Way, draft: Draft) -> None:
-    """Give a visible result another name, unless its owner has collected it, or that name is taken by now."""
-    with suppress(FileNotFoundError, FileExistsError):
+    """Give a visible result another name, unless its owner has collected it. Raises OSError: EEXIST if taken."""
+    with suppress(FileNotFoundError):
         source, name = folders.parent(before.root.path, before.visible)
         target, new_name = folders.parent(after.root.path, after.visible)
         if os.lstat(name, dir_fd=source).st_ino == draft.inode:

@@ -258,6 +258,52 @@ def test_a_file_that_a_user_puts_into_the_archives_place_stays_and_the_result_is
     assert scene.record("a.txt").number == 1
 
 
+@pytest.mark.parametrize("happens", ["nothing", "collected", "replaced"])
+def test_a_visible_result_gets_another_number_on_disk_too_unless_its_owner_has_taken_it_away(
+    scene, look, monkeypatch, happens
+):
+    synced, real = set(), os.fsync
+    result, new = scene.outbox / "a.txt.words.json", scene.state / "new"
+
+    def seen():  # it is asked for once the result is visible, and says no
+        if not look.tree(scene.archive):
+            synced.clear()
+            (scene.archive / "a.txt").write_text("a user's")
+            new.write_text("a user's")
+            {"nothing": int, "collected": result.unlink, "replaced": lambda: new.replace(result)}[happens]()
+
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    scene.add("a.txt")
+    scene.is_away = seen
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt", "a.1.txt"}
+    names = {"nothing": {"a.1.txt.words.json"}, "collected": set(), "replaced": {"a.txt.words.json"}}
+    assert look.tree(scene.outbox) == names[happens]
+    assert happens != "replaced" or result.read_text() == "a user's"
+    assert happens != "nothing" or str(scene.outbox) in synced
+
+
+def test_a_file_that_a_user_puts_where_a_renumbered_result_belongs_in_this_instant_has_it_renumbered_once_more(
+    scene, look, monkeypatch
+):
+    def intend(intents):
+        real(intents)
+        for folder, name in ((scene.archive, "a.txt"), (scene.outbox, "a.1.txt.words.json")):
+            if intents[0].number == ("1" in name):
+                (folder / name).write_text("a user's")
+
+    real = scene.ledger.intend
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    scene.add("a.txt")
+    ended = scene.settle()
+    scene.batch.aside.release()
+    assert ended + scene.settle() == [State.PUBLISHING, State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.1.txt.words.json", "a.2.txt.words.json"}
+    assert look.tree(scene.archive) == {"a.txt", "a.2.txt"}
+    assert (scene.outbox / "a.1.txt.words.json").read_text() == "a user's"
+    assert scene.record("a.txt").number == 2
+
+
 @pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_one_on_record_in_the_end(
