@@ -82,8 +82,9 @@ def test_a_retry_waits_until_it_is_due():
     assert decide(State.RETRYING, due=NOW + 5) == Later()
 
 
-def test_a_retry_that_is_due_carries_its_charges():
-    assert decide(State.RETRYING, due=NOW, attempts=2, kills=1, alone=True) == Admit(2, 1, alone=True)
+@pytest.mark.parametrize("after", After)
+def test_a_retry_that_is_due_carries_its_charges(after):
+    assert decide(State.RETRYING, after=after, due=NOW, attempts=2, kills=1, alone=True) == Admit(2, 1, alone=True)
 
 
 def test_a_clock_that_was_set_back_delays_a_retry_by_no_more_than_the_longest_back_off():
@@ -91,8 +92,9 @@ def test_a_clock_that_was_set_back_delays_a_retry_by_no_more_than_the_longest_ba
     assert decide(State.RETRYING, due=NOW + POLICY.max_backoff + 1) == Admit()
 
 
-def test_a_suspect_of_an_unclean_end_runs_alone_and_uncharged():
-    assert decide(State.WORKING, attempts=1, kills=1) == Admit(1, 1, alone=True)
+@pytest.mark.parametrize("after", After)
+def test_a_suspect_of_an_unclean_end_runs_alone_and_uncharged(after):
+    assert decide(State.WORKING, after=after, attempts=1, kills=1) == Admit(1, 1, alone=True)
 
 
 def test_a_suspect_that_ran_alone_is_charged():
