@@ -8,7 +8,7 @@ import errno
 import os
 import time
 from contextlib import suppress
-from itertools import count
+from itertools import count, repeat
 
 import pytest
 
@@ -574,6 +574,32 @@ def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, 
     back = sub / "a.txt" if happens == "removed" else scene.inbox / "a.txt"
     assert back.read_bytes() == b"newer"
     assert look.tree(scene.archive) == look.tree(outside) == set()
+
+
+@pytest.mark.parametrize("errors", [[errno.EACCES], repeat(errno.ENOTDIR)], ids=["forbidden", "no folder at all"])
+def test_a_newer_file_waits_to_be_given_back_to_its_own_folder_while_nothing_can_be_put_there(
+    scene, look, monkeypatch, errors
+):
+    def take(*names):
+        scene.drop("sub/a.txt", b"newer")
+        real(*names)
+
+    def move(*names):
+        if number := next(its, None):
+            raise OSError(number, os.strerror(number), names[-1])
+        real(*names)
+
+    real, its = retire.take, iter(errors)
+    scene.add("sub/a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(retire, "take", take)
+        context.setattr(retire, "move", move)
+        assert scene.settle() == [State.PUBLISHING]
+    scene.batch.aside.release()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert (scene.inbox / "sub/a.txt").read_bytes() == b"newer"
+    assert look.tree(scene.archive) == set()
 
 
 def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look, monkeypatch):
