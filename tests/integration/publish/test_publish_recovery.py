@@ -65,6 +65,20 @@ def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draf
     assert scene.record("a.txt") is None
 
 
+@pytest.mark.parametrize("after", After)
+def test_a_result_that_had_its_name_and_its_draft_s_when_the_run_died_is_there_once(scene_of, look, after):
+    scene = scene_of(after)
+    job = scene.job("a.txt")
+    draft = scene.done(job).draft
+    intend(scene, job, draft)
+    os.link(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    assert look.drafts(scene.outbox) == set()
+
+
 def test_a_visible_result_gets_its_input_retired(scene, look):
     show(scene, "a.txt")
     scene.crash()
