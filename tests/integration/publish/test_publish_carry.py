@@ -64,11 +64,14 @@ def test_an_input_that_somebody_removed_from_our_own_folder_once_it_was_carried_
     assert look.tree(far.archive) == {"a.txt"}
 
 
-def test_what_is_written_into_an_input_after_it_was_copied_is_carried_too(far, look):
+@pytest.mark.parametrize("collected", [False, True])
+def test_what_is_written_into_an_input_after_it_was_copied_is_carried_too(far, look, collected):
     def write():  # it is asked for after the carrying, and says no
         if not writer.closed:
             writer.write(b"more")
             writer.close()
+            if collected:
+                (far.archive / "a.txt").unlink()
 
     far.add("a.txt")
     with (far.inbox / "a.txt").open("ab") as writer:
