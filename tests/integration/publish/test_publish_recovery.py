@@ -237,15 +237,19 @@ def replace_outbox(scene):
     return scene.state / "outbox of before"
 
 
-def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_made_again(scene, look):
-    job = scene.job("a.txt")
+@pytest.mark.parametrize("there", ["other", "sub", "sub/a.txt.words.json"])
+def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_made_again(scene, look, there):
+    job = scene.job("sub/a.txt")
     intend(scene, job, scene.done(job).draft)
     replace_outbox(scene)
+    (scene.outbox / there).parent.mkdir(exist_ok=True)
+    (scene.outbox / there).write_text("a user's")
     scene.crash()
     scene.recover()
     assert scene.settle() == []
-    assert look.tree(scene.inbox) == {"a.txt"}
-    assert scene.record("a.txt") is None
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert look.tree(scene.outbox) == {there}
+    assert scene.record("sub/a.txt") is None
 
 
 def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look):
