@@ -151,7 +151,8 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
     last = 0
     while rows := ledger.older(place.inbox, inf, after=last):
         found.finished += len(rows)
-        seen = [it for row in rows if (it := _seen(place, row, found)) is not None]
+        judged = ledger.lasting(rows) if place.after is After.KEEP else rows
+        seen = [it for row in judged if (it := _seen(place, row, found)) is not None]
         # The ledger is asked after the folders: a running daemon puts a result on record before it shows it, so that
         # whatever was seen there is on record by now.
         outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen])

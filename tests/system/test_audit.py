@@ -100,6 +100,28 @@ def test_an_audit_of_20_000_results_that_were_not_collected_takes_seconds_and_no
     assert (found["finished"], len(found["wrong"])) == (20_001, 20_000 * restored)
 
 
+@pytest.fixture
+def edited(site):
+    """Have a kept file done that was set aside first, and was edited then, twice."""
+    site.configure(inbox={"after": "keep", "settle": "50ms"})
+    for content in (bytes(3000), b"one", b"one two", b"one two three"):
+        site.drop("a.txt", content)
+        site.command("drain")
+    assert site.words("a.txt") == 3
+    return site
+
+
+def test_of_a_kept_file_that_was_edited_the_latest_version_is_held_against_its_result(edited):
+    assert edited.audit() == {"running": False, "finished": 4, "collected": 0, "wrong": []}
+
+
+def test_a_result_that_somebody_took_or_replaced_is_told_once_however_often_its_source_was_edited(edited):
+    edited.drop("a.txt.words.json", b"{}", root=edited.outbox)
+    assert wrong(edited) == [("result", "outbox/a.txt.words.json")]
+    (edited.outbox / "a.txt.words.json").unlink()
+    assert edited.audit()["collected"] == 1
+
+
 @pytest.mark.parametrize("root", ["outbox", "archive", "failed"])
 def test_a_stray_draft_is_found(done, root):
     (identity,) = done.ledger("SELECT id FROM ledger")[0]

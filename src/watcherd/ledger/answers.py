@@ -34,6 +34,10 @@ LATEST = "SELECT id FROM file WHERE inbox = ? AND path = {} ORDER BY id DESC LIM
 _UNFINISHED = "state IN ('working', 'retrying', 'publishing', 'quarantining')"
 _ENDED = "state IN ('published', 'quarantined')"
 
+#: No later version of its path was published, nor set aside as this one was. By the index of paths, at once.
+_LAST = """NOT EXISTS (SELECT 1 FROM file AS later WHERE later.inbox = file.inbox AND later.path = file.path
+    AND later.id > file.id AND later.state IN ('published', file.state))"""
+
 
 class Answers:
     """What the ledger in `path`, which is there, says of the inboxes that have a label."""
@@ -96,6 +100,16 @@ class Answers:
         where = f"id > ? AND id <= ? AND {_ENDED} AND at < ? ORDER BY id LIMIT ?"
         # In the order of ids: by its index of paths, SQLite would sort all rows of the inbox for each block.
         return self._select(inbox, where, after, upto, before, limit, by="NOT INDEXED")
+
+    def lasting(self, records: Sequence[Record]) -> list[Record]:
+        """Return which of these, terminal and in the order of ids, no later one of their path replaced.
+
+        That is how it is with kept files: the result of one, and its reason, is that of its latest version.
+        """
+        where = f"id >= ? AND id <= ? AND {_LAST}"
+        found = self._rows("id", records[0].file.inbox, where, records[0].id, records[-1].id, by="NOT INDEXED")
+        lasting = {row for (row,) in found}
+        return [record for record in records if record.id in lasting]
 
     def ahead(self, after: int, rows: int) -> int:
         """Return the id of the row that comes so many rows, of any inbox, after that id; LAST where there is none."""
