@@ -110,7 +110,11 @@ class Folders:
         if descriptor is None:
             if len(self._open) >= _OPEN:
                 self._close_oldest()
-            descriptor = self._entered(root, folder, make=make)
+            try:
+                descriptor = self._entered(root, folder, make=make)
+            except OSError as error:  # which names one component, of no root
+                error.filename = f"{root}/{folder}"
+                raise
         self._open[root, folder] = descriptor  # again at the end
         return descriptor
 

@@ -693,6 +693,7 @@ def test_a_result_whose_folder_is_a_file_is_unplaceable_and_the_others_are_publi
     ended = {it.job.file.path: it for it in scene.batch.ended()}
     assert ended["b.txt"].state is State.PUBLISHED
     assert (ended["sub/a.txt"].state, ended["sub/a.txt"].failure) == (State.RETRYING, Failure.UNPLACEABLE)
+    assert ended["sub/a.txt"].reason == f"Not a directory: {scene.outbox}/sub"
     assert scene.states("sub/a.txt") == [State.WORKING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     assert look.drafts(scene.outbox) == set()
