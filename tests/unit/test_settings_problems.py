@@ -181,6 +181,7 @@ def test_what_is_missing_in_a_file_is_mended_there(problems):
         ("RETRY__MAX__BACKOFF", "RETRY__MAX_BACKOFF"),
         ("STOP__TIMEOUT", "STOP_TIMEOUT"),
         ("TEXT__TIMEOUTS", "TEXT__TIMEOUT"),
+        ("TXT__TIMEOUT", "TEXT__TIMEOUT"),
         ("TEXT__CAPACITY", "QUEUE__CAPACITY"),
         ("LOG__SETTLE", "INBOX__NAME__SETTLE"),
         ("LOG__MIN_FREE", "MIN_FREE"),
