@@ -101,6 +101,7 @@ def test_the_version_is_said(watcherd):
         ["run", "--inbx", "a"],
         ["run", "--after", "eat"],
         ["retry"],
+        ["completion"],
         ["completion", "tcsh"],
         ["config", "extra"],
     ],
@@ -111,6 +112,7 @@ def test_wrong_usage_is_said_in_one_line_with_status_2(watcherd, arguments):
     assert err.startswith("watcherd: ")
     assert err.endswith(" --help`.\n")
     assert err.count("\n") == 1
+    assert "\\t" not in err
 
 
 def test_wrong_configuration_is_a_line_for_each_problem_with_status_2(watcherd, here):

@@ -112,7 +112,7 @@ def _status(arguments: Sequence[str] | None) -> int:
 def _complain(message: str, error: click.ClickException | None = None) -> None:
     context = getattr(error, "ctx", None)
     hint = f" Try `{context.command_path} --help`." if context else ""
-    show.complain(f"{' '.join(message.splitlines())}{hint}")
+    show.complain(f"{' '.join(line.strip() for line in message.splitlines())}{hint}")
 
 
 def _flushed(status: int) -> int:
