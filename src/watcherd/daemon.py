@@ -57,7 +57,7 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     """
     log.info("daemon.started", version=__version__, pid=os.getpid(), state=str(settings.state))
     mailbox = Mailbox()
-    with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put) as checkpoint:
+    with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put, last=True) as checkpoint:
         manager.status("starting: takes up what an earlier run left")
         try:
             _await_space(str(settings.state), mailbox, manager, checkpoint)

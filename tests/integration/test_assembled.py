@@ -33,7 +33,7 @@ from watcherd.publish.batch import Batch
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.retire import ours_of
 from watcherd.rooms import assembled
-from watcherd.service import locks
+from watcherd.service import locks, signals
 from watcherd.settings import ConfigurationError, Problem
 from watcherd.settings.units import MinFree
 from watcherd.states import State
@@ -59,6 +59,15 @@ def running(settings):
         rooms.start()
         yield rooms
     assert deaths.empty(), deaths.get()
+
+
+@pytest.fixture(autouse=True)
+def _hearing():
+    """Hear of signals again after a run, which is deaf to them at its end, as it is the process's."""
+    before = {number: signal.getsignal(number) for number in signals.STOP}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture

@@ -167,6 +167,14 @@ def test_a_signal_to_stop_ends_an_idle_daemon_with_0(site, number):
     assert daemon.events("daemon.stopped", status=0)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_that_comes_again_when_all_is_done_makes_no_other_status_of_it(site, number):
+    daemon = site.start()
+    daemon.send(signal.SIGTERM)
+    daemon.wait("daemon.stopped")
+    assert daemon.stop(number) == 0
+
+
 def test_a_second_signal_ends_it_at_once_with_128_and_its_number(site, heavy):
     site.drop("large.webp", heavy)
     daemon = site.daemon().start()

@@ -31,14 +31,15 @@ _END = b"\0"  # no signal has this number
 
 
 @contextmanager
-def delivered(put: Callable[[int], None]) -> Iterator[Callable[[], None]]:
+def delivered(put: Callable[[int], None], *, last: bool = False) -> Iterator[Callable[[], None]]:
     """Call `put` with the number of each signal to stop or to reload, from a thread of its own.
 
     Yield a checkpoint, for what takes long and reads no mailbox: it raises Stopped once one to stop has come.
 
     A second one to stop ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the
     kernel sends it when somebody opens a file for writing in the microseconds in which it is asked for the file's
-    writers. To be entered by the main thread.
+    writers. With `last` the block is all that the process was for: those to stop are ignored behind it, where they
+    would end by the signal what has ended well. To be entered by the main thread.
     """
     stops: list[int] = []
 
@@ -54,6 +55,7 @@ def delivered(put: Callable[[int], None]) -> Iterator[Callable[[], None]]:
     woken = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
     before = {number: signal.signal(number, lambda *_: None) for number in (*STOP, RELOAD)}
     before[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
+    before |= dict.fromkeys(STOP if last else (), signal.SIG_IGN)
     try:
         yield checkpoint
     finally:
