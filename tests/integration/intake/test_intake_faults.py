@@ -151,9 +151,10 @@ def test_an_inbox_that_is_made_again_is_another_one_also_where_it_has_the_number
 
     others = [root.with_name(f"other-{count}") for count in range(64)]
     with watching(settle=60.0).scanned() as inbox:
+        scanned = inbox.intake.last_scan
         inbox.before_due, inbox.dues["a.txt"] = make_again, time.time() + 3600.0
         inbox.claims.ask("a.txt")
-        inbox.until(lambda: inbox.found)
+        inbox.until(lambda: inbox.found and inbox.intake.last_scan > scanned)  # else it may not be watched yet
         inbox.renamed_in("b.txt")
         inbox.job("b.txt")
 
