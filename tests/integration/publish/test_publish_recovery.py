@@ -230,6 +230,18 @@ def test_a_result_that_was_to_have_another_number_when_the_run_died_gets_that_of
     assert (into / "a.txt").read_text() == "a user's"
 
 
+def test_a_result_that_was_to_have_another_number_and_whose_folder_is_a_file_by_now_holds_up_no_start(scene, look):
+    job = show(scene, "sub/a.txt")
+    inode = (scene.outbox / "sub/a.txt.words.json").stat().st_ino
+    intend(scene, job, Draft(scene.record("sub/a.txt").draft, inode), 1)
+    shutil.rmtree(scene.outbox / "sub")
+    (scene.outbox / "sub").write_text("a user's")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"sub/a.1.txt"}
+
+
 def replace_outbox(scene):
     """Put another folder in the place of the outbox, as a change of the configuration or a missing mount does."""
     scene.outbox.rename(scene.state / "outbox of before")
@@ -691,14 +703,22 @@ def is_stopped(scene, after):
     return False
 
 
-def test_an_inbox_that_cannot_be_looked_into_is_the_systems_fault_and_nothing_is_forgotten(scene, monkeypatch):
-    def fails(*_):
-        raise OSError(errno.EIO, "broken", "a.txt")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_an_inbox_that_cannot_be_looked_into_is_the_systems_fault_and_nothing_is_forgotten(
+    scene, monkeypatch, number
+):
+    def fails(folders, root, *_):
+        if root == str(scene.inbox):
+            raise OSError(number, "broken", root)
+        return real(folders, root)
+
+    real = Folders.root
 
     job = scene.job("a.txt")
     intend(scene, job, scene.done(job).draft)
     scene.crash()
     monkeypatch.setattr(Folders, "status", fails)
+    monkeypatch.setattr(Folders, "root", fails)
     with pytest.raises(SystemFault, match="broken"):
         scene.recover()
     monkeypatch.undo()
