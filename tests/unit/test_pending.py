@@ -1,3 +1,5 @@
+# ruff: noqa: SLF001 (what is kept of alarms that are none any more is only seen from inside)
+
 from math import inf
 
 import pytest
@@ -58,6 +60,16 @@ def test_a_file_that_waits_anew_is_not_looked_at_when_it_was_to_be_before(pendin
         pending.wait("a.txt", Wait(until, Reason.CHANGING, None))
     assert pending.take(2.0, 1) == {}
     assert pending.take(3.0, 1) == {"a.txt": How.SEEN}
+
+
+def test_a_file_that_waits_anew_again_and_again_keeps_its_place_and_takes_no_more_memory(pending, monkeypatch):
+    monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 1)
+    known = Settling(Version(1, 0, 0, 1), 0.0)
+    for until in range(100):
+        pending.wait("a.txt", Wait(until, Reason.CHANGING, known))
+    assert len(pending._alarms) <= 4
+    assert pending.take(98.0, 1) == {}
+    assert pending.take(99.0, 1) == {"a.txt": How.SEEN}
 
 
 def test_those_hinted_at_are_taken_before_those_whose_time_has_come(pending):
