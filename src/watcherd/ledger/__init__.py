@@ -1,6 +1,6 @@
 """What became of every file: rows in SQLite, claims in memory.
 
-What others use is in the first and the last:
+Others use the first and the last:
 
     ledger    what became of every file: the one writer
     answers   what is on record, for whoever asks

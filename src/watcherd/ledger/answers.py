@@ -1,4 +1,4 @@
-"""What is on record, for whoever asks: by a connection that only reads, which passes the one that writes."""
+"""What is on record, for whoever asks: by a connection that only reads, and does not wait for the one that writes."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
     from watcherd.model import Ended, Record
     from watcherd.states import State
 
-#: Rows looked up with one statement. SQLite allows 32,766 parameters; more than this gains nothing.
+#: Rows looked up with one statement: more gains nothing. SQLite allows 32,766 parameters.
 BLOCK = 1000
 
 #: The greatest id that there can be.
 LAST = (1 << 63) - 1
 
-#: Files of one name that were set aside and are asked for together, whenever that name comes again.
+#: Quarantined files of one name that are looked at, each time that name comes again.
 NAMESAKES = 100
 
-#: Where one name comes again and again it has a row for each time, and only the latest says how things stand.
+#: A name that comes again and again has a row for each time, and only the latest says how things stand.
 LATEST = "SELECT id FROM file WHERE inbox = ? AND path = {} ORDER BY id DESC LIMIT 1"
 
 _UNFINISHED = "state IN ('working', 'retrying', 'publishing', 'quarantining')"
@@ -63,9 +63,9 @@ class Answers:
         }
 
     def ended(self, inbox: str, paths: Sequence[str]) -> Mapping[str, Ended]:
-        """Return how the latest version of each of these paths ended that is on record as ended.
+        """Return how those of these paths ended whose latest row says that they did.
 
-        It takes a third of the time of `lookup`, and what `finish` noted since the last transaction is not in it.
+        It takes a third of the time of `lookup`, and leaves out what `finish` noted since the last transaction.
         """
         return {
             os.fsdecode(path): rows.ended(*facts)
@@ -133,11 +133,11 @@ class Answers:
         return found[0] if found else None
 
     def outlived(self, shown: Sequence[tuple[Record, int]], *, others: bool = False) -> set[int]:
-        """Return the ids of those records, all of one inbox, whose results have been replaced by later ones of ours.
+        """Return the ids of the records, all of one inbox, whose results later ones of ours have replaced.
 
-        With each comes the inode that was seen under its result's name. It is then that of a later row of the same
-        path, or, with `others`, of any, as a file that found the name free: all later rows are looked through.
-        Earlier ones prove nothing, as the file system gives an inode to the next file once it is free.
+        Each comes with the inode seen under its result's name. Its result was replaced if a later row has that inode:
+        one of the same path, or with `others` of any, whose file found the name free (this reads all later rows).
+        Earlier rows prove nothing: the file system gives a free inode to the next file.
         """
         if not shown:
             return set()

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 class Claims:
     """The paths of one inbox that are in flight; at most `limit` of them.
 
-    `wake` is called, outside the lock, when a path comes back to be looked at again, and when there is room after
-    there was none: not for each, as whoever looks takes many at a time.
+    `wake` is called, outside the lock, when a path comes back to be looked at again, and when there is room again
+    after there was none: for a quarter of the limit at once, as whoever looks takes many at a time.
     """
 
     def __init__(self, limit: int, wake: Callable[[], None] = lambda: None) -> None:
@@ -25,25 +25,25 @@ class Claims:
         self._lock = Lock()
         self._held: dict[str, bool] = {}  # path → whether somebody asked for it meanwhile
         self._returned: dict[str, bool] = {}  # path → whether it changed under us
-        self._full = False  # whether somebody found no room, and was not told of any since
+        self._full = False  # whether somebody found no room, and was not woken since
 
     def __len__(self) -> int:
         """Return how many files are in flight."""
         return len(self._held)
 
     def room(self) -> int:
-        """Return how many more may be claimed; where that is none, `wake` tells when there is room for many."""
+        """Return how many more may be claimed; after a 0, `wake` is called once there is room for many."""
         with self._lock:
             self._full = self._full or len(self._held) >= self.limit
             return self.limit - len(self._held)
 
     def idle(self, besides: Container[str] = ()) -> bool:
-        """Whether nothing is in flight `besides` these paths, and nothing that was waits to be looked at again."""
+        """Whether nothing is in flight `besides` these paths, and nothing waits to be looked at again."""
         with self._lock:
             return not self._returned and all(path in besides for path in self._held)
 
     def claim(self, path: str) -> bool:
-        """Claim `path`; False where it is in flight already (it comes back through `returned`) or all is full."""
+        """Claim `path`; False where it is in flight (it comes back through `returned`), or where there is no room."""
         with self._lock:
             if path in self._held:
                 self._held[path] = True

@@ -20,10 +20,10 @@ VERSION = 2
 #: What makes a ledger of version 1 one of version 2.
 _ADDED = "ALTER TABLE file ADD COLUMN result_size INTEGER; ALTER TABLE file ADD COLUMN result_mtime_ns INTEGER;"
 
-#: What is wrong with a ledger of no bytes, of which SQLite would make a new one.
+#: What is wrong with a ledger of no bytes: SQLite would take it for a new one.
 EMPTY = "it is empty"
 
-#: Seconds that are waited for whoever holds the database locked: a command of ours holds it for milliseconds.
+#: Seconds to wait for a lock on the database: a command of ours holds it for milliseconds.
 PATIENCE = 2.0
 
 
@@ -95,7 +95,7 @@ def _change(connection: sqlite3.Connection, script: str) -> None:
 def told_plainly(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours: a damaged file is refused, everything else is the system's fault.
 
-    That it is closed is one too: a thread that a stop left behind, as it hung in a mount, may come back and use it.
+    So is a closed connection: a thread that hung in a mount, and was left behind by a stop, may come back and use it.
     """
     try:
         yield
@@ -110,11 +110,11 @@ def told_plainly(path: Path) -> Iterator[None]:
 
 
 def _why(error: sqlite3.Error) -> str:
-    """Say what failed; that its smallest file finds no room is an I/O error to SQLite, and a full disk to people."""
+    """Say what failed: no room for the smallest file is an I/O error to SQLite, and a full disk to people."""
     code = getattr(error, "sqlite_errorcode", None)
     return "database or disk is full" if code == sqlite3.SQLITE_IOERR_SHMSIZE else str(error)
 
 
 def _is_cut_short(error: sqlite3.Error) -> bool:
-    """Whether the file, or that of its changes, ends before what it is known to hold: no pause brings that back."""
+    """Whether the file, or its log of changes, ends too early: no pause brings back what is missing."""
     return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHORT_READ

@@ -1,11 +1,11 @@
 """What became of every file, in SQLite.
 
-One connection writes, in batches, and one reads; write-ahead logging lets them pass each other. Two strengths of
-commit are used. An attempt must survive this process: ``synchronous=NORMAL``, a write without a sync. A word about
+One connection writes, in batches, and one reads; with write-ahead logging neither waits for the other. There are two
+strengths of commit. An attempt must survive this process: ``synchronous=NORMAL``, a write without a sync. Word of
 what is going to appear or disappear must survive the machine: ``synchronous=FULL``.
 
-That an input was retired is written with whatever is written next: until then `lookup` answers from memory, and
-after a crash the next start finds the row at `publishing` and the input gone, which says the same.
+That an input was retired is written with the next transaction: until then `lookup` answers from memory, and after a
+crash the next start finds the row at `publishing` and the input gone, which says the same.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 #: Bytes that must be free for the ledger to grow: a batch takes less.
 SPACE = 256 << 10
 
-# That another job is handed over shows that the daemon survived what it worked on alone before, which may not be
-# published yet: if both were on record as alone at the next crash, an innocent would be charged.
+# When a job is handed over, the daemon has survived the one that it worked on alone before, which may not be
+# published yet. If both were on record as alone at the next crash, an innocent would be charged.
 _NOT_ALONE_ANY_MORE = "UPDATE file SET alone = 0 WHERE id = ? AND state = 'working'"
 
 _REPLACED = f"DELETE FROM file WHERE id = ({LATEST.format('?')}) AND state IN ('working', 'retrying')"
@@ -148,9 +148,9 @@ class Ledger(Answers):
             )
 
     def withdraw(self, job: Job) -> None:
-        """Take an intention back that cannot be carried out: the job is where it was before it, but not alone.
+        """Take back an intention that cannot be carried out: the job is as before it, but not alone.
 
-        That survives the machine, as the intention does: else it would come back beside a draft that is gone.
+        It survives the machine, as the intention does, which would otherwise come back without its draft.
         """
         with self._transaction(full=True) as cursor:
             cursor.execute(
@@ -197,7 +197,7 @@ class Ledger(Answers):
             cursor.executemany("DELETE FROM file WHERE id = ?", fresh)
 
     def forget(self, ids: Iterable[int], *, lastingly: bool = False) -> None:
-        """Remove rows: the file vanished, or changed and is another version now; `lastingly` so on disk as well."""
+        """Remove rows of files that vanished or changed since; with `lastingly` so that it survives the machine."""
         with self._transaction(full=lastingly) as cursor:
             cursor.executemany("DELETE FROM file WHERE id = ?", [(row,) for row in ids])
 
@@ -221,14 +221,14 @@ class Ledger(Answers):
         """Raise SystemFault where the ledger cannot be written to, or could not grow."""
         with self._transaction(full=True) as cursor:
             cursor.execute("UPDATE ledger SET id = id")
-        # The log of changes has pages to reuse, so that one small change succeeds on a full disk, too.
+        # That is no proof: the log of changes may have pages to reuse, and take a small change on a full disk.
         with self._its_folder_s_fault():
             require_space(self.folder)
 
     def free(self) -> tuple[int, int]:
-        """Return the bytes that are free to us, and all bytes, of its file system. Raises SystemFault.
+        """Return the bytes that are free to us, and all bytes, of its file system.
 
-        Also where its file is gone: SQLite writes on into what no later run will find.
+        Raises SystemFault, also where its file is gone: SQLite would write on into what no later run finds.
         """
         with self._its_folder_s_fault():
             status = os.statvfs(self.folder)
@@ -241,7 +241,7 @@ class Ledger(Answers):
     # How -----------------------------------------------------------------------------------------------------------
 
     def _at_path(self) -> tuple[int, int] | None:
-        """Return what tells the file at its path from another; None where there is none."""
+        """Return the device and inode of the file at its path; None where there is none."""
         try:
             status = os.stat(self._path)
         except FileNotFoundError:
@@ -267,7 +267,7 @@ class Ledger(Answers):
             cursor.execute("BEGIN IMMEDIATE")
             retired = dict(self._retired)
             try:
-                cursor.executemany(  # `at` stays, however late this is: what changed its result since then was not us
+                cursor.executemany(  # not `at`: what changed the result since then was not us
                     "UPDATE file SET state = ?, draft = NULL, due = NULL WHERE id = ?",
                     [(state, row) for row, state in retired.items()],
                 )
