@@ -37,7 +37,7 @@ from watcherd.model import WatcherdError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What a stream says that leads to a disk which takes no more.
+#: Errors of a stream to a disk that takes no more.
 _UNWRITABLE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 
 _EPILOG = """\b
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line, and leave with the contract's exit status."""
     _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
-        # What a terminal's encoding cannot show is escaped; it is no reason to fail.
+        # What a terminal's encoding cannot show is escaped, and no reason to fail.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     status = _status(arguments)
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _open_what_is_closed() -> None:
-    """Let closed standard streams lead nowhere: else the next file that is opened has their number."""
+    """Open closed standard streams to nowhere: else the next file that is opened gets their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
@@ -120,7 +120,7 @@ def _flushed(status: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Else the interpreter tries once more at its end, and says so.
+        # Else the interpreter tries again when it ends, and prints the error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not status and not isinstance(error, BrokenPipeError):
             _complain(f"cannot write to standard output: {error.strerror}")

@@ -54,7 +54,7 @@ def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]
 
 
 def _hear_interrupts() -> None:
-    """Let Ctrl-C be an exception from now on: what is tried in a folder is taken away from there again."""
+    """Let Ctrl-C raise from now on, so that what is tried in a folder is removed from it again."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -95,7 +95,7 @@ def retry(
 
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:
-    """Return the rows of this class and at these paths, within the inbox or whole; no paths: all. By class."""
+    """Return the rows of this class and at these paths (relative or whole; none: all), sorted by class."""
     wanted = {name for path in paths for name in _meant_by(path)}
     found = (row for row in rows if failure in {None, row.failure} and (not wanted or wanted & _names(row)))
     return sorted(found, key=lambda row: (row.failure, row.path))
@@ -117,7 +117,7 @@ def _real(path: str) -> str:
 
 
 def fault_status(faults: Iterable[SystemFault]) -> int:
-    """Return the exit status: 1 where an inbox could not be asked, which is said once."""
+    """Complain of each inbox that could not be asked, once; return the exit status, 1 where there is one."""
     said = dict.fromkeys(map(str, faults))
     for fault in said:
         show.complain(fault)
@@ -127,9 +127,9 @@ def fault_status(faults: Iterable[SystemFault]) -> int:
 def retry_status(
     paths: Sequence[str], outcomes: Sequence[PutBack], failure: str | None = None, *, all_asked: bool = True
 ) -> int:
-    """Return the exit status: 1 where a path was not quarantined, which is said, or a retry was refused.
+    """Complain of paths that are not quarantined; return the exit status, 1 where there is one, or a refused retry.
 
-    Unless all inboxes could be asked, it may be in one of the others.
+    Unless all inboxes could be asked, such a path may be in one of the others, which the complaint allows for.
     """
     known = {name for outcome in outcomes if paths for name in _names(outcome.row)}  # each looks at a folder
     unknown = [path for path in paths if known.isdisjoint(_meant_by(path))]
@@ -140,7 +140,7 @@ def retry_status(
 
 
 def named(row: SetAside) -> str:
-    """Return what tells a row from all others, and `retry` takes: where it lies, if its own name was taken there."""
+    """Return a name that only this row has, and `retry` takes: where it lies, if its own name was taken there."""
     return row.path if row.held or row.where.endswith(f"/{row.path}") else row.where
 
 

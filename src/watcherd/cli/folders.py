@@ -1,4 +1,4 @@
-"""The inboxes and outboxes that a run needs: made where that is asked for, and looked at before all else is made."""
+"""The inboxes and outboxes that a run needs: made if asked for, and checked before anything else is made."""
 
 from __future__ import annotations
 
@@ -18,15 +18,16 @@ make_option = click.option("--make-folders", is_flag=True, help="Make a missing 
 
 
 def require(settings: Settings, *, make: bool) -> None:
-    """See that each inbox can come, and an outbox is there; `make` makes both. Raises ClickException where not.
+    """Raise ClickException where an inbox is no folder, or no outbox is there; `make` makes both first.
 
-    An outbox of several that is missing keeps its own inbox waiting, which the daemon says, and none of the others.
+    A missing inbox is waited for. One outbox of several that is missing keeps only its own inbox waiting, which the
+    daemon says.
     """
     flaws = []
     for inbox in settings.inbox.values():
         for path in (inbox.path, inbox.outbox) if make else ():
             _make(path)
-        if os.path.exists(inbox.path) and (flaw := _flaw(inbox.path)):  # one that is missing is waited for
+        if os.path.exists(inbox.path) and (flaw := _flaw(inbox.path)):
             raise click.ClickException(flaw)
         flaws.append(_flaw(inbox.outbox))
     if all(flaws):

@@ -57,7 +57,7 @@ def _write_configuration(path: Path) -> bool:
 
 
 def _written(path: Path) -> bool:
-    """Write the example, unless something has its name by now: half of one would be kept by the next attempt."""
+    """Write the example, whole, unless something has its name by now: the next attempt would keep half of one."""
     from watcherd import beneath
     from watcherd.cli import whole
     from watcherd.publish.rename import move

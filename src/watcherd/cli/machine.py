@@ -1,4 +1,4 @@
-"""What `watcherd check` finds on this machine: nothing is believed that can be tried."""
+"""What `watcherd check` finds on this machine: whatever can be tried is tried."""
 
 from __future__ import annotations
 
@@ -107,13 +107,13 @@ def _written_to(name: str, inbox: Inbox) -> Iterator[Finding]:
 
 
 def _destinations(inbox: Inbox) -> dict[str, Path]:
-    """Return the folders that files are brought to, by their keys: an archive only where inputs go there."""
+    """Return the folders that files are written to, by key: the archive only where inputs go there."""
     always = {"outbox": inbox.outbox, "failed": inbox.failed}
     return always | {"archive": inbox.archive} if inbox.after is After.ARCHIVE else always
 
 
 def _mounted_inside(name: str, inbox: Inbox) -> Iterator[Finding]:
-    """Tell what is mounted inside a folder that files are renamed to or from: no rename leads there, or out of it."""
+    """Report mounts inside a folder that files are renamed to or from: a rename cannot cross them."""
     sources = {} if inbox.after is After.KEEP else {"path": inbox.path}
     for key, path in (sources | _destinations(inbox)).items():
         resolved = Path(os.path.realpath(path))  # `Path.resolve` raises where links go in circles
@@ -130,7 +130,7 @@ def _device(path: Path) -> int:
 def _existing(path: Path) -> Path:
     """Return the folder itself, or the nearest one around it that exists.
 
-    `os.path` answers where pathlib raises: a folder that we may not look into.
+    Not by pathlib, which raises for a folder that we may not look into.
     """
     return next(around for around in (path, *path.parents) if os.path.isdir(around))
 
@@ -155,7 +155,7 @@ def _nameable(subject: str, path: Path) -> Iterator[Finding]:
 
 
 def _try_to_write(folder: Path) -> None:
-    """Do once what a run does: a file in our own folder beneath, to disk, and gone again."""
+    """Do once what a run does: write a file in our own folder beneath, sync it, and remove it."""
     with _own_folder(folder) as own, tempfile.NamedTemporaryFile(dir=own, prefix="check-") as trial:
         trial.write(b"?")
         trial.flush()
@@ -172,7 +172,7 @@ def _own_folder(folder: Path) -> Iterator[Path]:
         yield own
     finally:
         if made:
-            with suppress(OSError):  # a daemon that starts meanwhile is welcome to it
+            with suppress(OSError):  # a daemon that started meanwhile may use it
                 own.rmdir()
 
 
@@ -249,7 +249,7 @@ def _memory(settings: Settings) -> Iterator[Finding]:
 
 
 def _hungry(settings: Settings) -> Iterator[Finding]:
-    """Tell which formats are refused below max_pixels: their libraries hold more beside the picture."""
+    """Report formats that are refused below max_pixels, as their libraries hold more than the picture."""
     image = settings.image
     rates = {name: bounds.at_worst(name) for name in bounds.BESIDE}
     most = {name: max(0, image.memory - bounds.BASE) // rate for name, rate in rates.items()}

@@ -35,7 +35,7 @@ class _NonEmptyPath(click.Path):
         return super().convert(value, param, ctx)
 
 
-#: A path that click does not judge: what is wrong with it is said, or waited for, as if a file had named it.
+#: A path that click does not judge: what is wrong with it is handled as if a file had named it.
 PATH = _NonEmptyPath(readable=False, path_type=Path)
 _FOLDERS = (
     click.option("--inbox", type=PATH, metavar="DIR", help="Watch this folder, without a configuration file."),
@@ -50,18 +50,18 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 def folder_options(command: Decorated) -> Decorated:
-    """Let a command take folders in place of a configuration file; they reach it as keyword arguments."""
+    """Let a command take folders in place of a configuration file, as keyword arguments."""
     return reduce(lambda decorated, option: option(decorated), reversed(_FOLDERS), command)
 
 
 def load(context: click.Context, flags: dict[str, object]) -> Settings:
-    """Return the effective settings; with a wrong configuration, say everything that is wrong, and leave with 2."""
+    """Return the effective settings; where the configuration is wrong, say everything that is, and exit with 2."""
     with _problems_told(context):
         return load_or_raise(context, flags)
 
 
 def load_from(context: click.Context, flags: Mapping[str, object], config: str | None) -> Settings:
-    """Return what `config`, or the flags alone, say to a process in an empty environment; else leave with 2."""
+    """Return what `config`, or the flags alone, say to a process in an empty environment; else exit with 2."""
     from watcherd import settings
 
     with _problems_told(context):
@@ -89,7 +89,7 @@ def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
 
 
 def loader(context: click.Context, flags: dict[str, object]) -> Callable[[], Settings]:
-    """Return what loads the effective settings in silence, also once the working directory of now is gone."""
+    """Return a function that loads the effective settings silently, even once the working directory is gone."""
     from watcherd import settings
 
     return partial(settings.load, flags, os.environ, _working_directory(), context.find_root().obj)
@@ -106,7 +106,7 @@ def _working_directory() -> Path:
 
 
 def tell_of_others(settings: Settings) -> None:
-    """Say where nothing is on record of an inbox, but of others: what its daemon was told, this command was not."""
+    """Say where an inbox is not on record, but others are: this command was not told what its daemon was told."""
     from watcherd.plain import unheard_of
 
     unheard, others = (", ".join(map(paths.typed, roots)) for roots in unheard_of(settings))
@@ -117,9 +117,9 @@ def tell_of_others(settings: Settings) -> None:
 
 @contextmanager
 def without_rich() -> Iterator[None]:
-    """Import what logs without rich: structlog takes it along where it can, for tracebacks that we never draw.
+    """Import what logs without rich: structlog imports it where it can, for tracebacks that we never draw.
 
-    It would be a tenth of a second of every start, and 4 MB of memory. A progress bar imports it afterwards.
+    That would cost a tenth of a second at every start, and 4 MB of memory. A progress bar imports it afterwards.
     """
     known = sys.modules.get("rich")
     sys.modules["rich"] = None  # type: ignore[assignment]  # how an import is refused: see importlib
@@ -132,7 +132,7 @@ def without_rich() -> Iterator[None]:
 
 
 def configure_logs(settings: Settings, *, above_bar: bool = False) -> None:
-    """Log on standard error as the settings say; above a progress bar, a line for each file would be too many."""
+    """Log on standard error as the settings say; above a progress bar without a line for each file."""
     from watcherd.service import logs
 
     level = "warning" if above_bar and settings.log.level == "info" else settings.log.level

@@ -48,10 +48,10 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Tell every step, and do
 #: What is there where systemd is PID 1 (sd_booted(3)).
 _BOOTED = "/run/systemd/system"
 
-#: Characters of a name, with which those of all its files and of its unit have room.
+#: Characters of a name that leave enough for the names of its files and its unit.
 _LONGEST = 200
 
-#: What lies beside the configurations and folders of those that have a name.
+#: Names that would clash with the configuration or the folders of the service without a name.
 _TAKEN = ("watcherd", "inbox", "outbox", "archive", "failed")
 
 
@@ -141,7 +141,7 @@ def _host(name: str, *, is_user: bool) -> Host:
 
 
 def _require_own(host: Host) -> None:
-    """Refuse root another user's places: what it writes there goes wherever links of that user lead."""
+    """Refuse root another user's folders: what it writes there goes wherever that user's links lead."""
     around = next(path for path in (Path(host.units), *Path(host.units).parents) if os.path.exists(path))
     if os.geteuid() == 0 and around.stat().st_uid != 0:
         mend = "log in as that user, and not by su or sudo"
@@ -149,7 +149,7 @@ def _require_own(host: Host) -> None:
 
 
 def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> Settings:
-    """Return what the configuration says that is there, else the one that is to be written."""
+    """Return what the existing configuration says, else the one that is to be written."""
     usual = {"inbox": Path(host.folders.inbox), "outbox": Path(host.folders.outbox)}
     there = os.path.exists(host.configuration)
     settings = options.load_from(context, {} if there else flags or usual, host.configuration if there else None)
@@ -161,7 +161,7 @@ def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> 
 
 
 def _inboxes(settings: Settings) -> list[Folders]:
-    """Return the folders of each inbox where they really are: a link is neither opened nor given to anybody."""
+    """Return the real folders of each inbox: a link is neither opened nor given to anybody."""
     from watcherd.service.places import Folders
 
     named = ((it.path, it.outbox, it.archive, it.failed) for it in settings.inbox.values())
@@ -216,7 +216,7 @@ def _require_reachable(host: Host, settings: Settings, inboxes: Sequence[Folders
 
 
 def _state(host: Host, settings: Settings) -> str | None:
-    """Return where the configuration says that the ledger is kept; None where it is silent."""
+    """Return where the configuration says that the ledger is kept; None where it does not say."""
     if not os.path.exists(host.configuration):
         return host.state
     is_said = settings.layers.place("state").startswith(host.configuration)
@@ -234,7 +234,7 @@ def _look(path: str) -> Standing | None:
 
 
 def _has_list(path: str) -> bool:
-    """Whether an access list says more than the mode: then it is left to the kernel."""
+    """Whether an access list says more than the mode: then the kernel decides."""
     with suppress(OSError):  # a file system that has none
         return "system.posix_acl_access" in os.listxattr(path)
     return False

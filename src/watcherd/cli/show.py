@@ -23,10 +23,7 @@ def on_terminal() -> bool:
 
 
 def complain(line: str) -> None:
-    """Say on standard error what went wrong. Where the journal reads there, it is told that this is an error: <3>.
-
-    See sd-daemon(3).
-    """
+    """Say on standard error what went wrong; to the journal, mark it as an error (<3>: sd-daemon(3))."""
     from watcherd.service import journal
 
     mark = "<3>" if journal.is_read_from(2, os.environ.get("JOURNAL_STREAM")) else ""
@@ -34,15 +31,15 @@ def complain(line: str) -> None:
 
 
 def remark(line: str) -> None:
-    """Say on standard error what goes with results, and is none of them: no exit status depends on it."""
+    """Say something beside the results on standard error; no exit status depends on it."""
     with suppress(OSError):  # a full disk, or a reader that has gone: there is nobody to tell
         print(safe(line), file=sys.stderr)  # an error may speak of a name that a stranger gave
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: str = "") -> None:
-    """Print rows under their headings; elsewhere than on a terminal a line for each, with tabs between.
+    """Print rows under headings on a terminal, and elsewhere as lines with tabs between the cells.
 
-    Headings with nothing below say nothing: on a terminal the words `nothing` stand in place of a table without rows.
+    On a terminal `nothing` is printed in place of a table without rows.
     """
     rows = list(rows)
     if on_terminal():
@@ -67,12 +64,12 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
 
 
 def as_json(facts: object) -> None:
-    """Print facts as JSON. A path that is no text comes by `as_fields`; where another text names one, U+FFFD do."""
+    """Print facts as JSON. A path that is no text comes by `as_fields`; in other texts it has U+FFFD."""
     print(readable(unbroken(json.dumps(facts, ensure_ascii=False, indent=2, default=str))))
 
 
 def safe(cell: object) -> str:
-    """Write a cell so that it stays in its place: newlines and control characters in a name are escaped."""
+    """Write a cell on one line: newlines and control characters in a name are escaped."""
     return on_a_line(str(cell))
 
 

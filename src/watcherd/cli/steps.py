@@ -53,12 +53,12 @@ def _do(step: Step) -> None:
         mend = (
             "run it with sudo, or with --user" if isinstance(error, PermissionError) else "mend that, and come again"
         )
-        named = error.filename or getattr(step, "path", "")  # what is full has no name
+        named = error.filename or getattr(step, "path", "")  # the error of a full disk names no file
         raise click.ClickException(f"{named}: {error.strerror}; {mend}") from error
 
 
 def _write(path: Path, content: str) -> None:
-    """Write a file whole or not at all: a part of one would be somebody else's to the next attempt, and kept."""
+    """Write a file whole or not at all: the next attempt would take a part for somebody else's, and keep it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path = Path(os.path.realpath(path))
     with whole.draft_of(path, content.encode()) as draft:

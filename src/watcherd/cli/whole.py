@@ -1,4 +1,4 @@
-"""Files that people read, and change: whole and on disk before they have their name, or not there at all."""
+"""Files that people read and change: whole and on disk before they have their name, or not there at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @contextmanager
 def draft_of(path: Path, content: bytes) -> Iterator[Path]:
-    """Yield a draft beside `path`, on disk, to be renamed to it; one that was not is removed. Raises OSError.
+    """Yield a draft beside `path`, on disk, to be renamed to it; it is removed if it was not. Raises OSError.
 
-    Its name is always the same, so that the next attempt removes what one that was killed has left.
+    Its name is always the same, so that the next attempt removes what a killed one left.
     """
     draft = path.with_name(f".{path.name}.watcherd")
     with _alone(path.parent):
@@ -33,7 +33,7 @@ def draft_of(path: Path, content: bytes) -> Iterator[Path]:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Keep others that write here waiting, whose draft would have the same name; some mounts have no locks."""
+    """Make others that write here wait, as their draft has the same name; some mounts have no locks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         with suppress(OSError):
