@@ -85,20 +85,15 @@ def _layers(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, con
 
 def _only_by_flags(layer: Layer) -> Layer:
     """Leave aside the inboxes of other sources: the flags' inbox stands in their place."""
-    kept = {name: inbox for name, inbox in _inboxes(layer).items() if name == "inbox"}
+    kept = {name: inbox for name, inbox in layer.inboxes().items() if name == "inbox"}
     others = {key: value for key, value in layer.values.items() if key != "inbox"}
     return Layer(layer.name, others | ({"inbox": kept} if kept else {}), layer.places)
 
 
 def _left_aside(layer: Layer) -> Iterator[str]:
-    for name in _inboxes(layer):
+    for name in layer.inboxes():
         if name != "inbox":
             yield f"inbox.{name} of {layer.place(('inbox', name))} is left aside: --inbox stands in its place"
-
-
-def _inboxes(layer: Layer) -> Mapping[str, object]:
-    inboxes = layer.find(("inbox",))
-    return inboxes if isinstance(inboxes, dict) else {}
 
 
 def _find_file(environ: Mapping[str, str], cwd: Path, config: Path | None) -> tuple[Path | None, tuple[str, ...]]:

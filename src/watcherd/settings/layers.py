@@ -49,6 +49,11 @@ class Layer:
             value = value.get(key) if isinstance(value, dict) else None
         return value
 
+    def inboxes(self) -> Mapping[str, object]:
+        """Return the table of each inbox that this source mentions."""
+        tables = self.find(("inbox",))
+        return tables if isinstance(tables, dict) else {}
+
     def place(self, keys: Keys) -> str:
         """Return where `keys` are said; else where something beneath them is, or the nearest table around them."""
         if keys in self.places:
@@ -76,8 +81,7 @@ class Layers:
 
     def inboxes(self) -> list[str]:
         """Return the names of all inboxes that any source mentions, those of the weakest source first."""
-        tables = (layer.find(("inbox",)) for layer in reversed(self.layers))
-        return list(dict.fromkeys(name for table in tables if isinstance(table, dict) for name in table))
+        return list(dict.fromkeys(name for layer in reversed(self.layers) for name in layer.inboxes()))
 
 
 def from_flags(flags: Mapping[str, Any], cwd: Path) -> Layer:
