@@ -55,7 +55,8 @@ def state(directory: str) -> Iterator[int]:
 def _wait_for(descriptor: int, directory: str) -> None:
     ends = time.monotonic() + _WORKERS
     while not _locked(descriptor):
-        holder = _number(os.pread(descriptor, 32, 0))
+        said = os.pread(descriptor, 32, 0)
+        holder = int(said) if said.isdigit() else 0
         if time.monotonic() > ends or (holder and _is_alive(holder)):
             who = f"watcherd, process {holder}" if holder else "a watcherd that is about to start or to end"
             raise Refused(f"the state directory {directory} is in use by {who}: stop that one first")
@@ -222,7 +223,3 @@ def _is_alive(pid: int) -> bool:
     except PermissionError:  # another user's
         pass
     return True
-
-
-def _number(text: bytes) -> int:
-    return int(text) if text.isdigit() else 0
