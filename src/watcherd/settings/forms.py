@@ -35,8 +35,8 @@ _Value = TypeVar("_Value")
 LEAST_CHUNK, MOST_CHUNK = 64 << 10, 64 << 20
 
 
-def _positive(value: _Value) -> _Value:
-    if value is not None and value <= 0:  # type: ignore[operator]  # only numbers come here
+def _positive(value: float | None) -> float | None:
+    if value is not None and value <= 0:
         raise Unreadable("must be more than zero", "write a larger value, or leave the key out for the default")
     return value
 

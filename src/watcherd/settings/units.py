@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import TypeVar
 
 _WHOLE = r"\d+(?:_\d+)*"  # with underscores between digits, as in Python and TOML
 _NUMBER = rf"({_WHOLE}(?:\.\d+)?)"
@@ -30,9 +29,6 @@ _WRITTEN_SIZES = sorted((*_BINARY, *_DECIMAL), reverse=True)
 #: More than this is a slip of the pen, and would overflow a field of the kernel's.
 LONGEST = 100 * 365 * _SECONDS["d"]
 LARGEST = (1 << 63) - 1
-
-
-_Number = TypeVar("_Number", int, float)
 
 
 class Unreadable(ValueError):
@@ -80,7 +76,7 @@ def count(value: object) -> int:
     return value
 
 
-def _bounded(number: _Number, most: _Number, value: object, noun: str) -> _Number:
+def _bounded(number: float, most: float, value: object, noun: str) -> float:
     if number > most:
         raise Unreadable(f"{value!r} is too large a {noun}", "write a smaller one")
     return number
