@@ -1,8 +1,8 @@
 """What it takes to install the systemd service, and to take it away again: decided here, done by the command (pure).
 
-Files that we wrote are known by their first line, and only these are replaced or removed: without it they are
-somebody else's, and kept. A configuration, a ledger and people's folders are made where they are missing, and never
-touched. Services of one machine have their units and their account in common, which go with the last of them.
+Files that we wrote are known by their first line, and only these are replaced or removed; one without it is somebody
+else's, and kept. A configuration, a ledger and people's folders are made where they are missing, and never touched.
+The services of a machine share their units and their account, which go with the last of them.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Facts:
     """What is there now.
 
     `files`: what is in each of `Host.files`, None where there is none. `enabled`: units of ours that start by
-    themselves, as each does that is installed. `is_there`: whether something is at a path.
+    themselves, as every installed one does. `is_there`: whether something is at a path.
     """
 
     files: Mapping[str, str | None]
@@ -76,8 +76,8 @@ class Facts:
 def install(host: Host, command: str, inboxes: Sequence[Folders], facts: Facts) -> list[Step]:
     """Return the steps that install and start the service, or bring up to date what is installed.
 
-    `command` is the path of `watcherd`; `inboxes` are those of the configuration that is there, or the one of the
-    new. The units come last: what an attempt that failed has not come to is what the next one finds to do.
+    `command` is the path of `watcherd`; `inboxes` are those of the configuration that is there, or the one of a new
+    one. The units come last: a failed attempt then leaves a change for the next one to find.
     """
     wanted = unit_files.wanted(host, command, inboxes)
     described = [_configured(host, inboxes[0], facts), *_files(host.described, wanted, facts)]
@@ -153,5 +153,5 @@ def _stopped(host: Host, facts: Facts) -> Iterator[Step]:
 
 def _forgotten(host: Host) -> Iterator[Step]:
     yield _systemctl(host, "daemon-reload")
-    # Else one that had failed would be listed for ever. There is nothing to reset for one that had not: 1.
+    # Else a unit that had failed would be listed for ever. For one that had not, the status is 1.
     yield _systemctl(host, "reset-failed", host.unit, tolerated=1)

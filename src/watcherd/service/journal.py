@@ -65,7 +65,7 @@ def _field(name: str, value: object) -> bytes:
 class Journal:
     """The end of all loggers: the journal's socket. What it cannot take in time is counted and dropped.
 
-    `notice` renders how many that were, to be said first once it takes events again. Raises OSError where there is
+    `notice` renders how many that were, which is said first once it takes events again. Raises OSError where there is
     no journal.
     """
 
@@ -102,7 +102,7 @@ class Journal:
                 self._send(self._notice(self.dropped))
                 self.dropped = 0
             self._send(message)
-        except OSError:  # nobody listens, or not in time: there is nobody to tell
+        except OSError:  # nobody listens, or too slowly: there is nobody to tell
             return False
         return True
 

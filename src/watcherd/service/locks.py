@@ -1,8 +1,8 @@
 """One daemon for one state directory, one inbox and one outbox.
 
-The lock that lasts is a `flock` in the state directory. A root only holds a note that says which state directory its
-daemon has: whoever finds it asks that directory's lock whether the daemon is alive. So nothing stays open in a root,
-which could not be unmounted otherwise, and a note left behind by a crash binds nobody.
+The lock itself is a `flock` in the state directory. A root only holds a note that names its daemon's state directory:
+whoever finds it asks that directory's lock whether the daemon is alive. So nothing stays open in a root, which could
+not be unmounted otherwise, and a note left behind by a crash binds nobody.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def state(directory: str) -> Iterator[int]:
 
     Workers that outlive an earlier daemon hold its lock until they are gone, and are waited for.
     """
-    # No link is followed: what the lock leads to is emptied, and root may use a directory that is somebody else's.
+    # No link is followed: the lock file is emptied, and root may use a directory that is somebody else's.
     descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
         _wait_for(descriptor, directory)
@@ -65,7 +65,7 @@ def _wait_for(descriptor: int, directory: str) -> None:
 
 def is_held(directory: str) -> bool:
     """Whether a daemon with that state directory is alive."""
-    try:  # a note names the directory, which may be a stranger's: a FIFO in there would be waited for
+    try:  # a note names the directory, which may be a stranger's: opening a FIFO in there would block
         descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
         return False
@@ -78,10 +78,10 @@ def is_held(directory: str) -> bool:
 
 
 class Note:
-    """What says in a folder whose it is: of the daemon with that `state` directory.
+    """The note in a folder that says whose it is: the daemon's with that `state` directory.
 
-    It is written when the daemon starts, and when an inbox is found that had none. A folder that cannot be written to
-    is not noted: nothing in it can be taken twice.
+    It is written when the daemon starts, and when an inbox without one is found. A folder that cannot be written to
+    gets none: nothing in it can be taken twice.
     """
 
     def __init__(self, path: str, state: str) -> None:
@@ -100,9 +100,9 @@ class Note:
             self._said = _noted(self._root, self._state)
 
     def renew(self, was_lost: bool) -> None:  # noqa: FBT001 (a callback)
-        """Write it in an inbox that is back, or that was missing, or another folder, when the daemon started.
+        """Write it in an inbox that is back, or that was missing or another folder when the daemon started.
 
-        Raises SystemFault, also where another daemon has it by now.
+        Raises SystemFault, also where another daemon has the inbox by now.
         """
         if self._said and is_noted(self._path) and not was_lost:
             return
@@ -118,7 +118,7 @@ class Note:
 
 @contextmanager
 def refusal_as_fault(path: str) -> Iterator[None]:
-    """Raise Refused as a SystemFault of the folder: a daemon that runs waits until the other one lets go of it."""
+    """Raise Refused as a SystemFault of the folder: a running daemon waits until the other one lets go of it."""
     try:
         yield
     except Refused as refusal:
@@ -126,9 +126,9 @@ def refusal_as_fault(path: str) -> Iterator[None]:
 
 
 def leave(notes: Iterable[Note]) -> None:
-    """Take notes back whose folder answers. In a mount that hangs one stays, and binds nobody once we are gone.
+    """Take back the notes whose folders answer. In a mount that hangs one stays, and binds nobody once we are gone.
 
-    So does each for which no thread can be started: whoever removed it without one might wait for ever.
+    So does one for which no thread can be started: removing it without a thread might hang.
     """
     leaving = [Thread(target=note.remove, name="leaving", daemon=True) for note in notes]
     for thread in leaving:
@@ -196,8 +196,8 @@ def _is_same(one: str, other: str) -> bool:
 
 
 def _remove_note(path: str, said: bytes) -> None:
-    # Not there any more, or not ours to remove: it binds nobody once the state's lock is free. Another folder may be
-    # there by now, which another daemon has noted as its own.
+    # If it is gone, or not ours to remove, it binds nobody once the state's lock is free. At this path there may be
+    # another folder by now, with another daemon's note.
     with suppress(OSError):
         with beneath.file(path, f"{OURS}/{NOTE}") as (note, _):
             if os.read(note, len(said) + 1) != said:

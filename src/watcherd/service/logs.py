@@ -2,8 +2,8 @@
 
 What is logged here comes from files that strangers name, and goes to a pipe that anybody may close or forget to read.
 So a name that is no text, or holds newlines or a terminal's control characters, must neither break a line nor raise;
-and a reader that is gone, stuck or out of disk costs lines, never the daemon. How many it cost is said once it reads
-again: `log.dropped`.
+and a reader that is gone, stuck or out of disk costs lines, never the daemon: `log.dropped` says how many, once it
+reads again.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def configure(
 
     `level` is the least important that is said: debug, info, warning or error; `format` is auto, console, journal or
     json; auto is console on a terminal, and journal where systemd reads `stream` for the journal.
-    `above_bar`: a progress bar is drawn on the terminal's last line, and each line takes its place; it is drawn anew.
-    May be called again: the newest call holds, but those bound before go on to write where they did.
+    `above_bar`: a progress bar is on the terminal's last line; a line of log takes its place, and the bar is redrawn.
+    May be called again: the newest call holds, but loggers bound before go on writing where they did.
     """
     stream = stream or sys.stderr
     render, sink = _end(_chosen(stream) if format == "auto" else format, stream, above_bar=above_bar)
@@ -255,7 +255,7 @@ def _descriptor(stream: TextIO) -> int | None:
 
 
 def _unshared(descriptor: int) -> int:
-    """Open a terminal anew, for us alone: where it polls as writable it may take one byte, and wait with the rest."""
+    """Open a terminal anew, to set O_NONBLOCK for us alone: one that polls as writable may block after one byte."""
     with suppress(OSError):  # another user's, after `su`
         if os.isatty(descriptor):
             return os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)

@@ -33,8 +33,8 @@ class Folders:
 class Host:
     """Where this machine, or this user, keeps what belongs to a service.
 
-    `unit` is its name: watcherd, or watcherd@NAME for a further one; `folders` are those that it has if none are
-    chosen; `systemctl` is how its manager is spoken to.
+    `unit` is its name: watcherd, or watcherd@NAME for a further one; `folders` are the default ones;
+    `systemctl` is the command for its manager.
     """
 
     unit: str
@@ -47,28 +47,28 @@ class Host:
 
     @property
     def unit_files(self) -> tuple[str, ...]:
-        """The units, which all services of a machine have in common."""
+        """The units, which all services of a machine share."""
         names = ("watcherd.service",) if self.is_user else ("watcherd.service", "watcherd@.service")
         return tuple(f"{self.units}/{name}" for name in names)
 
     @property
     def drop_in(self) -> str:
-        """Where it is said which folders outside of the usual ones may be written to."""
+        """What opens folders outside of the usual ones for writing."""
         return f"{self.units}/{self.unit}.service.d/folders.conf"
 
     @property
     def sysusers(self) -> str:
-        """Where the account is described that all services of a machine have in common."""
+        """What describes the account that all services of a machine share."""
         return "/etc/sysusers.d/watcherd.conf"
 
     @property
     def tmpfiles(self) -> str:
-        """Where its folders are described."""
+        """What describes its folders."""
         return f"/etc/tmpfiles.d/{self.unit}.conf"
 
     @property
     def described(self) -> tuple[str, ...]:
-        """What its account and its folders are made by."""
+        """The files that its account and its folders are made from."""
         return () if self.is_user else (self.sysusers, self.tmpfiles)
 
     @property
@@ -78,7 +78,7 @@ class Host:
 
     @property
     def common(self) -> tuple[str, ...]:
-        """Every file that services have in common."""
+        """Every file that services share."""
         return self.unit_files if self.is_user else (*self.unit_files, self.sysusers)
 
     @property

@@ -30,7 +30,7 @@ class Standing:
     is_open: bool
 
 
-#: Tells how it stands with a path; None where nothing is.
+#: Returns how a path stands; None where nothing is there.
 Look = Callable[[str], "Standing | None"]
 
 
@@ -69,9 +69,9 @@ def require_folders(paths: Iterable[str], look: Look) -> None:
 
 
 def require_configuration(host: Host, state: str | None, look: Look) -> None:
-    """Raise Refused where the service could not read its configuration, or would not keep its ledger where that says.
+    """Raise Refused where the service could not read its configuration, or that names no state it may write to.
 
-    `state` is what is said in there, None where it is silent.
+    `state` is the one that it names, None where it names none.
     """
     if closed := _closed(host.configuration, look):
         mend = f"chmod o=rX {closed}"
@@ -92,7 +92,7 @@ def _way(path: str) -> list[str]:
 
 
 def _closed(path: str, look: Look) -> str | None:
-    """Return the first on the way to a path that the service may not enter, or not read; None where it may."""
+    """Return the first on the way to a path that the service may not enter or read; None where there is none."""
     found = ((it, look(it)) for it in _way(path))
     return next((it for it, standing in found if standing and not standing.is_open), None)
 

@@ -34,12 +34,12 @@ _END = b"\0"  # no signal has this number
 def delivered(put: Callable[[int], None], *, last: bool = False) -> Iterator[Callable[[], None]]:
     """Call `put` with the number of each signal to stop or to reload, from a thread of its own.
 
-    Yield a checkpoint, for what takes long and reads no mailbox: it raises Stopped once one to stop has come.
+    Yield a checkpoint, for what takes long and reads no mailbox: it raises Stopped once a signal to stop has come.
 
-    A second one to stop ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the
-    kernel sends it when somebody opens a file for writing in the microseconds in which it is asked for the file's
-    writers. With `last` the block is all that the process was for: those to stop are ignored behind it, where they
-    would end by the signal what has ended well. To be entered by the main thread.
+    A second one ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the kernel
+    sends it when somebody opens a file for writing just as we ask it for the file's writers. With `last` the process
+    ends with the block: signals to stop are ignored after it, as they would turn a good end into one by a signal. The
+    main thread must enter this.
     """
     stops: list[int] = []
 
@@ -69,7 +69,7 @@ def delivered(put: Callable[[int], None], *, last: bool = False) -> Iterator[Cal
 
 
 def _listen(heard: int, put: Callable[[int], None], stops: list[int]) -> None:
-    """Tell what is heard; other signals of this process that have a handler come by here too."""
+    """Pass on what is heard; other signals of this process that have a handler come by here too."""
     stopped_at = inf
     while (byte := os.read(heard, 1)) != _END:
         number, now = byte[0], time.monotonic()

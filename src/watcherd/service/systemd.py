@@ -25,9 +25,9 @@ STATUS_EVERY = 2.0
 class Manager:
     """The service manager that started us, or nobody. What it does not hear is lost, and harms nothing.
 
-    It is found in `environment`, and taken out of it: a worker that inherited it would be heard as the daemon.
-    `patience` is how many seconds it waits for `alive` before it kills: for ever, where it was not asked to watch.
-    `period` is how often it wants to hear of us, in seconds.
+    Its variables are taken out of `environment`: a worker that inherited them would be heard as the daemon.
+    `patience` is how many seconds it waits for `alive` before it kills; infinite where it was not asked to watch.
+    `period` is the seconds between two lines of status; infinite where nobody listens.
     """
 
     def __init__(self, environment: MutableMapping[str, str]) -> None:

@@ -1,7 +1,4 @@
-"""What each file of an installation holds, but for those that are somebody else's by now (pure).
-
-They are the files that come with the package, with the command and the folders of this service in them.
-"""
+"""What each file of an installation holds (pure): the package's own, with this service's command and folders."""
 
 from __future__ import annotations
 
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
 
 MARK = "# Written by `watcherd service install`, and replaced by the next. Without this line it is yours, and kept.\n"
 
-#: What the files that come with the package say about a command and folders that are ours to choose.
+#: The command and folders in the package's files, to be replaced by those of this service.
 _COMMAND = "/opt/watcherd/bin/watcherd"
 _USUAL = of_system().folders.all()
 
@@ -62,7 +59,7 @@ def is_ours(content: str | None) -> bool:
 
 
 def effective(content: str) -> list[str]:
-    """Return the lines of a file that say something, without words about them."""
+    """Return the lines of a file, without comments and empty ones."""
     return [line for line in content.splitlines() if line and not line.startswith("#")]
 
 
@@ -97,9 +94,9 @@ def _placed(line: str, folders: Folders) -> str:
 
 
 def _outside(host: Host, folders: Folders) -> Iterator[str]:
-    """Yield the folders that have to be opened for writing besides the usual ones: where it can be, one around all.
+    """Yield the folders that must be opened for writing besides the usual ones: if possible, one around all of them.
 
-    Nothing can be renamed from one folder to another that are opened each by itself.
+    Nothing can be renamed between two folders that are opened separately.
     """
     usual = str(PurePosixPath(host.folders.inbox).parent)
     outside = [path for path in folders.all() if not lies_in(path, usual)]
@@ -108,7 +105,7 @@ def _outside(host: Host, folders: Folders) -> Iterator[str]:
 
 
 def _drop_in(paths: Iterable[str]) -> str:
-    # A folder that is missing (-) is told by the daemon, which does the others' work meanwhile.
+    # A missing folder may be ignored (-): the daemon reports it, and serves the other inboxes meanwhile.
     opened = "".join(f"ReadWritePaths={_quoted(f'-{path}')}\n" for path in paths)
     mounted = "".join(f"RequiresMountsFor={_quoted(path)}\n" for path in paths)
     return f"[Unit]\n{mounted}\n[Service]\n{opened}"
