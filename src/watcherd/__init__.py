@@ -6,12 +6,12 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     drain       the daemon's rooms over what is there, until nothing is left that could be done
     audit       ledger and folders held against each other
     failures    what is quarantined and its way back, for commands
-    daemon      how all rooms are attended from the start to the stop: the mailbox, the threads
+    daemon      what the main thread does from start to stop: the mailbox, the threads
     rooms       all rooms together: assembled, started, reloaded and stopped
     vitals      whether the daemon gets on, and what is done and in hand, in a line
     assembly    the composition root: which room is built when, and what is wired to what
     rebuild     a new ledger in place of a damaged one, from what the folders prove
-    plain       what the settings are to each room, in plain values
+    plain       what each room takes of the settings, in plain values
     premises    the folders of each inbox before it is served: made, and noted as ours
     settings    flags, environment, TOML, defaults: one frozen object, known to the rooms above alone
     intake      from a path that came to our notice to an admitted job

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from watcherd.service.locks import Note
     from watcherd.settings import Settings
 
-#: How many files one inbox may have in flight, in lengths of a queue: parked and queued for both lanes, in work, on
+#: Files that one inbox may have in flight, in lengths of a queue: parked and queued for both lanes, in work, on
 #: their way out. A kind may park a whole block, however short its queue is, and must leave room for the other kind.
 CLAIMS = 6
 
@@ -57,7 +57,7 @@ Mailbox = SimpleQueue[int | Died]
 
 
 def deaths(mailbox: Mailbox) -> Iterator[Died]:
-    """Yield which rooms died, of all that is in the mailbox by now."""
+    """Empty the mailbox, and yield the rooms that died."""
     while not mailbox.empty():
         message = mailbox.get_nowait()
         if isinstance(message, Died):
@@ -134,7 +134,7 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
 ) -> Line:
     name, note = place.inbox, premises.note
 
-    def wake() -> None:  # there is an intake by the time that somebody wakes it
+    def wake() -> None:  # `intake` is built below, before anybody wakes it
         intake.wake()
 
     claims = Claims(CLAIMS * max(settings.queue.capacity, BLOCK), wake)

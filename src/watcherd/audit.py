@@ -53,8 +53,8 @@ class Wrong:
 class Audit:
     """What was found, in files.
 
-    `finished` are on record as published or quarantined. Of these, `collected` are those whose result, or input where
-    that was moved to, somebody has taken since. `running`: a daemon runs, so that not all could be judged.
+    `finished` are on record as published or quarantined. `collected` are those of them whose result, or moved input,
+    somebody has taken since. `running`: a daemon runs, so that not all could be judged.
     """
 
     running: bool = False
@@ -64,7 +64,7 @@ class Audit:
     _unreadable: set[str] = field(default_factory=set)
 
     def unreadable(self, inbox: str, folder: str, error: OSError) -> None:
-        """Tell a folder that cannot be looked into, once, however often it is met."""
+        """Report a folder that cannot be looked into, once, however often it is met."""
         folder = folder.rstrip("/")
         if folder not in self._unreadable:
             self._unreadable.add(folder)
@@ -73,7 +73,7 @@ class Audit:
 
     @contextmanager
     def looking(self, inbox: str) -> Iterator[None]:
-        """Tell a folder that cannot be looked into, and go on behind it."""
+        """Report a folder that cannot be looked into, and go on."""
         try:
             yield
         except OSError as error:
@@ -94,7 +94,7 @@ def audit(settings: Settings) -> Audit:
 
 
 def _fault_of(name: str, settings: Settings, ledger: Ledger, found: Audit) -> SystemFault | None:
-    """Judge one inbox. That its folders cannot be used is what is wrong with it then, and is returned."""
+    """Judge one inbox. Where its folders cannot be used, report that as wrong, and return the fault."""
     try:
         _judge_inbox(name, settings, ledger, found)
     except SystemFault as fault:
@@ -138,7 +138,7 @@ def _require_there(inbox: Inbox) -> None:
 
 
 class _Seen(NamedTuple):
-    """A row, what was seen under the name of its result, and what is wrong with that; empty where nothing is."""
+    """A row, what was seen under its result's name, and what is wrong with that; empty where nothing is."""
 
     row: Record
     way: Way
@@ -153,8 +153,8 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
         found.finished += len(rows)
         judged = ledger.lasting(rows) if place.after is After.KEEP else rows
         seen = [it for row in judged if (it := _seen(place, row, found)) is not None]
-        # The ledger is asked after the folders: a running daemon puts a result on record before it shows it, so that
-        # whatever was seen there is on record by now.
+        # The folders come first, then the ledger: a running daemon puts a result on record before it shows it, so
+        # what was seen is on record by now.
         outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen])
         outlived |= ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw], others=True)
         for it in seen:
@@ -179,11 +179,11 @@ def _seen(place: Place, row: Record, found: Audit) -> _Seen | None:
 
 
 def _judge(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
-    """Judge one that was seen. Raises OSError, which names a folder that cannot be looked into."""
+    """Judge a result that was seen. Raises OSError, with the folder that cannot be looked into as `filename`."""
     if outlived:
         found.collected += place.after is not After.KEEP  # a kept file's was replaced, not taken away
     elif it.flaw and quarantine.is_anothers(place, it.way):
-        found.collected += 1  # the name is by now that of another inbox's, which shares the folder
+        found.collected += 1  # another inbox shares the folder, and its file has the name by now
     elif it.flaw:
         found.wrong.append(Wrong(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw))
     elif it.way.into and _status(it.way.into.path, it.way.retired) is None:
@@ -191,7 +191,7 @@ def _judge(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
 
 
 def _flaw(row: Record, result: os.stat_result) -> str:
-    """Return what is wrong with what has the name of a result; empty where nothing is (pure)."""
+    """Return what is wrong with the file that has a result's name; empty where nothing is (pure)."""
     if result.st_ino != row.inode:
         return "is not what watcherd put there: it was replaced"
     if not result.st_size:
@@ -211,11 +211,11 @@ def _unfinished(place: Place, ledger: Ledger, found: Audit) -> None:
 
 
 def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
-    """Look for what lies in our own folders and belongs to nothing that is on its way."""
+    """Look for files in our own folders that belong to nothing on its way."""
     needed = ledger.drafts()
     roots = {place.outbox.path: "", place.failed.path: ledger.id, place.archive.path: ledger.id}
     for root, owner in roots.items():
-        # An outbox is one daemon's; archive and failed may be shared, and others' drafts there are theirs.
+        # An outbox is one daemon's alone. Archive and failed may be shared, and drafts of others there are theirs.
         for name in _ours(place.inbox, root, found):
             if name.startswith(owner) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
@@ -259,7 +259,7 @@ def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
 
 
 def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str] | None:
-    """Return in one word why nothing accounts for a file, and what to do; None where its owner took it by now."""
+    """Return in a word why nothing accounts for a file, and what to do; None where its owner took it meanwhile."""
     try:
         with Looks(inbox.root) as looks:
             _, writer = looks.writer(path)
@@ -282,7 +282,7 @@ def _is_accounted_for(record: Record | None, version: Version, after: After) -> 
 
 
 def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
-    """Look for files that were set aside and of which the ledger, as an older one or a new one, knows nothing."""
+    """Look for files that were set aside, and that the ledger does not know, as it is an older or a new one."""
     if place.after is After.KEEP:
         return  # they are in the inbox, and accounted for there
     known = _set_aside_by_now(place, ledger)
@@ -315,7 +315,7 @@ def _version(root: str, path: str) -> Version | None:
 
 
 def _status(root: str, path: str) -> os.stat_result | None:
-    """Return what is at `path`, None where nothing is. Raises OSError, which names the folder that is closed."""
+    """Return what is at `path`, None where nothing is. Raises OSError, with the closed folder as `filename`."""
     try:
         return beneath.status(root, path)
     except OSError as error:

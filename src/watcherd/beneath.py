@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: The name of our own folder in each root. Dot-folders are never entered by an intake.
 OURS = ".watcherd"
 
-#: Errors of opening that are no file's, but the whole process's or machine's.
+#: Errors of opening that are not about the file, but about the whole process or machine.
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 #: Errors of a disk that takes no more.
@@ -34,7 +34,7 @@ _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
 def shortage(error: OSError) -> SystemFault | None:
-    """Return the fault of the whole process, or machine, that shows in an error of opening; None where none does."""
+    """Return the fault of the whole process or machine that an error of opening shows; None where it shows none."""
     if error.errno not in SHORTAGE:
         return None
     return SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno)
@@ -51,7 +51,7 @@ def is_still(status: os.stat_result, version: Version) -> bool:
 
 
 def is_shown(status: os.stat_result, record: Record) -> bool:
-    """Whether a `stat` shows the result of a record as it was published; exactly where a disk of this machine is."""
+    """Whether a `stat` shows the result of a record as it was published; exactly, if on a disk of this machine."""
     return record.is_shown_by(version_of(status), exact=os.major(status.st_dev) > 0)
 
 
@@ -141,10 +141,10 @@ def let_go(descriptor: int) -> None:
 def tree(
     root: str, enters: Callable[[str], bool], on_refused: Callable[[OSError], None]
 ) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder that is to be entered, first the root as "", with the paths of what is in it and no folder.
+    """Yield each folder that `enters` accepts, first the root as "", with the paths in it that are no folders.
 
-    However deep: `os.walk` needs a frame for each level, and the whole path to be no longer than the kernel takes.
-    `on_refused` is told of a folder that cannot be listed, by its name from the top.
+    At any depth: `os.walk` takes a frame for each level, and fails where the whole path is too long for the kernel.
+    `on_refused` gets the error of a folder that cannot be listed, with its whole path as `filename`.
     """
     waiting = [""]
     while waiting:
@@ -165,7 +165,7 @@ def tree(
 
 
 class Nearby:
-    """Leads to one path after the other: the folder of the last one stays open for the next, which is often in it.
+    """Opens the folders of one path after the other: the last one stays open, as the next path is often in it.
 
     A context manager, because nothing may stay open in a root while nothing goes on there. One thread uses it.
     """
@@ -233,11 +233,11 @@ def is_bare(path: str) -> bool:
 
 
 class Doubt:
-    """Whether the folder at `path` may be a bare mount point, and what an earlier run had there is not mounted yet.
+    """Whether the folder at `path` may be a bare mount point, with what an earlier run had there not mounted yet.
 
-    It may until something is seen there: our own folder, when this was made, or a file of others since. (In an inbox
-    only a run that was killed leaves our folder behind, or one with something in it.) One that met a bare mount point
-    has left it there too, which deceives the next run.
+    It may be one until something is seen there: our own folder when this is made, or anything else later. (An inbox
+    keeps our folder only if a run was killed, or left something in it.) A run on a bare mount point leaves our folder
+    there too, which deceives the next run.
     """
 
     def __init__(self, path: str) -> None:
@@ -255,7 +255,7 @@ def told_plainly(path: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        # What is written to by its number has no name.
+        # An error of a descriptor names no file.
         named = f" ({error.filename})" if error.filename and error.filename != path else ""
         message = f"cannot use the folder {path}: {error.strerror}{named}"
         raise SystemFault(message, root=path, errno=error.errno) from error

@@ -1,4 +1,4 @@
-"""The daemon: how all rooms are attended from the start to the stop. What starts and stops them is in `rooms`.
+"""The daemon: what its main thread does from start to stop. How the rooms start and stop is in `rooms`.
 
 The main thread waits on one mailbox for signals and for rooms that die. Every thread, and what it owns:
 
@@ -129,7 +129,7 @@ def _attend(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Ca
 
 
 def _next(mailbox: Mailbox, timeout: float) -> int | Died | None:
-    """Return the next message; None after `timeout` seconds. Reloads count as one, and an end goes first."""
+    """Return the next message; None after `timeout` seconds. Reloads in a row are one; an end goes first."""
     message = None
     with suppress(Empty):
         message = mailbox.get(timeout=timeout)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from watcherd.rooms import Rooms
     from watcherd.settings import Settings
 
-#: Seconds between looks at how far it is.
+#: Seconds between looks at the progress.
 _LOOK = 0.02
 
 #: Seconds without the end of any file after which a pause is one that does not pass by itself.
@@ -89,14 +89,14 @@ class _Tally:
 
 
 class Patience:
-    """Tells a pause that somebody has to end from one that passes (pure). Times are monotonic seconds."""
+    """Tells a pause that somebody has to end from one that passes by itself (pure). Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self._files = 0
         self._since = inf  # when the first pause was seen since a file came to its end
 
     def is_over(self, files: int, now: float, *, paused: bool) -> bool:
-        """Whether something is `paused`, and for too long the number of `files` that have ended has stood still."""
+        """Whether something is `paused`, and the number of `files` that have ended has not changed for too long."""
         if files != self._files:
             self._files, self._since = files, inf
         if paused:
@@ -107,9 +107,9 @@ class Patience:
 def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | None = None) -> DrainReport:
     """Process what is in the inboxes, and its retries, and report; files still being written are left.
 
-    `progress` is called with files done, files in all, bytes done and bytes in all: for its sake all are counted
-    first. Raises as `daemon.run` does, and whatever ended a room that died; Stopped where a signal to stop came
-    before anything was begun.
+    `progress` is called with files done, files in all, bytes done and bytes in all; all are counted first for it.
+    Raises as `daemon.run` does, and whatever ended a room that died; Stopped where a signal to stop came before
+    anything was begun.
     """
     began = time.monotonic()
     tally = _Tally()
@@ -191,7 +191,7 @@ def _waiting(line: Line) -> list[tuple[str, str]]:
 
 
 def _census(rooms: Rooms, checkpoint: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """Return how many files are to be done, and their bytes: what a progress bar is drawn by."""
+    """Return how many files are to be done, and their bytes."""
     files = size = 0
     for line in rooms.lines:
         for its in undone(line.intake.inbox, partial(rooms.ledger.ended, line.name), checkpoint):

@@ -1,4 +1,4 @@
-"""What is quarantined, and its way back: for commands, whether or not a daemon runs."""
+"""What is quarantined, and its way back: for commands, with or without a running daemon."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Why a retry is refused whose inbox the running daemon waits for.
+#: Why a retry is refused while the running daemon waits for its inbox.
 AWAY = "its inbox is away: bring it back first (`inbox.recovered` says that it is)"
 
 
@@ -32,7 +32,7 @@ def _raise(fault: SystemFault) -> Never:
 def set_aside(settings: Settings, on_fault: Callable[[SystemFault], None] = _raise) -> list[SetAside]:
     """Return what is quarantined in all inboxes, and what is to be. Raises Refused, and SystemFault for the ledger.
 
-    `on_fault` is told of an inbox whose folders cannot be used; the others are asked all the same.
+    `on_fault` gets the fault of an inbox whose folders cannot be used; the others are still listed.
     """
     return _of_each(
         settings.inbox, settings, lambda *of: [*quarantine.set_aside(*of), *quarantine.held(*of)], on_fault
@@ -40,7 +40,7 @@ def set_aside(settings: Settings, on_fault: Callable[[SystemFault], None] = _rai
 
 
 def finish(settings: Settings, on_fault: Callable[[SystemFault], None] = _raise) -> list[PutBack]:
-    """Take up what a command that was killed left on its way back. Raises, and tells, as `set_aside`."""
+    """Finish the retries of a command that was killed. Raises, and calls `on_fault`, as `set_aside` does."""
     present = [name for name in settings.inbox if not _is_away(settings, name)]
     return _of_each(present, settings, wayback.finish, on_fault)
 
@@ -79,7 +79,7 @@ def put_back(settings: Settings, rows: Sequence[SetAside]) -> list[PutBack]:
 
 
 def _is_away(settings: Settings, name: str) -> bool:
-    """Whether the daemon that runs has lost this inbox: in its place may be a bare mount point, which hides files."""
+    """Whether the running daemon has lost this inbox: a bare mount point may be in its place, and hide files."""
     inbox = settings.inbox[name]
     if inbox.after is After.KEEP or not locks.is_held(str(settings.state)):
         return False

@@ -1,4 +1,4 @@
-"""Paths where only text can be: in JSON, and on a shell's line. What is no text is exact there, too."""
+"""Paths where only text can be: in JSON, and on a shell's line. Those that are no text are exact there, too."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-#: What JSON lets stand in a text, and a terminal obeys or a reader may take for the end of a line.
+#: Characters that JSON allows in a text, and a terminal obeys or a reader takes for the end of a line.
 _UNRULY = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
@@ -25,7 +25,7 @@ def as_fields(key: str, path: str | os.PathLike[str]) -> dict[str, str]:
 
 
 def from_fields(key: str, facts: Mapping[str, object]) -> str:
-    """Return the path that `as_fields` put there, exactly; empty where there is none that a file can have."""
+    """Return the exact path that `as_fields` put there; empty where there is none, or none that a file can have."""
     try:
         exact = facts.get(f"{key}_b64")
         name = base64.b64decode(exact) if isinstance(exact, str) else os.fsencode(str(facts.get(key, "")))
@@ -35,7 +35,7 @@ def from_fields(key: str, facts: Mapping[str, object]) -> str:
 
 
 def unbroken(written: str) -> str:
-    """Escape in JSON what a terminal would obey, or a reader take for the end of a line: it says the same."""
+    """Escape in JSON what a terminal would obey, or a reader take for the end of a line; its meaning stays."""
     return _UNRULY.sub(lambda found: f"\\u{ord(found[0]):04x}", written)
 
 
@@ -45,12 +45,12 @@ def quoted(path: str) -> str:
 
 
 def typed(path: str) -> str:
-    """Write a path on one line as a person may type it: one that is no plain text as bash and zsh take it."""
+    """Write a path on one line as a person may type it: if it is not plain text, as bash and zsh take it."""
     return path if path.isprintable() else _escaped(path)
 
 
 def on_a_line(text: str) -> str:
-    """Write a text that may speak of a name so that it stays in its place: line ends and controls are escaped."""
+    """Write a text, which may hold a stranger's file name, on one line: line ends and controls are escaped."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 

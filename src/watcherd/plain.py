@@ -1,4 +1,4 @@
-"""What the settings are to each room, in plain values; and to a command that starts none, the ledger."""
+"""What each room takes of the settings, in plain values; and the ledger, for commands that start no room."""
 
 from __future__ import annotations
 
@@ -96,14 +96,14 @@ def retry_command(settings: Settings, name: str) -> str:
     if not any(it.startswith(("--", PREFIX, "$")) for it in said):
         which = f"{name}/" if len(settings.inbox) > 1 else ""  # another may have set aside by that path, too
         return f"{program} --config {quoted(said[1].rpartition(':')[0])} retry -- {which}"
-    # What came by a flag or a variable is unknown to who retries, so all is said by flags.
+    # Whoever retries does not know what came by a flag or a variable, so flags say it all.
     roles = {"inbox": inbox.path, "outbox": inbox.outbox, "archive": inbox.archive, "failed": inbox.failed}
     flags = {**roles, "state": settings.state, "after": inbox.after}
     return f"{program} retry {' '.join(f'--{flag} {quoted(str(value))}' for flag, value in flags.items())} -- "
 
 
 def _program() -> str:
-    """Return what a shell is to call us by: our name where it finds us by that, else where we are."""
+    """Return how a shell calls us: by our name where it finds us by that, else by our path."""
     if shutil.which("watcherd"):
         return "watcherd"
     script = os.path.abspath(sys.argv[0])
@@ -123,7 +123,7 @@ def ledger_of(settings: Settings) -> Ledger:
         raise Refused(message) from error
     except OSError as error:
         raise SystemFault(f"the ledger {path} cannot be used: {error.strerror}", root=str(path.parent)) from error
-    if not size:  # left for the daemon to find: a new one would hide that the folders have to be asked
+    if not size:  # left for the daemon to find: opening it would make a new one, and nothing would be rebuilt
         raise damaged(path, EMPTY)
     return Ledger(path)
 
@@ -131,7 +131,7 @@ def ledger_of(settings: Settings) -> Ledger:
 def unheard_of(settings: Settings) -> tuple[list[str], list[str]]:
     """Return the inboxes of which nothing is on record, and those on record that the settings do not name.
 
-    A daemon may have others than who asks: by a flag, or by a variable of its own. Raises what `ledger_of` raises.
+    A flag or a variable may have given the daemon others than the caller. Raises what `ledger_of` raises.
     """
     with ledger_of(settings) as ledger:
         recorded = ledger.roots()

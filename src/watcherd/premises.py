@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Premises:
-    """The folders of one inbox; `note` and `outbox_note` are what says in two of them whose they are."""
+    """The folders of one inbox; `note` says in the inbox that it is ours, `outbox_note` in the outbox."""
 
     def __init__(self, inbox: Inbox, state: str) -> None:
         self.note = Note(str(inbox.path), state)
@@ -31,7 +31,7 @@ class Premises:
         self._inbox = inbox
 
     def prepare(self) -> None:
-        """Make what is missing beside the outbox, and note in that whose it is; once, then it is done.
+        """Make archive and failed where they are missing, and note that the outbox is ours. Once done, do nothing.
 
         Raises SystemFault, and Refused where another daemon has the outbox.
         """
@@ -47,12 +47,12 @@ class Premises:
         self._ready = True
 
     def prepare_again(self) -> None:
-        """Do the same, once the daemon runs. Raises SystemFault alone."""
+        """Do the same while the daemon runs. Raises only SystemFault."""
         with refusal_as_fault(str(self._inbox.outbox)):
             self.prepare()
 
     def note_inbox(self) -> None:
-        """Note whose the inbox is; one that is missing, or cannot be seen, is waited for. Raises as `prepare`."""
+        """Note that the inbox is ours; one that is missing, or cannot be seen, is waited for. Raises as `prepare`."""
         if os.path.isdir(self._inbox.path):
             _write(self.note)
 
@@ -71,9 +71,9 @@ def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Premises]:
 
 
 def _fault_of(premises: Premises) -> SystemFault | None:
-    """Prepare all that can be; the rest is left to its publisher and its intake, which say why it waits."""
+    """Prepare what can be; the rest is left to its publisher and its intake, which say why it waits."""
     fault = None
-    for step in (premises.prepare, premises.note_inbox):  # both: another daemon that has either is to be told of
+    for step in (premises.prepare, premises.note_inbox):  # both, as either may be refused: another daemon has it
         try:
             step()
         except SystemFault as its:
@@ -82,9 +82,10 @@ def _fault_of(premises: Premises) -> SystemFault | None:
 
 
 def _write(note: Note) -> None:
-    """Write a note, unless the disk is full: that will pause its inbox, and is to keep no other from work.
+    """Write a note. A full disk is no fault here: it pauses its inbox later, and must not stop the others.
 
-    One that was not written is made good: an inbox's before anything is taken from it, an outbox's by the next start.
+    A note not written for that is written later: an inbox's before anything is taken from it, an outbox's at the next
+    start.
     """
     try:
         note.write()

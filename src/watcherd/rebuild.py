@@ -48,19 +48,19 @@ log = structlog.get_logger(__name__)
 _REASON = ".error.json"
 _DRAFT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{8}-\d+|probe)")
 
-#: How the name of a reason ends that was too long to show its number, and the numbers that are tried then.
+#: The end of a reason's name that was too long to show its number, and how many numbers are tried then.
 _SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
 
-#: Errors that say that no way leads to a file. Any other is one of its disk or mount.
+#: Errors of a file that cannot be reached. Any other is one of its disk or mount.
 _NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
 
 #: The same of a folder, which may be gone by the time it is listed.
 _NOT_LISTED = {*_NO_WAY, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
-#: Errors of opening what is no file.
+#: Errors of opening something that is no file.
 _NO_FILE = {errno.ELOOP, errno.EINVAL}
 
-#: Attempts that a reason of ours may speak of: as many as the ledger can hold.
+#: Attempts that a reason of ours may count: as many as the ledger can hold.
 _COUNTS = range(1 << 31)
 
 
@@ -81,7 +81,7 @@ def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None] = lamb
 
 
 def _free(path: str) -> Path:
-    """Return `path`, or what a number makes of it: no damaged ledger takes the place of an earlier one."""
+    """Return `path`, with a number if it is taken: no damaged ledger replaces an earlier one."""
     names = (f"{path}-{number}" if number else path for number in count())
     return Path(next(name for name in names if not os.path.lexists(name)))
 
@@ -89,8 +89,8 @@ def _free(path: str) -> Path:
 def _replace(ledger: Path, new: Path, aside: Path) -> None:
     """Set the damaged ledger aside with its log of changes, and put the new one in its place.
 
-    Meanwhile an empty one is there, which is damaged to a start that comes after a kill: without its log the old one
-    may be sound, and of the past.
+    In between an empty one is there, which a start after a kill takes for damaged: the old one without its log may
+    pass for sound, and be out of date.
     """
     empty = ledger.with_name(f"{ledger.name}.empty")
     empty.touch(0o600)
@@ -175,7 +175,7 @@ def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Reco
 
 
 def _since(source: os.stat_result) -> int:
-    """Return when a file became what it is, in nanoseconds: its own time may be of a clock that is ahead (pure)."""
+    """Return when a file became what it is, in nanoseconds; its mtime may be from a clock that is ahead (pure)."""
     return min(source.st_mtime_ns, source.st_ctime_ns)
 
 
@@ -274,7 +274,7 @@ def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
 
 
 def _facts(root: str, path: str, on_refused: Callable[[OSError], None] = _proves_nothing) -> Mapping[str, object]:
-    """Return what a result or a reason says; nothing where it is none. `on_refused` is told of one not to be read."""
+    """Return what a result or a reason says; nothing where it is none. `on_refused` gets the error of reading it."""
     try:
         return facts_in(root, path)
     except OSError as error:
@@ -290,7 +290,7 @@ def _with_result(record: Record, result: os.stat_result) -> Record:
 
 
 def _status(root: str, path: str) -> os.stat_result | None:
-    """Return what is at a path; None where no way leads there, as through a closed folder: it proves nothing."""
+    """Return what is at a path; None where it cannot be reached, as through a closed folder: that proves nothing."""
     try:
         return beneath.status(root, path)
     except OSError as error:

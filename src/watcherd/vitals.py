@@ -31,7 +31,7 @@ LOOKS = 4
 class Pulse:
     """The turns of the intake and the publisher of each line.
 
-    `patience`: seconds after which whoever watches the daemon gives it up. `period`: seconds between two looks.
+    `patience`: seconds after which whoever watches the daemon kills it. `period`: seconds between two looks.
     """
 
     def __init__(self, lines: Sequence[Line], patience: float = inf) -> None:
