@@ -182,6 +182,8 @@ def test_what_is_missing_in_a_file_is_mended_there(problems):
         ("STOP__TIMEOUT", "STOP_TIMEOUT"),
         ("TEXT__TIMEOUTS", "TEXT__TIMEOUT"),
         ("TXT__TIMEOUT", "TEXT__TIMEOUT"),
+        ("STATES__DIR", "STATE"),
+        ("LOG_LEVL__X", "LOG__LEVEL"),
         ("TEXT__CAPACITY", "QUEUE__CAPACITY"),
         ("LOG__SETTLE", "INBOX__NAME__SETTLE"),
         ("LOG__MIN_FREE", "MIN_FREE"),

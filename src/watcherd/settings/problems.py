@@ -122,13 +122,14 @@ def _nearest(keys: Keys, place: str) -> str:
         return f"did you mean {_spelled(elsewhere[0].replace('*', 'NAME'), place)}{above}?"
     near = get_close_matches(key, beside if table else [*beside, *known], n=1)  # log_level is near to log.level
     if near:
-        wanted = (*keys[:-1], near[0].replace("*", "NAME"), *_behind(keys, place))
+        behind = [] if inside + near[0] in known else _behind(keys, place)
+        wanted = (*keys[:-1], near[0].replace("*", "NAME"), *behind)
         return f"did you mean {_spelled('.'.join(wanted), place)}?"
     return "remove it; `watcherd config --schema` lists all keys"
 
 
 def _behind(keys: Keys, place: str) -> list[str]:
-    """Return the further levels of a variable whose first ones are `keys`."""
+    """Return the further levels of a variable whose first ones, `keys`, are a table's."""
     return place.removeprefix(PREFIX).split("__")[len(keys) :] if place.startswith(PREFIX) else []
 
 
