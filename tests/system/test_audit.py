@@ -122,6 +122,15 @@ def test_a_result_that_somebody_took_or_replaced_is_told_once_however_often_its_
     assert edited.audit()["collected"] == 1
 
 
+def test_where_inputs_are_kept_now_each_result_of_a_name_that_came_again_before_is_held_against_its_row(site):
+    for content in (b"one", b"one two"):
+        site.drop("a.txt", content)
+        site.run_until_empty()
+    site.configure(inbox={"after": "keep", "settle": "50ms"})
+    site.drop("a.txt.words.json", b"{}", root=site.outbox)
+    assert wrong(site) == [("result", "outbox/a.txt.words.json")]
+
+
 @pytest.mark.parametrize("root", ["outbox", "archive", "failed"])
 def test_a_stray_draft_is_found(done, root):
     (identity,) = done.ledger("SELECT id FROM ledger")[0]
