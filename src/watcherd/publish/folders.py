@@ -110,6 +110,7 @@ class Folders:
         if descriptor is None:
             if len(self._open) >= _OPEN:
                 self._close_oldest()
+            self.root(root)  # first: what is wrong with it names it
             try:
                 descriptor = self._entered(root, folder, make=make)
             except OSError as error:  # which names one component, of no root

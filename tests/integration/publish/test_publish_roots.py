@@ -292,6 +292,14 @@ def test_a_folder_that_was_removed_needs_no_sync_and_one_that_fails_is_not_forgo
         assert synced == [str(tmp_path / "here")]
 
 
+@pytest.mark.parametrize(("root", "named"), [("", "/sub/inner"), ("/gone", "/gone")])
+def test_a_folder_that_cannot_be_entered_is_told_with_its_whole_path_and_a_root_with_its_own(tmp_path, root, named):
+    (tmp_path / "sub").write_text("a user's")
+    with Folders() as folders, pytest.raises(OSError) as raised:  # noqa: PT011 (of either kind)
+        folders.parent(f"{tmp_path}{root}", "sub/inner/a.txt", make=True)
+    assert raised.value.filename == f"{tmp_path}{named}"
+
+
 def test_a_folder_that_is_made_is_synced_with_those_around_it_and_one_that_is_there_alone(tmp_path, monkeypatch):
     synced = []
     monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
