@@ -64,7 +64,7 @@ def running(settings):
 @pytest.fixture(autouse=True)
 def _hearing():
     """Hear of signals again after a run, which is deaf to them at its end, as it is the process's."""
-    before = {number: signal.getsignal(number) for number in signals.STOP}
+    before = {number: signal.getsignal(number) for number in (*signals.STOP, signals.RELOAD, signal.SIGIO)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

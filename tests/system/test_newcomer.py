@@ -167,8 +167,8 @@ def test_a_signal_to_stop_ends_an_idle_daemon_with_0(site, number):
     assert daemon.events("daemon.stopped", status=0)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_that_comes_again_when_all_is_done_makes_no_other_status_of_it(site, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_comes_when_all_is_done_makes_no_other_status_of_it(site, number):
     daemon = site.start()
     daemon.send(signal.SIGTERM)
     daemon.wait("daemon.stopped")

@@ -36,10 +36,10 @@ def delivered(put: Callable[[int], None], *, last: bool = False) -> Iterator[Cal
 
     Yield a checkpoint, for what takes long and reads no mailbox: it raises Stopped once a signal to stop has come.
 
-    A second one ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the kernel
-    sends it when somebody opens a file for writing just as we ask it for the file's writers. With `last` the process
-    ends with the block: signals to stop are ignored after it, as they would turn a good end into one by a signal. The
-    main thread must enter this.
+    A second one to stop ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the
+    kernel sends it when somebody opens a file for writing just as we ask it for the file's writers. With `last` the
+    process ends with the block: after it all of them are ignored, as they would turn a good end into one by a signal.
+    The main thread must enter this.
     """
     stops: list[int] = []
 
@@ -55,11 +55,11 @@ def delivered(put: Callable[[int], None], *, last: bool = False) -> Iterator[Cal
     woken = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
     before = {number: signal.signal(number, lambda *_: None) for number in (*STOP, RELOAD)}
     before[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    before |= dict.fromkeys(STOP if last else (), signal.SIG_IGN)
+    behind = dict.fromkeys(before, signal.SIG_IGN) if last else before
     try:
         yield checkpoint
     finally:
-        for number, handler in before.items():
+        for number, handler in behind.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(woken)
         os.write(said, _END)
