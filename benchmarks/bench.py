@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-import sys
 import time
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,15 +20,13 @@ import figures
 import plots
 import report
 from report import Figure, Ratio
-from stage import HERE, Contestant, Run, drain, made, run
+from stage import PYTHON, Contestant, Run, drain, made, peer, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
     Row = Ratio | Figure
-
-PYTHON = sys.executable
 
 
 # What one would run instead
@@ -45,15 +42,11 @@ def split() -> Contestant:
     return Contestant("`len(f.read().split())`", (PYTHON, "-c", program), publishes=False)
 
 
-def program(name: str, peer: str) -> Contestant:
-    return Contestant(name, (PYTHON, str(HERE / f"peers/{peer}.py")))
-
-
 def two_at_once(name: str, command: str) -> Contestant:
     return Contestant(name, ("sh", "-c", f"ls inbox | xargs -P2 -I% {command}"))
 
 
-POOL = program("plain pool of 2 processes", "pool")
+POOL = peer("plain pool of 2 processes", "pool")
 JPEGTRAN = two_at_once("`jpegtran -grayscale`, 2 at once", "jpegtran -grayscale -outfile outbox/% inbox/%")
 SLOWER = (
     (two_at_once("`vips colourspace`, 2 at once", "vips colourspace inbox/% outbox/% b-w"), 4.0),
@@ -193,12 +186,12 @@ def _photos(
 
 def small_texts(session: Session) -> Iterator[Row]:
     many = made("small", lambda folder: data.small_texts(folder, 20_000))
-    loop = program("bare loop, a sync and a commit every 256", "loop")
-    calls = program("the same loop with each of the daemon's system calls", "calls")
+    loop = peer("bare loop, a sync and a commit every 256", "loop")
+    calls = peer("the same loop with each of the daemon's system calls", "calls")
     rows = list(session.compare("words, 20,000 small texts, durable", many, drain(), [(loop, 0.8), (calls, 0.8)]))
     yield from rows
     few = made("small-2000", lambda folder: data.small_texts(folder, 2_000))
-    pipeline = program("`inotifywait | xargs -P2`, not durable (2,000, times 10)", "pipeline")
+    pipeline = peer("`inotifywait | xargs -P2`, not durable (2,000, times 10)", "pipeline")
     took = session.medians(few, pipeline)[pipeline]
     yield Ratio("words, 20,000 small texts, durable", pipeline.name, rows[0].ours, took.times(10), 6.0)
 

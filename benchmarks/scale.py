@@ -19,14 +19,19 @@ from typing import TYPE_CHECKING
 import data
 import plots
 import report
-from stage import cpu_of_children, daemon, drain, fresh, proportional_memory, until
+from stage import cpu_of_children, daemon, drain, fresh, peer, proportional_memory, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from stage import Contestant
+
 #: How often a point is measured that takes at most so many seconds; what takes longer is run once.
 ROUNDS = {4.0: 9, 60.0: 3}
+
+#: What does no more than the system calls of a small text: where it becomes slower too, the file system did.
+LOOP = peer("bare loop", "loop")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +100,19 @@ class Study:
 # One point
 
 
-def measured(fill: Callable[[Path], object], **environment: str) -> Drain:
-    """Drain what `fill` puts into an inbox."""
+def measured(fill: Callable[[Path], object], by: Contestant) -> Drain:
+    """Have what `fill` puts into an inbox drained by a command."""
     home = fresh()
     fill(home / "inbox")
     os.sync()
     sizes = [entry.stat().st_size for entry in os.scandir(home / "inbox")]
-    command = drain(**environment)
     begin, before = time.perf_counter(), cpu_of_children()
     with subprocess.Popen(
-        command.command, cwd=home, env=os.environ | dict(command.environment), stdout=subprocess.DEVNULL
+        by.command, cwd=home, env=os.environ | dict(by.environment), stdout=subprocess.DEVNULL
     ) as process:
         memory = max(_watch(process), default=0)
     if process.returncode:
-        raise SystemExit(f"a drain ended with status {process.returncode}")
+        raise SystemExit(f"{by.name}: status {process.returncode}")
     seconds, cpu = time.perf_counter() - begin, cpu_of_children() - before
     return Drain(seconds, cpu, memory, len(sizes), sum(sizes))
 
@@ -124,9 +128,9 @@ def _watch(process: subprocess.Popen[bytes]) -> Iterator[int]:
 
 
 def points(
-    study: Study, name: str, kind: str, places: Sequence[tuple[float, Callable[[Path], object], dict[str, str]]]
+    study: Study, name: str, kind: str, places: Sequence[tuple[float, Callable[[Path], object], Contestant]]
 ) -> None:
-    """Measure each place: where it is, what fills the inbox, and what the command is told.
+    """Measure each place: where it is, what fills the inbox, and which command drains it.
 
     Short ones are measured again, in turn, so that a machine whose speed drifts drifts for all. Work of less than a
     fifth of a start-up would be lost in how much that varies, and is left out.
@@ -134,11 +138,11 @@ def points(
     start_ups: list[Drain] = []
     runs: dict[float, list[Drain]] = {}
     for number in range(max(ROUNDS.values())):
-        start_ups.append(measured(lambda _: None))
-        for at, fill, environment in places:
+        start_ups.append(measured(lambda _: None, places[0][2]))
+        for at, fill, by in places:
             its = runs.setdefault(at, [])
             if number < _rounds(its):
-                its.append(measured(fill, **environment))
+                its.append(measured(fill, by))
     start_up, idle = (median(run.seconds for run in start_ups), median(run.cpu for run in start_ups))
     for at, its in runs.items():
         seconds, cpu = median(run.seconds for run in its) - start_up, median(run.cpu for run in its) - idle
@@ -156,11 +160,12 @@ def _rounds(its: list[Drain]) -> int:
 
 
 def backlog(study: Study) -> None:
-    """How many files wait: small texts, and pictures of 64 by 48 pixels."""
+    """How many files wait: small texts, by the command and by the bare loop, and pictures of 64 by 48 pixels."""
     counts = [10**power for power in (3, 4, 5, 6) if 10**power <= study.largest]
-    points(study, "backlog", "text", [(n, lambda inbox, n=n: data.small_texts(inbox, n), {}) for n in counts])
+    for kind, by in (("text", drain()), ("text, by the bare loop", LOOP)):
+        points(study, "backlog", kind, [(n, lambda inbox, n=n: data.small_texts(inbox, n), by) for n in counts])
     few = [count for count in counts if count <= 100_000]
-    points(study, "backlog", "image", [(n, lambda inbox, n=n: data.small_pictures(inbox, n), {}) for n in few])
+    points(study, "backlog", "image", [(n, lambda inbox, n=n: data.small_pictures(inbox, n), drain()) for n in few])
 
 
 def kept(study: Study) -> None:
@@ -187,9 +192,9 @@ def _kept(count: int) -> Kept:
 def size(study: Study) -> None:
     """How large a file is: texts of 1 kB to 1 GB (a GB of each, at most 20,000), pictures of 0.01 to 90 MP."""
     lengths = [10**power for power in range(3, 10) if 10**power <= study.largest * 1000]
-    points(study, "size", "text", [(n, lambda inbox, n=n: _texts(inbox, n), {}) for n in lengths])
+    points(study, "size", "text", [(n, lambda inbox, n=n: _texts(inbox, n), drain()) for n in lengths])
     areas = (0.01, 0.1, 1, 10, 90)
-    points(study, "size", "image", [(mp, lambda inbox, mp=mp: _pictures(inbox, mp), {}) for mp in areas])
+    points(study, "size", "image", [(mp, lambda inbox, mp=mp: _pictures(inbox, mp), drain()) for mp in areas])
 
 
 def _texts(inbox: Path, length: int, count: int = 0) -> None:
@@ -213,7 +218,7 @@ def workers(study: Study) -> None:
         ("image", lambda inbox: _pictures(inbox, 12, 64)),
     ):
         key = f"WATCHERD_{kind.upper()}__WORKERS"
-        points(study, "workers", kind, [(count, fill, {key: str(count)}) for count in (1, 2, 3, 4)])
+        points(study, "workers", kind, [(count, fill, drain(**{key: str(count)})) for count in (1, 2, 3, 4)])
 
 
 def batch(study: Study) -> None:
@@ -223,7 +228,7 @@ def batch(study: Study) -> None:
         ("text", lambda inbox: data.small_texts(inbox, 5000)),
         ("image", lambda inbox: data.small_pictures(inbox, 500)),
     ):
-        points(study, "batch", kind, [(n, fill, {"WATCHERD_QUEUE__CAPACITY": str(n)}) for n in lengths])
+        points(study, "batch", kind, [(n, fill, drain(WATCHERD_QUEUE__CAPACITY=str(n))) for n in lengths])
 
 
 PARTS = {"workers": workers, "batch": batch, "size": size, "backlog": backlog, "kept": kept}

@@ -23,7 +23,8 @@ HERE = Path(__file__).parent
 #: Data is made once and kept here; runs have their folders here too, on the same disk.
 ROOT = Path(os.environ.get("BENCH_DIR") or HERE.parent / "build/bench").absolute()
 
-WATCHERD = (sys.executable, "-m", "watcherd")
+PYTHON = sys.executable
+WATCHERD = (PYTHON, "-m", "watcherd")
 
 #: Files of a home that is removed before the next run.
 FEW = 1000
@@ -151,6 +152,11 @@ def claim(size: int) -> None:
             memory.madvise(mmap.MADV_HUGEPAGE)
         for page in range(0, size, mmap.PAGESIZE):
             memory[page] = 1
+
+
+def peer(name: str, module: str) -> Contestant:
+    """Return a program of `peers`, by the name that tables have for it."""
+    return Contestant(name, (PYTHON, str(HERE / f"peers/{module}.py")))
 
 
 def drain(**environment: str) -> Contestant:
