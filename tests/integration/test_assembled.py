@@ -1159,12 +1159,12 @@ def test_a_retry_of_what_another_has_put_back_says_so_and_leaves_what_was_set_as
     assert [row.path for row in failures.set_aside(settings)] == ["sub/a.txt"]
 
 
-def test_a_retry_says_where_the_inbox_cannot_be_reached(site):
+def test_a_retry_of_what_came_from_an_inbox_that_is_missing_says_so_with_its_mend(site):
     settings = set_aside(site)
     rows = failures.set_aside(settings)
     site.inbox.rename(site.base / "away")
     (back,) = failures.put_back(settings, rows)
-    assert os.strerror(errno.ENOENT) in back.refused
+    assert back.refused == f"its inbox {site.inbox} is missing: bring it back, mount it, or make it, and retry"
     assert (site.failed / "sub/a.txt").exists()
 
 

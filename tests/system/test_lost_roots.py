@@ -122,7 +122,8 @@ def test_an_inbox_whose_outbox_is_missing_is_told_once_and_what_others_set_aside
     assert (listed.returncode, b"bad.txt" in listed.stdout) == (1, True)
     retried = site.command("retry", "bad.txt")
     assert (retried.returncode, retried.stdout) == (1, b"scans\tbad.txt\tput back\n")
-    assert listed.stderr == retried.stderr == f"watcherd: {other}/out: No such file or directory\n".encode()
+    said = f"watcherd: {other}/out: it is missing; mount it, or mkdir -p {other}/out\n"
+    assert listed.stderr.decode() == retried.stderr.decode() == said
     (other / "away").rename(other / "out")
     site.await_failure("bad.txt")
     assert site.command("failures").returncode == 0

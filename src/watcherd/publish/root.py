@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from watcherd import beneath
 from watcherd.beneath import OURS, Doubt
 from watcherd.model import Draft, SystemFault, signed
+from watcherd.paths import quoted
 from watcherd.publish import disk
 
 if TYPE_CHECKING:
@@ -178,6 +179,8 @@ class Root:
     def fault(self, error: OSError) -> SystemFault:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno == errno.ENOENT and self._identity is None:  # one that was met must not be made anew
+            reason = f"it is missing; mount it, or mkdir -p {quoted(self.path)}"
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
 
     @contextmanager

@@ -109,6 +109,8 @@ def _refusal(it: _Return, error: OSError | SystemFault) -> str:
     match error:
         case FileExistsError():
             return f"{it.place.root}/{it.row.path} is there again: move it, or this one, by hand"
+        case FileNotFoundError(filename=it.place.root):
+            return f"its inbox {it.place.root} is missing: bring it back, mount it, or make it, and retry"
         case OSError():
             return f"{error.strerror}: {error.filename or it.row.where}"
     return str(error)
