@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from watcherd.model import SystemFault, Version, signed
@@ -257,5 +258,23 @@ def told_plainly(path: str) -> Iterator[None]:
     except OSError as error:
         # An error of a descriptor names no file.
         named = f" ({error.filename})" if error.filename and error.filename != path else ""
-        message = f"cannot use the folder {path}: {error.strerror}{named}"
+        message = f"cannot use the folder {path}: {error.strerror}{named}{closed_to_us(path)}"
         raise SystemFault(message, root=path, errno=error.errno) from error
+
+
+def closed_to_us(*paths: str | os.PathLike[str]) -> str:
+    """Return how we could write to these paths, to be put behind an error of theirs; nothing where we may."""
+    with suppress(OSError):  # one that is not there, or cannot be asked
+        for path in map(Path, paths):
+            is_its_owner = path.stat().st_uid == os.geteuid()
+            if not os.access(path, os.W_OK, effective_ids=True):
+                mend = f"chmod {path}, or mount it for writing"
+                return f"; {mend}" if is_its_owner else f"; it belongs to {_owner(path)}: run this as that user"
+    return ""
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:  # a user of another machine, or container
+        return f"user {path.stat().st_uid}"

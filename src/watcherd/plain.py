@@ -12,9 +12,9 @@ from watcherd import processors
 from watcherd.decide import RetryPolicy
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Inbox
-from watcherd.ledger.database import EMPTY, damaged
+from watcherd.ledger.database import EMPTY, damaged, unusable
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Kind, Limits, Refused, SystemFault
+from watcherd.model import After, Kind, Limits, Refused
 from watcherd.paths import quoted
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.root import Root
@@ -122,7 +122,7 @@ def ledger_of(settings: Settings) -> Ledger:
         message = f"there is no ledger in {settings.state}: no watcherd has run with this state directory"
         raise Refused(message) from error
     except OSError as error:
-        raise SystemFault(f"the ledger {path} cannot be used: {error.strerror}", root=str(path.parent)) from error
+        raise unusable(path, error.strerror) from error
     if not size:  # left for the daemon to find: opening it would make a new one, and nothing would be rebuilt
         raise damaged(path, EMPTY)
     return Ledger(path)

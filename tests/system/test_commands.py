@@ -153,6 +153,22 @@ def test_a_closed_folder_of_what_is_set_aside_is_told_in_one_line(site, as_nobod
     assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
 
 
+@pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"], ["drain"]])
+def test_a_state_folder_of_another_user_is_told_with_whom_to_be(site, as_nobody, command):
+    site.run_until_empty()
+    told = site.command(*command, prefix=as_nobody)
+    assert told.returncode == 1
+    assert told.stderr.decode().splitlines()[-1].endswith("; it belongs to root: run this as that user")
+
+
+def test_a_ledger_that_may_only_be_read_is_told_with_its_mend(site, as_nobody):
+    assert site.command("drain", prefix=as_nobody).returncode == 0
+    site.state.chmod(0o500)
+    told = site.command("failures", prefix=as_nobody)
+    assert told.returncode == 1
+    assert told.stderr.decode().endswith(f"; chmod {site.state}, or mount it for writing\n")
+
+
 @pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"]])
 def test_a_command_that_was_told_another_inbox_than_the_daemon_says_of_which_something_is_on_record(site, command):
     elsewhere = site.base / "elsewhere"

@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING
 
+from watcherd.beneath import closed_to_us
 from watcherd.model import Refused, SystemFault
 
 if TYPE_CHECKING:
@@ -44,6 +45,12 @@ def require_sound(path: Path) -> None:
 def damaged(path: Path, why: object) -> Damaged:
     """Return what is raised of a ledger that is damaged, and why it is."""
     return Damaged(f"{path} is damaged ({why}): start watcherd again, which sets it aside and makes a new one")
+
+
+def unusable(path: Path, why: object) -> SystemFault:
+    """Return what is raised of a ledger that cannot be used, and why."""
+    message = f"the ledger {path} cannot be used: {why}{closed_to_us(path.parent, path)}"
+    return SystemFault(message, root=str(path.parent))
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -102,7 +109,7 @@ def told_plainly(path: Path) -> Iterator[None]:
     except (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.ProgrammingError) as error:
         if _is_cut_short(error):
             raise damaged(path, "it was cut short") from error
-        raise SystemFault(f"the ledger {path} cannot be used: {_why(error)}", root=str(path.parent)) from error
+        raise unusable(path, _why(error)) from error
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
