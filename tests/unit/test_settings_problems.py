@@ -102,7 +102,7 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(problems, text, sa
         ('[text]\nencoding = "klingon"', "'klingon' is no encoding of texts that Python knows"),
         ('[text]\nencoding = "rot13"', "'rot13' is no encoding of texts that Python knows"),
         ('[text]\nencoding = "idna"', "'idna' is no encoding of texts that Python knows"),
-        ("[text]\nencoding = 8", "input should be a valid string"),
+        ("[text]\nencoding = 8", "8 is no text; write one, in quotes"),
         ('[text]\nextensions = [".tar.gz"]', "'.tar.gz' is no extension"),
         ('[text]\nextensions = [""]', "'' is no extension"),
         ('[text]\nextensions = ".txt"', "'.txt' is no list of texts"),
@@ -122,7 +122,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(problems, text, sa
         ('[inbox.a]\ninclude = ["a["]', "'a[' matches nothing"),
         ('[inbox.a]\nexclude = ["!"]', "'!' is no gitignore pattern"),
         ('[inbox.a]\nexclude = ["# note"]', "'# note' matches nothing"),
-        ('[inbox.a]\nrecursive = "perhaps"', "'perhaps': input should be a valid boolean"),
+        ('[inbox.a]\nrecursive = "perhaps"', "'perhaps' is neither true nor false; write true or false"),
+        ("[inbox.a]\nrecursive = []", "[] is neither true nor false; write true or false"),
         ('[inbox.a]\nafter = "eat"', "'eat' is not known here; write 'archive', 'delete' or 'keep'"),
         ('[inbox.a]\nafter = ["keep"]', "['keep'] is not known here; write 'archive', 'delete' or 'keep'"),
         ('[inbox.a]\nrescan = "0s"', "must be more than zero"),
@@ -222,8 +223,9 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path, content, said):
 
 
 def test_a_folder_in_place_of_the_file_says_so(tmp_path):
-    with pytest.raises(ConfigurationError, match="cannot be read: Is a directory"):
+    with pytest.raises(ConfigurationError) as refused:
         load({}, {}, tmp_path, tmp_path)
+    assert str(refused.value) == f"{tmp_path}: is a folder; name the file in it, as in {tmp_path}/watcherd.toml"
 
 
 def test_settings_cannot_be_changed(tmp_path):

@@ -131,6 +131,8 @@ def _read(path: Path) -> Layer:
         return from_file(path)
     except FileNotFoundError:
         flaw, mend = "there is no such file", "`watcherd init` writes one"
+    except IsADirectoryError:
+        flaw, mend = "is a folder", f"name the file in it, as in {path / 'watcherd.toml'}"
     except OSError as error:
         flaw, mend = f"cannot be read: {error.strerror}", "correct its permissions or name another"
     except UnicodeDecodeError as error:

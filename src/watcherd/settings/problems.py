@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 
     from watcherd.settings.layers import Keys, Layers
 
+_NO_BOOLEAN = "is neither true nor false", "write true or false"
+
+#: What a value is not, by pydantic's name for that, and what to write.
+_NOT = {"bool_parsing": _NO_BOOLEAN, "bool_type": _NO_BOOLEAN, "string_type": ("is no text", "write one, in quotes")}
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -97,8 +102,9 @@ def _words(details: ErrorDetails, keys: Keys, place: str) -> tuple[str, str]:
             return f"{details['input']!r} is no table", _as_table(keys, place)
         case "literal_error" | "enum":
             return f"{details['input']!r} is not known here", f"write {details['ctx']['expected']}"
-        case _:
-            return f"{details['input']!r}: {details['msg'].lower()}", "correct it"
+        case other:
+            flaw, mend = _NOT.get(other, (f"is wrong: {details['msg'].lower()}", "correct it"))
+            return f"{details['input']!r} {flaw}", mend
 
 
 def _as_table(keys: Keys, place: str) -> str:
