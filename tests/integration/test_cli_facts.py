@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import sys
+import time
 
 import pytest
 
@@ -111,6 +112,7 @@ def row(path, failure, inbox="scans"):
         attempts=2,
         failure=failure,
         message="why",
+        at=1_700_000_000,
     )
     return SetAside(record, f"/failed/{path}")
 
@@ -145,9 +147,19 @@ def test_a_failure_is_chosen_by_where_it_lies_also_where_links_lead_there(tmp_pa
         assert failures.retry_status((path,), [PutBack(lying)]) == 0
 
 
-def test_a_table_of_failures_has_a_line_for_each(capsys):
+@pytest.fixture
+def tokyo(monkeypatch):
+    """Let local time be that of Tokyo."""
+    monkeypatch.setenv("TZ", "JST-9")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_table_of_failures_has_a_line_for_each_that_says_since_when_in_local_time(capsys, tokyo):  # noqa: ARG001
     failures.failure_table(ROWS[:1])
-    assert capsys.readouterr().out == "timeout\tscans\tb.txt\t2\twhy\n"
+    assert capsys.readouterr().out == "timeout\tscans\tb.txt\t2\twhy\t2023-11-15 07:13:20+09:00\n"
 
 
 def test_two_versions_of_one_path_are_told_apart_by_where_the_later_one_lies(capsys):
@@ -159,15 +171,16 @@ def test_two_versions_of_one_path_are_told_apart_by_where_the_later_one_lies(cap
     assert failures.chosen([ROWS[0], later], ("/failed/b.1.txt",), None) == [later]
 
 
-def test_the_facts_of_a_failure_name_its_class_and_places():
+def test_the_facts_of_a_failure_name_its_class_its_places_and_since_when():
     facts = failures.failure_facts(ROWS[2])
     assert (facts["class"], facts["path"], facts["where"]) == ("not-text", "c.txt", "/failed/c.txt")
+    assert facts["since"] == "2023-11-14T22:13:20Z"
 
 
 def test_a_failure_that_is_held_says_so(capsys):
     held = dataclasses.replace(ROWS[0], held="not set aside yet")
     failures.failure_table([held])
-    assert capsys.readouterr().out == "timeout\tscans\tb.txt\t2\twhy (not set aside yet)\n"
+    assert capsys.readouterr().out.startswith("timeout\tscans\tb.txt\t2\twhy (not set aside yet)\t")
     assert [failures.failure_facts(row)["held"] for row in (ROWS[0], held)] == [None, "not set aside yet"]
 
 

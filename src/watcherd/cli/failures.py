@@ -151,8 +151,18 @@ def nothing_set_aside(failure: str | None) -> str:
 
 def failure_table(rows: Sequence[SetAside], nothing: str = "") -> None:
     """Print a line for each quarantined file; on a terminal, `nothing` where there is none."""
-    cells = ((row.failure, row.record.file.inbox, typed(named(row)), row.record.attempts, _why(row)) for row in rows)
-    show.table(("class", "inbox", "path", "attempts", "why"), cells, nothing=nothing)
+    cells = (
+        (
+            row.failure,
+            row.record.file.inbox,
+            typed(named(row)),
+            row.record.attempts,
+            _why(row),
+            show.time(row.record.at),
+        )
+        for row in rows
+    )
+    show.table(("class", "inbox", "path", "attempts", "why", "since"), cells, nothing=nothing)
 
 
 def _why(row: SetAside) -> str:
@@ -166,6 +176,7 @@ def failure_facts(row: SetAside) -> dict[str, object]:
         "message": row.record.message,
         "attempts": row.record.attempts,
         "inbox": row.record.file.inbox,
+        "since": show.timestamp(row.record.at),
         "held": row.held or None,
     }
     return facts | as_fields("path", row.path) | as_fields("where", row.where)

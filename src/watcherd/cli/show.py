@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from watcherd.model import readable
@@ -71,6 +72,16 @@ def as_json(facts: object) -> None:
 def safe(cell: object) -> str:
     """Write a cell on one line: newlines and control characters in a name are escaped."""
     return on_a_line(str(cell))
+
+
+def time(seconds: float) -> str:
+    """Write a time in Unix seconds for people: local, with its offset."""
+    return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(" ", "seconds")
+
+
+def timestamp(seconds: float) -> str:
+    """Write a time in Unix seconds for machines: RFC 3339, UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def duration(seconds: float) -> str:
