@@ -28,7 +28,7 @@ from watcherd.model import Draft, Failure, Job, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.aside import MOST_STUCK, Aside
 from watcherd.publish.folders import Folders
-from watcherd.publish.retire import Inputs, NotGivenBack, Taken
+from watcherd.publish.retire import Inputs, NotGivenBack, Taken, ours_of
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 from watcherd.turns import turn
@@ -349,7 +349,14 @@ class Batch:
         elif intent.state is State.PUBLISHING and queue is self._ready:
             self._give_up(intent, State.RETRYING, _said(error), Failure.UNPLACEABLE)
         else:  # visible, or a quarantine, which has no other place to go: only time helps
+            self._tell_where(intent, error)
             self._set_aside(self._ungiven if isinstance(error, NotGivenBack) else queue, intent, _said(error))
+
+    def _tell_where(self, intent: Intent, error: OSError) -> None:
+        """Name the whole path of an input in our own folder, which nobody finds by the name that it has there."""
+        ours = ours_of(intent.job)
+        if error.filename == beneath.split(ours)[1]:
+            error.filename = f"{self._place.root}/{ours}"
 
     def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""

@@ -267,6 +267,16 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
     assert (far.archive / "a.txt").read_bytes() == b"one two\nmore"
 
 
+def test_an_input_that_cannot_be_carried_is_told_by_the_path_at_which_it_lies_now(far):
+    (job,) = far.add("a.txt")
+    far.settle()
+    taken = far.inbox / retire.ours_of(job)
+    taken.rename(far.inbox / "aside")
+    taken.symlink_to(far.inbox / "aside")
+    assert far.carry() == [State.PUBLISHING]
+    assert far.batch.aside.reasons() == {"a.txt": f"{os.strerror(errno.EINVAL)}: {taken}"}
+
+
 def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fault(far, look):
     far.add("a.txt")
     far.settle()
