@@ -129,6 +129,19 @@ def test_retry_is_refused_where_the_name_is_taken(site):
     assert (site.failed / "bad.txt").stat().st_size == 300
 
 
+def test_of_two_that_were_set_aside_by_one_name_each_is_put_back_as_the_refusal_says(site):
+    for size in (300, 301):
+        site.drop("bad.txt", bytes(size))
+        site.run_until_empty()
+    told = site.command("retry", "bad.txt")
+    second = site.failed / "bad.1.txt"
+    refusal = f"{site.inbox}/bad.txt is there again: once that is processed, or moved away, retry this one"
+    assert told.stdout.decode() == f"scans\tbad.txt\tput back\nscans\t{second}\t{refusal}\n"
+    (site.inbox / "bad.txt").rename(site.base / "first.txt")
+    assert site.command("retry", second).returncode == 0
+    assert (site.inbox / "bad.txt").stat().st_size == 301
+
+
 def test_a_folder_that_may_not_be_read_is_told_alike_whether_a_flag_or_a_file_names_it(site, as_nobody):
     folders = [f"--{name}={getattr(site, name)}" for name in ("inbox", "outbox", "archive", "failed", "state")]
     site.inbox.chmod(0)

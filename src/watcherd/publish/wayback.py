@@ -108,7 +108,8 @@ def _has_begun(it: _Return) -> bool:
 def _refusal(it: _Return, error: OSError | SystemFault) -> str:
     match error:
         case FileExistsError():
-            return f"{it.place.root}/{it.row.path} is there again: move it, or this one, by hand"
+            there = f"{it.place.root}/{it.row.path}"
+            return f"{there} is there again: once that is processed, or moved away, retry this one"
         case FileNotFoundError(filename=it.place.root):
             return f"its inbox {it.place.root} is missing: bring it back, mount it, or make it, and retry"
         case OSError():
