@@ -151,8 +151,7 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
     last = 0
     while rows := ledger.older(place.inbox, inf, after=last):
         found.finished += len(rows)
-        judged = ledger.lasting(rows) if place.after is After.KEEP else rows
-        seen = [it for row in judged if (it := _seen(place, row, found)) is not None]
+        seen = [it for row in _lasting(place, ledger, rows) if (it := _seen(place, row, found)) is not None]
         # The folders come first, then the ledger: a running daemon puts a result on record before it shows it, so
         # what was seen is on record by now.
         outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen])
@@ -161,6 +160,18 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
             with found.looking(place.inbox):
                 _judge(place, it, found, outlived=it.row.id in outlived)
         last = rows[-1].id
+
+
+def _lasting(place: Place, ledger: Ledger, rows: list[Record]) -> list[Record]:
+    """Return the rows that no later one replaced, as may be with a kept file; none of what was moved aside was."""
+    if place.after is not After.KEEP:
+        return rows
+    lasting = {row.id for row in ledger.lasting(rows)}
+    return [row for row in rows if row.id in lasting or _lies_aside(place, row)]
+
+
+def _lies_aside(place: Place, row: Record) -> bool:
+    return row.state is State.QUARANTINED and quarantine.way_of(place, row).into is not None
 
 
 def _seen(place: Place, row: Record, found: Audit) -> _Seen | None:

@@ -131,6 +131,16 @@ def test_where_inputs_are_kept_now_each_result_of_a_name_that_came_again_before_
     assert wrong(site) == [("result", "outbox/a.txt.words.json")]
 
 
+def test_where_inputs_are_kept_now_what_was_set_aside_before_is_held_against_its_row_too(site):
+    for content in (bytes(3000), b"one"):
+        site.drop("a.txt", content)
+        site.run_until_empty()
+    site.configure(inbox={"after": "keep", "settle": "50ms"})
+    site.audit()
+    site.drop("a.txt.error.json", b"{}", root=site.failed)
+    assert wrong(site) == [("result", "failed/a.txt.error.json")]
+
+
 @pytest.mark.parametrize("root", ["outbox", "archive", "failed"])
 def test_a_stray_draft_is_found(done, root):
     (identity,) = done.ledger("SELECT id FROM ledger")[0]
