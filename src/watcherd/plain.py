@@ -120,7 +120,7 @@ def ledger_of(settings: Settings) -> Ledger:
         size = os.stat(path).st_size
     except (FileNotFoundError, NotADirectoryError) as error:
         message = f"there is no ledger in {settings.state}: no watcherd has run with this state directory"
-        raise Refused(message) from error
+        raise Refused(f"{message}; give the command what its watcherd was given, or start that first") from error
     except OSError as error:
         raise unusable(path, error.strerror) from error
     if not size:  # left for the daemon to find: opening it would make a new one, and nothing would be rebuilt

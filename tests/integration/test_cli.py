@@ -369,11 +369,9 @@ def test_the_status_of_the_daemon_is_ours(watcherd, monkeypatch):
 )
 def test_where_no_ledger_ever_was_that_is_said(watcherd, here, command, json_too):
     folders = ("--inbox", "in", "--outbox", "out", "--state", "mistyped")
-    assert watcherd(*command, *json_too, *folders) == (
-        1,
-        "",
-        f"watcherd: there is no ledger in {here}/mistyped: no watcherd has run with this state directory\n",
-    )
+    never = f"watcherd: there is no ledger in {here}/mistyped: no watcherd has run with this state directory"
+    mend = "give the command what its watcherd was given, or start that first"
+    assert watcherd(*command, *json_too, *folders) == (1, "", f"{never}; {mend}\n")
     assert list(here.iterdir()) == []
 
 
