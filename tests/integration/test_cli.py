@@ -65,6 +65,15 @@ def test_help_has_an_example_and_fits_a_screen(watcherd, command):
     assert not [line for line in out.splitlines()[1:] if line.endswith("...")], "a sentence is cut short"
 
 
+def test_the_examples_of_a_drain_and_of_its_audit_do_it_when_they_are_pasted(watcherd, here):
+    (here / "scans").mkdir()
+    (here / "scans/a.txt").write_text("one two")
+    for command in ("drain", "audit"):
+        (example,) = (line for line in watcherd(command, "--help")[1].splitlines() if "--inbox scans" in line)
+        assert watcherd(*example.split()[1:])[0] == 0
+    assert (here / "counted/a.txt.words.json").exists()
+
+
 def test_help_imports_nothing_heavy():
     code = "import sys, watcherd.cli; print(*sys.modules)"
     assert not {"pydantic", "numpy", "PIL", "rich", "structlog"} & _loaded(code)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _SOME_QUARANTINED = 3
 _EPILOG = """\b
 Example:
-  watcherd drain --inbox scans --outbox counted
+  watcherd drain --inbox scans --outbox counted --make-folders
 Exit status 3 says that some files were quarantined.
 """
 
