@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import pty
+import re
 import shlex
 import shutil
 import signal
@@ -113,13 +114,15 @@ def test_the_version_is_said(watcherd):
         ["completion"],
         ["completion", "tcsh"],
         ["config", "extra"],
+        ["chek"],
+        ["service", "instal"],
     ],
 )
 def test_wrong_usage_is_said_in_one_line_with_status_2(watcherd, arguments):
     status, out, err = watcherd(*arguments)
     assert (status, out) == (2, "")
     assert err.startswith("watcherd: ")
-    assert err.endswith(" --help`.\n")
+    assert re.search(r"[.?)] Try `watcherd.* --help`\.\n$", err)
     assert err.count("\n") == 1
     assert "\\t" not in err
 

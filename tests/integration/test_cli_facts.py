@@ -203,6 +203,11 @@ def test_a_retry_that_was_not_all_done_leaves_with_1(asked, outcomes, status):
     assert failures.retry_status(asked, outcomes) == status
 
 
+def test_a_retry_of_an_empty_path_as_of_an_unset_variable_shows_it(capsys):
+    assert failures.retry_status(("",), []) == 1
+    assert capsys.readouterr().err.startswith("watcherd: '' is not quarantined;")
+
+
 def test_a_retry_of_a_path_that_is_of_another_class_says_so(capsys):
     assert failures.retry_status(("a.txt",), [], "not-text") == 1
     assert "a.txt is not quarantined as not-text;" in capsys.readouterr().err

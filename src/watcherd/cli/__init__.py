@@ -111,8 +111,9 @@ def _status(arguments: Sequence[str] | None) -> int:
 
 def _complain(message: str, error: click.ClickException | None = None) -> None:
     context = getattr(error, "ctx", None)
-    hint = f" Try `{context.command_path} --help`." if context else ""
-    show.complain(f"{' '.join(line.strip() for line in message.splitlines())}{hint}")
+    said = " ".join(line.strip() for line in message.splitlines())
+    ended = said if said.endswith((".", "?", ")")) else f"{said}."
+    show.complain(f"{ended} Try `{context.command_path} --help`." if context else said)
 
 
 def _flushed(status: int) -> int:

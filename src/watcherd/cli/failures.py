@@ -134,8 +134,9 @@ def retry_status(
     known = {name for outcome in outcomes if paths for name in _names(outcome.row)}  # each looks at a folder
     unknown = [path for path in paths if known.isdisjoint(_meant_by(path))]
     how = (f" as {failure}" if failure else "") + ("" if all_asked else " in an inbox that can be asked")
+    empty = "''"  # as of an unset variable
     for path in unknown:
-        show.complain(f"{typed(path)} is not quarantined{how}; `watcherd failures` lists what is")
+        show.complain(f"{typed(path) or empty} is not quarantined{how}; `watcherd failures` lists what is")
     return 1 if unknown or any(outcome.refused for outcome in outcomes) else 0
 
 

@@ -134,7 +134,7 @@ def _read(path: Path) -> Layer:
     except IsADirectoryError:
         flaw, mend = "is a folder", f"name the file in it, as in {path / 'watcherd.toml'}"
     except OSError as error:
-        flaw, mend = f"cannot be read: {error.strerror}", "correct its permissions or name another"
+        flaw, mend = f"cannot be read: {error.strerror}", "mend that, or name another"
     except UnicodeDecodeError as error:
         flaw, mend = f"is not UTF-8 at byte {error.start}", "save it as UTF-8"
     except NOT_TOML as error:
