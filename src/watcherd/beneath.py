@@ -27,6 +27,9 @@ OURS = ".watcherd"
 #: Errors of opening that are not about the file, but about the whole process or machine.
 SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
+#: Errors of a folder that is closed to us.
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
 #: Errors of a disk that takes no more.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -258,8 +261,16 @@ def told_plainly(path: str) -> Iterator[None]:
     except OSError as error:
         # An error of a descriptor names no file.
         named = f" ({error.filename})" if error.filename and error.filename != path else ""
-        message = f"cannot use the folder {path}: {error.strerror}{named}{closed_to_us(path)}"
+        message = f"cannot use the folder {path}: {error.strerror}{named}{refused_to_us(path, error)}"
         raise SystemFault(message, root=path, errno=error.errno) from error
+
+
+def refused_to_us(path: str, error: OSError) -> str:
+    """Return how we could use a folder that refuses us, to be put behind its error; nothing for another error."""
+    if error.errno not in _REFUSALS:
+        return ""
+    around = (path, *map(str, Path(path).parents))  # it may be closed to us in one of those, or to be made there
+    return closed_to_us(next(filter(os.path.exists, around), path))
 
 
 def closed_to_us(*paths: str | os.PathLike[str]) -> str:
@@ -269,7 +280,7 @@ def closed_to_us(*paths: str | os.PathLike[str]) -> str:
             is_its_owner = path.stat().st_uid == os.geteuid()
             if not os.access(path, os.W_OK, effective_ids=True):
                 mend = f"chmod {path}, or mount it for writing"
-                return f"; {mend}" if is_its_owner else f"; it belongs to {_owner(path)}: run this as that user"
+                return f"; {mend}" if is_its_owner else f"; {path} belongs to {_owner(path)}: run this as that user"
     return ""
 
 

@@ -171,7 +171,18 @@ def test_a_state_folder_of_another_user_is_told_with_whom_to_be(site, as_nobody,
     site.run_until_empty()
     told = site.command(*command, prefix=as_nobody)
     assert told.returncode == 1
-    assert told.stderr.decode().splitlines()[-1].endswith("; it belongs to root: run this as that user")
+    assert told.stderr.decode().splitlines()[-1].endswith(f"; {site.state} belongs to root: run this as that user")
+
+
+@pytest.mark.parametrize("command", ["failures", "audit", "drain"])
+def test_a_folder_that_lies_in_one_of_another_user_is_told_with_whom_to_be(site, as_nobody, command):
+    assert site.command("drain", prefix=as_nobody).returncode == 0
+    theirs = site.base / "theirs"
+    theirs.mkdir(mode=0o700)
+    folders = [f"--{name}={getattr(site, name)}" for name in ("inbox", "outbox", "archive", "state")]
+    told = site.command(command, *folders, f"--failed={theirs / 'failed'}", prefix=as_nobody)
+    assert told.returncode == 1
+    assert told.stderr.decode().endswith(f"; {theirs} belongs to root: run this as that user\n")
 
 
 def test_a_ledger_that_may_only_be_read_is_told_with_its_mend(site, as_nobody):
