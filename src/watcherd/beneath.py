@@ -261,26 +261,26 @@ def told_plainly(path: str) -> Iterator[None]:
     except OSError as error:
         # An error of a descriptor names no file.
         named = f" ({error.filename})" if error.filename and error.filename != path else ""
-        message = f"cannot use the folder {path}: {error.strerror}{named}{refused_to_us(path, error)}"
+        message = f"cannot use the folder {path}: {error.strerror}{named}{how_to_use(path, error)}"
         raise SystemFault(message, root=path, errno=error.errno) from error
 
 
-def refused_to_us(path: str, error: OSError) -> str:
+def how_to_use(path: str, error: OSError) -> str:
     """Return how we could use a folder that refuses us, to be put behind its error; nothing for another error."""
     if error.errno not in _REFUSALS:
         return ""
     around = (path, *map(str, Path(path).parents))  # it may be closed to us in one of those, or to be made there
-    return closed_to_us(next(filter(os.path.exists, around), path))
+    return how_to_write(next(filter(os.path.exists, around), path))
 
 
-def closed_to_us(*paths: str | os.PathLike[str]) -> str:
+def how_to_write(*paths: str | os.PathLike[str]) -> str:
     """Return how we could write to these paths, to be put behind an error of theirs; nothing where we may."""
     with suppress(OSError):  # one that is not there, or cannot be asked
         for path in map(Path, paths):
-            is_its_owner = path.stat().st_uid == os.geteuid()
+            may_change_it = os.geteuid() in (0, path.stat().st_uid)
             if not os.access(path, os.W_OK, effective_ids=True):
                 mend = f"chmod {path}, or mount it for writing"
-                return f"; {mend}" if is_its_owner else f"; {path} belongs to {_owner(path)}: run this as that user"
+                return f"; {mend}" if may_change_it else f"; {path} belongs to {_owner(path)}: run this as that user"
     return ""
 
 

@@ -193,6 +193,17 @@ def test_a_ledger_that_may_only_be_read_is_told_with_its_mend(site, as_nobody):
     assert told.stderr.decode().endswith(f"; chmod {site.state}, or mount it for writing\n")
 
 
+def test_root_is_not_told_to_be_whom_a_read_only_ledger_belongs_to(site, as_nobody, mounts):
+    mounts.mount(site.state)
+    site.state.chmod(0o777)
+    assert site.command("drain", prefix=as_nobody).returncode == 0
+    os.chown(site.state, (site.state / "ledger.db").stat().st_uid, -1)
+    mounts.remount(site.state, "ro")
+    told = site.command("failures")
+    assert told.returncode == 1
+    assert told.stderr.decode().endswith(f"; chmod {site.state}, or mount it for writing\n")
+
+
 @pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"]])
 def test_a_command_that_was_told_another_inbox_than_the_daemon_says_of_which_something_is_on_record(site, command):
     elsewhere = site.base / "elsewhere"

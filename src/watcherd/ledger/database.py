@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from watcherd.beneath import closed_to_us
+from watcherd.beneath import how_to_write
 from watcherd.model import Refused, SystemFault
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def damaged(path: Path, why: object) -> Damaged:
 
 def unusable(path: Path, why: object) -> SystemFault:
     """Return what is raised of a ledger that cannot be used, and why."""
-    message = f"the ledger {path} cannot be used: {why}{closed_to_us(path.parent, path)}"
+    message = f"the ledger {path} cannot be used: {why}{how_to_write(path.parent, path)}"
     return SystemFault(message, root=str(path.parent))
 
 

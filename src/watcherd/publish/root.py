@@ -182,7 +182,7 @@ class Root:
         if error.errno == errno.ENOENT and self._identity is None:  # one that was met must not be made anew
             reason = f"it is missing; mount it, or mkdir -p {quoted(self.path)}"
         elif self._identity is None:
-            reason += beneath.refused_to_us(self.path, error)
+            reason += beneath.how_to_use(self.path, error)
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
 
     @contextmanager
