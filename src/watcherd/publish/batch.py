@@ -51,7 +51,7 @@ class Exit:
     WAITING: its input is another version now, or its draft may be lost. VANISHED: its input is gone. RETRYING: it
     cannot be placed, which is to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for
     now. `unclaimed`: of what has not left, that it is on record, and gives its claim back; of what ended, that it has
-    given it back before, or never had one, as a job of an earlier run.
+    given it back before.
     """
 
     job: Job
@@ -338,7 +338,7 @@ class Batch:
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
-        unclaimed = self.aside.leave(intent) or intent.job.id < self._ledger.first  # of an earlier run
+        unclaimed = self.aside.leave(intent)
         self._ended.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
 
     def _fail(self, queue: deque[Intent], intent: Intent, error: OSError) -> None:

@@ -76,12 +76,15 @@ class Judge:
         event = "changed" if returned.changed else returned.to.value
         say("info" if returned.changed else "debug", f"file.{event}", job, reason=returned.reason)
 
-    def let_go(self, job: Job, *, again: bool = False, changed: bool = False) -> None:
-        """Give a job's claim back. A job of an earlier run has none: a claim by its name is that of a newer file."""
-        if job.id < self._ledger.first:
-            self._claims.ask(job.file.path)
-        else:
+    def let_go(self, job: Job, *, claimed: bool = True, again: bool = False, changed: bool = False) -> None:
+        """Give a job's claim back, if it is still `claimed`; a job of an earlier run never was.
+
+        A claim by its name is that of a newer file then, which was not admitted while this one was here.
+        """
+        if claimed and job.id >= self._ledger.first:
             self._claims.release(job.file.path, again=again, changed=changed)
+        else:
+            self._claims.ask(job.file.path)
 
     def _set_aside(self, failed: Failed, attempts: int) -> Draft:
         root, command = self._place.root, self._retry_command

@@ -254,9 +254,7 @@ class Publisher:
         match ended.state:
             case State.PUBLISHED | State.QUARANTINED:
                 self._tell(ended, self._told.pop(job.id, None))
-                # A claim by that name would be that of a newer file, which was not admitted while this one was here.
-                let_go = self._claims.ask if ended.unclaimed else self._claims.release
-                let_go(job.file.path)
+                self.judge.let_go(job, claimed=not ended.unclaimed)
             case State.RETRYING:
                 self._told.pop(job.id, None)
                 self._decide(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
