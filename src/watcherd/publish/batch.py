@@ -374,8 +374,8 @@ class Batch:
 
     def _blame(self, error: OSError) -> None:
         """Raise SystemFault where an error is not of one file alone: where a root fails, or the process does."""
-        if error.errno in beneath.SHORTAGE:
-            raise SystemFault(_said(error), root="", errno=error.errno) from error
+        if shortage := beneath.shortage(error):
+            raise shortage from error
         if not self._probed:
             for root in self._place.roots:
                 root.probe()
