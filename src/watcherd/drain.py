@@ -169,7 +169,7 @@ def _is_over(lines: list[Line], patience: Patience, files: int) -> bool:
 
 def _is_drained(line: Line) -> bool:
     """Whether only what waits for somebody is left of an inbox."""
-    return bool(line.intake.lost) or line.intake.drained(besides=line.publisher.aside())
+    return bool(line.intake.lost) or line.intake.drained(besides=line.publisher.unretired())
 
 
 def _pause(line: Line) -> str:
@@ -187,7 +187,7 @@ def _trouble(line: Line) -> str:
 
 def _waiting(line: Line) -> list[tuple[str, str]]:
     """Return what was left for now, with the reason: what is not complete, and inputs whose result is visible."""
-    return sorted([*line.intake.waiting(), *line.publisher.aside().items()])
+    return sorted([*line.intake.waiting(), *line.publisher.unretired().items()])
 
 
 def _census(rooms: Rooms, checkpoint: Callable[[], None] = lambda: None) -> tuple[int, int]:

@@ -9,7 +9,7 @@ Along the way of a result; then what happens beside it:
     batch       one batch on its way out: the order that promises hang on
     ways        which way each of a batch goes, and numbers that give no name twice
     reveal      giving a result its visible name
-    aside       inputs that cannot be taken for now
+    unretired   inputs that cannot be taken for now
     recovery    after a crash: what was on record is taken up where it was
     place       where the files of an inbox go (pure)
     names       names of results, archives, reasons (pure)

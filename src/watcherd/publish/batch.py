@@ -8,7 +8,7 @@ crash the intentions that are on record and not done are taken up where they wer
 
 What is in work lies in queues, one for each stage, and leaves one only for the next. A fault of the system leaves it
 there, and the batch goes on from that point once the system is well again; a single file that cannot be placed leaves
-the batch alone, and one whose input cannot be taken waits aside.
+the batch alone, and one whose input cannot be taken waits (unretired.py).
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failure, Job, SystemFault
 from watcherd.publish import reveal
-from watcherd.publish.aside import MOST_STUCK, Aside
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs, NotGivenBack, Taken, ours_of
+from watcherd.publish.unretired import MOST, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 from watcherd.turns import turn
@@ -88,7 +88,7 @@ class Batch:
         self._ways = Ways(place, self._folders)
         self._inputs = Inputs(place, self._folders)
         #: What has something in its way for now.
-        self.aside = Aside(place.root)
+        self.unretired = Unretired(place.root)
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
         self._checked: list[Intent] = []  # durable, and about to be on record
         self._intended: deque[Intent] = deque()  # on record, and not visible
@@ -141,13 +141,13 @@ class Batch:
         elif isinstance(error, FileExistsError):
             self._collided.append(intent)
         elif isinstance(error, SystemFault):
-            self._set_aside(self._revealed, intent, str(error))
+            self._let_wait(self._revealed, intent, str(error))
         else:
             self._fail(self._revealed, intent, error)
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
-        self.aside.release(MOST_STUCK)
+        self.unretired.release(MOST)
         given_up = [*self._checked, *self._ready]
         self._checked.clear()
         self._ready.clear()
@@ -220,7 +220,7 @@ class Batch:
             status = self._folders.status(self._place.root, intent.job.file.path)
         except OSError as error:
             if intent.state is State.QUARANTINING:
-                raise  # what was decided against it stands, and waits aside
+                raise  # what was decided against it stands, and waits
             self._blame(error)
             return State.WAITING, f"cannot be read for now: {error.strerror}"
         if status is None:
@@ -273,14 +273,14 @@ class Batch:
             self._end(self._taken.popleft())
 
     def _wait_for_inbox(self) -> None:
-        """Let inputs wait aside while their inbox is away. It is held open first, so that it stays what it is now."""
+        """Let inputs wait while their inbox is away. It is held open first, so that it stays what it is now."""
         with suppress(OSError):
             self._folders.root(self._place.root)
         if not self._is_away():
             return
         for queue in (self._revealed, self._ungiven, self._carried):
             while queue:
-                self._set_aside(queue, queue[0], "its inbox is away")
+                self._let_wait(queue, queue[0], "its inbox is away")
                 queue.popleft()
 
     def _give_back(self, intent: Intent) -> None:
@@ -338,11 +338,11 @@ class Batch:
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
-        unclaimed = self.aside.leave(intent)
+        unclaimed = self.unretired.leave(intent)
         self._ended.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
 
     def _fail(self, queue: deque[Intent], intent: Intent, error: OSError) -> None:
-        """Let an intent leave, or wait aside for `queue`, where `error` is its alone. Raises SystemFault."""
+        """Let an intent leave, or wait for `queue`, where `error` is its alone. Raises SystemFault."""
         self._blame(error)
         if intent.state is State.PUBLISHING and queue is self._intended:
             self._withdraw(intent, _said(error), Failure.UNPLACEABLE)
@@ -350,7 +350,7 @@ class Batch:
             self._give_up(intent, State.RETRYING, _said(error), Failure.UNPLACEABLE)
         else:  # visible, or a quarantine, which has no other place to go: only time helps
             self._tell_where(intent, error)
-            self._set_aside(self._ungiven if isinstance(error, NotGivenBack) else queue, intent, _said(error))
+            self._let_wait(self._ungiven if isinstance(error, NotGivenBack) else queue, intent, _said(error))
 
     def _tell_where(self, intent: Intent, error: OSError) -> None:
         """Name the whole path of an input in our own folder, which nobody finds by the name that it has there."""
@@ -358,15 +358,15 @@ class Batch:
         if error.filename == beneath.split(ours)[1]:
             error.filename = f"{self._place.root}/{ours}"
 
-    def _set_aside(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
+    def _let_wait(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
         on_record = queue is not self._ready
-        if self.aside.put(queue, intent, reason, unclaimed=on_record):
+        if self.unretired.put(queue, intent, reason, unclaimed=on_record):
             self._ended.append(Exit(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
 
     def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
         self._discard_draft(intent)
-        self.aside.leave(intent)
+        self.unretired.leave(intent)
         self._ended.append(Exit(intent.job, state, "", reason, failure))
 
     def _discard_draft(self, intent: Intent) -> None:

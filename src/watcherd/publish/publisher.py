@@ -111,12 +111,12 @@ class Publisher:
         """How many files of this inbox are anywhere between admission and their end."""
         return len(self._claims)
 
-    def aside(self) -> dict[str, str]:
+    def unretired(self) -> dict[str, str]:
         """Return the paths of inputs whose result is out and that cannot be taken for now, each with the reason.
 
         Also while that is tried again. For any thread.
         """
-        return self._batch.aside.reasons()
+        return self._batch.unretired.reasons()
 
     def start(self) -> None:
         """Take up what an earlier run left, then publish."""
@@ -214,7 +214,7 @@ class Publisher:
         """Say what is still only known in memory, and let go of the folders, so that they could be unmounted."""
         self._ledger.flush()
         # A sync only tells the errors since its descriptor was opened.
-        if len(self._claims) <= self._batch.aside.held:
+        if len(self._claims) <= self._batch.unretired.held:
             for root in self._place.roots:
                 root.rest()
         self._idle = True
@@ -279,14 +279,14 @@ class Publisher:
 
     def _look_around(self) -> None:
         """Look now and then whether the system is well; end a pause when it is. Raises SystemFault."""
-        if not self.health.is_due(idle=self._idle and not self._batch.aside):
+        if not self.health.is_due(idle=self._idle and not self._batch.unretired):
             return
         if self.paused:
             self._prepare()
             self.health.probe()
         self._take_up()
         self._halted = False
-        self._batch.aside.release()
+        self._batch.unretired.release()
         self.health.conclude()
 
     def _take_up(self) -> None:

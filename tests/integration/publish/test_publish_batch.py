@@ -16,9 +16,8 @@ from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
-from watcherd.publish import aside as aside_module
 from watcherd.publish import batch as batch_module
-from watcherd.publish import disk, quarantine, rename, retire, reveal
+from watcherd.publish import disk, quarantine, rename, retire, reveal, unretired
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs
 from watcherd.publish.ways import Ways
@@ -296,7 +295,7 @@ def test_a_file_that_a_user_puts_where_a_renumbered_result_belongs_in_this_insta
     monkeypatch.setattr(scene.ledger, "intend", intend)
     scene.add("a.txt")
     ended = scene.settle()
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert ended + scene.settle() == [State.PUBLISHING, State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.1.txt.words.json", "a.2.txt.words.json"}
     assert look.tree(scene.archive) == {"a.txt", "a.2.txt"}
@@ -326,7 +325,7 @@ def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_on
         scene.crash()
         scene.recover()
     else:
-        scene.batch.aside.release()
+        scene.batch.unretired.release()
     assert scene.settle() in ([State.PUBLISHED], [State.QUARANTINED])
     scene.ledger.flush()
     record = scene.record("a.txt")
@@ -468,7 +467,7 @@ def test_a_bad_file_whose_disk_fails_is_set_aside_once_it_can_be_read(scene, loo
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "status", fails)
         assert scene.settle() == [State.PUBLISHING]
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
 
@@ -595,7 +594,7 @@ def test_a_newer_file_waits_to_be_given_back_to_its_own_folder_while_nothing_can
         context.setattr(retire, "take", take)
         context.setattr(retire, "move", move)
         assert scene.settle() == [State.PUBLISHING]
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     assert (scene.inbox / "sub/a.txt").read_bytes() == b"newer"
@@ -616,7 +615,7 @@ def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look
     (told,) = scene.batch.ended()
     assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.ENODEV)}: {scene.inbox}")
     os.rename(scene.state / "away", scene.inbox)
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"newer"
     assert look.tree(scene.archive) == set()
@@ -644,15 +643,15 @@ def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_c
         scene.batch.settle()
         (told,) = scene.batch.ended()
         assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.EIO)}: a.txt")
-        scene.batch.aside.release()
+        scene.batch.unretired.release()
         assert scene.settle() == []
     scene.is_away = lambda: True
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == []
     scene.is_away = lambda: False
     if newest:
         scene.drop("a.txt", b"newest")
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     texts = {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)}
     assert texts == ({b"newer", b"newest"} if newest else {b"newer"})
@@ -678,7 +677,7 @@ def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monke
     scene.add("sub/a.txt")
     assert scene.settle() == [State.PUBLISHING]
     monkeypatch.undo()
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"sub/a.txt"}
 
@@ -723,24 +722,24 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
     scene.add("sub/a.txt", "b.txt")
     assert sorted(scene.settle()) == [State.PUBLISHED, State.PUBLISHING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == []
     os.unlink(scene.archive / "sub")
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
     assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
 
 
 def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_go_in_the_end(scene, monkeypatch):
-    monkeypatch.setattr(aside_module, "MOST_STUCK", 2)
+    monkeypatch.setattr(unretired, "MOST", 2)
     (scene.archive / "sub").write_text("a user's file")
     scene.add("sub/a.txt", "sub/b.txt", "sub/c.txt")
     with pytest.raises(SystemFault, match="2 inputs cannot be taken out of"):
         scene.batch.settle()
     os.unlink(scene.archive / "sub")
     scene.batch.ended()
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED] * 3
 
 
@@ -782,7 +781,7 @@ def test_what_waited_aside_does_not_go_into_an_archive_that_is_another_folder_by
     scene.place.archive.rest()
     os.rename(scene.archive, scene.state / "unmounted")
     scene.archive.mkdir()
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     with pytest.raises(SystemFault, match="not the folder"):
         scene.batch.settle()
     assert look.tree(scene.archive) == set()
@@ -803,13 +802,13 @@ def test_an_input_is_not_missed_nor_looked_for_while_its_inbox_is_away(scene_of,
 
     scene.is_away = unmount
     assert scene.settle() == [State.PUBLISHING]
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == []
     assert os.listdir(scene.inbox) == []
     scene.inbox.rmdir()
     unmounted.rename(scene.inbox)
     scene.is_away = lambda: False
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
 
@@ -829,7 +828,7 @@ def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(sce
     assert scene.settle() == [State.PUBLISHING]
     (scene.state / "a.txt").rename(scene.inbox / "a.txt")
     scene.is_away = lambda: False
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
     assert look.tree(scene.inbox) == set()
@@ -875,7 +874,7 @@ def test_a_quarantine_that_cannot_be_placed_waits_until_it_can(scene, look):
     assert scene.settle() == [State.PUBLISHING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     os.unlink(scene.failed / "sub")
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
 

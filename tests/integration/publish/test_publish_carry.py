@@ -261,7 +261,7 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
     assert far.carry() == [State.PUBLISHING]
     monkeypatch.undo()
     writer.close()
-    far.batch.aside.release()
+    far.batch.unretired.release()
     far.settle()
     assert far.carry() == [State.PUBLISHED]
     assert (far.archive / "a.txt").read_bytes() == b"one two\nmore"

@@ -124,7 +124,7 @@ def _go_on(scene, ended):
         for it in scene.place.roots:
             it.rest()
             it.probe()
-        scene.batch.aside.release()
+        scene.batch.unretired.release()
         _settle(scene, ended)
 
 
@@ -300,7 +300,7 @@ def _settle_far(scene, ended):
         for _ in range(4):
             scene.batch.settle()
             _carry(scene)
-            scene.batch.aside.release()
+            scene.batch.unretired.release()
         scene.batch.settle()
     finally:
         ended += scene.batch.ended()

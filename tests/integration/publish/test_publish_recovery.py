@@ -273,7 +273,7 @@ def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_
     recover(scene.place, scene.ledger, scene.batch, away=True)
     assert scene.settle() == []
     os.rename(scene.state / "unmounted", scene.inbox)
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
     assert scene.record("a.txt") is None
@@ -350,7 +350,7 @@ def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
     scene.recover()
     assert scene.settle() == [State.PUBLISHING]
     os.rename(scene.state / "unmounted", scene.inbox)
-    scene.batch.aside.release()
+    scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"sub/a.txt"}
 

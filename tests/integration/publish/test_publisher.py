@@ -315,7 +315,7 @@ def test_bad_files_whose_place_is_closed_to_us_give_their_claims_back(going, loo
         for name in ("sub/a.txt", "sub/b.txt"):
             going.publishing.put(Failed(going.job(name), Failure.NOT_TEXT, "binary"))
         look.eventually(lambda: free(going))
-        assert sorted(going.publishing.aside()) == ["sub/a.txt", "sub/b.txt"]
+        assert sorted(going.publishing.unretired()) == ["sub/a.txt", "sub/b.txt"]
     look.eventually(lambda: ended(going)[State.QUARANTINED] == 2)
     assert len(look.tree(going.failed)) == 4
 
@@ -325,7 +325,7 @@ def test_inputs_that_cannot_be_taken_give_their_claims_back_and_what_came_over_t
     for name in ("sub/a.txt", "sub/b.txt"):
         going.publishing.put(going.done(going.job(name)))
     look.eventually(lambda: free(going))
-    assert sorted(going.publishing.aside()) == ["sub/a.txt", "sub/b.txt"]
+    assert sorted(going.publishing.unretired()) == ["sub/a.txt", "sub/b.txt"]
     os.replace(going.drop("newer"), going.inbox / "sub/a.txt")
     os.unlink(going.archive / "sub")
     look.eventually(lambda: ended(going)[State.PUBLISHED] == 2)
@@ -752,7 +752,9 @@ def test_what_an_earlier_run_left_and_cannot_be_placed_lets_go_of_no_newer_claim
     assert scene.claims.claim("sub/a.txt")
     publishing = scene.publisher()
     publishing.start()
-    look.eventually(lambda: scene.states("sub/a.txt") == [becomes] and (publishing.aside() or blocked == "outbox"))
+    look.eventually(
+        lambda: scene.states("sub/a.txt") == [becomes] and (publishing.unretired() or blocked == "outbox")
+    )
     assert publishing.stop(10)
     assert len(scene.claims) == 1
     scene.claims.release("sub/a.txt")

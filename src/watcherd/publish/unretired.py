@@ -1,4 +1,4 @@
-"""What waits aside: single files with something in their way for now, which only time, or their owner, can clear."""
+"""Single inputs that cannot be taken for now: what is in their way, only time, or their owner, can clear."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from watcherd.model import SystemFault
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Intent
 
-#: Inputs that wait aside, as they cannot be taken: more are a fault of the system. So many are tried again at a time.
-MOST_STUCK, UNSTICK = 4096, 1024
+#: Inputs that wait so: more are a fault of the system. So many are tried again at a time.
+MOST, AT_A_TIME = 4096, 1024
 
 
 class _Waiting(NamedTuple):
@@ -22,8 +22,8 @@ class _Waiting(NamedTuple):
     unclaimed: bool
 
 
-class Aside:
-    """What waits aside of the inbox at `root`, each for the stage from whose queue it came. One thread uses it."""
+class Unretired:
+    """What waits so of the inbox at `root`, each for the stage from whose queue it came. One thread uses it."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -31,7 +31,7 @@ class Aside:
         self._waiting: dict[int, _Waiting] = {}  # by the ids of their jobs; also while they are tried again
 
     def __bool__(self) -> bool:
-        """Whether anything waits aside, or is tried again."""
+        """Whether anything waits, or is tried again."""
         return bool(self._waiting)
 
     @property
@@ -40,7 +40,7 @@ class Aside:
         return sum(not it.unclaimed for it in self._waiting.values())
 
     def reasons(self) -> dict[str, str]:
-        """Return the paths of what waits aside, or is tried again, each with what is in its way. For any thread."""
+        """Return the paths of what waits, or is tried again, each with what is in its way. For any thread."""
         return {it.path: it.reason for it in self._waiting.copy().values()}
 
     def put(self, queue: deque[Intent], intent: Intent, reason: str, *, unclaimed: bool) -> bool:
@@ -48,9 +48,9 @@ class Aside:
 
         Raises SystemFault where too many wait already.
         """
-        if len(self._stuck) >= MOST_STUCK:
+        if len(self._stuck) >= MOST:
             why = "`file.unretired` says why of each"  # the reason of one would be another one at each trial
-            message = f"{MOST_STUCK:,} inputs cannot be taken out of {self._root}: {why}"
+            message = f"{MOST:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
         self._stuck.append((queue, intent))
         if intent.job.id in self._waiting:
@@ -58,7 +58,7 @@ class Aside:
         self._waiting[intent.job.id] = _Waiting(intent.job.file.path, reason, unclaimed)
         return True
 
-    def release(self, most: int = UNSTICK) -> None:
+    def release(self, most: int = AT_A_TIME) -> None:
         """Let what waits go back to where it came from, those first that wait longest."""
         for _ in range(min(most, len(self._stuck))):
             queue, intent = self._stuck.popleft()
