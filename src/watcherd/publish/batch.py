@@ -27,7 +27,7 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failure, Job, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.folders import Folders
-from watcherd.publish.retire import Inputs, NotGivenBack, Taken, ours_of
+from watcherd.publish.retire import Inputs, NotRestored, Taken, ours_of
 from watcherd.publish.unretired import MOST, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
@@ -93,7 +93,7 @@ class Batch:
         self._checked: list[Intent] = []  # durable, and about to be on record
         self._intended: deque[Intent] = deque()  # on record, and not visible
         self._revealed: deque[Intent] = deque()  # visible, and not retired
-        self._ungiven: deque[Intent] = deque()  # the same, and a newer file was taken for its input
+        self._unrestored: deque[Intent] = deque()  # the same, and a newer file was taken for its input
         self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
         self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
@@ -120,7 +120,7 @@ class Batch:
 
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
-        queues = (self._ready, self._checked, self._intended, self._revealed, self._ungiven, self._collided)
+        queues = (self._ready, self._checked, self._intended, self._revealed, self._unrestored, self._collided)
         return any((*queues, self._carried, self._taken, self._unwanted, self._ended))
 
     def settle(self) -> None:
@@ -261,9 +261,9 @@ class Batch:
     # Stage three: retired ------------------------------------------------------------------------------------------
 
     def _retire(self) -> None:
-        if self._revealed or self._ungiven or self._carried:
+        if self._revealed or self._unrestored or self._carried:
             self._wait_for_inbox()
-        self._each(self._ungiven, self._give_back)
+        self._each(self._unrestored, self._restore)
         while self._collided or self._revealed:
             self._each(self._collided, self._rename)
             self._each(self._revealed, self._retire_input)
@@ -278,16 +278,16 @@ class Batch:
             self._folders.root(self._place.root)
         if not self._is_away():
             return
-        for queue in (self._revealed, self._ungiven, self._carried):
+        for queue in (self._revealed, self._unrestored, self._carried):
             while queue:
                 self._let_wait(queue, queue[0], "its inbox is away")
                 queue.popleft()
 
-    def _give_back(self, intent: Intent) -> None:
+    def _restore(self, intent: Intent) -> None:
         """Give back a newer file that could not be in the moment when it was taken."""
         way = self._ways.of(intent)
         if way.into is not None:
-            self._inputs.put_back(intent.job, way.into.path, way.retired)
+            self._inputs.restore(intent.job, way.into.path, way.retired)
         self._revealed.append(intent)
 
     def _rename(self, intent: Intent) -> None:
@@ -350,7 +350,7 @@ class Batch:
             self._give_up(intent, State.RETRYING, _said(error), Failure.UNPLACEABLE)
         else:  # visible, or a quarantine, which has no other place to go: only time helps
             self._tell_where(intent, error)
-            self._let_wait(self._ungiven if isinstance(error, NotGivenBack) else queue, intent, _said(error))
+            self._let_wait(self._unrestored if isinstance(error, NotRestored) else queue, intent, _said(error))
 
     def _tell_where(self, intent: Intent, error: OSError) -> None:
         """Name the whole path of an input in our own folder, which nobody finds by the name that it has there."""

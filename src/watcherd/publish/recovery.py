@@ -64,7 +64,7 @@ def recover(
     _renumber(place, visible, checkpoint)
     # For good, as their drafts go next: an intention whose draft is gone would be taken for a visible result.
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)], lastingly=True)
-    _give_back(place, visible, {record.id: record.at for record in records}, checkpoint)
+    _restore(place, visible, {record.id: record.at for record in records}, checkpoint)
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
     batch.resume(intended, visible)
 
@@ -162,7 +162,7 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
     return status is not None and beneath.is_still(status, job.file.version)
 
 
-def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int], checkpoint: Callable[[], None]) -> None:
+def _restore(place: Place, visible: list[Intent], since: Mapping[int, int], checkpoint: Callable[[], None]) -> None:
     """Give back the newer files that were taken for inputs and not looked at any more.
 
     `since` is when each job's intention went on record, Unix seconds.
@@ -172,7 +172,7 @@ def _give_back(place: Place, visible: list[Intent], since: Mapping[int, int], ch
         way = place.way(intent.job, intent.state, intent.number)
         if way.into is not None:
             with told_plainly(way.into.path):
-                retire.give_back(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
+                retire.restore_newer(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:

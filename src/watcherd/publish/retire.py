@@ -41,7 +41,7 @@ class Taken(Enum):
     ELSEWHERE = "it lies in our own folder of the inbox, and is to be carried to where it belongs"
 
 
-class NotGivenBack(OSError):
+class NotRestored(OSError):
     """A newer file was taken in the input's place, and still lies where that was to go."""
 
 
@@ -56,18 +56,18 @@ class Inputs:
     def retire(self, job: Job, way: Way) -> Taken:
         """Take a job's input out of its inbox, unless it stays there: to where it belongs, or for good.
 
-        Raises OSError: EEXIST where something is there, NotGivenBack where `put_back` is to come first.
+        Raises OSError: EEXIST where something is there, NotRestored where `restore` is to come first.
         """
         if way.into is not None:
             return self._move(job, way.into.path, way.retired)
         return self._remove(job) if self._after is After.DELETE else self._leave(job)
 
-    def put_back(self, job: Job, root: str, path: str) -> None:
-        """Give a newer file back that was taken for a job's input. Raises NotGivenBack."""
+    def restore(self, job: Job, root: str, path: str) -> None:
+        """Give a newer file back that was taken for a job's input. Raises NotRestored."""
         try:
-            _put_back(*self._folders.parent(root, path), self._inbox, job.file.path)
+            _restore(*self._folders.parent(root, path), self._inbox, job.file.path)
         except OSError as error:
-            raise NotGivenBack(error.errno, error.strerror, error.filename) from error
+            raise NotRestored(error.errno, error.strerror, error.filename) from error
 
     def discard(self, job: Job, way: Way) -> bool:
         """Remove the input of `job` from our own folder of the inbox; False where not all of it is where it belongs.
@@ -102,7 +102,7 @@ class Inputs:
                 raise
             return self._to_ours(job)
         if taken is Taken.REPLACED:
-            self.put_back(job, root, path)
+            self.restore(job, root, path)
         if taken is not Taken.MOVED and self._is_in_ours(job):
             return self._to_ours(job)
         self._folders.touch(root, path)
@@ -114,7 +114,7 @@ class Inputs:
             return taken
         ours, name = self._folders.parent(self._inbox, ours_of(job))
         if not _is_input(job, os.lstat(name, dir_fd=ours)):  # by now, or when a run died
-            self._give_back_ours(job)
+            self._restore_from_ours(job)
             return Taken.REPLACED
         os.unlink(name, dir_fd=ours)
         return Taken.MOVED
@@ -122,7 +122,7 @@ class Inputs:
     def _leave(self, job: Job) -> Taken:
         """Leave an input where it is. What a run took that died, when inputs did not stay, is given back."""
         if self._is_in_ours(job):
-            self._give_back_ours(job)
+            self._restore_from_ours(job)
         return Taken.MOVED
 
     def _to_ours(self, job: Job) -> Taken:
@@ -134,12 +134,12 @@ class Inputs:
             taken = self._take(job, ours, name, _rename)
         self._folders.touch(self._inbox, ours_of(job))  # also for what becomes of it now
         if taken is Taken.REPLACED:
-            self._give_back_ours(job)
+            self._restore_from_ours(job)
         return Taken.ELSEWHERE if taken is Taken.MOVED else taken
 
-    def _give_back_ours(self, job: Job) -> None:
+    def _restore_from_ours(self, job: Job) -> None:
         """Give a newer file back that was taken into our own folder of the inbox; both folders are to be synced."""
-        _put_back(*self._folders.parent(self._inbox, ours_of(job)), self._inbox, job.file.path)
+        _restore(*self._folders.parent(self._inbox, ours_of(job)), self._inbox, job.file.path)
         for path in (ours_of(job), job.file.path):
             self._folders.touch(self._inbox, path)
 
@@ -161,7 +161,7 @@ class Inputs:
         return Taken.MOVED if same else Taken.REPLACED
 
 
-def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
+def restore_newer(inbox: str, job: Job, root: str, path: str, since: float) -> None:
     """Give back a newer file that a run which died took for a job's input, to `path` beneath `root`. Raises OSError.
 
     It was taken after the time `since`, Unix seconds, and only where the input is not in its place any more: anything
@@ -176,7 +176,7 @@ def give_back(inbox: str, job: Job, root: str, path: str, since: float) -> None:
     if found.st_dev == os.stat(inbox).st_dev and not _is_in_place(job, inbox):
         folder, name = beneath.split(path)
         with beneath.folder(root, folder) as target:
-            _put_back(target, name, inbox, job.file.path)
+            _restore(target, name, inbox, job.file.path)
 
 
 def ours_of(job: Job | Record) -> str:
@@ -211,7 +211,7 @@ def _is_newer(job: Job, found: os.stat_result, since: float) -> bool:
     return came and not beneath.version_of(found).looks_like(job.file.version)
 
 
-def _put_back(target: int, name: str, inbox: str, path: str) -> None:
+def _restore(target: int, name: str, inbox: str, path: str) -> None:
     """Give a newer file its name back, or the next free one if a still newer file has that by now.
 
     Its folder is made where it is gone, and looked for anew where it goes in this instant; where something else has
