@@ -17,13 +17,14 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from itertools import count, islice
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
 
 from watcherd import beneath
-from watcherd.beneath import OURS, told_plainly
+from watcherd.beneath import told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.answers import BLOCK
 from watcherd.ledger.database import Damaged, require_sound
@@ -46,7 +47,6 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _REASON = ".error.json"
-_DRAFT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{8}-\d+|probe)")
 
 #: The end of a reason's name that was too long to show its number, and how many numbers are tried then.
 _SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
@@ -138,9 +138,7 @@ def _remembered(ledger: Ledger, records: Iterator[Record]) -> int:
 
 def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
     """Remove drafts that the damaged ledger knew of: the outbox is ours alone, so they are nobody's now."""
-    with beneath.folder(outbox.path, OURS, make=True) as ours:
-        names = os.listdir(ours)
-    for name in filter(_DRAFT.fullmatch, names):
+    for name in outbox.leftovers(inf, of_all=True):
         checkpoint()
         outbox.discard(name)
 

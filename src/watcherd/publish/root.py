@@ -147,12 +147,13 @@ class Root:
         status = self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours))
         return status if status is not None and status.st_ino == draft.inode else None
 
-    def leftovers(self, before: int) -> list[str]:
+    def leftovers(self, before: float, *, of_all: bool = False) -> list[str]:
         """Return the names of the owner's drafts of attempts before that number, and of a probe that was cut short.
 
-        Raises SystemFault.
+        With `of_all` those of any ledger, as where all of the folder is its owner's. Raises SystemFault.
         """
-        its = re.compile(rf"{re.escape(self._owner)}-(?:[0-9a-f]{{8}}-(\d+)|probe)")
+        owner = "[0-9a-f]{8}" if of_all else re.escape(self._owner)
+        its = re.compile(rf"{owner}-(?:[0-9a-f]{{8}}-(\d+)|probe)")
         found = map(its.fullmatch, self._in_ours(os.listdir) or [])
         return [match[0] for match in found if match and int(match[1] or 0) < before]
 
