@@ -22,7 +22,7 @@ from watcherd.model import After, SystemFault
 from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish import quarantine, wayback
 from watcherd.publish.retire import ours_of
-from watcherd.rebuild import set_aside
+from watcherd.rebuild import found_aside
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -303,7 +303,7 @@ def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
             found.unreadable(place.inbox, error.filename, error)
 
     with told_plainly(place.failed.path):
-        listed = set_aside(place, inbox, refused)
+        listed = found_aside(place, inbox, refused)
         unlisted = [it for it in listed if (it.file.path, it.number) not in known]
     if unlisted:  # a daemon may have set them aside meanwhile
         known = _set_aside_by_now(place, ledger)

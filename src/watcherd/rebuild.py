@@ -120,7 +120,7 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with told_plainly(place.root):
         _discard_drafts(place.outbox, checkpoint)
-        quarantined = _remembered(ledger, set_aside(place, inbox, _proves_nothing, checkpoint))
+        quarantined = _remembered(ledger, found_aside(place, inbox, _proves_nothing, checkpoint))
         kept = _remembered(ledger, _kept(place, inbox, ledger, checkpoint)) if place.after is After.KEEP else 0
     for root in place.roots:
         root.rest()
@@ -191,7 +191,7 @@ def _proves_nothing(error: OSError) -> None:
         raise error
 
 
-def set_aside(
+def found_aside(
     place: Place, inbox: Inbox, on_refused: Callable[[OSError], None], checkpoint: Callable[[], None] = lambda: None
 ) -> Iterator[Record]:
     """Yield the files that lie in the failed folder with a reason of ours; call `checkpoint` before each.
@@ -201,7 +201,7 @@ def set_aside(
     for _, paths in beneath.tree(place.failed.path, _is_theirs, on_refused):
         for reason in (path for path in paths if path.endswith(_REASON)):
             checkpoint()
-            if record := _set_aside_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused)):
+            if record := _found_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused)):
                 yield record
 
 
@@ -210,7 +210,7 @@ def _is_theirs(folder: str) -> bool:
     return not beneath.split(folder)[1].startswith(".")
 
 
-def _set_aside_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, object]) -> Record | None:
+def _found_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, object]) -> Record | None:
     path, status = from_fields("path", facts), _status(place.failed.path, reason)
     kind = inbox.rules.kind(path)
     is_its = "root" in facts or facts.get("inbox") == place.inbox  # an inbox's name is a label: it may be another now
