@@ -1,6 +1,6 @@
 import pytest
 
-from watcherd.publish.trial import LONGEST, MOST, PROOF, SHORTEST, Trial
+from watcherd.publish.health import LONGEST, MOST, PROOF, SHORTEST, Trial
 
 FULL = "/out: No space left on device"
 

@@ -5,7 +5,6 @@ Along the way of a result; then what happens beside it:
     publisher   one inbox's publisher: takes what is finished, settles it, says so
     judge       what becomes of a job that was not done
     health      whether the system is well where it writes: pauses and resumes
-    trial       when a pause is really over: the fault has not come back for a while (pure)
     batch       one batch on its way out: the order that promises hang on
     ways        which way each of a batch goes, and numbers that give no name twice
     reveal      giving a result its visible name
