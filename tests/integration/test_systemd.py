@@ -297,12 +297,15 @@ def test_a_journal_that_was_started_anew_and_takes_nothing_holds_nobody_up(reade
         assert written.dropped == 1
 
 
-def test_only_the_journal_s_own_stream_is_the_journal(tmp_path):
+def test_only_the_journal_s_own_stream_is_the_journal(tmp_path, monkeypatch):
     with (tmp_path / "log").open("w") as stream:
         status = os.fstat(stream.fileno())
-        assert journal.is_read_from(stream.fileno(), f"{status.st_dev}:{status.st_ino}")
-        assert not journal.is_read_from(stream.fileno(), f"{status.st_dev}:{status.st_ino + 1}")
-        assert not journal.is_read_from(stream.fileno(), None)
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
+        assert journal.is_read_from(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino + 1}")
+        assert not journal.is_read_from(stream.fileno())
+        monkeypatch.delenv("JOURNAL_STREAM")
+        assert not journal.is_read_from(stream.fileno())
 
 
 @pytest.mark.parametrize("wrong", ["[imgae]", "a = 1\nb = 2"])

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -27,7 +26,7 @@ def complain(line: str) -> None:
     """Say on standard error what went wrong; to the journal, mark it as an error (<3>: sd-daemon(3))."""
     from watcherd.service import journal
 
-    mark = "<3>" if journal.is_read_from(2, os.environ.get("JOURNAL_STREAM")) else ""
+    mark = "<3>" if journal.is_read_from(2) else ""
     remark(f"{mark}watcherd: {line}")
 
 

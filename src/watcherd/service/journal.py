@@ -34,8 +34,9 @@ _TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}
 _ANEW = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOTCONN}  # the journal was started anew
 
 
-def is_read_from(descriptor: int | None, stream: str | None) -> bool:
-    """Whether `descriptor` leads to the journal, whose device and inode $JOURNAL_STREAM tells: `stream`."""
+def is_read_from(descriptor: int | None) -> bool:
+    """Whether `descriptor` leads to the journal, whose device and inode $JOURNAL_STREAM tells."""
+    stream = os.environ.get("JOURNAL_STREAM")
     if descriptor is None or not stream:
         return False
     status = os.fstat(descriptor)

@@ -84,7 +84,7 @@ def set_level(level: str) -> None:
 def _chosen(stream: TextIO) -> str:
     if stream.isatty():
         return "console"
-    return "journal" if journal.is_read_from(_descriptor(stream), os.environ.get("JOURNAL_STREAM")) else "json"
+    return "journal" if journal.is_read_from(_descriptor(stream)) else "json"
 
 
 def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink | Journal]:  # noqa: A002
