@@ -65,8 +65,6 @@ def _of_each(
 
 def put_back(settings: Settings, rows: Sequence[SetAside]) -> list[PutBack]:
     """Put these files back where they came from. Raises Refused and SystemFault."""
-    if not rows:
-        return []
     away = {name for name in settings.inbox if _is_away(settings, name)}
     with ledger_of(settings) as ledger:
         places = {name: place_of(name, settings, ledger) for name in {row.record.file.inbox for row in rows}}

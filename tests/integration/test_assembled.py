@@ -1103,7 +1103,6 @@ def set_aside(site, inbox=(), **tables):
 def test_without_a_ledger_nobody_knows_what_is_set_aside(site):
     with pytest.raises(Refused, match="no ledger"):
         failures.set_aside(quick(site))
-    assert failures.put_back(quick(site), []) == []
     assert not site.state.exists()
 
 
