@@ -49,9 +49,8 @@ class Exit:
     """A job that left the batch: PUBLISHED or QUARANTINED with its `visible` path, else given up for `reason`.
 
     WAITING: its input is another version now, or its draft may be lost. VANISHED: its input is gone. RETRYING: it
-    cannot be placed, which is to be judged as `failure`. PUBLISHING: it has not left, as something is in its way for
-    now. `unclaimed`: of what has not left, that it is on record, and gives its claim back; of what ended, that it has
-    given it back before.
+    cannot be placed, which is to be judged as `failure`. PUBLISHING: it has not left, as `reason` is in its way for
+    now. `unclaimed`: it is on record and waits without its claim, or did so before it ended.
     """
 
     job: Job
@@ -284,7 +283,7 @@ class Batch:
                 queue.popleft()
 
     def _restore(self, intent: Intent) -> None:
-        """Give back a newer file that could not be in the moment when it was taken."""
+        """Restore a newer file that could not be restored at once, when it was taken."""
         way = self._ways.of(intent)
         if way.into is not None:
             self._inputs.restore(intent.job, way.into.path, way.retired)

@@ -127,10 +127,10 @@ def _is_version(status: os.stat_result | None, record: Record) -> bool:
 
 
 def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
-    """Remove the reason of a file that lies aside no more; where its copy came back it does, and its reason stays.
+    """Remove the reason of a file that came back, unless that was a copy, and it still lies aside itself.
 
-    Several of its name may have been set aside, and any of them may have come back: the reasons of all that are gone
-    are removed. Of very many these are the latest; the others' go with their rows. Raises SystemFault.
+    Several of its name may have been set aside, and any of them may be the one: the reasons of all that are gone are
+    removed. Of very many only the latest are looked at; the others' go with their rows. Raises SystemFault.
     """
     latest = came_back.record  # which the ledger may not have written down yet
     for record in (*ledger.namesakes(place.inbox, latest.file.path), latest):

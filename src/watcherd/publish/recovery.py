@@ -163,7 +163,7 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
 
 
 def _restore(place: Place, visible: list[Intent], since: Mapping[int, int], checkpoint: Callable[[], None]) -> None:
-    """Give back the newer files that were taken for inputs and not looked at any more.
+    """Restore the newer files that were taken for inputs and not looked at any more.
 
     `since` is when each job's intention went on record, Unix seconds.
     """

@@ -63,7 +63,7 @@ class Inputs:
         return self._remove(job) if self._after is After.DELETE else self._leave(job)
 
     def restore(self, job: Job, root: str, path: str) -> None:
-        """Give a newer file back that was taken for a job's input. Raises NotRestored."""
+        """Restore a newer file that was taken for a job's input. Raises NotRestored."""
         try:
             _restore(*self._folders.parent(root, path), self._inbox, job.file.path)
         except OSError as error:
@@ -138,7 +138,7 @@ class Inputs:
         return Taken.ELSEWHERE if taken is Taken.MOVED else taken
 
     def _restore_from_ours(self, job: Job) -> None:
-        """Give a newer file back that was taken into our own folder of the inbox; both folders are to be synced."""
+        """Restore a newer file that was taken into our own folder of the inbox; both folders are to be synced."""
         _restore(*self._folders.parent(self._inbox, ours_of(job)), self._inbox, job.file.path)
         for path in (ours_of(job), job.file.path):
             self._folders.touch(self._inbox, path)
@@ -162,11 +162,10 @@ class Inputs:
 
 
 def restore_newer(inbox: str, job: Job, root: str, path: str, since: float) -> None:
-    """Give back a newer file that a run which died took for a job's input, to `path` beneath `root`. Raises OSError.
+    """Restore a newer file that a run which died took for a job's input, to `path` beneath `root`. Raises OSError.
 
-    It was taken after the time `since`, Unix seconds, and only where the input is not in its place any more: anything
-    else came there another way, as with another daemon. It cannot be told from one that its owner put there since;
-    but that was not processed either, and then is.
+    What came there before `since`, Unix seconds, was not taken by that run; nor was anything if the input is still in
+    its place. It may also be a file that its owner put there since, which cannot be told; it is processed then, too.
     """
     found = None
     with suppress(PermissionError):  # into a folder that is closed to us nothing was taken

@@ -33,8 +33,8 @@ _LARGE = 256 << 10
 class Root:
     """The folder at `path`, in which drafts of the ledger `owner` are made. All threads may use it.
 
-    Every OSError of this folder comes out as a SystemFault that names it. It is the folder that is there now, and one
-    that is `awaited` the folder that is there when it is first used.
+    Every OSError of this folder comes out as a SystemFault that names it. Which folder it is, is settled now, or with
+    `awaited` when it is first used.
     """
 
     def __init__(self, path: str, owner: str, *, durable: bool = True, awaited: bool = False) -> None:
@@ -95,9 +95,9 @@ class Root:
         return f"{self._prefix()}{number}"
 
     def made(self, draft: Draft) -> bool:
-        """Whether a draft was made in this very folder, in no other that had its path before, and is gone from it.
+        """Whether a draft was made in this very folder, not in another that had its path before, and is gone from it.
 
-        One that is there with another inode is not: some file systems number theirs anew when they are mounted.
+        It is not gone if its name is there with another inode: some file systems number anew when they are mounted.
         """
         is_gone = self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours)) is None
         return is_gone and draft.name.startswith(self._prefix())

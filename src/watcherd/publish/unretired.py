@@ -1,4 +1,4 @@
-"""Single inputs that cannot be taken for now: what is in their way, only time, or their owner, can clear."""
+"""Inputs that cannot be taken for now: only time, or their owner, clears what is in their way."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from watcherd.model import SystemFault
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Intent
 
-#: Inputs that wait so: more are a fault of the system. So many are tried again at a time.
+#: Inputs that may wait: more are a fault of the system. And how many are tried again at a time.
 MOST, AT_A_TIME = 4096, 1024
 
 
@@ -23,7 +23,7 @@ class _Waiting(NamedTuple):
 
 
 class Unretired:
-    """What waits so of the inbox at `root`, each for the stage from whose queue it came. One thread uses it."""
+    """The inputs of the inbox at `root` that wait, each for the queue that it came from. One thread uses it."""
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -44,12 +44,12 @@ class Unretired:
         return {it.path: it.reason for it in self._waiting.copy().values()}
 
     def put(self, queue: deque[Intent], intent: Intent, reason: str, *, unclaimed: bool) -> bool:
-        """Let an intent wait for its turn in `queue`; return whether it is new here.
+        """Let an intent wait, to be tried again in `queue`; return whether it is new here.
 
         Raises SystemFault where too many wait already.
         """
         if len(self._stuck) >= MOST:
-            why = "`file.unretired` says why of each"  # the reason of one would be another one at each trial
+            why = "`file.unretired` says why of each"  # to name one would be another message each time
             message = f"{MOST:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
         self._stuck.append((queue, intent))
@@ -59,12 +59,12 @@ class Unretired:
         return True
 
     def release(self, most: int = AT_A_TIME) -> None:
-        """Let what waits go back to where it came from, those first that wait longest."""
+        """Put what waits back into its queue, those first that wait longest."""
         for _ in range(min(most, len(self._stuck))):
             queue, intent = self._stuck.popleft()
             queue.append(intent)
 
     def leave(self, intent: Intent) -> bool:
-        """Take note that a job came to its end; return whether its claim was given back while it waited here."""
+        """Forget a job that came to its end; return whether its claim was given back while it waited."""
         waiting = self._waiting.pop(intent.job.id, None)
         return waiting is not None and waiting.unclaimed
