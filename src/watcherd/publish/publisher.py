@@ -69,11 +69,11 @@ class Publisher:
         policy: RetryPolicy,
         least_free: Callable[[int], int],
         retry_command: str,
-        durable: bool = True,
-        prepare: Callable[[], None] = lambda: None,
-        is_away: Callable[[], bool] = lambda: False,
-        on_pause: Callable[[], None] = lambda: None,
-        on_end: Callable[[Exit, Done | Failed | None], None] = lambda *_: None,
+        durable: bool,
+        prepare: Callable[[], None],
+        is_away: Callable[[], bool],
+        on_pause: Callable[[], None],
+        on_end: Callable[[Exit, Done | Failed | None], None],
         on_death: Callable[[BaseException], None],
     ) -> None:
         self.health = Health(place, ledger, least_free, on_pause)

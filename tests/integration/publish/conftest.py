@@ -134,6 +134,10 @@ class Scene:
             "policy": RetryPolicy(backoff=0.01),
             "least_free": lambda _: 0,
             "retry_command": "watcherd retry -- ",
+            "durable": True,
+            "prepare": lambda: None,
+            "is_away": lambda: False,
+            "on_pause": lambda: None,
             "on_end": lambda ended, told: self.ended.append(SimpleNamespace(ended=ended, told=told)),
             "on_death": self.deaths.append,
         }
