@@ -75,12 +75,24 @@ def test_an_archive_that_is_not_used_may_lie_anywhere(tmp_path, after):
 
 
 @pytest.fixture
-def named(monkeypatch):
+def mounted(tmp_path, monkeypatch):
+    """Return a function that has the kernel tell of other mounts."""
+
+    def telling(table):
+        (tmp_path / "mountinfo").write_bytes(table)
+        monkeypatch.setattr("watcherd.settings.mounts._TABLE", tmp_path / "mountinfo")
+
+    return telling
+
+
+@pytest.fixture
+def named(monkeypatch, mounted):
     def naming(table, identities=None, **roles):
+        mounted(table.encode())
         if identities:
             monkeypatch.setattr(folders, "_identity", lambda path: identities.get(str(path), (1, hash(path))))
         layers = Layers((Layer("test", {"inbox": {"a": {key: Path(value) for key, value in roles.items()}}}),))
-        return list(folders.problems(layers, mounts(table)))
+        return list(folders.problems(layers))
 
     return naming
 
@@ -96,9 +108,10 @@ def test_two_names_of_one_inode_are_an_overlap(named):
     assert "lies in" in problem.message
 
 
-def test_state_on_a_network_mount_is_refused():
+def test_state_on_a_network_mount_is_refused(mounted):
+    mounted(TABLE.encode())
     layers = Layers((Layer("test", {"state": Path("/mnt/a b/state")}),))
-    (problem,) = folders.problems(layers, mounts(TABLE))
+    (problem,) = folders.problems(layers)
     assert "network mount (fuse.sshfs)" in problem.message
     assert problem.mend == "choose a folder on a local disk"
 
@@ -112,16 +125,15 @@ def test_state_on_a_network_mount_is_refused():
         ("/", "ext4", False),
     ],
 )
-def test_the_mount_of_a_path_is_the_deepest_and_latest(path, kind, over_network):
-    mount = mount_of(Path(path), mounts(TABLE))
+def test_the_mount_of_a_path_is_the_deepest_and_latest(mounted, path, kind, over_network):
+    mounted(TABLE.encode())
+    mount = mount_of(Path(path), mounts())
     assert (mount.kind, mount.over_network) == (kind, over_network)
 
 
 @pytest.mark.parametrize("name", [b"a\rb", b"a\x0bb", "a\u2028b".encode(), b"a\xffb"])
-def test_a_mount_may_have_any_name(tmp_path, monkeypatch, name):
-    table = tmp_path / "mountinfo"
-    table.write_bytes(TABLE.encode() + b"35 27 0:44 / /mnt/" + name + b" rw - tmpfs tmpfs rw\n")
-    monkeypatch.setattr("watcherd.settings.mounts._TABLE", table)
+def test_a_mount_may_have_any_name(mounted, name):
+    mounted(TABLE.encode() + b"35 27 0:44 / /mnt/" + name + b" rw - tmpfs tmpfs rw\n")
     mount = mount_of(Path(os.fsdecode(b"/mnt/" + name + b"/x")), mounts())
     assert mount.device == "0:44"
 
@@ -136,25 +148,30 @@ def test_the_real_table_knows_the_mount_of_everything(tmp_path):
 
 
 @pytest.fixture
-def groups(tmp_path):
+def groups(tmp_path, monkeypatch):
+    """Return a function that has the kernel tell of other cgroups."""
+    monkeypatch.setattr(machine, "_CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(machine, "_MEMBERSHIP", tmp_path / "membership")
+
     def making(membership, **files):
         for name, content in files.items():
             path = tmp_path / "cgroup" / name.replace("__", "/").replace("_DOT_", ".")
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(content)
         (tmp_path / "membership").write_text(membership)
-        return tmp_path / "cgroup", tmp_path / "membership"
 
     return making
 
 
 def test_a_quota_of_the_second_version_holds_also_from_a_group_around(groups):
-    assert machine.quota(*groups("0::/a/b\n", a__cpu_DOT_max="150000 100000", a__b__cpu_DOT_max="max 100000")) == 1.5
+    groups("0::/a/b\n", a__cpu_DOT_max="150000 100000", a__b__cpu_DOT_max="max 100000")
+    assert machine.quota() == 1.5
 
 
 def test_a_quota_of_the_first_version_holds(groups):
     files = {"cpu,cpuacct__cpu_DOT_cfs_quota_us": "50000\n", "cpu,cpuacct__cpu_DOT_cfs_period_us": "100000\n"}
-    assert machine.quota(*groups("4:cpu,cpuacct:/docker/far/away\n0::/\n", **files)) == 0.5
+    groups("4:cpu,cpuacct:/docker/far/away\n0::/\n", **files)
+    assert machine.quota() == 0.5
 
 
 def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
@@ -174,13 +191,16 @@ def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
         ({}, 512 << 10),
     ],
 )
-def test_a_chunk_is_three_eighths_of_the_second_level_cache_of_a_core_within_reason(tmp_path, caches, chunk):
+def test_a_chunk_is_three_eighths_of_the_second_level_cache_of_a_core_within_reason(
+    tmp_path, monkeypatch, caches, chunk
+):
+    monkeypatch.setattr(machine, "_PROCESSORS", tmp_path)
     for number, (level, size) in enumerate(caches.items()):
         cache = tmp_path / f"cpu{min(os.sched_getaffinity(0))}/cache/index{number}"
         cache.mkdir(parents=True)
         (cache / "level").write_text(f"{level}\n")
         (cache / "size").write_text(f"{size}\n")
-    assert machine.chunk(tmp_path) == chunk
+    assert machine.chunk() == chunk
 
 
 @pytest.mark.parametrize(
@@ -198,10 +218,12 @@ def test_a_chunk_is_three_eighths_of_the_second_level_cache_of_a_core_within_rea
     ],
 )
 def test_a_quota_is_read_as_the_kernel_writes_it(groups, written, cores):
-    assert machine.quota(*groups("0::/\n", cpu_DOT_max=f"{written}\n")) == cores
+    groups("0::/\n", cpu_DOT_max=f"{written}\n")
+    assert machine.quota() == cores
     quota, _, period = written.partition(" ")
     old = {"cpu__cpu_DOT_cfs_quota_us": quota.replace("max", "-1"), "cpu__cpu_DOT_cfs_period_us": period}
-    assert machine.quota(*groups("1:cpu:/\n", **old)) == cores
+    groups("1:cpu:/\n", **old)
+    assert machine.quota() == cores
 
 
 def test_memory_is_no_more_than_the_machine_has():

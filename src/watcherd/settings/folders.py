@@ -109,9 +109,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def problems(layers: Layers, table: list[Mount] | None = None) -> Iterator[Problem]:
+def problems(layers: Layers) -> Iterator[Problem]:
     """Find folders that lie in each other, and a state folder that another machine holds."""
-    table = mounts() if table is None else table
+    table = mounts()
     folders = named(layers, table)
     yield from _overlaps(layers, folders)
     for folder in folders:

@@ -23,7 +23,7 @@ def workers() -> int:
     return max(1, min(len(os.sched_getaffinity(0)), math.ceil(min(quota(), 1 << 20))))
 
 
-def chunk(processors: Path = _PROCESSORS) -> int:
+def chunk() -> int:
     """Return the bytes that "auto" means for a chunk of text: three eighths of a core's second-level cache.
 
     Counting passes over a chunk, and a mask of its size, several times, and between passes threads take turns at the
@@ -31,7 +31,7 @@ def chunk(processors: Path = _PROCESSORS) -> int:
     400 MB of prose, one after the other and both at once: 0.37 and 0.26 s in chunks of 512 KiB, 0.42 and 0.24 s at
     768 KiB.
     """
-    caches = (processors / f"cpu{min(os.sched_getaffinity(0))}/cache").glob("index*")
+    caches = (_PROCESSORS / f"cpu{min(os.sched_getaffinity(0))}/cache").glob("index*")
     sizes = (_read(cache / "size") for cache in caches if _read(cache / "level") == "2")
     known = [int(text[:-1]) << 10 for text in sizes if text[:-1].isdecimal() and text.endswith("K")]
     return max(_LEAST_CHUNK, min(known[0] * 3 // 8 if known else _CHUNK, _MOST_CHUNK))
@@ -40,18 +40,17 @@ def chunk(processors: Path = _PROCESSORS) -> int:
 def memory() -> int:
     """Return the bytes of memory that we may use: the machine's, or fewer where a cgroup says so."""
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    groups = _groups("memory", _CGROUPS, _MEMBERSHIP)
-    limits = (_read(group / name) for group in groups for name in ("memory.max", "memory.limit_in_bytes"))
+    limits = (_read(group / name) for group in _groups("memory") for name in ("memory.max", "memory.limit_in_bytes"))
     return min([physical, *(int(limit) for limit in limits if limit.isdecimal())])
 
 
-def quota(root: Path = _CGROUPS, membership: Path = _MEMBERSHIP) -> float:
+def quota() -> float:
     """Return the cores that our cgroup and those around it allow; infinity where there is no limit."""
-    return min(_quotas(root, membership), default=math.inf)
+    return min(_quotas(), default=math.inf)
 
 
-def _quotas(root: Path, membership: Path) -> Iterator[float]:
-    for group in _groups("cpu", root, membership):
+def _quotas() -> Iterator[float]:
+    for group in _groups("cpu"):
         share = (
             _read(group / "cpu.max") or f"{_read(group / 'cpu.cfs_quota_us')} {_read(group / 'cpu.cfs_period_us')}"
         )
@@ -60,18 +59,18 @@ def _quotas(root: Path, membership: Path) -> Iterator[float]:
             yield int(allowed) / int(period)
 
 
-def _groups(controller: str, root: Path, membership: Path) -> Iterator[Path]:
+def _groups(controller: str) -> Iterator[Path]:
     """Yield our group and all around it, in whichever hierarchy holds `controller`.
 
     In a container the path may be the host's, and the container's own group is what is mounted at the root: so the
     root is always among them, and what is not there reads as empty.
     """
-    for line in _read(membership).splitlines():
+    for line in _read(_MEMBERSHIP).splitlines():
         _, controllers, path = line.split(":", 2)
         if controllers == "" or controller in controllers.split(","):
-            mounted = [root / controllers, root / controller] if controllers else [root, root / "unified"]
+            roots = (controllers, controller) if controllers else ("", "unified")
             inside = Path(path.lstrip("/"))
-            yield from (top / group for top in mounted for group in (inside, *inside.parents))
+            yield from (_CGROUPS / root / group for root in roots for group in (inside, *inside.parents))
 
 
 def _read(path: Path) -> str:

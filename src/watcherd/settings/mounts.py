@@ -30,13 +30,12 @@ class Mount:
         return self.kind in _NETWORK or (self.kind.startswith("fuse") and self.kind not in _LOCAL_FUSE)
 
 
-def mounts(table: str | None = None) -> list[Mount]:
+def mounts() -> list[Mount]:
     """Return all mounts that this process sees, in the order they were made; none where /proc does not tell."""
-    if table is None:
-        try:
-            table = os.fsdecode(_TABLE.read_bytes())
-        except OSError:
-            return []
+    try:
+        table = os.fsdecode(_TABLE.read_bytes())
+    except OSError:
+        return []
     # Not `splitlines`: of what that splits at, only newlines are escaped in a name.
     return [_mount(line) for line in table.split("\n") if line]
 
