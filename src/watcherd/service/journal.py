@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 ADDRESS = "/run/systemd/journal/socket"
 
-#: Seconds that the journal may take to make room before events are dropped.
+#: Seconds that the journal, or another reader, may take to make room before events are dropped.
 PATIENCE = 1.0
 
 #: What syslog(3) calls our levels.

@@ -27,15 +27,12 @@ import structlog
 from watcherd.model import exact, readable
 from watcherd.paths import on_a_line, unbroken
 from watcherd.service import journal
-from watcherd.service.journal import Journal
+from watcherd.service.journal import PATIENCE, Journal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     Render = Callable[[Mapping[str, Any]], bytes]
-
-#: Seconds that a reader may take to make room before lines are dropped.
-PATIENCE = 1.0
 
 #: The one class of all loggers. Its base decides what it lets through, so a new level holds for every logger at once.
 _Logger = type("Logger", (structlog.make_filtering_bound_logger("notset"),), {})
