@@ -9,14 +9,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from watcherd.settings.layers import ROLES, Keys, Layer, Layers, home
+from watcherd.settings.layers import DEFAULT, ROLES, Keys, Layer, Layers, home
 from watcherd.settings.mounts import Mount, location, mount_of, mounts
 from watcherd.settings.problems import Problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-
-DEFAULT = "default"
 
 
 def derived(layers: Layers, environ: Mapping[str, str], *, by_flags: bool) -> Layer:

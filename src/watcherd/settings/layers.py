@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PREFIX = "WATCHERD_"
 ROLES = ("path", "outbox", "archive", "failed")
+#: The place of what nobody said, and how that begins of what follows from something said.
+DEFAULT = "default"
 #: A variable at the start of a path: a shell would have expanded it, and we do not.
 VARIABLE = re.compile(r"\$(\w+|\{\w+\})(?=/|$)")
 
@@ -77,7 +79,7 @@ class Layers:
     def place(self, *keys: str) -> str:
         """Return where that is said."""
         speaking = (layer for layer in self.layers if layer.find(keys) is not None)
-        return next((layer.place(keys) for layer in speaking), "default")
+        return next((layer.place(keys) for layer in speaking), DEFAULT)
 
     def inboxes(self) -> list[str]:
         """Return the names of all inboxes that any source mentions, those of the weakest source first."""
