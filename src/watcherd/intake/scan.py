@@ -43,13 +43,13 @@ class Listener:
         """Take note of what is no folder, and is taken by no kind."""
 
 
-def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "", most: int = STRIDE) -> Iterator[list[str]]:
-    """Yield the paths of an inbox's files of `kind` in and below the folder `top`, in blocks of at most `most`.
+def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "") -> Iterator[list[str]]:
+    """Yield the paths of an inbox's files of `kind` in and below the folder `top`, in blocks.
 
-    A block may be empty: it is handed over after `most` entries were looked at, whatever they were. It is sorted, as
-    neighbours share pages of the ledger's index.
+    A block may be empty: it is handed over after `STRIDE` entries were looked at, whatever they were. It is sorted,
+    as neighbours share pages of the ledger's index.
     """
-    return _Walk(inbox, kind, listener, top).blocks(most)
+    return _Walk(inbox, kind, listener, top).blocks()
 
 
 class _Walk:
@@ -61,21 +61,21 @@ class _Walk:
         self._listener = listener
         self._folders = [top]
 
-    def blocks(self, most: int) -> Iterator[list[str]]:
+    def blocks(self) -> Iterator[list[str]]:
         while self._folders:
             folder = self._folders.pop()
             try:
-                yield from self._list(folder, most)
+                yield from self._list(folder)
             except OSError as error:
                 if error.errno not in _GONE or not folder:
                     self._listener.refused(folder, error)
 
-    def _list(self, folder: str, most: int) -> Iterator[list[str]]:
+    def _list(self, folder: str) -> Iterator[list[str]]:
         prefix = folder + "/" if folder else ""
         with beneath.folder(self._inbox.root, folder) as descriptor:
             _require_search(descriptor)
             self._listener.entered(descriptor, folder)
-            for entries in _strides(descriptor, most):
+            for entries in _strides(descriptor):
                 yield sorted(path for entry in entries if self._takes(entry, path := prefix + entry.name))
 
     def _takes(self, entry: os.DirEntry[str], path: str) -> bool:
@@ -111,10 +111,10 @@ def _require_search(folder: int) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _strides(folder: int, most: int) -> Iterator[list[os.DirEntry[str]]]:
-    """Yield the entries of an open folder, `most` at a time; at the end there are fewer, or none."""
+def _strides(folder: int) -> Iterator[list[os.DirEntry[str]]]:
+    """Yield the entries of an open folder, `STRIDE` at a time; at the end there are fewer, or none."""
     with os.scandir(folder) as entries:
-        while len(stride := list(islice(entries, most))) == most:
+        while len(stride := list(islice(entries, STRIDE))) == STRIDE:
             yield stride
         yield stride
 

@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 
 from watcherd.decide import RetryPolicy
+from watcherd.intake import scan
 from watcherd.intake.rules import Rules
 from watcherd.intake.scan import Cursor, walk
 from watcherd.intake.terms import Inbox
@@ -98,7 +99,7 @@ class Unknown:
 
 
 def test_what_cannot_be_looked_at_hides_no_neighbour_and_may_be_what_its_name_says(tmp_path, listener, monkeypatch):
-    def strides(descriptor, _):
+    def strides(descriptor):
         with os.scandir(descriptor) as entries:
             yield [*map(Unknown, ("a.txt", "sub", ".sub")), *entries]
 
@@ -121,18 +122,20 @@ def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, listener):
     assert len(found) > 6000
 
 
-def test_blocks_are_small_whatever_is_found(tmp_path, listener):
+def test_blocks_are_small_whatever_is_found(tmp_path, monkeypatch, listener):
+    monkeypatch.setattr(scan, "STRIDE", 10)
     for number in range(25):
         (tmp_path / f"{number}.{'bin' if number % 2 else 'txt'}").touch()
-    blocks = list(walk(inbox(tmp_path), Kind.TEXT, listener, most=10))
+    blocks = list(walk(inbox(tmp_path), Kind.TEXT, listener))
     assert len(blocks) == 3
     assert max(map(len, blocks)) <= 10
 
 
-def test_blocks_are_in_the_order_of_names(tmp_path, listener):
+def test_blocks_are_in_the_order_of_names(tmp_path, monkeypatch, listener):
+    monkeypatch.setattr(scan, "STRIDE", 10)
     for number in random.sample(range(100), 100):
         (tmp_path / f"{number:02}.txt").touch()
-    assert [block == sorted(block) for block in walk(inbox(tmp_path), Kind.TEXT, listener, most=10)] == [True] * 11
+    assert [block == sorted(block) for block in walk(inbox(tmp_path), Kind.TEXT, listener)] == [True] * 11
 
 
 def peak_of_a_scan(root, listener):
@@ -237,11 +240,12 @@ def test_a_folder_asked_for_while_another_is_scanned_follows_it():
     assert drained(cursor) == ["one/2", "two/1", "two/2"]
 
 
-def test_a_suspended_cursor_has_nothing_open(tmp_path, listener):
+def test_a_suspended_cursor_has_nothing_open(tmp_path, monkeypatch, listener):
+    monkeypatch.setattr(scan, "STRIDE", 1)
     (tmp_path / "sub").mkdir()
     for path in ("a.txt", "b.txt", "sub/a.txt", "sub/b.txt"):
         (tmp_path / path).touch()
-    cursor = Cursor(lambda top: walk(inbox(tmp_path), Kind.TEXT, listener, top, most=1))
+    cursor = Cursor(lambda top: walk(inbox(tmp_path), Kind.TEXT, listener, top))
     cursor.ask()
     cursor.take(1)
     cursor.ask_folder("sub")
