@@ -23,14 +23,12 @@ class Bell:
                 self.rung = True
                 os.eventfd_write(self._descriptor, 1)
 
-    def hush(self) -> bool:
-        """Return whether it rang since the last time."""
+    def hush(self) -> None:
+        """Hear the rings so far."""
         with self._lock:
             if self.rung:
                 self.rung = False
                 os.eventfd_read(self._descriptor)
-                return True
-            return False
 
     def wait(self, other: int | None, timeout: float) -> bool:
         """Wait for a ring or until the descriptor `other` is readable, `timeout` seconds at most.
