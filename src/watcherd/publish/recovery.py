@@ -39,7 +39,7 @@ from watcherd.states import State
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
@@ -55,16 +55,22 @@ def recover(
     Where the inbox is `away` for now, what is missing in it was not retired for that. Raises SystemFault, and what
     `checkpoint` raises before any file; then nothing was handed over: it can be called again.
     """
+
+    def each(intents: Iterable[Intent]) -> Iterator[Intent]:
+        for intent in intents:
+            checkpoint()
+            yield intent
+
     records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
-    hidden, visible, beyond = _told_apart(place, ledger, map(_intent, records), checkpoint)
+    hidden, visible, beyond = _told_apart(place, ledger, each(map(_intent, records)))
     # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
-    intended, outdated = _held_against_inputs(place, hidden, checkpoint, closed=False)
-    unseen, retired = (beyond, []) if away else _held_against_inputs(place, beyond, checkpoint, closed=True)
+    intended, outdated = _held_against_inputs(place, each(hidden), closed=False)
+    unseen, retired = (beyond, []) if away else _held_against_inputs(place, each(beyond), closed=True)
     visible += retired
-    _renumber(place, visible, checkpoint)
+    _renumber(place, each(visible))
     # For good, as their drafts go next: an intention whose draft is gone would be taken for a visible result.
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)], lastingly=True)
-    _restore(place, visible, {record.id: record.at for record in records}, checkpoint)
+    _restore(place, each(visible), {record.id: record.at for record in records})
     _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
     batch.resume(intended, visible)
 
@@ -82,14 +88,13 @@ def _intent(record: Record) -> Intent:
 
 
 def _told_apart(
-    place: Place, ledger: Ledger, intents: Iterable[Intent], checkpoint: Callable[[], None]
+    place: Place, ledger: Ledger, intents: Iterable[Intent]
 ) -> tuple[list[Intent], list[Intent], list[Intent]]:
     """Return those whose draft is still there, those whose draft became visible, and those with both out of reach."""
     hidden: list[Intent] = []
     visible: list[Intent] = []
     beyond: list[Intent] = []
     for intent in intents:
-        checkpoint()
         way = place.way(intent.job, intent.state, intent.number)
         gone = way.root.made(intent.draft)
         if not gone and (way.root.has(intent.draft) or _take_back(place, ledger, intent, way)):
@@ -122,11 +127,10 @@ def _is_visible(way: Way, draft: Draft) -> bool:
     return status is not None and status.st_ino == draft.inode
 
 
-def _renumber(place: Place, visible: list[Intent], checkpoint: Callable[[], None]) -> None:
+def _renumber(place: Place, visible: Iterable[Intent]) -> None:
     """Give results the number on record that still have an earlier one, as the run died between the two."""
     with Folders() as folders:
         for intent in visible:
-            checkpoint()
             way = place.way(intent.job, intent.state, intent.number)
             with suppress(SystemFault):
                 if _is_visible(way, intent.draft):
@@ -137,7 +141,7 @@ def _renumber(place: Place, visible: list[Intent], checkpoint: Callable[[], None
 
 
 def _held_against_inputs(
-    place: Place, intents: list[Intent], checkpoint: Callable[[], None], *, closed: bool
+    place: Place, intents: Iterable[Intent], *, closed: bool
 ) -> tuple[list[Intent], list[Intent]]:
     """Return the intents whose input is still the version that was worked on, and all others.
 
@@ -147,7 +151,6 @@ def _held_against_inputs(
     other: list[Intent] = []
     with Folders() as folders:
         for intent in intents:
-            checkpoint()
             (same if _is_unchanged(folders, place.root, intent.job, closed=closed) else other).append(intent)
     return same, other
 
@@ -162,13 +165,12 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
     return status is not None and beneath.is_still(status, job.file.version)
 
 
-def _restore(place: Place, visible: list[Intent], since: Mapping[int, int], checkpoint: Callable[[], None]) -> None:
+def _restore(place: Place, visible: Iterable[Intent], since: Mapping[int, int]) -> None:
     """Restore the newer files that were taken for inputs and not looked at any more.
 
     `since` is when each job's intention went on record, Unix seconds.
     """
     for intent in visible:
-        checkpoint()
         way = place.way(intent.job, intent.state, intent.number)
         if way.into is not None:
             with told_plainly(way.into.path):
