@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import errno
 import os
+import sqlite3
 import time
-from contextlib import suppress
+from contextlib import closing, suppress
 from itertools import count, repeat
 
 import pytest
@@ -90,6 +91,16 @@ def test_nothing_is_visible_before_the_ledger_says_what_is_intended(scene, look,
     scene.add("a.txt")
     scene.settle()
     assert seen == [(set(), {"a.txt"}), [State.PUBLISHING]]
+
+
+def test_what_could_not_be_put_on_record_is_published_later_though_no_file_follows(scene):
+    scene.add("a.txt")
+    scene.ledger._writer.execute("PRAGMA busy_timeout = 0")
+    with closing(sqlite3.connect(scene.state / "ledger.db")) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SystemFault, match="database is locked"):
+            scene.batch.settle()
+    assert scene.settle() == [State.PUBLISHED]
 
 
 def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, monkeypatch):
@@ -704,6 +715,28 @@ def test_a_result_whose_folder_is_a_link_is_not_put_where_it_leads(scene, look, 
     scene.add("sub/a.txt")
     assert scene.settle() == [State.RETRYING]
     assert look.tree(tmp_path / "elsewhere") == set()
+
+
+def test_an_outbox_that_was_well_when_one_file_failed_is_looked_at_again_before_the_next_is_charged(
+    scene, monkeypatch
+):
+    def intend(intents):
+        real(intents)
+        os.rename(scene.outbox, scene.state / "unmounted")
+
+    real = scene.ledger.intend
+    (scene.outbox / "sub").write_text("a user's file")
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.RETRYING]
+    scene.add("sub/b.txt")
+    with monkeypatch.context() as context:
+        context.setattr(scene.ledger, "intend", intend)
+        with pytest.raises(SystemFault, match="No such file or directory"):
+            scene.batch.settle()
+    assert scene.batch.ended() == []
+    os.rename(scene.state / "unmounted", scene.outbox)
+    os.unlink(scene.outbox / "sub")
+    assert scene.settle() == [State.PUBLISHED]
 
 
 def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_nothing(scene, look):
