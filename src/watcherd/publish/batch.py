@@ -204,14 +204,10 @@ class Batch:
             self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
 
     def _numbered(self, intent: Intent) -> Intent:
-        """Give it a free number. Where that fails, a quarantine goes on with its own: it has nowhere else to go."""
-        try:
+        """Give it a free number; or its own where none can be told: its rename meets what is wrong there."""
+        with suppress(OSError):
             return self._ways.numbered(intent)
-        except OSError as error:
-            if intent.state is State.PUBLISHING:
-                raise
-            self._blame(error)
-            return intent  # once on record it waits without a claim, until its rename goes through
+        return intent
 
     def _loss_of(self, intent: Intent) -> tuple[State, str] | None:
         """Return what became of an input that is not there as it was worked on; None where it is. Raises OSError."""
@@ -345,8 +341,6 @@ class Batch:
         self._blame(error)
         if intent.state is State.PUBLISHING and queue is self._intended:
             self._withdraw(intent, _said(error), Failure.UNPLACEABLE)
-        elif intent.state is State.PUBLISHING and queue is self._ready:
-            self._give_up(intent, State.RETRYING, _said(error), Failure.UNPLACEABLE)
         else:  # visible, or a quarantine, which has no other place to go: only time helps
             self._tell_where(intent, error)
             self._let_wait(self._unrestored if isinstance(error, NotRestored) else queue, intent, _said(error))

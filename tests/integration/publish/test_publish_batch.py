@@ -10,6 +10,8 @@ import sqlite3
 import time
 from contextlib import closing, suppress
 from itertools import count, repeat
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -762,6 +764,28 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
     assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_result_whose_archive_s_folder_is_closed_to_us_is_there_and_its_input_waits(scene_of, look):
+    with TemporaryDirectory() as base:
+        scene = scene_of(base=Path(base))
+        (scene.archive / "sub").mkdir(mode=0)
+        (scene.inbox / "sub").mkdir()
+        for root in scene.place.roots:
+            root.check()  # makes our own folder
+        for path in {Path(base), *Path(base).rglob("*")} - {scene.archive / "sub"}:
+            os.chown(path, 65534, -1)
+        scene.add("sub/a.txt")
+        os.seteuid(65534)
+        try:
+            assert scene.settle() == [State.PUBLISHING]
+        finally:
+            os.seteuid(0)
+        assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
+        scene.batch.aside.release()
+        assert scene.settle() == [State.PUBLISHED]
+        assert look.tree(scene.archive) == {"sub/a.txt"}
 
 
 def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_go_in_the_end(scene, monkeypatch):
