@@ -412,6 +412,24 @@ def test_keep_does_not_replace_a_result_that_a_user_has_replaced(scene_of):
     assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
 
 
+def test_a_kept_result_that_was_replaced_although_the_rename_ended_in_an_error_is_published_at_once(
+    scene_of, look, monkeypatch
+):
+    def acts_and_fails(*names):
+        exchange(*names)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    scene, exchange = scene_of(After.KEEP), rename.exchange
+    scene.add("a.txt")
+    scene.settle()
+    scene.claims.release("a.txt")
+    (job,) = scene.add("a.txt", content=b"another version")
+    monkeypatch.setattr(rename, "exchange", acts_and_fails)
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.outbox / "a.txt.words.json").read_text() == f"a.txt {job.id}"
+    assert look.drafts(scene.outbox) == set()
+
+
 # Inputs that did not wait -------------------------------------------------------------------------------------------
 
 
