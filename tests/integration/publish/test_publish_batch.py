@@ -801,7 +801,7 @@ def test_a_result_whose_archive_s_folder_is_closed_to_us_is_there_and_its_input_
         finally:
             os.seteuid(0)
         assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
-        scene.batch.aside.release()
+        scene.batch.unretired.release()
         assert scene.settle() == [State.PUBLISHED]
         assert look.tree(scene.archive) == {"sub/a.txt"}
 

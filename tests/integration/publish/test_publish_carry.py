@@ -274,7 +274,7 @@ def test_an_input_that_cannot_be_carried_is_told_by_the_path_at_which_it_lies_no
     taken.rename(far.inbox / "aside")
     taken.symlink_to(far.inbox / "aside")
     assert far.carry() == [State.PUBLISHING]
-    assert far.batch.aside.reasons() == {"a.txt": f"{os.strerror(errno.EINVAL)}: {taken}"}
+    assert far.batch.unretired.reasons() == {"a.txt": f"{os.strerror(errno.EINVAL)}: {taken}"}
 
 
 def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fault(far, look):
