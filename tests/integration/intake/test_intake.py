@@ -508,6 +508,15 @@ def test_a_retry_whose_file_is_gone_or_unwanted_is_dropped(watching):
         inbox.until(inbox.intake.drained)
 
 
+def test_a_retry_whose_name_a_folder_has_by_now_is_dropped_and_holds_up_no_drain(watching, root):
+    (root / "a.txt").mkdir()
+    inbox = watching()
+    inbox.dues = {"a.txt": 0.0}
+    with inbox:
+        inbox.until(lambda: inbox.dropped == ["a.txt"])
+        inbox.until(inbox.intake.drained)
+
+
 def test_a_retry_in_a_folder_that_is_not_entered_any_more_is_dropped(watching, root):
     (root / "sub").mkdir()
     (root / "sub/a.txt").write_text("one")
