@@ -125,8 +125,7 @@ class Gate:
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
         self._alive()
-        if self._claims.holds(path):
-            self.pending.drop(path)
+        if self._claims.holds(path):  # and it comes back once it is free
             return None
         try:
             status = looks.status(path) if terms.mount.lease else looks.fresh(path)
