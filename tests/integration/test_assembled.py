@@ -1163,7 +1163,7 @@ def test_a_retry_of_what_came_from_an_inbox_that_is_missing_says_so_with_its_men
     rows = failures.set_aside(settings)
     site.inbox.rename(site.base / "away")
     (back,) = failures.put_back(settings, rows)
-    assert back.refused == f"its inbox {site.inbox} is missing: bring it back, mount it, or make it, and retry"
+    assert back.refused == f"its inbox {site.inbox} is missing: mount it, or bring it back, and retry"
     assert (site.failed / "sub/a.txt").exists()
 
 

@@ -110,6 +110,17 @@ def test_a_command_leaves_an_emptied_one_for_the_start_that_makes_it_anew(site, 
     assert daemon.stop() == 0
 
 
+def test_an_outbox_that_is_away_while_a_new_one_is_made_is_to_be_brought_back_and_not_made_anew(site, other):
+    site.run_until_empty()
+    damage(site, emptied)
+    (other / "out").rename(other / "away")
+    told = site.command("drain")
+    assert told.returncode == 1
+    assert told.stderr.decode().endswith(f"{other}/out: it is missing: mount it, or bring it back\n")
+    (other / "away").rename(other / "out")
+    assert site.command("drain").returncode == 0
+
+
 def test_a_kept_text_that_changed_meanwhile_is_not_taken_for_done(site):
     site.configure(inbox={"after": "keep"})
     site.drop("a.txt")

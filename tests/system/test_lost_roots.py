@@ -122,7 +122,7 @@ def test_an_inbox_whose_outbox_is_missing_is_told_once_and_what_others_set_aside
     assert (listed.returncode, b"bad.txt" in listed.stdout) == (1, True)
     retried = site.command("retry", "bad.txt")
     assert (retried.returncode, retried.stdout) == (1, b"scans\tbad.txt\tput back\n")
-    said = f"watcherd: {other}/out: it is missing; mount it, or mkdir -p {other}/out\n"
+    said = f"watcherd: {other}/out: it is missing: mount it, or bring it back\n"
     assert listed.stderr.decode() == retried.stderr.decode() == said
     (other / "away").rename(other / "out")
     site.await_failure("bad.txt")

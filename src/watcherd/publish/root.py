@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, TypeVar
 from watcherd import beneath
 from watcherd.beneath import OURS, Doubt
 from watcherd.model import Draft, SystemFault, signed
-from watcherd.paths import quoted
 from watcherd.publish import disk
 
 if TYPE_CHECKING:
@@ -180,8 +179,8 @@ class Root:
     def fault(self, error: OSError) -> SystemFault:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
-        if error.errno == errno.ENOENT and self._identity is None:  # one that was met must not be made anew
-            reason = f"it is missing; mount it, or mkdir -p {quoted(self.path)}"
+        if error.errno == errno.ENOENT and self._identity is None:  # nor is it to be made: another run may know it
+            reason = "it is missing: mount it, or bring it back"
         elif self._identity is None:
             reason += beneath.how_to_use(self.path, error)
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)

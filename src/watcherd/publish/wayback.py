@@ -111,7 +111,7 @@ def _refusal(it: _Return, error: OSError | SystemFault) -> str:
             there = f"{it.place.root}/{it.row.path}"
             return f"{there} is there again: once that is processed, or moved away, retry this one"
         case FileNotFoundError(filename=it.place.root):
-            return f"its inbox {it.place.root} is missing: bring it back, mount it, or make it, and retry"
+            return f"its inbox {it.place.root} is missing: mount it, or bring it back, and retry"
         case OSError():
             return f"{error.strerror}: {error.filename or it.row.where}"
     return str(error)
