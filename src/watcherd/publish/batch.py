@@ -205,9 +205,11 @@ class Batch:
 
     def _numbered(self, intent: Intent) -> Intent:
         """Give it a free number; or its own where none can be told: its rename meets what is wrong there."""
-        with suppress(OSError):
+        try:
             return self._ways.numbered(intent)
-        return intent
+        except OSError as error:
+            self._blame(error)
+            return intent
 
     def _loss_of(self, intent: Intent) -> tuple[State, str] | None:
         """Return what became of an input that is not there as it was worked on; None where it is. Raises OSError."""

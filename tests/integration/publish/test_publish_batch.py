@@ -806,6 +806,28 @@ def test_a_result_whose_archive_s_folder_is_closed_to_us_is_there_and_its_input_
         assert look.tree(scene.archive) == {"sub/a.txt"}
 
 
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_where_a_fault_of_the_system_hides_which_numbers_are_free_it_is_met_once_and_nothing_is_shown(
+    scene, look, monkeypatch, number
+):
+    def fails(_, *name):
+        asked.append(name)
+        raise OSError(number, os.strerror(number))
+
+    asked = []
+    scene.add("a.txt", "b.txt")
+    scene.place.archive.check()  # makes our own folder
+    in_the_way = scene.archive / OURS / f"{scene.ledger.id}-probe"
+    in_the_way.mkdir()
+    with monkeypatch.context() as broken:
+        broken.setattr(Folders, "has", fails)
+        with pytest.raises(SystemFault):
+            scene.batch.settle()
+    assert (len(asked), look.tree(scene.outbox)) == (1, set())
+    in_the_way.rmdir()
+    assert scene.settle() == [State.PUBLISHED] * 2
+
+
 def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_go_in_the_end(scene, monkeypatch):
     monkeypatch.setattr(unretired, "MOST", 2)
     (scene.archive / "sub").write_text("a user's file")
