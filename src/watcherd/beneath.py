@@ -267,9 +267,11 @@ def told_plainly(path: str) -> Iterator[None]:
 
 def how_to_use(path: str, error: OSError) -> str:
     """Return how we could use a folder that refuses us, to be put behind its error; nothing for another error."""
-    if error.errno not in _REFUSALS:
+    refused = str(error.filename or path)
+    if error.errno not in _REFUSALS or not os.path.isabs(refused):  # a name alone is of any folder beneath
         return ""
-    around = (path, *map(str, Path(path).parents))  # it may be closed to us in one of those, or to be made there
+    # It may be closed to us in a folder around it, or to be made there.
+    around = (refused, *map(str, Path(refused).parents))
     return how_to_write(next(filter(os.path.exists, around), path))
 
 
@@ -277,11 +279,18 @@ def how_to_write(*paths: str | os.PathLike[str]) -> str:
     """Return how we could write to these paths, to be put behind an error of theirs; nothing where we may."""
     with suppress(OSError):  # one that is not there, or cannot be asked
         for path in map(Path, paths):
-            may_change_it = os.geteuid() in (0, path.stat().st_uid)
             if not os.access(path, os.W_OK, effective_ids=True):
-                mend = f"chmod {path}, or mount it for writing"
-                return f"; {mend}" if may_change_it else f"; {path} belongs to {_owner(path)}: run this as that user"
+                return f"; {_opening(path)}"
     return ""
+
+
+def _opening(path: Path) -> str:
+    """Return what would let us write to a path that is closed to us. Raises OSError."""
+    if os.statvfs(path).f_flag & os.ST_RDONLY:  # first: it is so for every user
+        return f"{path} is mounted read-only: mount it for writing"
+    if path.stat().st_uid == os.geteuid():
+        return f"chmod u+rwX {path}"
+    return f"{path} belongs to {_owner(path)}: let this user write there, or run watcherd as that one"
 
 
 def _owner(path: Path) -> str:

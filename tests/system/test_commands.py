@@ -12,6 +12,9 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "watcherd"]
 
+#: What is said of a folder of another user's.
+ROOT_S = "belongs to root: let this user write there, or run watcherd as that one"
+
 
 def test_drain_processes_what_is_there_and_says_what_it_did(site, picture):
     site.texts(30)
@@ -166,12 +169,21 @@ def test_a_closed_folder_of_what_is_set_aside_is_told_in_one_line(site, as_nobod
     assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
 
 
+def test_a_folder_that_may_only_be_read_is_not_blamed_for_another_that_is_closed(site, as_nobody):
+    site.drop("sub/bad.txt", bytes(3000)).parent.chmod(0o777)
+    assert site.command("drain", prefix=as_nobody).returncode == 3
+    os.chown(site.failed, 0, 0)
+    (site.failed / "sub").chmod(0)
+    told = site.command("failures", prefix=as_nobody)
+    assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
+
+
 @pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"], ["drain"]])
 def test_a_state_folder_of_another_user_is_told_with_whom_to_be(site, as_nobody, command):
     site.run_until_empty()
     told = site.command(*command, prefix=as_nobody)
     assert told.returncode == 1
-    assert told.stderr.decode().splitlines()[-1].endswith(f"; {site.state} belongs to root: run this as that user")
+    assert told.stderr.decode().splitlines()[-1].endswith(f"; {site.state} {ROOT_S}")
 
 
 @pytest.mark.parametrize("command", ["failures", "audit", "drain"])
@@ -182,7 +194,7 @@ def test_a_folder_that_lies_in_one_of_another_user_is_told_with_whom_to_be(site,
     folders = [f"--{name}={getattr(site, name)}" for name in ("inbox", "outbox", "archive", "state")]
     told = site.command(command, *folders, f"--failed={theirs / 'failed'}", prefix=as_nobody)
     assert told.returncode == 1
-    assert told.stderr.decode().endswith(f"; {theirs} belongs to root: run this as that user\n")
+    assert told.stderr.decode().endswith(f"; {theirs} {ROOT_S}\n")
 
 
 def test_a_ledger_that_may_only_be_read_is_told_with_its_mend(site, as_nobody):
@@ -190,18 +202,19 @@ def test_a_ledger_that_may_only_be_read_is_told_with_its_mend(site, as_nobody):
     site.state.chmod(0o500)
     told = site.command("failures", prefix=as_nobody)
     assert told.returncode == 1
-    assert told.stderr.decode().endswith(f"; chmod {site.state}, or mount it for writing\n")
+    assert told.stderr.decode().endswith(f"; chmod u+rwX {site.state}\n")
 
 
-def test_root_is_not_told_to_be_whom_a_read_only_ledger_belongs_to(site, as_nobody, mounts):
+@pytest.mark.parametrize("as_root", [True, False])
+def test_nobody_is_told_to_be_another_user_where_a_mount_is_read_only(site, as_nobody, mounts, as_root):
     mounts.mount(site.state)
     site.state.chmod(0o777)
     assert site.command("drain", prefix=as_nobody).returncode == 0
-    os.chown(site.state, (site.state / "ledger.db").stat().st_uid, -1)
+    os.chown(site.state, 65534 if as_root else 0, -1)
     mounts.remount(site.state, "ro")
-    told = site.command("failures")
+    told = site.command("failures", prefix=() if as_root else as_nobody)
     assert told.returncode == 1
-    assert told.stderr.decode().endswith(f"; chmod {site.state}, or mount it for writing\n")
+    assert told.stderr.decode().endswith(f"; {site.state} is mounted read-only: mount it for writing\n")
 
 
 @pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"]])
