@@ -138,7 +138,7 @@ def test_of_two_that_were_set_aside_by_one_name_each_is_put_back_as_the_refusal_
         site.run_until_empty()
     told = site.command("retry", "bad.txt")
     second = site.failed / "bad.1.txt"
-    refusal = f"{site.inbox}/bad.txt is there again: once that is processed, or moved away, retry this one"
+    refusal = f"{site.inbox}/bad.txt is there again: retry this one once that has left its inbox"
     assert told.stdout.decode() == f"scans\tbad.txt\tput back\nscans\t{second}\t{refusal}\n"
     (site.inbox / "bad.txt").rename(site.base / "first.txt")
     assert site.command("retry", second).returncode == 0

@@ -109,7 +109,7 @@ def _refusal(it: _Return, error: OSError | SystemFault) -> str:
     match error:
         case FileExistsError():
             there = f"{it.place.root}/{it.row.path}"
-            return f"{there} is there again: once that is processed, or moved away, retry this one"
+            return f"{there} is there again: retry this one once that has left its inbox"
         case FileNotFoundError(filename=it.place.root):
             return f"its inbox {it.place.root} is missing: mount it, or bring it back, and retry"
         case OSError():
