@@ -26,6 +26,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     paths       paths where only text can be: in JSON, and on a shell's line
     turns       whose turn it is to make many small system calls
     decide      admission, retry, blame (pure)
+    sameness    whether a file that is found is the one that is known (pure)
     model       the values that travel, and the three kinds of error (pure)
     states      the states of a file, and what may follow what (pure)
 """

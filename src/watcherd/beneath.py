@@ -49,11 +49,6 @@ def version_of(status: os.stat_result) -> Version:
     return Version(status.st_size, signed(status.st_mtime_ns), signed(status.st_ctime_ns), status.st_ino)
 
 
-def is_still(status: os.stat_result, version: Version) -> bool:
-    """Whether a `stat` shows this version."""
-    return version_of(status).is_still(version, linked=status.st_nlink > 1)
-
-
 def is_shown(status: os.stat_result, record: Record) -> bool:
     """Whether a `stat` shows the result of a record as it was published; exactly, if on a disk of this machine."""
     return record.is_shown_by(version_of(status), exact=os.major(status.st_dev) > 0)

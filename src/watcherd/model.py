@@ -56,7 +56,7 @@ class Failure(StrEnum):
 
 
 class Version(NamedTuple):
-    """What tells one content of a file from the next, as `os.stat` reports it.
+    """What tells one content of a file from the next, as `os.stat` reports it; what of it to ask for: `sameness`.
 
     Times are in nanoseconds, `signed`: a file may claim any, also one before 1677 or after 2262.
     """
@@ -65,18 +65,6 @@ class Version(NamedTuple):
     mtime_ns: int
     ctime_ns: int
     inode: int
-
-    def same_content(self, other: Version) -> bool:
-        """Whether both are the same bytes, perhaps renamed in between, which sets the ctime."""
-        return self.inode == other.inode and self.looks_like(other)
-
-    def looks_like(self, other: Version) -> bool:
-        """Whether both have the same size and time, which is all that a copy keeps of its original."""
-        return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
-
-    def is_still(self, other: Version, *, linked: bool) -> bool:
-        """Whether both are one version. The ctime of a `linked` file says nothing: a rename of any name sets it."""
-        return self == other or (linked and self.same_content(other))
 
 
 class File(NamedTuple):

@@ -34,20 +34,6 @@ def open_descriptors():
     return len(os.listdir("/proc/self/fd"))
 
 
-def test_a_file_is_still_the_same_when_another_name_of_it_is_renamed_and_not_when_its_own_is(root):
-    file = root / "a/b/c.txt"
-    known = beneath.version_of(file.stat())
-    os.link(file, root / "other")
-    os.rename(root / "other", root / "elsewhere")
-    assert beneath.is_still(file.stat(), known)
-    os.utime(file)
-    assert not beneath.is_still(file.stat(), known)
-    os.unlink(root / "elsewhere")
-    known = beneath.version_of(file.stat())
-    file.rename(root / "renamed")
-    assert not beneath.is_still((root / "renamed").stat(), known)
-
-
 def test_a_file_is_read_with_its_status(root):
     assert read(root, "a/b/c.txt") == b"inside"
 

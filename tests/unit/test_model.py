@@ -30,14 +30,6 @@ def test_what_the_content_is_to_blame_for_is_not_tried_again():
     }
 
 
-def test_a_rename_does_not_change_the_content():
-    version = Version(size=3, mtime_ns=5, ctime_ns=7, inode=11)
-    assert version.same_content(Version(3, 5, 8, 11))
-    assert not version.same_content(Version(4, 5, 7, 11))
-    assert not version.same_content(Version(3, 6, 7, 11))
-    assert not version.same_content(Version(3, 5, 7, 12))
-
-
 SECOND = 10**9
 SHOWN = Version(size=5, mtime_ns=9 * SECOND, ctime_ns=0, inode=77)
 PUBLISHED = Record(

@@ -23,6 +23,7 @@ from watcherd.intake.probe import Looks
 from watcherd.intake.rules import what_it_is
 from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge, stretched
 from watcherd.model import After, Failed, File, Job, SystemFault
+from watcherd.sameness import is_still
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -165,7 +166,7 @@ class Gate:
         except OSError as error:
             self._unseen(seen.path, seen.how, error)
             return None
-        if writer is Writer.FREE and beneath.is_still(status, seen.version):
+        if writer is Writer.FREE and is_still(status, seen.version):
             return seen
         return self._judged(self._sighting(seen.path, seen.how, status, terms), writer, terms)
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum, unique
 from typing import TYPE_CHECKING, NamedTuple
 
+from watcherd.sameness import stood_still
+
 if TYPE_CHECKING:
     from watcherd.model import Version
 
@@ -144,7 +146,7 @@ def _skips(sighting: Sighting, previous: Settling | None, pace: Pace) -> bool:
 
 def _clock(sighting: Sighting, previous: Settling | None, now: float) -> Settling:
     is_open = _is_open(sighting, previous)
-    if previous is None or not sighting.version.is_still(previous.version, linked=sighting.linked):
+    if previous is None or not stood_still(sighting.version, previous.version, linked=sighting.linked):
         return Settling(sighting.version, now, is_open, previous is not None)
     return Settling(sighting.version, previous.since, is_open, previous.changed)
 

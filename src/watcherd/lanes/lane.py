@@ -25,6 +25,7 @@ from watcherd.lanes.errors import failed, unreadable
 from watcherd.lanes.hand import SILENCE, Hand
 from watcherd.lanes.slot import Cut, DraftError, close_draft
 from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
+from watcherd.sameness import is_still
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -189,7 +190,7 @@ class Lane:
         try:
             source, status = beneath.open_file(*nearby.parent(bench.root, job.file.path))
             try:
-                if not beneath.is_still(status, job.file.version):
+                if not is_still(status, job.file.version):
                     return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
                 return self._process(slot, job, bench, source)
             finally:

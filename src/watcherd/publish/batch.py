@@ -30,6 +30,7 @@ from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs, NotRestored, Taken, ours_of
 from watcherd.publish.unretired import MOST, Unretired
 from watcherd.publish.ways import Ways
+from watcherd.sameness import is_still
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -222,7 +223,7 @@ class Batch:
             return State.WAITING, f"cannot be read for now: {error.strerror}"
         if status is None:
             return State.VANISHED, "removed"
-        return None if beneath.is_still(status, intent.job.file.version) else (State.WAITING, "changed")
+        return None if is_still(status, intent.job.file.version) else (State.WAITING, "changed")
 
     # Stage two: visible --------------------------------------------------------------------------------------------
 

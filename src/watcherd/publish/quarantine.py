@@ -14,6 +14,7 @@ from watcherd import beneath
 from watcherd.model import Failure
 from watcherd.publish import reason
 from watcherd.publish.retire import ours_of
+from watcherd.sameness import looks_like
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -95,7 +96,7 @@ def is_set_aside(place: Place, record: Record) -> bool:
     if status is None or beneath.status(way.root.path, way.visible) is None or is_anothers(place, way):
         return False
     # A kept file that was changed is another version, with a fate of its own.
-    return bool(way.into) or _is_version(status, record)
+    return bool(way.into) or looks_like(status, record.file.version)
 
 
 def lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:
@@ -110,7 +111,7 @@ def way_of(place: Place, record: Record) -> Way:
     """
     way = place.way(record, State.QUARANTINING, record.number)
     with suppress(OSError):  # what a folder that fails may hold is told by who looks into it
-        if way.into is None and _is_version(beneath.status(place.failed.path, way.retired), record):
+        if way.into is None and looks_like(beneath.status(place.failed.path, way.retired), record.file.version):
             return way._replace(into=place.failed)
     return way
 
@@ -120,10 +121,6 @@ def is_anothers(place: Place, way: Way) -> bool:
     with suppress(OSError):  # what cannot be read does not say so
         return reason.is_anothers(reason.facts_in(way.root.path, way.visible), place.root)
     return False
-
-
-def _is_version(status: os.stat_result | None, record: Record) -> bool:
-    return status is not None and beneath.version_of(status).looks_like(record.file.version)
 
 
 def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:

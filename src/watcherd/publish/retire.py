@@ -22,6 +22,7 @@ from watcherd.beneath import OURS
 from watcherd.model import ROUNDING, After
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
+from watcherd.sameness import is_unwritten, looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -172,7 +173,7 @@ def restore_newer(inbox: str, job: Job, root: str, path: str, since: float) -> N
         found = beneath.status(root, path)
     if found is None or not _is_newer(job, found, since):
         return
-    if found.st_dev == os.stat(inbox).st_dev and not _is_in_place(job, inbox):
+    if found.st_dev == os.stat(inbox).st_dev and not _is_input(job, beneath.status(inbox, job.file.path)):
         folder, name = beneath.split(path)
         with beneath.folder(root, folder) as target:
             _restore(target, name, inbox, job.file.path)
@@ -195,19 +196,14 @@ def _is_gone(inbox: str, path: str) -> bool:
     return beneath.status(inbox, path) is None
 
 
-def _is_input(job: Job, found: os.stat_result) -> bool:
-    return beneath.version_of(found).same_content(job.file.version)
-
-
-def _is_in_place(job: Job, inbox: str) -> bool:
-    found = beneath.status(inbox, job.file.path)
-    return found is not None and _is_input(job, found)
+def _is_input(job: Job, found: os.stat_result | None) -> bool:
+    return is_unwritten(found, job.file.version)
 
 
 def _is_newer(job: Job, found: os.stat_result, since: float) -> bool:
     """Whether a file came here since then that is neither the input nor what was carried of it."""
     came = stat.S_ISREG(found.st_mode) and found.st_ctime >= since - ROUNDING
-    return came and not beneath.version_of(found).looks_like(job.file.version)
+    return came and not looks_like(found, job.file.version)
 
 
 def _restore(target: int, name: str, inbox: str, path: str) -> None:

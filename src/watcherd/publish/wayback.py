@@ -21,6 +21,7 @@ from watcherd.publish import carry
 from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
 from watcherd.publish.rename import move
 from watcherd.publish.root import Root
+from watcherd.sameness import is_unwritten
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -247,7 +248,7 @@ def _is_carried(it: _Return) -> bool:
 
 def _remove(it: _Return, source: int, name: str, copied: os.stat_result) -> None:
     """Remove what was copied. Raises OSError where its owner wrote into it since, or put another in its place."""
-    if not version_of(os.lstat(name, dir_fd=source)).same_content(version_of(copied)):
+    if not is_unwritten(os.lstat(name, dir_fd=source), version_of(copied)):
         _discard_copy(it)
         raise OSError(errno.EBUSY, "was changed while a copy of it went back, and stays beside that", it.row.where)
     os.unlink(name, dir_fd=source)

@@ -1,0 +1,89 @@
+"""What still tells a file that something was done to: held against real files, and against each of their facts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from watcherd.beneath import version_of
+from watcherd.model import Version
+from watcherd.sameness import is_still, is_unwritten, looks_like, stood_still
+
+KNOWN = Version(size=3, mtime_ns=5, ctime_ns=7, inode=11)
+
+
+def found(version, *, links=1, device=0x801):
+    """Return what `os.stat` reports of a file at this version."""
+    size, mtime_ns, ctime_ns, inode = version
+    facts = {"st_mtime_ns": mtime_ns, "st_ctime_ns": ctime_ns}
+    return os.stat_result((0o100644, inode, device, links, 0, 0, size, 0, 0, 0), facts)
+
+
+@pytest.fixture
+def file(tmp_path):
+    """Make a file of some age."""
+    path = tmp_path / "a.txt"
+    path.write_text("text")
+    os.utime(path, ns=(5, 5))
+    return path
+
+
+def told(path, known):
+    """Return by which of the three a file is told, from the strictest on."""
+    status = path.stat()
+    return [is_still(status, known), is_unwritten(status, known), looks_like(status, known)]
+
+
+def test_a_file_to_which_nothing_was_done_is_told_by_all(file):
+    assert told(file, version_of(file.stat())) == [True, True, True]
+
+
+def test_a_file_that_was_renamed_is_unwritten(file):
+    known = version_of(file.stat())
+    assert told(file.rename(file.with_name("b.txt")), known) == [False, True, True]
+
+
+def test_a_file_of_which_another_name_is_renamed_is_still_what_it_was(file):
+    os.link(file, file.with_name("other"))
+    known = version_of(file.stat())
+    file.with_name("other").rename(file.with_name("elsewhere"))
+    assert told(file, known) == [True, True, True]
+
+
+def test_a_file_that_was_restored_looks_like_the_one_before(file):
+    known = version_of(file.stat())
+    assert told(shutil.copy2(file, file.with_name("b.txt")), known) == [False, False, True]
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_file_that_was_written_into_is_told_by_none(file, linked):
+    if linked:
+        os.link(file, file.with_name("other"))
+    known = version_of(file.stat())
+    file.write_text("TEXT")
+    assert told(file, known) == [False, False, False]
+
+
+def test_what_is_not_there_is_no_file():
+    assert not any(same(None, KNOWN) for same in (is_still, is_unwritten, looks_like))
+
+
+facts = st.integers(0, 1)
+
+
+@given(st.builds(Version, facts, facts, facts, facts), st.builds(Version, facts, facts, facts, facts))
+def test_a_file_is_still_what_it_was_if_it_stood_still_and_only_then(seen, known):
+    for linked in (False, True):
+        status = found(seen, links=1 + linked)
+        assert is_still(status, known) is stood_still(seen, known, linked=linked)
+        assert is_still(status, known) <= is_unwritten(status, known) <= looks_like(status, known)
+
+
+def test_a_time_that_no_ledger_can_hold_is_known_again():
+    for time in (1 << 63, -(1 << 63) - 1):
+        seen = found(KNOWN._replace(mtime_ns=time, ctime_ns=time))
+        assert is_still(seen, version_of(seen))
