@@ -285,11 +285,7 @@ def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str] | None:
 
 def _is_accounted_for(record: Record | None, version: Version, after: After) -> bool:
     """Whether a file is one that the ledger speaks of: unfinished, kept, or named by `_judge` already (pure)."""
-    if record is None:
-        return False
-    if after is After.KEEP and decide.is_done(decide.ended(record), version.size, version.mtime_ns):
-        return True
-    return record.file.version == version
+    return record is not None and (decide.is_done(record, version, after) or record.file.version == version)
 
 
 def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:

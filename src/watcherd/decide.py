@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from watcherd.model import After, Ended, Failure, signed
+from watcherd.model import After, Failure
+from watcherd.sameness import resembles
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def admission(record: Record | None, version: Version, after: After, policy: Ret
     if record is None:
         return Admit()
     is_under_way = record.state in {State.PUBLISHING, State.QUARANTINING}
-    if is_under_way or (after is After.KEEP and is_done(ended(record), version.size, version.mtime_ns)):
+    if is_under_way or is_done(record, version, after):
         return Leave(f"is {record.state} already")
     if record.file.version != version:
         return Admit()
@@ -78,18 +79,9 @@ def admission(record: Record | None, version: Version, after: After, policy: Ret
     return Admit()
 
 
-def is_done(known: Ended | None, size: int, mtime_ns: int) -> bool:
-    """Whether a kept file of this size and time is the one that ended.
-
-    Inodes and ctimes change when a file system is restored or mounted anew; a kept file stays done.
-    """
-    return known is not None and known.size == size and known.mtime_ns == signed(mtime_ns)
-
-
-def ended(record: Record) -> Ended | None:
-    """Return how the version of a record ended; None where it is still on its way."""
-    version = record.file.version
-    return Ended(version.size, version.mtime_ns, record.state) if record.state in ENDS else None
+def is_done(record: Record, version: Version, after: After) -> bool:
+    """Whether a file is kept, and is the one that ended: it stays done where it was restored, or mounted anew."""
+    return after is After.KEEP and record.state in ENDS and resembles(version, record.file.version)
 
 
 def _when_due(record: Record, policy: RetryPolicy, now: float) -> Admission:

@@ -3,7 +3,7 @@
     a file that                                  still has                         is told by
     nothing was done to                          size, mtime, inode, ctime         `is_still`, `stood_still`
     was renamed, or linked                       size, mtime, inode                `is_unwritten`
-    was restored from a backup, or mounted anew  size, mtime                       `looks_like`
+    was restored from a backup, or mounted anew  size, mtime                       `looks_like`, `resembles`
     may be written into, as a taken input is     inode, if only we gave its name   its `st_ino`, at the place
 
 Another file may get an inode that is free, so that alone proves nothing of a name that others give too. The ctime of
@@ -21,7 +21,7 @@ from watcherd.model import signed
 if TYPE_CHECKING:
     import os
 
-    from watcherd.model import Version
+    from watcherd.model import Ended, Version
 
 
 def is_still(found: os.stat_result | None, known: Version) -> bool:
@@ -41,6 +41,13 @@ def is_unwritten(found: os.stat_result | None, known: Version) -> bool:
     return found is not None and found.st_ino == known.inode and looks_like(found, known)
 
 
-def looks_like(found: os.stat_result | None, known: Version) -> bool:
+def looks_like(found: os.stat_result | None, known: Version | Ended | None) -> bool:
     """Whether a file has the size and the time of the one that is known."""
-    return found is not None and (found.st_size, signed(found.st_mtime_ns)) == (known.size, known.mtime_ns)
+    if found is None or known is None:
+        return False
+    return (found.st_size, signed(found.st_mtime_ns)) == (known.size, known.mtime_ns)
+
+
+def resembles(seen: Version, known: Version) -> bool:
+    """Whether a version looks like another."""
+    return (seen.size, seen.mtime_ns) == (known.size, known.mtime_ns)

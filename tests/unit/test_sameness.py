@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd.beneath import version_of
-from watcherd.model import Version
-from watcherd.sameness import is_still, is_unwritten, looks_like, stood_still
+from watcherd.model import Ended, Version
+from watcherd.sameness import is_still, is_unwritten, looks_like, resembles, stood_still
+from watcherd.states import State
 
 KNOWN = Version(size=3, mtime_ns=5, ctime_ns=7, inode=11)
 
@@ -70,17 +71,20 @@ def test_a_file_that_was_written_into_is_told_by_none(file, linked):
 
 def test_what_is_not_there_is_no_file():
     assert not any(same(None, KNOWN) for same in (is_still, is_unwritten, looks_like))
+    assert not looks_like(found(KNOWN), None)
 
 
 facts = st.integers(0, 1)
 
 
 @given(st.builds(Version, facts, facts, facts, facts), st.builds(Version, facts, facts, facts, facts))
-def test_a_file_is_still_what_it_was_if_it_stood_still_and_only_then(seen, known):
+def test_what_was_found_is_told_as_its_version_is_and_the_stricter_imply_the_laxer(seen, known):
     for linked in (False, True):
         status = found(seen, links=1 + linked)
         assert is_still(status, known) is stood_still(seen, known, linked=linked)
         assert is_still(status, known) <= is_unwritten(status, known) <= looks_like(status, known)
+        assert looks_like(status, known) is resembles(seen, known)
+        assert looks_like(status, known) is looks_like(status, Ended(known.size, known.mtime_ns, State.PUBLISHED))
 
 
 def test_a_time_that_no_ledger_can_hold_is_known_again():

@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from watcherd import decide
 from watcherd.intake.probe import Looks
 from watcherd.intake.scan import Listener, walk
 from watcherd.model import After, Kind
+from watcherd.sameness import looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,7 +43,7 @@ def undone(
                 checkpoint()
                 with suppress(OSError):
                     status = looks.status(path)
-                    if not decide.is_done(done.get(path), status.st_size, status.st_mtime_ns):
+                    if not looks_like(status, done.get(path)):
                         yield status.st_size
 
 

@@ -23,7 +23,7 @@ from watcherd.intake.probe import Looks
 from watcherd.intake.rules import what_it_is
 from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge, stretched
 from watcherd.model import After, Failed, File, Job, SystemFault
-from watcherd.sameness import is_still
+from watcherd.sameness import is_still, looks_like
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -119,10 +119,9 @@ class Gate:
     def _is_done(self, looks: Looks, path: str, ended: Ended) -> bool:
         self._alive()
         try:
-            status = looks.status(path)
+            return looks_like(looks.status(path), ended)
         except OSError:
             return False  # whoever looks next tells what that means
-        return decide.is_done(ended, status.st_size, status.st_mtime_ns)
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
         self._alive()

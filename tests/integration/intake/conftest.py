@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
-from watcherd.decide import RetryPolicy, ended
+from watcherd.decide import ENDS, RetryPolicy
 from watcherd.intake.intake import Intake
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Desk, Inbox
 from watcherd.ledger.claims import Claims
-from watcherd.model import After, File, Kind, Record, Version
+from watcherd.model import After, Ended, File, Kind, Record, Version
 from watcherd.states import State
 
 RULES = Rules({Kind.TEXT: frozenset({".txt"}), Kind.IMAGE: frozenset({".png"})})
@@ -59,7 +59,8 @@ class Watching:
         return {path: self.records[path] for path in paths if path in self.records}
 
     def _ended(self, paths):
-        return {path: it for path, record in self._lookup(paths).items() if (it := ended(record))}
+        done = {path: it for path, it in self._lookup(paths).items() if it.state in ENDS}
+        return {path: Ended(*it.file.version[:2], it.state) for path, it in done.items()}
 
     def _earliest_due(self):
         return min(self.dues.values(), default=None)
