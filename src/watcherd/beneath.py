@@ -19,8 +19,6 @@ from watcherd.model import SystemFault, Version, signed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from watcherd.model import Record
-
 #: The name of our own folder in each root. Dot-folders are never entered by an intake.
 OURS = ".watcherd"
 
@@ -47,11 +45,6 @@ def shortage(error: OSError) -> SystemFault | None:
 def version_of(status: os.stat_result) -> Version:
     """Return the version that a `stat` shows."""
     return Version(status.st_size, signed(status.st_mtime_ns), signed(status.st_ctime_ns), status.st_ino)
-
-
-def is_shown(status: os.stat_result, record: Record) -> bool:
-    """Whether a `stat` shows the result of a record as it was published; exactly, if on a disk of this machine."""
-    return record.is_shown_by(version_of(status), exact=os.major(status.st_dev) > 0)
 
 
 def split(path: str) -> tuple[str, str]:

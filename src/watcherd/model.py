@@ -187,10 +187,6 @@ class Returned:
 Outcome = Done | Failed | Stalled | Returned
 
 
-#: Seconds by which a result may look younger than its row, whose times are whole seconds.
-ROUNDING = 2
-
-
 @dataclass(frozen=True, slots=True)
 class Record:
     """What the ledger holds of one version of a file.
@@ -218,17 +214,6 @@ class Record:
     result_size: int = 0
     result_mtime_ns: int = 0
     at: int = 0
-
-    def is_shown_by(self, seen: Version, *, exact: bool) -> bool:
-        """Whether what is seen under its result's name is that result as it was published.
-
-        `exact`: the file system keeps times as they were written, where a server may date a file later.
-        """
-        if (seen.inode, seen.size) != (self.inode, self.result_size or seen.size):
-            return False
-        if exact and self.result_mtime_ns:
-            return seen.mtime_ns == self.result_mtime_ns
-        return seen.mtime_ns <= (self.at + ROUNDING) * 10**9
 
 
 class Ended(NamedTuple):

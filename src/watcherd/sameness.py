@@ -3,6 +3,7 @@
     a file that                                  still has                         is told by
     nothing was done to                          size, mtime, inode, ctime         `is_still`, `stood_still`
     was renamed, or linked                       size, mtime, inode                `is_unwritten`
+    we wrote, maybe to a server                  size, inode, about its mtime      `is_as_written`
     was restored from a backup, or mounted anew  size, mtime                       `looks_like`, `resembles`
     may be written into, as a taken input is     inode, if only we gave its name   its `st_ino`, at the place
 
@@ -14,14 +15,16 @@ Pure: whoever asks has looked. What is not there (None) is no file that is known
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from watcherd.model import signed
 
 if TYPE_CHECKING:
-    import os
+    from watcherd.model import Ended, Record, Version
 
-    from watcherd.model import Ended, Version
+#: Seconds by which a result may look younger than its row, whose times are whole seconds.
+ROUNDING = 2
 
 
 def is_still(found: os.stat_result | None, known: Version) -> bool:
@@ -51,3 +54,16 @@ def looks_like(found: os.stat_result | None, known: Version | Ended | None) -> b
 def resembles(seen: Version, known: Version) -> bool:
     """Whether a version looks like another."""
     return (seen.size, seen.mtime_ns) == (known.size, known.mtime_ns)
+
+
+def is_as_written(found: os.stat_result, record: Record) -> bool:
+    """Whether a file is the result of a record, or its reason, as we wrote it.
+
+    A disk of this machine keeps times as they were written, where a server may date a file later.
+    """
+    if (found.st_ino, found.st_size) != (record.inode, record.result_size or found.st_size):
+        return False
+    mtime_ns = signed(found.st_mtime_ns)
+    if record.result_mtime_ns and os.major(found.st_dev):
+        return mtime_ns == record.result_mtime_ns
+    return mtime_ns <= (record.at + ROUNDING) * 10**9

@@ -26,6 +26,7 @@ from watcherd.ledger.answers import BLOCK, LAST
 from watcherd.ledger.database import VERSION, connect, prepare
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version
+from watcherd.sameness import is_as_written
 from watcherd.states import State
 
 
@@ -57,8 +58,8 @@ def intend(ledger, job, state=State.PUBLISHING, number=0, inode=77):
 
 
 def seen(mtime):
-    """Return what a `stat` shows of the result that `intend` speaks of, changed at `mtime`."""
-    return Version(5, int(mtime * 1e9), 0, 77)
+    """Return what a `stat` shows of the result that `intend` speaks of, changed at `mtime`, on a server."""
+    return os.stat_result((0, 77, os.makedev(0, 49), 1, 0, 0, 5, 0, 0, 0), {"st_mtime_ns": int(mtime * 1e9)})
 
 
 def told(ledger, statement):
@@ -119,7 +120,7 @@ def test_a_ledger_of_the_version_before_is_brought_to_this_one_and_keeps_what_it
     for _ in range(2):
         with Ledger(path) as ledger:
             ledger.register("scans", "/srv/scans")
-            assert record(ledger, "a.txt").is_shown_by(seen(time.time()), exact=True)
+            assert is_as_written(seen(time.time()), record(ledger, "a.txt"))
             assert told(ledger, "PRAGMA user_version") == VERSION
             intend(ledger, *handed(ledger, "b.txt"))
             assert record(ledger, "b.txt").result_size == 5
@@ -519,12 +520,12 @@ def published(ledger, monkeypatch, shown):
 
 def test_what_is_finished_once_the_clock_was_set_back_still_proves_its_result(ledger, monkeypatch):
     written = time.time() + 3600
-    assert published(ledger, monkeypatch, written).is_shown_by(seen(written), exact=False)
+    assert is_as_written(seen(written), published(ledger, monkeypatch, written))
 
 
 def test_a_result_that_is_changed_while_its_input_cannot_be_taken_is_not_proved_ours_once_it_is(ledger, monkeypatch):
     shown = time.time() - 10
-    assert not published(ledger, monkeypatch, shown).is_shown_by(seen(time.time()), exact=False)
+    assert not is_as_written(seen(time.time()), published(ledger, monkeypatch, shown))
 
 
 def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were_retired(path):

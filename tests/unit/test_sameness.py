@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import os
 import shutil
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd.beneath import version_of
-from watcherd.model import Ended, Version
-from watcherd.sameness import is_still, is_unwritten, looks_like, resembles, stood_still
+from watcherd.model import Ended, File, Kind, Record, Version
+from watcherd.sameness import ROUNDING, is_as_written, is_still, is_unwritten, looks_like, resembles, stood_still
 from watcherd.states import State
 
+DISK, SERVER = os.makedev(8, 1), os.makedev(0, 49)
 KNOWN = Version(size=3, mtime_ns=5, ctime_ns=7, inode=11)
 
 
-def found(version, *, links=1, device=0x801):
+def found(version, *, links=1, device=DISK):
     """Return what `os.stat` reports of a file at this version."""
     size, mtime_ns, ctime_ns, inode = version
     facts = {"st_mtime_ns": mtime_ns, "st_ctime_ns": ctime_ns}
@@ -91,3 +93,41 @@ def test_a_time_that_no_ledger_can_hold_is_known_again():
     for time in (1 << 63, -(1 << 63) - 1):
         seen = found(KNOWN._replace(mtime_ns=time, ctime_ns=time))
         assert is_still(seen, version_of(seen))
+
+
+SECOND = 10**9
+SHOWN = Version(size=5, mtime_ns=9 * SECOND, ctime_ns=0, inode=77)
+PUBLISHED = Record(
+    1,
+    File("scans", "a.txt", Version(1, 2, 3, 4)),
+    Kind.TEXT,
+    State.PUBLISHED,
+    inode=SHOWN.inode,
+    result_size=SHOWN.size,
+    result_mtime_ns=SHOWN.mtime_ns,
+    at=10,
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "device", "is_it"),
+    [
+        (SHOWN, DISK, True),
+        (SHOWN._replace(ctime_ns=1), DISK, True),
+        (SHOWN._replace(mtime_ns=SHOWN.mtime_ns + 1), DISK, False),
+        (SHOWN._replace(mtime_ns=SHOWN.mtime_ns - 1), DISK, False),
+        (SHOWN._replace(mtime_ns=(10 + ROUNDING) * SECOND), SERVER, True),
+        (SHOWN._replace(mtime_ns=(10 + ROUNDING) * SECOND + 1), SERVER, False),
+        (SHOWN._replace(size=6), SERVER, False),
+        (SHOWN._replace(inode=78), DISK, False),
+    ],
+)
+def test_a_result_is_known_by_its_inode_its_size_and_its_time_as_far_as_that_stays(seen, device, is_it):
+    assert is_as_written(found(seen, device=device), PUBLISHED) is is_it
+
+
+@pytest.mark.parametrize("device", [DISK, SERVER])
+def test_a_result_of_which_nothing_more_is_on_record_is_known_by_its_inode_and_the_time_of_its_row(device):
+    earlier = replace(PUBLISHED, result_size=0, result_mtime_ns=0)
+    assert is_as_written(found(SHOWN, device=device), earlier)
+    assert not is_as_written(found(SHOWN._replace(mtime_ns=13 * SECOND), device=device), earlier)

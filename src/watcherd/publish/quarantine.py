@@ -14,7 +14,7 @@ from watcherd import beneath
 from watcherd.model import Failure
 from watcherd.publish import reason
 from watcherd.publish.retire import ours_of
-from watcherd.sameness import looks_like
+from watcherd.sameness import is_as_written, looks_like
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -142,6 +142,6 @@ def remove_reason(place: Place, record: Record) -> None:
     way = place.way(record, State.QUARANTINING, record.number)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
-        is_its = beneath.is_shown(os.lstat(name, dir_fd=parent), record)
+        is_its = is_as_written(os.lstat(name, dir_fd=parent), record)
         if is_its and not is_anothers(place, way):
             os.unlink(name, dir_fd=parent)

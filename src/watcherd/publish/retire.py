@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.beneath import OURS
-from watcherd.model import ROUNDING, After
+from watcherd.model import After
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
-from watcherd.sameness import is_unwritten, looks_like
+from watcherd.sameness import ROUNDING, is_unwritten, looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable

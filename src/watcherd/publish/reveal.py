@@ -10,8 +10,8 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from watcherd import beneath
 from watcherd.publish.rename import exchange, move, replace
+from watcherd.sameness import is_as_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,4 +85,4 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
 def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:
     """Whether this is the result of an earlier version of a job's file, as we wrote it."""
     earlier = ledger.result(place.inbox, job.file.path)
-    return earlier is not None and beneath.is_shown(there, earlier)
+    return earlier is not None and is_as_written(there, earlier)
