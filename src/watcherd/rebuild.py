@@ -32,8 +32,8 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.paths import from_fields
 from watcherd.plain import inbox_of, place_of
-from watcherd.publish.carry import COARSE
 from watcherd.publish.reason import facts_in, is_anothers
+from watcherd.sameness import has_time
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -251,14 +251,11 @@ def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Re
 
 
 def _is_as_said(found: os.stat_result | None, facts: Mapping[str, object]) -> bool:
-    """Whether a file has the time that its reason says, as far as its file system can hold that (pure)."""
-    if found is None:
-        return False
+    """Whether a file has the time that its reason says (pure)."""
     try:
-        said = datetime.fromisoformat(str(facts.get("modified"))).timestamp()
+        return has_time(found, datetime.fromisoformat(str(facts.get("modified"))).timestamp())
     except ValueError:
         return False
-    return abs(said - beneath.version_of(found).mtime_ns / 1e9) < COARSE / 1e9
 
 
 def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:

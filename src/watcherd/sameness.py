@@ -1,14 +1,16 @@
 """Whether what is found is the file that is known: what to ask for depends on what may have been done to it.
 
-    a file that                                  still has                         is told by
-    nothing was done to                          size, mtime, inode, ctime         `is_still`, `stood_still`
-    was renamed, or linked                       size, mtime, inode                `is_unwritten`
-    we wrote, maybe to a server                  size, inode, about its mtime      `is_as_written`
-    was restored from a backup, or mounted anew  size, mtime                       `looks_like`, `resembles`
-    may be written into, as a taken input is     inode, if only we gave its name   its `st_ino`, at the place
+    a file that                                  still has                   is told by           of two versions
+    nothing was done to                          size, mtime, inode, ctime   `is_still`           `stood_still`
+    was renamed, or has another mode             size, mtime, inode          `is_unwritten`
+    was restored from a backup, or mounted anew  size, mtime                 `looks_like`         `resembles`
+    was copied to another file system            size, about its mtime       `is_copy`
+    is named in its reason                       about its mtime             `has_time`
+    we wrote, maybe to a server                  size, inode, maybe mtime    `is_as_written`
+    anybody may write into by now                inode                       its `st_ino` alone
 
-Another file may get an inode that is free, so that alone proves nothing of a name that others give too. The ctime of
-a file with several names says nothing: a rename of any of them sets it.
+The ctime of a file with several names says nothing: a rename of any of them sets it. An inode says nothing once its
+file is gone: the next one may get it. `==` of two versions asks for all four, also of a file with several names.
 
 Pure: whoever asks has looked. What is not there (None) is no file that is known.
 """
@@ -22,6 +24,9 @@ from watcherd.model import signed
 
 if TYPE_CHECKING:
     from watcherd.model import Ended, Record, Version
+
+#: Nanoseconds by which the time of a copy may be off: some file systems hold only every second one.
+_COARSE = 2 * 10**9
 
 #: Seconds by which a result may look younger than its row, whose times are whole seconds.
 ROUNDING = 2
@@ -54,6 +59,16 @@ def looks_like(found: os.stat_result | None, known: Version | Ended | None) -> b
 def resembles(seen: Version, known: Version) -> bool:
     """Whether a version looks like another."""
     return (seen.size, seen.mtime_ns) == (known.size, known.mtime_ns)
+
+
+def is_copy(copy: os.stat_result, original: os.stat_result) -> bool:
+    """Whether a copy has the size and the time of its original, as far as its file system can hold the time."""
+    return copy.st_size == original.st_size and abs(copy.st_mtime_ns - original.st_mtime_ns) < _COARSE
+
+
+def has_time(found: os.stat_result | None, seconds: float) -> bool:
+    """Whether a file is of that time, Unix seconds, as far as its file system can hold it."""
+    return found is not None and abs(seconds - signed(found.st_mtime_ns) / 1e9) < _COARSE / 1e9
 
 
 def is_as_written(found: os.stat_result, record: Record) -> bool:

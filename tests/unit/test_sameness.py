@@ -12,7 +12,17 @@ from hypothesis import strategies as st
 
 from watcherd.beneath import version_of
 from watcherd.model import Ended, File, Kind, Record, Version
-from watcherd.sameness import ROUNDING, is_as_written, is_still, is_unwritten, looks_like, resembles, stood_still
+from watcherd.sameness import (
+    ROUNDING,
+    has_time,
+    is_as_written,
+    is_copy,
+    is_still,
+    is_unwritten,
+    looks_like,
+    resembles,
+    stood_still,
+)
 from watcherd.states import State
 
 DISK, SERVER = os.makedev(8, 1), os.makedev(0, 49)
@@ -131,3 +141,23 @@ def test_a_result_of_which_nothing_more_is_on_record_is_known_by_its_inode_and_t
     earlier = replace(PUBLISHED, result_size=0, result_mtime_ns=0)
     assert is_as_written(found(SHOWN, device=device), earlier)
     assert not is_as_written(found(SHOWN._replace(mtime_ns=13 * SECOND), device=device), earlier)
+
+
+@pytest.mark.parametrize(
+    ("copy", "is_it"),
+    [
+        (KNOWN._replace(ctime_ns=8, inode=12), True),
+        (KNOWN._replace(mtime_ns=2 * SECOND + 4), True),
+        (KNOWN._replace(mtime_ns=2 * SECOND + 5), False),
+        (KNOWN._replace(size=4), False),
+    ],
+)
+def test_a_copy_is_known_by_its_size_and_its_time_as_far_as_a_file_system_can_hold_that(copy, is_it):
+    assert is_copy(found(copy), found(KNOWN)) is is_copy(found(KNOWN), found(copy)) is is_it
+
+
+def test_a_time_that_is_said_is_that_of_a_file_as_far_as_a_file_system_can_hold_it():
+    assert has_time(found(SHOWN), 9.5)
+    assert has_time(found(SHOWN), 7.5)
+    assert not has_time(found(SHOWN), 11.0)
+    assert not has_time(None, 9.0)

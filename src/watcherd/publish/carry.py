@@ -17,6 +17,7 @@ from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.model import SystemFault
 from watcherd.publish.rename import LINKLESS, move
+from watcherd.sameness import is_copy, looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 _SYNC = 32 * _BLOCK
-
-#: Nanoseconds by which the time of a copy may be off: some file systems hold only every second one.
-COARSE = 2 * 10**9
 
 #: Errors that say that something of the original cannot be held by a file system, or set by us, or is gone again.
 _REFUSALS = frozenset(
@@ -67,11 +65,6 @@ def copied(folder: str, source: str, root: Root, number: int, between: Callable[
         return _copied(original, status, root, number, between)
 
 
-def is_alike(copy: os.stat_result, original: os.stat_result) -> bool:
-    """Whether a copy has the size and the time of its original, as far as its file system can hold the time."""
-    return copy.st_size == original.st_size and abs(copy.st_mtime_ns - original.st_mtime_ns) < COARSE
-
-
 def _copied(original: int, status: os.stat_result, root: Root, number: int, between: Callable[[], None]) -> Draft:
     draft, descriptor = root.new_draft(number)
     try:
@@ -94,7 +87,7 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
     folder, _ = beneath.split(path)
     try:
         with beneath.file(root.path, path) as (other, found), beneath.folder(root.path, folder) as target:
-            if not (is_alike(found, status) and _equal(original, other, between)):
+            if not (is_copy(found, status) and _equal(original, other, between)):
                 return False
             with root.faults():
                 os.fsync(other)
@@ -131,8 +124,7 @@ def _fill(original: int, copied: int, root: Root, between: Callable[[], None]) -
 
 def _require_unchanged(original: int, status: os.stat_result) -> None:
     """Raise OSError where somebody still writes into the original: what comes after the copy would be lost."""
-    now = os.fstat(original)
-    if (now.st_size, now.st_mtime_ns) != (status.st_size, status.st_mtime_ns):
+    if not looks_like(os.fstat(original), beneath.version_of(status)):
         raise OSError(errno.EBUSY, "changed while it was copied", "input")
 
 

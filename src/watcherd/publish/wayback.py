@@ -21,7 +21,7 @@ from watcherd.publish import carry
 from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
 from watcherd.publish.rename import move
 from watcherd.publish.root import Root
-from watcherd.sameness import is_unwritten
+from watcherd.sameness import is_copy, is_unwritten
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -240,7 +240,7 @@ def _is_carried(it: _Return) -> bool:
     """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
     copy = beneath.status(it.place.root, f"{OURS}/{_copy(it)}")
     original = beneath.status(it.way.root.path, it.way.retired)
-    if copy is None or original is None or not carry.is_alike(copy, original):  # somebody may have mended it since
+    if copy is None or original is None or not is_copy(copy, original):  # somebody may have mended it since
         return False
     latest = _latest(it)
     return copy.st_nlink > 1 or (latest.id > it.record.id and latest.file.version.inode == copy.st_ino)
