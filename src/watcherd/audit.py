@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from watcherd import beneath, decide
+from watcherd import beneath, decide, sameness
 from watcherd.beneath import OURS, told_plainly
 from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
@@ -23,7 +23,6 @@ from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish import quarantine, wayback
 from watcherd.publish.retire import ours_of
 from watcherd.rebuild import found_aside
-from watcherd.sameness import is_as_written
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -208,7 +207,7 @@ def _flaw(row: Record, result: os.stat_result) -> str:
         return "is not what watcherd put there: it was replaced"
     if not result.st_size:
         return "is empty, and was not when it was published"
-    if not is_as_written(result, row):
+    if not sameness.is_as_written(result, row):
         return "was changed after it was published"
     return ""
 

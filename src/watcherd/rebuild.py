@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd import beneath
+from watcherd import beneath, sameness
 from watcherd.beneath import told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.answers import BLOCK
@@ -33,7 +33,6 @@ from watcherd.model import After, Failure, File, Kind, Record, readable
 from watcherd.paths import from_fields
 from watcherd.plain import inbox_of, place_of
 from watcherd.publish.reason import facts_in, is_anothers
-from watcherd.sameness import has_time
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -253,7 +252,7 @@ def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Re
 def _is_as_said(found: os.stat_result | None, facts: Mapping[str, object]) -> bool:
     """Whether a file has the time that its reason says (pure)."""
     try:
-        return has_time(found, datetime.fromisoformat(str(facts.get("modified"))).timestamp())
+        return sameness.has_time(found, datetime.fromisoformat(str(facts.get("modified"))).timestamp())
     except ValueError:
         return False
 

@@ -32,11 +32,9 @@ _COARSE = 2 * 10**9
 ROUNDING = 2
 
 
-def is_still(found: os.stat_result | None, known: Version) -> bool:
+def is_still(found: os.stat_result, known: Version) -> bool:
     """Whether nothing was done to a file."""
-    if found is None or not is_unwritten(found, known):
-        return False
-    return found.st_nlink > 1 or signed(found.st_ctime_ns) == known.ctime_ns
+    return is_unwritten(found, known) and (found.st_nlink > 1 or signed(found.st_ctime_ns) == known.ctime_ns)
 
 
 def stood_still(seen: Version, known: Version, *, linked: bool) -> bool:
@@ -49,11 +47,9 @@ def is_unwritten(found: os.stat_result | None, known: Version) -> bool:
     return found is not None and found.st_ino == known.inode and looks_like(found, known)
 
 
-def looks_like(found: os.stat_result | None, known: Version | Ended | None) -> bool:
+def looks_like(found: os.stat_result | None, known: Version | Ended) -> bool:
     """Whether a file has the size and the time of the one that is known."""
-    if found is None or known is None:
-        return False
-    return (found.st_size, signed(found.st_mtime_ns)) == (known.size, known.mtime_ns)
+    return found is not None and (found.st_size, signed(found.st_mtime_ns)) == (known.size, known.mtime_ns)
 
 
 def resembles(seen: Version, known: Version) -> bool:

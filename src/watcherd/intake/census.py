@@ -43,7 +43,7 @@ def undone(
                 checkpoint()
                 with suppress(OSError):
                     status = looks.status(path)
-                    if not looks_like(status, done.get(path)):
+                    if path not in done or not looks_like(status, done[path]):
                         yield status.st_size
 
 

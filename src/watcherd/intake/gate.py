@@ -17,13 +17,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd import beneath, decide
+from watcherd import beneath, decide, sameness
 from watcherd.intake.pending import Pending
 from watcherd.intake.probe import Looks
 from watcherd.intake.rules import what_it_is
 from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge, stretched
 from watcherd.model import After, Failed, File, Job, SystemFault
-from watcherd.sameness import is_still, looks_like
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class Gate:
     def _is_done(self, looks: Looks, path: str, ended: Ended) -> bool:
         self._alive()
         try:
-            return looks_like(looks.status(path), ended)
+            return sameness.looks_like(looks.status(path), ended)
         except OSError:
             return False  # whoever looks next tells what that means
 
@@ -165,7 +164,7 @@ class Gate:
         except OSError as error:
             self._unseen(seen.path, seen.how, error)
             return None
-        if writer is Writer.FREE and is_still(status, seen.version):
+        if writer is Writer.FREE and sameness.is_still(status, seen.version):
             return seen
         return self._judged(self._sighting(seen.path, seen.how, status, terms), writer, terms)
 

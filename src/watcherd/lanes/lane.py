@@ -19,13 +19,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd import beneath, lifeline
+from watcherd import beneath, lifeline, sameness
 from watcherd.lanes.clock import Clock
 from watcherd.lanes.errors import failed, unreadable
 from watcherd.lanes.hand import SILENCE, Hand
 from watcherd.lanes.slot import Cut, DraftError, close_draft
 from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
-from watcherd.sameness import is_still
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -190,7 +189,7 @@ class Lane:
         try:
             source, status = beneath.open_file(*nearby.parent(bench.root, job.file.path))
             try:
-                if not is_still(status, job.file.version):
+                if not sameness.is_still(status, job.file.version):
                     return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
                 return self._process(slot, job, bench, source)
             finally:

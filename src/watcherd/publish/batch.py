@@ -22,7 +22,7 @@ from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING
 
-from watcherd import beneath
+from watcherd import beneath, sameness
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failure, Job, SystemFault
 from watcherd.publish import reveal
@@ -30,7 +30,6 @@ from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs, NotRestored, Taken, ours_of
 from watcherd.publish.unretired import MOST, Unretired
 from watcherd.publish.ways import Ways
-from watcherd.sameness import is_still
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -223,7 +222,7 @@ class Batch:
             return State.WAITING, f"cannot be read for now: {error.strerror}"
         if status is None:
             return State.VANISHED, "removed"
-        return None if is_still(status, intent.job.file.version) else (State.WAITING, "changed")
+        return None if sameness.is_still(status, intent.job.file.version) else (State.WAITING, "changed")
 
     # Stage two: visible --------------------------------------------------------------------------------------------
 

@@ -13,11 +13,10 @@ from contextlib import contextmanager
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from watcherd import beneath
+from watcherd import beneath, sameness
 from watcherd.beneath import OURS
 from watcherd.model import SystemFault
 from watcherd.publish.rename import LINKLESS, move
-from watcherd.sameness import is_copy, looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -87,7 +86,7 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
     folder, _ = beneath.split(path)
     try:
         with beneath.file(root.path, path) as (other, found), beneath.folder(root.path, folder) as target:
-            if not (is_copy(found, status) and _equal(original, other, between)):
+            if not (sameness.is_copy(found, status) and _equal(original, other, between)):
                 return False
             with root.faults():
                 os.fsync(other)
@@ -124,7 +123,7 @@ def _fill(original: int, copied: int, root: Root, between: Callable[[], None]) -
 
 def _require_unchanged(original: int, status: os.stat_result) -> None:
     """Raise OSError where somebody still writes into the original: what comes after the copy would be lost."""
-    if not looks_like(os.fstat(original), beneath.version_of(status)):
+    if not sameness.looks_like(os.fstat(original), beneath.version_of(status)):
         raise OSError(errno.EBUSY, "changed while it was copied", "input")
 
 

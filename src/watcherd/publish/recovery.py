@@ -29,13 +29,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from watcherd import beneath
+from watcherd import beneath, sameness
 from watcherd.beneath import told_plainly
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import retire, reveal
 from watcherd.publish.folders import Folders
-from watcherd.sameness import is_still
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
         except PermissionError:
             folders.root(inbox)  # one that is closed itself is no single file's affair
             return closed
-    return is_still(status, job.file.version)
+    return status is not None and sameness.is_still(status, job.file.version)
 
 
 def _restore(place: Place, visible: Iterable[Intent], since: Mapping[int, int]) -> None:

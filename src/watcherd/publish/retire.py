@@ -17,12 +17,11 @@ from contextlib import suppress
 from enum import Enum, unique
 from typing import TYPE_CHECKING
 
-from watcherd import beneath
+from watcherd import beneath, sameness
 from watcherd.beneath import OURS
 from watcherd.model import After
 from watcherd.publish.names import derived
 from watcherd.publish.rename import UNKNOWN, move, take
-from watcherd.sameness import ROUNDING, is_unwritten, looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -197,13 +196,13 @@ def _is_gone(inbox: str, path: str) -> bool:
 
 
 def _is_input(job: Job, found: os.stat_result | None) -> bool:
-    return is_unwritten(found, job.file.version)
+    return sameness.is_unwritten(found, job.file.version)
 
 
 def _is_newer(job: Job, found: os.stat_result, since: float) -> bool:
     """Whether a file came here since then that is neither the input nor what was carried of it."""
-    came = stat.S_ISREG(found.st_mode) and found.st_ctime >= since - ROUNDING
-    return came and not looks_like(found, job.file.version)
+    came = stat.S_ISREG(found.st_mode) and found.st_ctime >= since - sameness.ROUNDING
+    return came and not sameness.looks_like(found, job.file.version)
 
 
 def _restore(target: int, name: str, inbox: str, path: str) -> None:

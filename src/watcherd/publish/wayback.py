@@ -14,14 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watcherd import beneath
+from watcherd import beneath, sameness
 from watcherd.beneath import OURS, told_plainly, version_of
 from watcherd.model import After, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
 from watcherd.publish.rename import move
 from watcherd.publish.root import Root
-from watcherd.sameness import is_copy, is_unwritten
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -240,7 +239,7 @@ def _is_carried(it: _Return) -> bool:
     """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
     copy = beneath.status(it.place.root, f"{OURS}/{_copy(it)}")
     original = beneath.status(it.way.root.path, it.way.retired)
-    if copy is None or original is None or not is_copy(copy, original):  # somebody may have mended it since
+    if copy is None or original is None or not sameness.is_copy(copy, original):  # somebody may have mended it since
         return False
     latest = _latest(it)
     return copy.st_nlink > 1 or (latest.id > it.record.id and latest.file.version.inode == copy.st_ino)
@@ -248,7 +247,7 @@ def _is_carried(it: _Return) -> bool:
 
 def _remove(it: _Return, source: int, name: str, copied: os.stat_result) -> None:
     """Remove what was copied. Raises OSError where its owner wrote into it since, or put another in its place."""
-    if not is_unwritten(os.lstat(name, dir_fd=source), version_of(copied)):
+    if not sameness.is_unwritten(os.lstat(name, dir_fd=source), version_of(copied)):
         _discard_copy(it)
         raise OSError(errno.EBUSY, "was changed while a copy of it went back, and stays beside that", it.row.where)
     os.unlink(name, dir_fd=source)
