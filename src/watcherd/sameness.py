@@ -5,7 +5,7 @@
     was renamed, or has another mode             size, mtime, inode          `is_unwritten`
     was restored from a backup, or mounted anew  size, mtime                 `looks_like`         `resembles`
     was copied to another file system            size, about its mtime       `is_copy`
-    is named in its reason                       about its mtime             `has_time`
+    was set aside, by the word of its reason     about its mtime             `has_time`
     we wrote, maybe to a server                  size, inode, maybe mtime    `is_as_written`
     anybody may write into by now                inode                       its `st_ino` alone
 
