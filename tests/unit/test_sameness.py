@@ -102,7 +102,10 @@ def test_what_was_found_is_told_as_its_version_is_and_the_stricter_imply_the_lax
 def test_a_time_that_no_ledger_can_hold_is_known_again():
     for time in (1 << 63, -(1 << 63) - 1):
         seen = found(KNOWN._replace(mtime_ns=time, ctime_ns=time))
-        assert is_still(seen, version_of(seen))
+        held = version_of(seen)
+        assert is_still(seen, held)
+        assert has_time(seen, held.mtime_ns / 1e9)
+        assert is_as_written(seen, replace(PUBLISHED, inode=11, result_size=3, result_mtime_ns=held.mtime_ns))
 
 
 SECOND = 10**9
