@@ -6,7 +6,6 @@ This is honest glue, and the only place that knows every room.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -24,8 +23,6 @@ from watcherd.model import Kind
 from watcherd.plain import inbox_of, limits_of, place_of, policy_of, retry_command, workers_of
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.publisher import Publisher
-from watcherd.publish.quarantine import CameBack
-from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -36,7 +33,6 @@ if TYPE_CHECKING:
     from watcherd.premises import Premises
     from watcherd.publish.batch import Exit
     from watcherd.publish.place import Place
-    from watcherd.service.locks import Note
     from watcherd.settings import Settings
 
 #: Files that one inbox may have in flight, in lengths of a queue: parked and queued for both lanes, in work, on
@@ -152,35 +148,16 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
         on_end=ears.on_end,
         on_death=ears.of(f"publisher of {name}"),
     )
-    desk = _desk(name, ledger, orders, publisher, note, ears)
-    intake = Intake(inbox_of(name, settings, once=once), claims, desk)
-    return Line(name, place, intake, publisher, Pruning(place, ledger, intake.is_away))
-
-
-def _desk(  # noqa: PLR0913, PLR0917 (what it is wired to)
-    name: str, ledger: Ledger, orders: Mapping[Kind, Order], publisher: Publisher, note: Note, ears: Ears
-) -> Desk:
-    def condemn(failed: Failed) -> None:
-        ledger.hand_over([failed.job])
-        publisher.put(failed)
-
-    return Desk(
-        lookup=partial(ledger.lookup, name),
-        ended=partial(ledger.ended, name),
+    desk = Desk(
         offer=lambda jobs: orders[jobs[0].kind].offer(*jobs),
-        condemn=condemn,
-        came_back=lambda record: publisher.put(CameBack(record)),
-        drop=partial(ledger.drop, name),
-        doubted=lambda: bool(note.doubt),
-        next_id=ledger.next_id,
-        earliest_due=partial(ledger.earliest_due, name),
-        due=partial(ledger.due, name),
-        suspects=lambda: [record.file.path for record in ledger.unfinished(name, State.WORKING)],
+        put=publisher.put,
         paused=lambda: bool(publisher.paused),
+        doubted=lambda: bool(note.doubt),
         on_found=note.renew,
-        on_fault=publisher.put,
         on_death=ears.of(f"intake of {name}"),
     )
+    intake = Intake(inbox_of(name, settings, once=once), ledger, claims, desk)
+    return Line(name, place, intake, publisher, Pruning(place, ledger, intake.is_away))
 
 
 def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order:

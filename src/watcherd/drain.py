@@ -194,6 +194,6 @@ def _census(rooms: Rooms, checkpoint: Callable[[], None] = lambda: None) -> tupl
     """Return how many files are to be done, and their bytes."""
     files = size = 0
     for line in rooms.lines:
-        for its in undone(line.intake.inbox, partial(rooms.ledger.ended, line.name), checkpoint):
+        for its in undone(line.intake.inbox, rooms.ledger, checkpoint):
             files, size = files + 1, size + its
     return files, size

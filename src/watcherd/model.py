@@ -216,6 +216,13 @@ class Record:
     at: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class CameBack:
+    """A quarantined file was dragged back into its inbox, or mended where it was kept: `record` is of the past."""
+
+    record: Record
+
+
 class Ended(NamedTuple):
     """How a version of a file ended, and which one: all that a scan asks about each of many kept files."""
 

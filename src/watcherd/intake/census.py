@@ -11,10 +11,10 @@ from watcherd.model import After, Kind
 from watcherd.sameness import looks_like
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator
 
     from watcherd.intake.terms import Inbox
-    from watcherd.model import Ended
+    from watcherd.ledger.ledger import Ledger
 
 
 def admitted(
@@ -29,16 +29,14 @@ def admitted(
             yield kind, paths
 
 
-def undone(
-    inbox: Inbox, ended: Callable[[Sequence[str]], Mapping[str, Ended]], checkpoint: Callable[[], None]
-) -> Iterator[int]:
-    """Yield the size of each admitted file that is not done, going by the records that `ended` returns.
+def undone(inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> Iterator[int]:
+    """Yield the size of each admitted file that is not done, going by what is on record.
 
     Files that cannot be looked at, or vanish meanwhile, are left to the intake. `checkpoint` is called for each file.
     """
     with Looks(inbox.root) as looks:
         for _, paths in admitted(inbox):
-            done = ended(paths) if inbox.after is After.KEEP else {}
+            done = ledger.ended(inbox.name, paths) if inbox.after is After.KEEP else {}
             for path in paths:
                 checkpoint()
                 with suppress(OSError):

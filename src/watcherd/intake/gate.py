@@ -22,7 +22,7 @@ from watcherd.intake.pending import Pending
 from watcherd.intake.probe import Looks
 from watcherd.intake.rules import what_it_is
 from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge, stretched
-from watcherd.model import After, Failed, File, Job, SystemFault
+from watcherd.model import After, CameBack, Failed, File, Job, SystemFault
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from watcherd.intake.settle import Pace
     from watcherd.intake.terms import Desk, Terms
     from watcherd.ledger.claims import Claims
+    from watcherd.ledger.ledger import Ledger
     from watcherd.model import Ended, Kind, Record
 
 log = structlog.get_logger(__name__)
@@ -49,16 +50,29 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno
 class Gate:
     """The gate for files of `kind` in `inbox`; `pending` are the paths to be led through. Used by one thread.
 
-    `alive` is called for each path: on a slow mount a block of them takes minutes.
+    `alive` is called for each path: on a slow mount a block of them takes minutes. `drop` is called with the path of
+    a retry or a suspect whose file is gone.
     """
 
-    def __init__(self, inbox: str, kind: Kind, claims: Claims, desk: Desk, alive: Callable[[], None]) -> None:
+    def __init__(  # noqa: PLR0913 (what it is wired to)
+        self,
+        inbox: str,
+        kind: Kind,
+        ledger: Ledger,
+        claims: Claims,
+        desk: Desk,
+        *,
+        alive: Callable[[], None],
+        drop: Callable[[str], None],
+    ) -> None:
         self.pending = Pending()
         self._inbox = inbox
         self._kind = kind
+        self._ledger = ledger
         self._claims = claims
         self._desk = desk
         self._alive = alive
+        self._drop = drop
         self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
         self._parked: deque[Job] = deque()
         self._log = log.bind(inbox=inbox, kind=kind)  # bound once, so that an unwanted event costs next to nothing
@@ -96,7 +110,7 @@ class Gate:
             settled = [seen for path, how in undone.items() if (seen := self._settled(looks, path, how, terms))]
             if not settled:
                 return
-            records = self._desk.lookup([seen.path for seen in settled])
+            records = self._ledger.lookup(self._inbox, [seen.path for seen in settled])
             for seen in settled:
                 self._decide(looks, seen, records.get(seen.path), terms)
         self.flush()
@@ -109,7 +123,7 @@ class Gate:
         """
         if terms.inbox.after is not After.KEEP:
             return hints
-        ended = self._desk.ended(list(hints))
+        ended = self._ledger.ended(self._inbox, list(hints))
         done = {path: it.state for path, it in ended.items() if self._is_done(looks, path, it)}
         for path, state in done.items():
             self._leave(path, f"is {state} already")
@@ -170,11 +184,11 @@ class Gate:
 
     def _welcome(self, record: Record | None) -> None:
         if record is not None and record.state is State.QUARANTINED:
-            self._desk.came_back(record)
+            self._desk.put(CameBack(record))
 
     def _job(self, seen: Sighting, charges: decide.Admit) -> Job:
         file = File(self._inbox, seen.path, seen.version)
-        return Job(self._desk.next_id(), file, self._kind, *charges)
+        return Job(self._ledger.next_id(), file, self._kind, *charges)
 
     def _admit(self, job: Job) -> None:
         self.pending.drop(job.file.path)
@@ -186,10 +200,11 @@ class Gate:
         self.pending.drop(seen.path)
         job = self._job(seen, decide.Admit(verdict.attempts - 1, alone=True))
         try:
-            self._desk.condemn(Failed(job, verdict.failure, verdict.message))
+            self._ledger.hand_over([job])
         except SystemFault:
             self._claims.release(seen.path)  # a scan meets it again
             raise
+        self._desk.put(Failed(job, verdict.failure, verdict.message))
 
     # What is turned back -------------------------------------------------------------------------------------------
 
@@ -233,7 +248,7 @@ class Gate:
             return
         fault = beneath.shortage(error)
         if fault:
-            self._desk.on_fault(fault)  # pauses the intake, and says so
+            self._desk.put(fault)  # pauses the intake, and says so
         reason = Reason.PERMISSION if isinstance(error, PermissionError) else str(error.strerror)
         again = time.monotonic() + (SHORT if fault else UNREADABLE)
         if self.pending.wait(path, Wait(again, reason, None)) and not fault:
@@ -243,7 +258,7 @@ class Gate:
         self.pending.drop(path)
         self._restless.pop(path, None)
         if how is How.DUE:
-            self._desk.drop(path)
+            self._drop(path)
 
     def _leave(self, path: str, reason: str) -> None:
         self.pending.drop(path)

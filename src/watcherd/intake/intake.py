@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
 from watcherd.intake.terms import Desk, Inbox, Terms
 from watcherd.model import Kind, SystemFault
+from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from watcherd.intake.probe import Mount
     from watcherd.ledger.claims import Claims
+    from watcherd.ledger.ledger import Ledger
 
 log = structlog.get_logger(__name__)
 
@@ -42,18 +43,20 @@ TICK = 1.0
 
 
 class Intake:
-    """The intake of `inbox`: `start`, then `stop` and `join`. What it asks and tells goes through `desk`."""
+    """The intake of `inbox`: `start`, then `stop` and `join`."""
 
-    def __init__(self, inbox: Inbox, claims: Claims, desk: Desk) -> None:
+    def __init__(self, inbox: Inbox, ledger: Ledger, claims: Claims, desk: Desk) -> None:
         self.inbox = inbox
+        self._ledger = ledger
         self._claims = claims
-        self._desk = replace(desk, drop=self._drop)
-        self._forget = desk.drop
+        self._desk = desk
         self._log = log.bind(inbox=inbox.name)
         self._eyes = Eyes(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._eyes)
-        self._gates = {kind: Gate(inbox.name, kind, claims, self._desk, self._live) for kind in Kind}
-        self._retries = Retries(self._desk, [gate.pending for gate in self._gates.values()])
+        self._gates = {
+            kind: Gate(inbox.name, kind, ledger, claims, desk, alive=self._live, drop=self._drop) for kind in Kind
+        }
+        self._retries = Retries(inbox.name, ledger, [gate.pending for gate in self._gates.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
         self._suspicious = False  # whether to ask what an unclean end left behind
         self._root_at = 0.0  # when to look at the root again, in monotonic seconds
@@ -196,8 +199,8 @@ class Intake:
     def _recall(self) -> None:
         """Hint at what an unclean end left behind, what came back from downstream, and retries that are due."""
         if self._suspicious:
-            for path in self._desk.suspects():
-                self._hint(path, How.DUE)
+            for record in self._ledger.unfinished(self.inbox.name, State.WORKING):
+                self._hint(record.file.path, How.DUE)
             self._suspicious = False
         returned = self._claims.returned()
         if returned:  # a retry is on record before its claim is released, and the ring for it may come later
@@ -210,11 +213,11 @@ class Intake:
     def _drop(self, path: str) -> None:
         # On a bare mount point, or below a lost root, no file is found: that says nothing about this one.
         if not self._desk.doubted() and not self._eyes.lost():  # in this order: it may be mounted meanwhile
-            self._forget(path)
+            self._ledger.drop(self.inbox.name, path)
 
     def _suffer(self, fault: SystemFault) -> None:
         """Report the fault, forget what was in hand, and look at everything again."""
-        self._desk.on_fault(fault)
+        self._desk.put(fault)
         self._rounds.suspend()
         self._begin_anew("fault")
         for gate in self._gates.values():
@@ -254,7 +257,7 @@ class Intake:
         except SystemFault as fault:  # it is there, and cannot be marked as ours
             self._lose(str(fault))
             if not self._desk.paused():  # in a pause nobody takes it: it is met, and told, again
-                self._desk.on_fault(fault)
+                self._desk.put(fault)
         else:
             self._find(mount)
 

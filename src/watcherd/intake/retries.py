@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from watcherd.intake.pending import Pending
-    from watcherd.intake.terms import Desk
+    from watcherd.ledger.ledger import Ledger
 
 #: Seconds between two questions to the ledger, at least.
 SOON = 0.1
@@ -25,10 +25,11 @@ MOST = 1_000
 
 
 class Retries:
-    """The retries of one inbox; `pendings` know which of them wait. Used by one thread."""
+    """The retries of `inbox`; `pendings` know which of them wait. Used by one thread."""
 
-    def __init__(self, desk: Desk, pendings: Collection[Pending]) -> None:
-        self._desk = desk
+    def __init__(self, inbox: str, ledger: Ledger, pendings: Collection[Pending]) -> None:
+        self._inbox = inbox
+        self._ledger = ledger
         self._pendings = pendings
         self._due: Sequence[str] = ()  # when the ledger was last asked
         self._asked = -inf
@@ -53,15 +54,15 @@ class Retries:
         """Whether all of them wait. Raises SystemFault."""
         if self.at == inf:
             return True
-        return self._wait(self._due) and self._wait(self._desk.due(inf, inf, self._besides_waiting(1)))
+        return self._wait(self._due) and self._wait(self._ask_for(1, inf, inf))
 
     def _ask(self, furthest: float) -> float:
         """Ask which are due; return the seconds until the ledger is to be asked again."""
-        now, earliest = time.time(), self._desk.earliest_due()
+        now, earliest = time.time(), self._ledger.earliest_due(self._inbox)
         if earliest is None:
             self._due = ()
             return inf
-        self._due = self._desk.due(now, now + furthest, self._besides_waiting(MOST))
+        self._due = self._ask_for(MOST, now, now + furthest)
         return AGAIN if self._due else max(SOON, earliest - now)
 
     def _wait(self, paths: Sequence[str]) -> bool:
@@ -71,6 +72,6 @@ class Retries:
     def _waits(self, path: str) -> bool:
         return any(pending.waits(path) for pending in self._pendings)
 
-    def _besides_waiting(self, most: int) -> int:
-        """Return how many to ask for, so that `most` are seen behind those that wait, which may all be due first."""
-        return most + sum(map(len, self._pendings))
+    def _ask_for(self, most: int, now: float, furthest: float) -> Sequence[str]:
+        """Return `most` that are due, or more: those that wait may all be due first, and hide as many."""
+        return self._ledger.due(self._inbox, now, furthest, most + sum(map(len, self._pendings)))

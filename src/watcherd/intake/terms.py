@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from watcherd.intake.rules import Ignored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from watcherd.decide import RetryPolicy
     from watcherd.intake.probe import Mount
     from watcherd.intake.rules import Rules
     from watcherd.intake.settle import Pace
-    from watcherd.model import After, Ended, Failed, Job, Kind, Record, SystemFault
+    from watcherd.model import After, CameBack, Failed, Job, Kind, SystemFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,23 +65,11 @@ class Terms:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Desk:
-    """What an intake asks and tells, all from its own thread. Paths are relative to its inbox.
+    """Whom an intake asks and tells beside the ledger, all from its own thread."""
 
-    What asks the ledger, or puts something on record, may raise `SystemFault`.
-    """
-
-    lookup: Callable[[Sequence[str]], Mapping[str, Record]]  # the latest records of up to 1,000 paths
-    ended: Callable[[Sequence[str]], Mapping[str, Ended]]  # of up to 1,000 paths those whose latest version ended
-    suspects: Callable[[], Sequence[str]]  # what was being worked on when the daemon died uncleanly
-    earliest_due: Callable[[], float | None]  # when the next retry is due, Unix seconds
-    due: Callable[[float, float, int], Sequence[str]]  # so many retries, due by a time or after another, Unix seconds
-    drop: Callable[[str], None]  # the file of a retry or a suspect is gone, or is not wanted any more
-    doubted: Callable[[], bool]  # whether the inbox may be a bare mount point, where no file is, and none is gone
     offer: Callable[[Sequence[Job]], int]  # to the lane of their kind; how many it has room for, the first ones
-    condemn: Callable[[Failed], None]  # to be set aside without work
-    came_back: Callable[[Record], None]  # the file that this record says is quarantined is admitted again
-    next_id: Callable[[], int]
+    put: Callable[[Failed | CameBack | SystemFault], None]  # to the publisher, which pauses for a fault
     paused: Callable[[], bool]  # while true nothing is admitted
+    doubted: Callable[[], bool]  # whether the inbox may be a bare mount point, where no file is, and none is gone
     on_found: Callable[[bool], None]  # the inbox is there, and was it lost? SystemFault where it cannot be ours
-    on_fault: Callable[[SystemFault], None]  # the ledger cannot be asked, or nothing opened; it is tried again
     on_death: Callable[[BaseException], None]  # the intake's thread ended by a bug

@@ -15,13 +15,12 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import lifeline
-from watcherd.model import Done, Failed, Failure, Returned, Stalled, Stopped, SystemFault
+from watcherd.model import CameBack, Done, Failed, Failure, Returned, Stalled, Stopped, SystemFault
 from watcherd.publish import quarantine, recovery, said, wayback
 from watcherd.publish.batch import BATCH, Batch
 from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.judge import Judge
-from watcherd.publish.quarantine import CameBack
 from watcherd.publish.said import say
 from watcherd.states import State
 from watcherd.turns import turn

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Record
+    from watcherd.model import CameBack, Record
     from watcherd.publish.place import Place, Way
 
 #: Why a file that cannot be processed is not set aside yet.
@@ -48,13 +48,6 @@ class SetAside:
     def failure(self) -> Failure:
         """Its class."""
         return self.record.failure or Failure.CRASHED
-
-
-@dataclass(frozen=True, slots=True)
-class CameBack:
-    """A quarantined file was dragged back into its inbox, or mended where it was kept: `record` is of the past."""
-
-    record: Record
 
 
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:

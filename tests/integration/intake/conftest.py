@@ -6,6 +6,7 @@ import tempfile
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from structlog.testing import capture_logs
@@ -15,7 +16,7 @@ from watcherd.intake.intake import Intake
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Desk, Inbox
 from watcherd.ledger.claims import Claims
-from watcherd.model import After, Ended, File, Kind, Record, Version
+from watcherd.model import After, CameBack, Ended, Failed, File, Kind, Record, Version
 from watcherd.states import State
 
 RULES = Rules({Kind.TEXT: frozenset({".txt"}), Kind.IMAGE: frozenset({".png"})})
@@ -42,41 +43,57 @@ class Watching:
             settle=0.2, rescan=None, policy=RetryPolicy(),
         )  # fmt: skip
         self.inbox = replace(inbox, **terms)
-        self.intake = Intake(self.inbox, self.claims, self._desk())
+        self.intake = Intake(self.inbox, self._ledger(), self.claims, self._desk())
         self.claims.wake = self.intake.wake
 
     def _desk(self):
-        ids = itertools.count(1)
         return Desk(
-            lookup=self._lookup, ended=self._ended, suspects=lambda: self.suspects, earliest_due=self._earliest_due,
-            due=self._due, drop=self._drop, doubted=lambda: self.doubted, offer=self._offer, condemn=self._condemn,
-            next_id=lambda: next(ids), came_back=self.came_back.append,
-            paused=self._is_paused, on_found=self._found, on_fault=self.faults.append, on_death=self._died,
+            offer=self._offer, put=self._put, paused=self._is_paused, doubted=lambda: self.doubted,
+            on_found=self._found, on_death=self._died,
         )  # fmt: skip
 
-    def _lookup(self, paths):
+    def _ledger(self):
+        ids = itertools.count(1)
+        return SimpleNamespace(
+            lookup=self._lookup, ended=self._ended, unfinished=self._unfinished, earliest_due=self._earliest_due,
+            due=self._due, drop=self._drop, hand_over=self._hand_over, next_id=lambda: next(ids),
+        )  # fmt: skip
+
+    def _lookup(self, _, paths):
         self.before_lookup()
         return {path: self.records[path] for path in paths if path in self.records}
 
-    def _ended(self, paths):
-        done = {path: it for path, it in self._lookup(paths).items() if it.state in ENDS}
+    def _ended(self, inbox, paths):
+        done = {path: it for path, it in self._lookup(inbox, paths).items() if it.state in ENDS}
         return {path: Ended(*it.file.version[:2], it.state) for path, it in done.items()}
 
-    def _earliest_due(self):
+    def _unfinished(self, inbox, state):
+        assert state is State.WORKING
+        return [Record(0, File(inbox, path, Version(0, 0, 0, 0)), Kind.TEXT, state) for path in self.suspects]
+
+    def _earliest_due(self, _):
         return min(self.dues.values(), default=None)
 
-    def _due(self, now, furthest, most):
+    def _due(self, _, now, furthest, most):
         self.before_due()
         due = [path for path, due in self.dues.items() if due <= now or due > furthest]
         return sorted(due, key=self.dues.get)[:most]
 
-    def _drop(self, path):
+    def _drop(self, _, path):
         self.dues.pop(path, None)
         self.dropped.append(path)
 
-    def _condemn(self, failed):
+    def _hand_over(self, _):
         self.before_condemn()
-        self.condemned.append(failed)
+
+    def _put(self, it):
+        match it:
+            case Failed():
+                self.condemned.append(it)
+            case CameBack():
+                self.came_back.append(it.record)
+            case _:
+                self.faults.append(it)
 
     def _offer(self, jobs):
         return next((taken for taken, job in enumerate(jobs) if not self._takes(job)), len(jobs))

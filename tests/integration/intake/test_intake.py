@@ -683,7 +683,7 @@ def gate():
     """Make a gate before a lane that takes as many as `gate.lane.taken` says."""
     lane = SimpleNamespace(taken=0)
     desk = SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs)))
-    gate = Gate("scans", Kind.TEXT, Claims(2), desk, alive=lambda: None)
+    gate = Gate("scans", Kind.TEXT, None, Claims(2), desk, alive=lambda: None, drop=None)
     gate.lane = lane
     return gate
 

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 
-from watcherd.model import After, SystemFault
+from watcherd.model import After, CameBack, SystemFault
 from watcherd.publish import carry, quarantine, retire, wayback
 from watcherd.publish.root import OURS
 from watcherd.states import State
@@ -39,7 +39,7 @@ def set_aside(scene, name):
 
 def came_back(scene):
     record = scene.ledger.quarantined("scans")[-1]
-    quarantine.clear_reason(scene.place, scene.ledger, quarantine.CameBack(record))
+    quarantine.clear_reason(scene.place, scene.ledger, CameBack(record))
 
 
 def put_back(scene):
