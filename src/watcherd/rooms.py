@@ -146,8 +146,7 @@ class Rooms:
         for kind, lane in self.lanes.items():
             lane.limits = limits_of(kind, settings)
         for line in self.lines:
-            line.publisher.judge.policy = policy_of(settings)
-            line.publisher.health.least_free = settings.min_free.of
+            line.publisher.update(policy_of(settings), settings.min_free.of)
             line.intake.update(inbox_of(line.name, settings, root=line.place.root))
 
     @contextmanager

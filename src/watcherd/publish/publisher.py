@@ -75,8 +75,8 @@ class Publisher:
         on_end: Callable[[Exit, Done | Failed | None], None],
         on_death: Callable[[BaseException], None],
     ) -> None:
-        self.health = Health(place, ledger, least_free, on_pause)
-        self.judge = Judge(place, ledger, claims, self.health, policy, retry_command)
+        self._health = Health(place, ledger, least_free, on_pause)
+        self._judge = Judge(place, ledger, claims, self._health, policy, retry_command)
         self.turned = inf  # when its thread was last seen to get on, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
         self._prepare = prepare
@@ -103,7 +103,7 @@ class Publisher:
     @property
     def paused(self) -> str:
         """Why nothing is admitted; empty when all is well."""
-        return self.health.paused
+        return self._health.paused
 
     @property
     def in_hand(self) -> int:
@@ -124,6 +124,11 @@ class Publisher:
     def put(self, outcome: Outcome | CameBack | SystemFault) -> None:
         """Take what came of a job, what came back, or a fault of another room, which pauses this inbox."""
         self._queue.put(outcome)
+
+    def update(self, policy: RetryPolicy, least_free: Callable[[int], int]) -> None:
+        """Judge by another policy, and leave other space free, from now on. From any thread."""
+        self._judge.policy = policy
+        self._health.least_free = least_free
 
     def close(self) -> None:
         """Let the thread end once it has settled what was put so far."""
@@ -162,7 +167,7 @@ class Publisher:
 
     def _patience(self) -> float:
         if self._halted:
-            return self.health.until_due()
+            return self._health.until_due()
         return TICK if self._idle else IDLE
 
     def _advance(self) -> None:
@@ -174,7 +179,7 @@ class Publisher:
                 self._work()
         except SystemFault as fault:
             self._halted = True
-            self.health.pause(fault)
+            self._health.pause(fault)
         except Stopped:
             pass  # still halted: what an earlier run left is taken up by the next start
 
@@ -228,20 +233,20 @@ class Publisher:
             case Failed():
                 self._decide(outcome)
             case Stalled():
-                self.judge.stall(outcome)
+                self._judge.stall(outcome)
             case Returned():
-                self.judge.give_back(outcome)
+                self._judge.give_back(outcome)
             case Carried():
                 self._batch.carried(outcome.intent, outcome.error)
                 if isinstance(outcome.error, SystemFault):
-                    self.health.pause(outcome.error)
+                    self._health.pause(outcome.error)
             case CameBack():
                 quarantine.clear_reason(self._place, self._ledger, outcome)
             case SystemFault():
-                self.health.pause(outcome)
+                self._health.pause(outcome)
 
     def _decide(self, failed: Failed) -> None:
-        draft = self.judge.judge(failed)
+        draft = self._judge.judge(failed)
         if draft is not None:
             self._told[failed.job.id] = failed
             self._batch.add(failed.job, State.QUARANTINING, draft)
@@ -253,17 +258,17 @@ class Publisher:
         match ended.state:
             case State.PUBLISHED | State.QUARANTINED:
                 self._tell(ended, self._told.pop(job.id, None))
-                self.judge.let_go(job, claimed=not ended.unclaimed)
+                self._judge.let_go(job, claimed=not ended.unclaimed)
             case State.RETRYING:
                 self._told.pop(job.id, None)
                 self._decide(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
             case State.PUBLISHING:
                 say("warning", "file.unretired", job, reason=ended.reason)
                 if ended.unclaimed:
-                    self.judge.let_go(job)
+                    self._judge.let_go(job)
             case _:
                 self._told.pop(job.id, None)
-                self.judge.give_back(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))
+                self._judge.give_back(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))
 
     def _tell(self, ended: Exit, told: Done | Failed | None) -> None:
         self.ended[ended.state] += 1
@@ -278,15 +283,15 @@ class Publisher:
 
     def _look_around(self) -> None:
         """Look now and then whether the system is well; end a pause when it is. Raises SystemFault."""
-        if not self.health.is_due(idle=self._idle and not self._batch.unretired):
+        if not self._health.is_due(idle=self._idle and not self._batch.unretired):
             return
         if self.paused:
             self._prepare()
-            self.health.probe()
+            self._health.probe()
         self._take_up()
         self._halted = False
         self._batch.unretired.release()
-        self.health.conclude()
+        self._health.conclude()
 
     def _take_up(self) -> None:
         """Take up what an earlier run left, once; a retry that was cut short waits for its inbox."""
@@ -315,7 +320,7 @@ class Publisher:
         self._queue.put(None)
         while self._take():
             pass
-        self.health.look_at_once()
+        self._health.look_at_once()
         self._advance()
         self._report_ends()
         try:
@@ -323,7 +328,7 @@ class Publisher:
             self._ledger.flush()
             self._batch.clear_away()
         except SystemFault as fault:
-            self.health.pause(fault)
+            self._health.pause(fault)
         for root in self._place.roots:
             root.rest()
 

@@ -150,7 +150,7 @@ def test_a_reason_holds_the_exact_path_of_a_name_that_is_no_text(going, look):
 
 
 def test_a_failure_that_may_pass_is_tried_again_later_and_charged(going, look):
-    going.publishing.judge.policy = RetryPolicy(backoff=100)
+    going.publishing.update(RetryPolicy(backoff=100), lambda _: 0)
     before = time.time()
     with capture_logs() as logs:
         going.publishing.put(Failed(going.job("a.txt"), Failure.TIMEOUT, "too long"))
@@ -179,7 +179,7 @@ def test_a_kill_from_outside_is_not_charged(going, look):
 @pytest.mark.parametrize(("alone", "charged"), [(False, False), (True, True)])
 def test_an_attempt_that_fails_pauses_nothing_unless_it_was_killed_alone(going, look, alone, charged):
     pauses = []
-    going.publishing.health._on_pause = lambda: pauses.append(going.publishing.paused)
+    going.publishing._health._on_pause = lambda: pauses.append(going.publishing.paused)
     going.publishing.put(Failed(going.job("a.txt", alone=alone), Failure.CRASHED, "killed", charged=charged))
     going.publishing.put(going.done(going.job("b.txt")))
     look.eventually(lambda: going.ended)
@@ -209,7 +209,7 @@ def test_what_the_system_could_not_carry_out_comes_again_uncharged_and_pauses(sc
 
 def test_a_fault_that_another_room_met_pauses_too(going, look):
     pauses = []
-    going.publishing.health._on_pause = lambda: pauses.append(going.publishing.paused)
+    going.publishing._health._on_pause = lambda: pauses.append(going.publishing.paused)
     going.publishing.put(SystemFault("no more descriptors", root=""))
     look.eventually(lambda: pauses == ["no more descriptors", ""])
 
