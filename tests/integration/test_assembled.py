@@ -27,7 +27,7 @@ from watcherd.audit import audit
 from watcherd.decide import Retry
 from watcherd.intake.intake import Intake
 from watcherd.ledger.ledger import Intent, Ledger
-from watcherd.model import After, Draft, Failure, File, Job, Kind, Refused, Stopped, SystemFault
+from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, Refused, Stopped, SystemFault
 from watcherd.publish import wayback
 from watcherd.publish.batch import Batch
 from watcherd.publish.publisher import Publisher
@@ -631,6 +631,24 @@ def test_a_reload_changes_what_can_change_live_and_names_what_needs_a_restart(si
         site.await_words("c.txt")
         site.wait_for(lambda: site.left() == ["b.log"])
         assert (site.archive / "c.txt").exists()
+
+
+def test_a_reload_of_min_free_pauses_an_inbox_and_ends_its_pause(site, monkeypatch):
+    with running(quick(site, min_free="0%")) as rooms:
+        reload_to(rooms, quick(site, min_free="99.9%"), monkeypatch)
+        site.wait_for(lambda: "min_free" in rooms.lines[0].publisher.paused)
+        reload_to(rooms, quick(site, min_free="0%"), monkeypatch)
+        site.wait_for(lambda: not rooms.lines[0].publisher.paused)
+
+
+def test_a_reload_changes_how_often_a_failing_file_is_tried(site, monkeypatch):
+    with running(quick(site, {"exclude": ["a.txt"]})) as rooms:
+        reload_to(rooms, quick(site, {"exclude": ["a.txt"]}, retry={"attempts": 1}), monkeypatch)
+        version = beneath.version_of(os.lstat(site.drop("a.txt")))
+        job = Job(rooms.ledger.next_id(), File("scans", "a.txt", version), Kind.TEXT)
+        rooms.ledger.hand_over([job])
+        rooms.lines[0].publisher.put(Failed(job, Failure.TIMEOUT, "too long"))
+        assert site.await_failure("a.txt")["attempts"] == 1
 
 
 def test_a_reload_scans_an_inbox_of_which_it_changes_something_and_no_other(site, events, monkeypatch):
