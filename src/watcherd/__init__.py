@@ -25,6 +25,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     lifeline    threads whose death is reported
     paths       paths where only text can be: in JSON, and on a shell's line
     turns       whose turn it is to make many small system calls
+    volumes     the file systems that are known, and what may be believed of them (pure)
     decide      admission, retry, blame (pure)
     sameness    whether a file that is found is the one that is known (pure)
     model       the values that travel, and the three kinds of error (pure)

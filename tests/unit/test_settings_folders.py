@@ -117,18 +117,13 @@ def test_state_on_a_network_mount_is_refused(mounted):
 
 
 @pytest.mark.parametrize(
-    ("path", "kind", "over_network"),
-    [
-        ("/mnt/a b/x", "fuse.sshfs", True),
-        ("/mnt/disk", "fuseblk", False),
-        ("/mnt/nfs/x", "tmpfs", False),
-        ("/", "ext4", False),
-    ],
+    ("path", "kind"),
+    [("/mnt/a b/x", "fuse.sshfs"), ("/mnt/disk", "fuseblk"), ("/mnt/nfs/x", "tmpfs"), ("/", "ext4")],
 )
-def test_the_mount_of_a_path_is_the_deepest_and_latest(mounted, path, kind, over_network):
+def test_the_mount_of_a_path_is_the_deepest_and_latest(mounted, path, kind):
     mounted(TABLE.encode())
     mount = mount_of(Path(path), mounts())
-    assert (mount.kind, mount.over_network) == (kind, over_network)
+    assert mount.kind == kind
 
 
 @pytest.mark.parametrize("name", [b"a\rb", b"a\x0bb", "a\u2028b".encode(), b"a\xffb"])

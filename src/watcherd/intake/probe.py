@@ -19,21 +19,8 @@ from dataclasses import dataclass
 
 from watcherd import beneath
 from watcherd.intake.settle import Pace, Writer
+from watcherd.volumes import KNOWN, LEASING, LOCAL
 
-#: f_type of statfs(2) → name, for the file systems that can be asked for writers.
-_LEASING = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs", 0x01021994: "tmpfs"}
-#: Those whose changes all pass through this kernel, so that every one becomes an event.
-_LOCAL = _LEASING | {
-    0x794C7630: "overlay",
-    0x2FC12FC1: "zfs",
-    0xF2F52010: "f2fs",
-    0xCA451A4E: "bcachefs",
-    0x4D44: "vfat",
-    0x2011BAB0: "exfat",
-    0x7366746E: "ntfs3",
-}
-_DISTANT = {0x6969: "nfs", 0xFF534D42: "cifs", 0xFE534D42: "smb2", 0x65735546: "fuse", 0x01021997: "9p",
-            0x00C36400: "ceph"}  # fmt: skip
 _MULTIGRAIN = (6, 13)  # since this kernel, two writes with a look in between never share a timestamp
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -66,8 +53,8 @@ class Mount:
 def mount(root: str) -> Mount:
     """Return what may be believed of the file system at `root`. Raises OSError where it cannot be asked."""
     magic = _file_system(root)
-    name = (_LOCAL | _DISTANT).get(magic, hex(magic))
-    return Mount(name, magic in _LOCAL, magic in _LEASING, magic not in _LEASING or _kernel() < _MULTIGRAIN)
+    lease = magic in LEASING
+    return Mount(KNOWN.get(magic, hex(magic)), magic in LOCAL, lease, not lease or _kernel() < _MULTIGRAIN)
 
 
 def _file_system(root: str) -> int:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from watcherd.settings.layers import DEFAULT, ROLES, Keys, Layer, Layers, home
 from watcherd.settings.mounts import Mount, location, mount_of, mounts
 from watcherd.settings.problems import Problem
+from watcherd.volumes import is_distant
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -114,7 +115,7 @@ def problems(layers: Layers) -> Iterator[Problem]:
     yield from _overlaps(layers, folders)
     for folder in folders:
         mount = mount_of(folder.resolved, table)
-        if folder.keys == ("state",) and mount and mount.over_network:
+        if folder.keys == ("state",) and mount and is_distant(mount.kind):
             message = f"{folder.path} is on a network mount ({mount.kind}), where SQLite's locks do not hold"
             yield Problem(layers.place("state"), "state", message, "choose a folder on a local disk")
 

@@ -9,11 +9,6 @@ from pathlib import Path
 
 _TABLE = Path("/proc/self/mountinfo")
 
-#: Another machine holds the files: locks, mmap and events cannot be relied on.
-_NETWORK = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ceph", "coda", "lustre", "ncpfs", "gfs2"})
-#: Any program may stand behind FUSE; these are known to use the local disk.
-_LOCAL_FUSE = frozenset({"fuseblk", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs", "fuse.ntfs-3g"})
-
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -23,11 +18,6 @@ class Mount:
     root: Path
     point: Path
     kind: str
-
-    @property
-    def over_network(self) -> bool:
-        """Whether another machine, or an unknown program, holds the files."""
-        return self.kind in _NETWORK or (self.kind.startswith("fuse") and self.kind not in _LOCAL_FUSE)
 
 
 def mounts() -> list[Mount]:

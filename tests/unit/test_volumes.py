@@ -1,0 +1,19 @@
+"""What may be believed of a file system, by its number and by its name."""
+
+import pytest
+
+from watcherd.volumes import LOCAL, is_distant
+
+
+@pytest.mark.parametrize("name", ["nfs4", "smb3", "lustre", "gfs2", "fuse", "fuse.sshfs"])
+def test_another_machine_or_any_program_may_hold_the_files_behind_these_names(name):
+    assert is_distant(name)
+
+
+@pytest.mark.parametrize("name", ["ext4", "tmpfs", "fuseblk", "fuse.bindfs", "one of which nobody heard"])
+def test_a_ledger_may_lie_on_what_is_local_or_not_known(name):
+    assert not is_distant(name)
+
+
+def test_what_has_events_by_its_number_may_hold_a_ledger_by_its_name():
+    assert not any(map(is_distant, LOCAL.values()))
