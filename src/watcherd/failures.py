@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Never, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from watcherd.beneath import told_plainly
 from watcherd.model import After, SystemFault
@@ -25,11 +25,7 @@ T = TypeVar("T")
 AWAY = "its inbox is away: bring it back first (`inbox.recovered` says that it is)"
 
 
-def _raise(fault: SystemFault) -> Never:
-    raise fault
-
-
-def set_aside(settings: Settings, on_fault: Callable[[SystemFault], None] = _raise) -> list[SetAside]:
+def set_aside(settings: Settings, on_fault: Callable[[SystemFault], None]) -> list[SetAside]:
     """Return what is quarantined in all inboxes, and what is to be. Raises Refused, and SystemFault for the ledger.
 
     `on_fault` gets the fault of an inbox whose folders cannot be used; the others are still listed.
@@ -39,7 +35,7 @@ def set_aside(settings: Settings, on_fault: Callable[[SystemFault], None] = _rai
     )
 
 
-def finish(settings: Settings, on_fault: Callable[[SystemFault], None] = _raise) -> list[PutBack]:
+def finish(settings: Settings, on_fault: Callable[[SystemFault], None]) -> list[PutBack]:
     """Finish the retries of a command that was killed. Raises, and calls `on_fault`, as `set_aside` does."""
     present = [name for name in settings.inbox if not _is_away(settings, name)]
     return _of_each(present, settings, wayback.finish, on_fault)

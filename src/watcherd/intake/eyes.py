@@ -81,7 +81,7 @@ class Eyes:
     whether the folder is there.
     """
 
-    def __init__(self, name: str, path: str, *, named: str = "", watching: bool = True) -> None:
+    def __init__(self, name: str, path: str, *, named: str, watching: bool) -> None:
         self._path = path
         self._named = named or path
         self._watching = watching
