@@ -18,7 +18,7 @@ LOCAL = LEASING | {
     0x2011BAB0: "exfat",
     0x7366746E: "ntfs3",
 }
-#: Another machine holds the files: locks, mmap and events cannot be relied on.
+#: Another machine holds the files: locks, mmap and events cannot be relied on. Mounts are known by these names, too.
 _DISTANT = {
     0x6969: "nfs",
     0xFF534D42: "cifs",

@@ -5,7 +5,11 @@ import pytest
 from watcherd.volumes import LOCAL, is_distant
 
 
-@pytest.mark.parametrize("name", ["nfs4", "smb3", "lustre", "gfs2", "fuse", "fuse.sshfs"])
+@pytest.mark.parametrize(
+    "name",
+    ["9p", "afs", "ceph", "cifs", "coda", "fuse", "fuse.ceph-fuse", "fuse.glusterfs", "fuse.sshfs", "gfs2", "lustre",
+     "ncpfs", "nfs", "nfs4", "smb3", "smbfs"],
+)  # fmt: skip
 def test_another_machine_or_any_program_may_hold_the_files_behind_these_names(name):
     assert is_distant(name)
 
