@@ -209,6 +209,7 @@ def test_a_file_that_ended_the_daemon_each_time_it_ran_alone_is_set_aside(site):
     with running(settings):
         reason = site.await_failure("a.txt")
     assert (reason["class"], reason["attempts"]) == ("crashed", 3)
+    assert site.rows("state, attempts") == [("quarantined", 3)]
 
 
 def test_a_suspect_that_was_changed_meanwhile_is_a_new_file(site):
@@ -1095,6 +1096,15 @@ def test_a_count_comes_to_a_checkpoint_before_each_file_also_where_nothing_is_to
     with assembled(settings, Ears(on_death=pytest.fail)) as rooms:
         assert draining._census(rooms, lambda: come.append(None)) == (0, 0)
     assert len(come) == len(names)
+
+
+def test_a_drain_counts_a_kept_file_that_was_changed_since_it_was_done(site):
+    changed, _ = site.texts(2)
+    settings = quick(site, {"after": "keep"})
+    draining.drain(settings)
+    site.write(changed, b"changed")
+    with assembled(settings, Ears(on_death=pytest.fail)) as rooms:
+        assert draining._census(rooms) == (1, len(b"changed"))
 
 
 def test_what_a_drain_counts_is_what_the_intake_would_take(site):
