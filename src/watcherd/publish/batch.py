@@ -389,4 +389,4 @@ def _said(error: OSError) -> str:
             f"{error.filename}: a file system is mounted inside a folder of this inbox: give it an inbox of its own"
         )
     where = f": {error.filename}" if error.filename else ""  # none where a descriptor failed
-    return f"{os.strerror(error.errno or 0)}{where}"
+    return f"{error.strerror or error}{where}"

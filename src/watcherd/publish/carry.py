@@ -124,7 +124,7 @@ def _fill(original: int, copied: int, root: Root, between: Callable[[], None]) -
 def _require_unchanged(original: int, status: os.stat_result) -> None:
     """Raise OSError where somebody still writes into the original: what comes after the copy would be lost."""
     if not sameness.looks_like(os.fstat(original), beneath.version_of(status)):
-        raise OSError(errno.EBUSY, "changed while it was copied", "input")
+        raise OSError(errno.EBUSY, "changed while it was copied")
 
 
 def _finish(original: int, copied: int, status: os.stat_result, root: Root, between: Callable[[], None]) -> None:

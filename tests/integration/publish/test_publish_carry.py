@@ -259,6 +259,7 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
     real = carry._fill
     monkeypatch.setattr(carry, "_fill", lambda *what: (real(*what), writer.write(b"more")))
     assert far.carry() == [State.PUBLISHING]
+    assert far.batch.unretired.reasons() == {"a.txt": "changed while it was copied"}
     monkeypatch.undo()
     writer.close()
     far.batch.unretired.release()
@@ -274,7 +275,7 @@ def test_an_input_that_cannot_be_carried_is_told_by_the_path_at_which_it_lies_no
     taken.rename(far.inbox / "aside")
     taken.symlink_to(far.inbox / "aside")
     assert far.carry() == [State.PUBLISHING]
-    assert far.batch.unretired.reasons() == {"a.txt": f"{os.strerror(errno.EINVAL)}: {taken}"}
+    assert far.batch.unretired.reasons() == {"a.txt": f"not a regular file: {taken}"}
 
 
 def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fault(far, look):
