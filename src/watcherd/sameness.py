@@ -70,7 +70,8 @@ def has_time(found: os.stat_result | None, seconds: float) -> bool:
 def is_as_written(found: os.stat_result, record: Record) -> bool:
     """Whether a file is the result of a record, or its reason, as we wrote it.
 
-    A disk of this machine keeps times as they were written, where a server may date a file later.
+    A disk of this machine keeps times as they were written, where a server may date a file later. What has a major
+    number is such a disk; servers have none, nor have btrfs, overlays and tmpfs.
     """
     if (found.st_ino, found.st_size) != (record.inode, record.result_size or found.st_size):
         return False

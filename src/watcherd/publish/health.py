@@ -45,8 +45,8 @@ SHORTEST, LONGEST = 1.0, 2.0
 class Health:
     """The state of one inbox's roots and of the ledger. One thread uses it; others read `paused`.
 
-    `least_free` gives the bytes that must stay free of a file system with so many; `on_pause` is called when the
-    pause begins or ends.
+    `least_free` gives the bytes that must stay free of a file system with so many, and may be replaced at any time;
+    `on_pause` is called when the pause begins or ends.
     """
 
     def __init__(
