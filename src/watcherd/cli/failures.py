@@ -152,18 +152,12 @@ def nothing_set_aside(failure: str | None) -> str:
 
 def failure_table(rows: Sequence[SetAside], nothing: str = "") -> None:
     """Print a line for each quarantined file; on a terminal, `nothing` where there is none."""
-    cells = (
-        (
-            row.failure,
-            row.record.file.inbox,
-            typed(named(row)),
-            row.record.attempts,
-            _why(row),
-            show.time(row.record.at),
-        )
-        for row in rows
-    )
-    show.table(("class", "inbox", "path", "attempts", "why", "since"), cells, nothing=nothing)
+    show.table(("class", "inbox", "path", "attempts", "why", "since"), map(_cells, rows), nothing=nothing)
+
+
+def _cells(row: SetAside) -> tuple[object, ...]:
+    record = row.record
+    return row.failure, record.file.inbox, typed(named(row)), record.attempts, _why(row), show.time(record.at)
 
 
 def _why(row: SetAside) -> str:
@@ -172,12 +166,14 @@ def _why(row: SetAside) -> str:
 
 def failure_facts(row: SetAside) -> dict[str, object]:
     """Return a quarantined file for machines; `held` is null where it is set aside."""
+    from watcherd.publish.reason import stamp
+
     facts: dict[str, object] = {
         "class": row.failure,
         "message": row.record.message,
         "attempts": row.record.attempts,
         "inbox": row.record.file.inbox,
-        "since": show.timestamp(row.record.at),
+        "since": stamp(row.record.at),
         "held": row.held or None,
     }
     return facts | as_fields("path", row.path) | as_fields("where", row.where)

@@ -78,11 +78,6 @@ def time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).astimezone().isoformat(" ", "seconds")
 
 
-def timestamp(seconds: float) -> str:
-    """Write a time in Unix seconds for machines: RFC 3339, UTC."""
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def duration(seconds: float) -> str:
     """Write a stretch of time for people: ``0.4 s``, ``2 min 05 s``, ``1 h 20 min``."""
     if seconds < 60:  # noqa: PLR2004 (a minute)

@@ -179,10 +179,9 @@ class Root:
     def fault(self, error: OSError) -> SystemFault:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
-        if error.errno == errno.ENOENT and self._identity is None:  # nor is it to be made: another run may know it
-            reason = "it is missing: mount it, or bring it back"
-        elif self._identity is None:
-            reason += beneath.how_to_use(self.path, error)
+        if self._identity is None:
+            missing = "it is missing: mount it, or bring it back"  # nor is it to be made: another run may know it
+            reason = missing if error.errno == errno.ENOENT else reason + beneath.how_to_use(self.path, error)
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
 
     @contextmanager
