@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import data
 from report import RESULTS
-from stage import drain, fill, fresh, made
+from stage import at_hand, drain, fill, fresh, made
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +44,7 @@ def profile(case: str) -> None:
     source = made(*CASES[case])
     home = fresh()
     fill(source, home / "inbox")
-    os.sync()
+    at_hand(home)
     raw = home / "stacks"
     command = drain()
     spy = ["py-spy", "record", "--rate", str(RATE), "--subprocesses", "--function", "--threads", "--format", "raw"]

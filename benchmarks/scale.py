@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import data
 import plots
 import report
-from stage import cpu_of_children, daemon, drain, fresh, peer, proportional_memory, until
+from stage import at_hand, cpu_of_children, daemon, drain, fresh, peer, proportional_memory, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -104,7 +104,7 @@ def measured(fill: Callable[[Path], object], by: Contestant) -> Drain:
     """Have what `fill` puts into an inbox drained by a command."""
     home = fresh()
     fill(home / "inbox")
-    os.sync()
+    at_hand(home)
     sizes = [entry.stat().st_size for entry in os.scandir(home / "inbox")]
     begin, before = time.perf_counter(), cpu_of_children()
     with subprocess.Popen(

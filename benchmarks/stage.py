@@ -111,8 +111,7 @@ def fill(source: Path, folder: Path) -> None:
 def run(contestant: Contestant, source: Path | None) -> Run:
     """Run a command over the files in `source`; SystemExit where it fails, or leaves a file without a result."""
     home = fresh(source)
-    os.sync()
-    claim(min(warm(home / "inbox"), MOST_MEMORY))
+    at_hand(home)
     environment = os.environ | dict(contestant.environment)
     begin, before = time.perf_counter(), cpu_of_children()
     ended = subprocess.run(contestant.command, cwd=home, env=environment, stdout=subprocess.DEVNULL, check=False)
@@ -126,6 +125,12 @@ def run(contestant: Contestant, source: Path | None) -> Run:
 def cpu_of_children() -> float:
     """Return the processor seconds of all children that have ended, and of theirs."""
     return sum(os.times()[2:4])
+
+
+def at_hand(home: Path) -> None:
+    """Have nothing left to write, and in memory what a run is to read, with room for what it makes of it."""
+    os.sync()
+    claim(min(warm(home / "inbox"), MOST_MEMORY))
 
 
 def warm(folder: Path) -> int:
