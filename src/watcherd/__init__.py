@@ -20,6 +20,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     service     what the host gives a daemon: logs, locks, signals, systemd
     ledger      what became of every file: rows in SQLite, claims in memory
     processors  what is done with a file: plain functions, and the table of kinds
+    access      what is said of a folder that cannot be used, and what would let us use it
     beneath     opening what lies beneath a root, and never outside it
     heap        what a worker process keeps of memory that was freed, and when it gives it back
     lifeline    threads whose death is reported

@@ -13,7 +13,8 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, decide, sameness
-from watcherd.beneath import OURS, told_plainly
+from watcherd.access import told_plainly
+from watcherd.beneath import OURS
 from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd.beneath import told_plainly
+from watcherd.access import told_plainly
 from watcherd.model import After, SystemFault
 from watcherd.plain import ledger_of, place_of
 from watcherd.publish import quarantine, wayback

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from watcherd.beneath import FULL, told_plainly
+from watcherd.access import told_plainly
+from watcherd.beneath import FULL
 from watcherd.model import After, SystemFault
 from watcherd.service.locks import Note, leave, refusal_as_fault
 

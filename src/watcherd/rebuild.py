@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import beneath, sameness
-from watcherd.beneath import told_plainly
+from watcherd.access import told_plainly
 from watcherd.intake.census import admitted
 from watcherd.ledger.answers import BLOCK
 from watcherd.ledger.database import Damaged, require_sound

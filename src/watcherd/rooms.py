@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import lifeline, rebuild
+from watcherd.access import told_plainly
 from watcherd.assembly import Died, build
-from watcherd.beneath import told_plainly
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault, WatcherdError
 from watcherd.plain import inbox_of, limits_of, policy_of

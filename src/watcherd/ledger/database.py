@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from typing import TYPE_CHECKING
 
-from watcherd.beneath import how_to_write
+from watcherd.access import how_to_write
 from watcherd.model import Refused, SystemFault
 
 if TYPE_CHECKING:

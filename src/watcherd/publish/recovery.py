@@ -30,7 +30,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
-from watcherd.beneath import told_plainly
+from watcherd.access import told_plainly
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import retire, reveal

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd import beneath
+from watcherd import access, beneath
 from watcherd.beneath import OURS, Doubt
 from watcherd.model import Draft, SystemFault, signed
 from watcherd.publish import disk
@@ -181,7 +181,7 @@ class Root:
         reason = os.strerror(error.errno) if error.errno else str(error)
         if self._identity is None:
             missing = "it is missing: mount it, or bring it back"  # nor is it to be made: another run may know it
-            reason = missing if error.errno == errno.ENOENT else reason + beneath.how_to_use(self.path, error)
+            reason = missing if error.errno == errno.ENOENT else reason + access.how_to_use(self.path, error)
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
 
     @contextmanager

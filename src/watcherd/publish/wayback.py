@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
-from watcherd.beneath import OURS, told_plainly, version_of
+from watcherd.access import told_plainly
+from watcherd.beneath import OURS, version_of
 from watcherd.model import After, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of

@@ -16,7 +16,8 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.beneath import OURS, Doubt, told_plainly
+from watcherd.access import told_plainly
+from watcherd.beneath import OURS, Doubt
 from watcherd.lifeline import Thread
 from watcherd.model import Refused, SystemFault
 

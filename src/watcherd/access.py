@@ -1,0 +1,64 @@
+"""What is said of a folder that cannot be used: why, and what would let us use it where it is closed to us."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from watcherd.model import SystemFault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: Errors of a folder that is closed to us.
+_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+
+
+@contextmanager
+def told_plainly(path: str) -> Iterator[None]:
+    """Raise an OSError as a SystemFault that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        # An error of a descriptor names no file.
+        named = f" ({error.filename})" if error.filename and error.filename != path else ""
+        message = f"cannot use the folder {path}: {error.strerror}{named}{how_to_use(path, error)}"
+        raise SystemFault(message, root=path, errno=error.errno) from error
+
+
+def how_to_use(path: str, error: OSError) -> str:
+    """Return how we could use a folder that refuses us, to be put behind its error; nothing for another error."""
+    refused = str(error.filename or path)
+    if error.errno not in _REFUSALS or not os.path.isabs(refused):  # a name alone is of any folder beneath
+        return ""
+    # It may be closed to us in a folder around it, or to be made there.
+    around = (refused, *map(str, Path(refused).parents))
+    return how_to_write(next(filter(os.path.exists, around), path))
+
+
+def how_to_write(*paths: str | os.PathLike[str]) -> str:
+    """Return how we could write to these paths, to be put behind an error of theirs; nothing where we may."""
+    with suppress(OSError):  # one that is not there, or cannot be asked
+        for path in map(Path, paths):
+            if not os.access(path, os.W_OK, effective_ids=True):
+                return f"; {_opening(path)}"
+    return ""
+
+
+def _opening(path: Path) -> str:
+    """Return what would let us write to a path that is closed to us. Raises OSError."""
+    if os.statvfs(path).f_flag & os.ST_RDONLY:  # first: it is so for every user
+        return f"{path} is mounted read-only: mount it for writing"
+    if path.stat().st_uid == os.geteuid():
+        return f"chmod u+rwX {path}"
+    return f"{path} belongs to {_owner(path)}: let this user write there, or run watcherd as that one"
+
+
+def _owner(path: Path) -> str:
+    try:
+        return path.owner()
+    except KeyError:  # a user of another machine, or container
+        return f"user {path.stat().st_uid}"
