@@ -14,9 +14,7 @@ the batch alone, and one whose input cannot be taken waits (unretired.py).
 from __future__ import annotations
 
 import errno
-import os
 from collections import deque
-from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from math import inf
@@ -27,13 +25,14 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failure, Job, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.folders import Folders
-from watcherd.publish.retire import Inputs, NotRestored, Taken, ours_of
+from watcherd.publish.retire import Inputs, Taken
 from watcherd.publish.unretired import MOST, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
@@ -81,18 +80,16 @@ class Batch:
         self._place = place
         self._ledger = ledger
         self._carry = carry
-        self._is_away = is_away
         self._alive = alive
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
-        self._inputs = Inputs(place, self._folders)
+        self._inputs = Inputs(place, self._folders, is_away)
         #: What has something in its way for now.
         self.unretired = Unretired(place.root)
         self._ready: deque[Intent] = deque()  # a draft, and nothing on record
         self._checked: list[Intent] = []  # durable, and about to be on record
         self._intended: deque[Intent] = deque()  # on record, and not visible
         self._revealed: deque[Intent] = deque()  # visible, and not retired
-        self._unrestored: deque[Intent] = deque()  # the same, and a newer file was taken for its input
         self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
         self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
@@ -119,8 +116,8 @@ class Batch:
 
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
-        queues = (self._ready, self._checked, self._intended, self._revealed, self._unrestored, self._collided)
-        return any((*queues, self._carried, self._taken, self._unwanted, self._ended))
+        queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
+        return any((*queues, self._taken, self._unwanted, self._ended))
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
@@ -258,9 +255,7 @@ class Batch:
     # Stage three: retired ------------------------------------------------------------------------------------------
 
     def _retire(self) -> None:
-        if self._revealed or self._unrestored or self._carried:
-            self._wait_for_inbox()
-        self._each(self._unrestored, self._restore)
+        self._wait_for_inbox()
         while self._collided or self._revealed:
             self._each(self._collided, self._rename)
             self._each(self._revealed, self._retire_input)
@@ -270,22 +265,12 @@ class Batch:
             self._end(self._taken.popleft())
 
     def _wait_for_inbox(self) -> None:
-        """Let inputs wait while their inbox is away. It is held open first, so that it stays what it is now."""
-        with suppress(OSError):
-            self._folders.root(self._place.root)
-        if not self._is_away():
-            return
-        for queue in (self._revealed, self._unrestored, self._carried):
-            while queue:
-                self._let_wait(queue, queue[0], "its inbox is away")
-                queue.popleft()
-
-    def _restore(self, intent: Intent) -> None:
-        """Restore a newer file that could not be restored at once, when it was taken."""
-        way = self._ways.of(intent)
-        if way.into is not None:
-            self._inputs.restore(intent.job, way.into.path, way.retired)
-        self._revealed.append(intent)
+        """Let inputs wait while their inbox is away."""
+        if (self._revealed or self._carried) and self._inputs.are_away():
+            for queue in (self._revealed, self._carried):
+                while queue:
+                    self._let_wait(queue, queue[0], "its inbox is away")
+                    queue.popleft()
 
     def _rename(self, intent: Intent) -> None:
         """Give both names of a visible job a greater number: that of its input was taken meanwhile.
@@ -303,8 +288,6 @@ class Batch:
         except FileExistsError:
             self._collided.append(intent)
             return
-        if taken is Taken.GONE and self._is_away():
-            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self._place.root)
         if taken is Taken.ELSEWHERE:
             self._carry(intent)
         else:
@@ -344,14 +327,8 @@ class Batch:
         if intent.state is State.PUBLISHING and queue is self._intended:
             self._withdraw(intent, _said(error), Failure.UNPLACEABLE)
         else:  # visible, or a quarantine, which has no other place to go: only time helps
-            self._tell_where(intent, error)
-            self._let_wait(self._unrestored if isinstance(error, NotRestored) else queue, intent, _said(error))
-
-    def _tell_where(self, intent: Intent, error: OSError) -> None:
-        """Name the whole path of an input in our own folder, which nobody finds by the name that it has there."""
-        ours = ours_of(intent.job)
-        if error.filename == beneath.split(ours)[1]:
-            error.filename = f"{self._place.root}/{ours}"
+            self._inputs.tell_where(intent.job, error)
+            self._let_wait(queue, intent, _said(error))
 
     def _let_wait(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""

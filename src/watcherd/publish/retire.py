@@ -41,33 +41,37 @@ class Taken(Enum):
     ELSEWHERE = "it lies in our own folder of the inbox, and is to be carried to where it belongs"
 
 
-class NotRestored(OSError):
-    """A newer file was taken in the input's place, and still lies where that was to go."""
-
-
 class Inputs:
-    """The inputs of one inbox, as a batch takes them out of it through its `folders`. One thread uses it."""
+    """The inputs of one inbox, as a batch takes them out of it through its `folders`. One thread uses it.
 
-    def __init__(self, place: Place, folders: Folders) -> None:
+    `is_away` looks whether the inbox is gone for now, as its mount may be: then no input is missed in it.
+    """
+
+    def __init__(self, place: Place, folders: Folders, is_away: Callable[[], bool]) -> None:
         self._inbox = place.root
         self._after = place.after
         self._folders = folders
+        self._is_away = is_away
+        self._unrestored: set[int] = set()  # jobs for whose inputs newer files were taken, and lie where those belong
+
+    def are_away(self) -> bool:
+        """Whether the inbox is away. It is held open first, so that it stays what it is now."""
+        with suppress(OSError):
+            self._folders.root(self._inbox)
+        return self._is_away()
 
     def retire(self, job: Job, way: Way) -> Taken:
         """Take a job's input out of its inbox, unless it stays there: to where it belongs, or for good.
 
-        Raises OSError: EEXIST where something is there, NotRestored where `restore` is to come first.
+        Raises OSError: EEXIST where something is there, ENODEV where the inbox is away.
         """
         if way.into is not None:
-            return self._move(job, way.into.path, way.retired)
-        return self._remove(job) if self._after is After.DELETE else self._leave(job)
-
-    def restore(self, job: Job, root: str, path: str) -> None:
-        """Restore a newer file that was taken for a job's input. Raises NotRestored."""
-        try:
-            _restore(*self._folders.parent(root, path), self._inbox, job.file.path)
-        except OSError as error:
-            raise NotRestored(error.errno, error.strerror, error.filename) from error
+            taken = self._move(job, way.into.path, way.retired)
+        else:
+            taken = self._remove(job) if self._after is After.DELETE else self._leave(job)
+        if taken is Taken.GONE and self._is_away():
+            raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), self._inbox)
+        return taken
 
     def discard(self, job: Job, way: Way) -> bool:
         """Remove the input of `job` from our own folder of the inbox; False where not all of it is where it belongs.
@@ -82,6 +86,12 @@ class Inputs:
             os.unlink(name, dir_fd=ours)
         return True
 
+    def tell_where(self, job: Job, error: OSError) -> None:
+        """Name the whole path of an input in our own folder, which nobody finds by the name that it has there."""
+        ours = ours_of(job)
+        if error.filename == beneath.split(ours)[1]:
+            error.filename = f"{self._inbox}/{ours}"
+
     def _is_carried(self, job: Job, original: os.stat_result, way: Way) -> bool:
         if _is_input(job, original):
             return True
@@ -91,7 +101,7 @@ class Inputs:
     def _move(self, job: Job, root: str, path: str) -> Taken:
         target, name = self._folders.parent(root, path, make=True)
         try:
-            taken = self._take(job, target, name, take)
+            taken = Taken.REPLACED if job.id in self._unrestored else self._take(job, target, name, take)
         except FileExistsError:
             if not _is_input(job, os.lstat(name, dir_fd=target)):
                 raise
@@ -102,11 +112,18 @@ class Inputs:
                 raise
             return self._to_ours(job)
         if taken is Taken.REPLACED:
-            self.restore(job, root, path)
+            self._restore(job, root, path)
         if taken is not Taken.MOVED and self._is_in_ours(job):
             return self._to_ours(job)
         self._folders.touch(root, path)
         return taken
+
+    def _restore(self, job: Job, root: str, path: str) -> None:
+        """Restore a newer file that was taken for a job's input. Where that fails, `retire` goes on with it."""
+        self._unrestored.add(job.id)
+        _restore(*self._folders.parent(root, path), self._inbox, job.file.path)
+        self._folders.touch(self._inbox, job.file.path)
+        self._unrestored.remove(job.id)
 
     def _remove(self, job: Job) -> Taken:
         taken = self._to_ours(job)

@@ -652,6 +652,28 @@ def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look
     assert look.tree(scene.archive) == set()
 
 
+def test_a_newer_file_that_a_fault_of_the_system_kept_from_being_given_back_is_given_back_once_that_is_over(
+    scene, look, monkeypatch
+):
+    def take(*names):
+        scene.drop("a.txt", b"newer")
+        real(*names)
+        for root in (scene.inbox, scene.outbox):  # they are on one disk, which goes in this instant
+            root.rename(scene.state / root.name)
+
+    real = retire.take
+    scene.add("a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(retire, "take", take)
+        with pytest.raises(SystemFault):
+            scene.batch.settle()
+    for root in (scene.inbox, scene.outbox):
+        (scene.state / root.name).rename(root)
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"newer"
+    assert look.tree(scene.archive) == set()
+
+
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
 @pytest.mark.parametrize("newest", [False, True])
 def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_can(
