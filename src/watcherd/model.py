@@ -175,7 +175,7 @@ class Stalled:
 class Returned:
     """A job given back undone and uncharged: `to` is `WAITING` (changed, unreadable, stopped) or `VANISHED`.
 
-    `changed` says that its file is another version by now.
+    `changed` says that its file is another version by now, or has to settle as if it were.
     """
 
     job: Job

@@ -15,18 +15,17 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from dataclasses import dataclass
 from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, sameness
 from watcherd.ledger.ledger import Intent
-from watcherd.model import Draft, Failure, Job, SystemFault
+from watcherd.model import Draft, Failed, Failure, Job, Returned, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs, Taken
-from watcherd.publish.unretired import MOST, Unretired
+from watcherd.publish.unretired import MOST, Hindered, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 from watcherd.turns import turn
@@ -43,21 +42,20 @@ if TYPE_CHECKING:
 BATCH = 256
 
 
-@dataclass(frozen=True, slots=True)
-class Exit:
-    """A job that left the batch: PUBLISHED or QUARANTINED with its `visible` path, else given up for `reason`.
+class Exit(NamedTuple):
+    """A job that came to its end, PUBLISHED or QUARANTINED, with its `visible` path.
 
-    WAITING: its input is another version now, or its draft may be lost. VANISHED: its input is gone. RETRYING: it
-    cannot be placed, which is to be judged as `failure`. PUBLISHING: it has not left, as `reason` is in its way for
-    now. `unclaimed`: it is on record and waits without its claim, or did so before it ended.
+    `unclaimed`: its claim was given back while something was in its way.
     """
 
     job: Job
     state: State
-    visible: str = ""
-    reason: str = ""
-    failure: Failure | None = None
-    unclaimed: bool = False
+    visible: str
+    unclaimed: bool
+
+
+#: What a batch tells of a job: it came to its end, something is in its way, or it leaves undone, as it would a lane.
+News = Exit | Hindered | Failed | Returned
 
 
 class Batch:
@@ -94,7 +92,7 @@ class Batch:
         self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
         self._unwanted: deque[tuple[Root, str]] = deque()  # drafts that are nothing to anybody
-        self._ended: list[Exit] = []
+        self._news: list[News] = []
         self._probed = False  # whether the roots were found well since the last settling began
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
@@ -109,15 +107,15 @@ class Batch:
             for name in self._ways.names(intent):
                 self._folders.touch_all(*name)
 
-    def ended(self) -> list[Exit]:
-        """Return what has left the batch since this was last asked."""
-        ended, self._ended = self._ended, []
-        return ended
+    def news(self) -> list[News]:
+        """Return what there is to tell of jobs since this was last asked."""
+        news, self._news = self._news, []
+        return news
 
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
         queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
-        return any((*queues, self._taken, self._unwanted, self._ended))
+        return any((*queues, self._taken, self._unwanted, self._news))
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
@@ -183,7 +181,7 @@ class Batch:
                 root.to_disk(written)
         except SystemFault as fault:
             for intent in intents:
-                self._give_up(intent, State.WAITING, f"cannot be written for now: {fault}")
+                self._give_up(intent, _anew(intent.job, f"cannot be written for now: {fault}"))
                 self._ready.popleft()
             raise
 
@@ -193,12 +191,12 @@ class Batch:
 
     def _check(self, intent: Intent) -> None:
         """Give it a number, unless its input is another one by now, or its draft is gone."""
-        if loss := self._loss_of(intent):
-            self._give_up(intent, *loss)
+        if missed := self._missed(intent):
+            self._give_up(intent, missed)
         elif draft := self._ways.of(intent).root.vouched(intent.draft):
             self._checked.append(self._numbered(Intent(intent.job, intent.state, intent.number, draft)))
         else:
-            self._give_up(intent, State.RETRYING, "its draft was removed", Failure.UNPLACEABLE)
+            self._give_up(intent, Failed(intent.job, Failure.UNPLACEABLE, "its draft was removed"))
 
     def _numbered(self, intent: Intent) -> Intent:
         """Give it a free number; or its own where none can be told: its rename meets what is wrong there."""
@@ -208,18 +206,19 @@ class Batch:
             self._blame(error)
             return intent
 
-    def _loss_of(self, intent: Intent) -> tuple[State, str] | None:
-        """Return what became of an input that is not there as it was worked on; None where it is. Raises OSError."""
+    def _missed(self, intent: Intent) -> Returned | None:
+        """Return the job of an input that is not there as it was worked on; None where it is. Raises OSError."""
+        job = intent.job
         try:
-            status = self._folders.status(self._place.root, intent.job.file.path)
+            status = self._folders.status(self._place.root, job.file.path)
         except OSError as error:
             if intent.state is State.QUARANTINING:
                 raise  # what was decided against it stands, and waits
             self._blame(error)
-            return State.WAITING, f"cannot be read for now: {error.strerror}"
+            return _anew(job, f"cannot be read for now: {error.strerror}")
         if status is None:
-            return State.VANISHED, "removed"
-        return None if sameness.is_still(status, intent.job.file.version) else (State.WAITING, "changed")
+            return Returned(job, State.VANISHED, "removed")
+        return None if sameness.is_still(status, job.file.version) else _anew(job, "changed")
 
     # Stage two: visible --------------------------------------------------------------------------------------------
 
@@ -234,7 +233,7 @@ class Batch:
             self._revealed.append(intent)
         elif self._ways.is_kept(intent):
             message = f"{way.visible} in the outbox was not written by watcherd: move it, then retry"
-            self._withdraw(intent, message, Failure.RESULT_OCCUPIED)
+            self._withdraw(intent, Failure.RESULT_OCCUPIED, message)
         else:
             self._intended.append(self._renumbered(intent))
 
@@ -247,10 +246,10 @@ class Batch:
         self._ledger.intend([again])
         return again
 
-    def _withdraw(self, intent: Intent, reason: str, failure: Failure) -> None:
+    def _withdraw(self, intent: Intent, failure: Failure, reason: str) -> None:
         # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
         self._ledger.withdraw(intent.job)
-        self._give_up(intent, State.RETRYING, reason, failure)
+        self._give_up(intent, Failed(intent.job, failure, reason))
 
     # Stage three: retired ------------------------------------------------------------------------------------------
 
@@ -319,13 +318,13 @@ class Batch:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
         unclaimed = self.unretired.leave(intent)
-        self._ended.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed=unclaimed))
+        self._news.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed))
 
     def _fail(self, queue: deque[Intent], intent: Intent, error: OSError) -> None:
         """Let an intent leave, or wait for `queue`, where `error` is its alone. Raises SystemFault."""
         self._blame(error)
         if intent.state is State.PUBLISHING and queue is self._intended:
-            self._withdraw(intent, _said(error), Failure.UNPLACEABLE)
+            self._withdraw(intent, Failure.UNPLACEABLE, _said(error))
         else:  # visible, or a quarantine, which has no other place to go: only time helps
             self._inputs.tell_where(intent.job, error)
             self._let_wait(queue, intent, _said(error))
@@ -333,13 +332,13 @@ class Batch:
     def _let_wait(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
         on_record = queue is not self._ready
-        if self.unretired.put(queue, intent, reason, unclaimed=on_record):
-            self._ended.append(Exit(intent.job, State.PUBLISHING, reason=reason, unclaimed=on_record))
+        if hindered := self.unretired.put(queue, intent, reason, unclaimed=on_record):
+            self._news.append(hindered)
 
-    def _give_up(self, intent: Intent, state: State, reason: str, failure: Failure | None = None) -> None:
+    def _give_up(self, intent: Intent, undone: Failed | Returned) -> None:
         self._discard_draft(intent)
         self.unretired.leave(intent)
-        self._ended.append(Exit(intent.job, state, "", reason, failure))
+        self._news.append(undone)
 
     def _discard_draft(self, intent: Intent) -> None:
         self._unwanted.append((self._ways.of(intent).root, intent.draft.name))
@@ -358,6 +357,11 @@ class Batch:
             self._folders.sync()
         except OSError as error:
             raise SystemFault(_said(error), root=str(error.filename or ""), errno=error.errno) from error
+
+
+def _anew(job: Job, reason: str) -> Returned:
+    """Give a job back to settle anew, each time for longer, as one does that changed."""
+    return Returned(job, State.WAITING, reason, changed=True)
 
 
 def _said(error: OSError) -> str:

@@ -15,13 +15,14 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import lifeline
-from watcherd.model import CameBack, Done, Failed, Failure, Returned, Stalled, Stopped, SystemFault
+from watcherd.model import CameBack, Done, Failed, Returned, Stalled, Stopped, SystemFault
 from watcherd.publish import quarantine, recovery, said, wayback
-from watcherd.publish.batch import BATCH, Batch
+from watcherd.publish.batch import BATCH, Batch, Exit
 from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.judge import Judge
 from watcherd.publish.said import say
+from watcherd.publish.unretired import Hindered
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Job, Outcome
-    from watcherd.publish.batch import Exit
+    from watcherd.publish.batch import News
     from watcherd.publish.place import Place
 
 T = TypeVar("T")
@@ -45,9 +46,6 @@ CARRYING = 5.0
 
 #: Seconds that a stop gives to a recovery that is under way: one of few files is not left to the next start.
 RECOVERING = 1.0
-
-#: States of what left a batch with nothing to show for it.
-_GIVEN_UP = frozenset({State.RETRYING, State.WAITING, State.VANISHED})
 
 
 class Publisher:
@@ -91,7 +89,7 @@ class Publisher:
             place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away, alive=self._live
         )
         self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
-        self._unreported: deque[Exit] = deque()
+        self._unreported: deque[News] = deque()
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
         self._recovered = False  # whether what an earlier run had on record is taken up
@@ -200,7 +198,7 @@ class Publisher:
             try:
                 self._batch.settle()
             finally:
-                self._unreported.extend(self._batch.ended())
+                self._unreported.extend(self._batch.news())
             self._each(self._unreported, self._report)
             self._live()
             worked = True
@@ -251,24 +249,21 @@ class Publisher:
             self._told[failed.job.id] = failed
             self._batch.add(failed.job, State.QUARANTINING, draft)
 
-    # What leaves the batch -----------------------------------------------------------------------------------------
+    # What the batch tells ------------------------------------------------------------------------------------------
 
-    def _report(self, ended: Exit) -> None:
-        job = ended.job
-        match ended.state:
-            case State.PUBLISHED | State.QUARANTINED:
-                self._tell(ended, self._told.pop(job.id, None))
-                self._judge.let_go(job, claimed=not ended.unclaimed)
-            case State.RETRYING:
-                self._told.pop(job.id, None)
-                self._decide(Failed(job, ended.failure or Failure.UNPLACEABLE, ended.reason))
-            case State.PUBLISHING:
-                say("warning", "file.unretired", job, reason=ended.reason)
-                if ended.unclaimed:
+    def _report(self, news: News) -> None:
+        job = news.job
+        match news:
+            case Exit():
+                self._tell(news, self._told.pop(job.id, None))
+                self._judge.let_go(job, claimed=not news.unclaimed)
+            case Hindered():
+                say("warning", "file.unretired", job, reason=news.reason)
+                if news.unclaimed:
                     self._judge.let_go(job)
-            case _:
+            case Failed() | Returned():
                 self._told.pop(job.id, None)
-                self._judge.give_back(Returned(job, ended.state, ended.reason, changed=ended.state is State.WAITING))
+                self._sort(news)
 
     def _tell(self, ended: Exit, told: Done | Failed | None) -> None:
         self.ended[ended.state] += 1
@@ -334,15 +329,14 @@ class Publisher:
 
     def _report_ends(self) -> None:
         """Say what came to its end beside a fault that lasts. What was given up is not judged any more."""
-        for ended in self._unreported:
-            if ended.state not in _GIVEN_UP:
-                self._report(ended)
+        for news in self._unreported:
+            if isinstance(news, Exit | Hindered):
+                self._report(news)
 
     def _unsettled(self) -> list[Job]:
         """Return the jobs that a fault of the system kept from going on record."""
         for outcome in self._unsorted:
             if isinstance(outcome, Done):
                 self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)  # so that its draft is cleared away
-        others = [outcome.job for outcome in self._unsorted if isinstance(outcome, Failed | Stalled | Returned)]
-        ended = [ended.job for ended in self._unreported if ended.state in _GIVEN_UP]
-        return [*self._batch.abandon(), *others, *ended]
+        undone = (it for it in (*self._unsorted, *self._unreported) if isinstance(it, Failed | Stalled | Returned))
+        return [*self._batch.abandon(), *(it.job for it in undone)]

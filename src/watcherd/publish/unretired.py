@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
-from watcherd.model import SystemFault
+from watcherd.model import Job, SystemFault
 
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Intent
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 MOST, AT_A_TIME = 4096, 1024
 
 
-class _Waiting(NamedTuple):
-    """A job with something in its way: its path, what that is, and whether its claim was given back."""
+class Hindered(NamedTuple):
+    """A job with something in its way for now, as `reason` says; `unclaimed`: it waits without its claim."""
 
-    path: str
+    job: Job
     reason: str
     unclaimed: bool
 
@@ -28,7 +28,7 @@ class Unretired:
     def __init__(self, root: str) -> None:
         self._root = root
         self._stuck: deque[tuple[deque[Intent], Intent]] = deque()
-        self._waiting: dict[int, _Waiting] = {}  # by the ids of their jobs; also while they are tried again
+        self._waiting: dict[int, Hindered] = {}  # by the ids of their jobs; also while they are tried again
 
     def __bool__(self) -> bool:
         """Whether anything waits, or is tried again."""
@@ -41,10 +41,10 @@ class Unretired:
 
     def reasons(self) -> dict[str, str]:
         """Return the paths of what waits, or is tried again, each with what is in its way. For any thread."""
-        return {it.path: it.reason for it in self._waiting.copy().values()}
+        return {it.job.file.path: it.reason for it in self._waiting.copy().values()}
 
-    def put(self, queue: deque[Intent], intent: Intent, reason: str, *, unclaimed: bool) -> bool:
-        """Let an intent wait, to be tried again in `queue`; return whether it is new here.
+    def put(self, queue: deque[Intent], intent: Intent, reason: str, *, unclaimed: bool) -> Hindered | None:
+        """Let an intent wait, to be tried again in `queue`; return what is to be told of one that is new here.
 
         Raises SystemFault where too many wait already.
         """
@@ -54,9 +54,9 @@ class Unretired:
             raise SystemFault(message, root=self._root)
         self._stuck.append((queue, intent))
         if intent.job.id in self._waiting:
-            return False
-        self._waiting[intent.job.id] = _Waiting(intent.job.file.path, reason, unclaimed)
-        return True
+            return None
+        hindered = self._waiting[intent.job.id] = Hindered(intent.job, reason, unclaimed)
+        return hindered
 
     def release(self, most: int = AT_A_TIME) -> None:
         """Put what waits back into its queue, those first that wait longest."""

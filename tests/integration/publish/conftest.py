@@ -18,19 +18,21 @@ from watcherd.beneath import OURS
 from watcherd.decide import RetryPolicy
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Done, File, Job, Kind, Words
+from watcherd.model import After, Done, Failed, File, Job, Kind, Returned, Words
 from watcherd.publish import recovery, wayback
 from watcherd.publish.batch import Batch
 from watcherd.publish.carrier import Carrier
 from watcherd.publish.place import Affixes, Place
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.root import Root
+from watcherd.publish.unretired import Hindered
 from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Intent
+    from watcherd.publish.batch import News
     from watcherd.publish.carrier import Carried
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
@@ -161,13 +163,13 @@ class Scene:
         recovery.recover(self.place, self.ledger, self.batch)
         wayback.finish(self.place, self.ledger)
 
-    def settle(self) -> list[State]:
-        """Settle the batch; return how its jobs ended."""
+    def settle(self) -> list[str]:
+        """Settle the batch; return how its jobs ended, or left, or that they are hindered."""
         self.batch.settle()
-        return [ended.state for ended in self.batch.ended()]
+        return [_came_to(news) for news in self.batch.news()]
 
-    def carry(self) -> list[State]:
-        """Carry what waits for it, and settle again; return how jobs ended."""
+    def carry(self) -> list[str]:
+        """Carry what waits for it, and settle again; return as `settle` does."""
         reports: list[Carried] = []
         carrier = Carrier(self.place, reports.append, self.deaths.append)
         for intent in self.carried:
@@ -177,6 +179,17 @@ class Scene:
         for report in reports:
             self.batch.carried(report.intent, report.error)
         return self.settle()
+
+
+def _came_to(news: News) -> str:
+    match news:
+        case Hindered():
+            return "hindered"
+        case Failed():
+            return State.RETRYING
+        case Returned():
+            return news.to
+    return news.state
 
 
 def tree(folder: Path) -> set[str]:

@@ -159,7 +159,7 @@ def test_without_durability_nothing_is_synced(scene, monkeypatch):
     lax.add(job, State.PUBLISHING, scene.done(job).draft)
     monkeypatch.setattr(os, "fsync", never)
     lax.settle()
-    assert [it.state for it in lax.ended()] == [State.PUBLISHED]
+    assert [it.state for it in lax.news()] == [State.PUBLISHED]
     assert not lax._folders._touched  # which nothing would ever clear: folders are many, in time
 
 
@@ -309,7 +309,7 @@ def test_a_file_that_a_user_puts_where_a_renumbered_result_belongs_in_this_insta
     scene.add("a.txt")
     ended = scene.settle()
     scene.batch.unretired.release()
-    assert ended + scene.settle() == [State.PUBLISHING, State.PUBLISHED]
+    assert ended + scene.settle() == ["hindered", State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.1.txt.words.json", "a.2.txt.words.json"}
     assert look.tree(scene.archive) == {"a.txt", "a.2.txt"}
     assert (scene.outbox / "a.1.txt.words.json").read_text() == "a user's"
@@ -331,7 +331,7 @@ def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_on
     intend = scene.ledger.intend
     monkeypatch.setattr(scene.ledger, "intend", lambda it: (intend(it), (target / "a.txt").write_text("a user's")))
     scene.add("a.txt", state=state)
-    assert scene.settle() == [State.PUBLISHING]
+    assert scene.settle() == ["hindered"]
     monkeypatch.setattr(reveal, "rename", real)
     monkeypatch.setattr(scene.ledger, "intend", intend)
     if dies:
@@ -366,8 +366,8 @@ def test_keep_never_replaces_what_it_did_not_write(scene_of, look):
     (scene.outbox / "a.txt.words.json").write_text("a user's")
     scene.add("a.txt")
     scene.batch.settle()
-    (ended,) = scene.batch.ended()
-    assert (ended.state, ended.failure) == (State.RETRYING, Failure.RESULT_OCCUPIED)
+    (failed,) = scene.batch.news()
+    assert failed.failure is Failure.RESULT_OCCUPIED
     assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
     assert look.drafts(scene.outbox) == set()
 
@@ -383,8 +383,8 @@ def test_keep_does_not_replace_a_result_that_a_user_has_edited(scene_of, edited)
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"another version")
     scene.batch.settle()
-    (ended,) = scene.batch.ended()
-    assert ended.failure is Failure.RESULT_OCCUPIED
+    (failed,) = scene.batch.news()
+    assert failed.failure is Failure.RESULT_OCCUPIED
     assert result.read_text() == edited
 
 
@@ -481,12 +481,8 @@ def test_an_input_whose_disk_fails_before_its_result_is_visible_is_looked_at_aga
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "status", fails)
         scene.batch.settle()
-    (ended,) = scene.batch.ended()
-    assert (ended.state, ended.failure, ended.reason) == (
-        State.WAITING,
-        None,
-        "cannot be read for now: Input/output error",
-    )
+    (returned,) = scene.batch.news()
+    assert (returned.to, returned.reason) == (State.WAITING, "cannot be read for now: Input/output error")
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 
@@ -497,7 +493,7 @@ def test_a_bad_file_whose_disk_fails_is_set_aside_once_it_can_be_read(scene, loo
     scene.add("a.txt", state=State.QUARANTINING)
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "status", fails)
-        assert scene.settle() == [State.PUBLISHING]
+        assert scene.settle() == ["hindered"]
     scene.batch.unretired.release()
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
@@ -624,7 +620,7 @@ def test_a_newer_file_waits_to_be_given_back_to_its_own_folder_while_nothing_can
     with monkeypatch.context() as context:
         context.setattr(retire, "take", take)
         context.setattr(retire, "move", move)
-        assert scene.settle() == [State.PUBLISHING]
+        assert scene.settle() == ["hindered"]
     scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
@@ -643,8 +639,8 @@ def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look
     with monkeypatch.context() as context:
         context.setattr(retire, "take", take)
         scene.batch.settle()
-    (told,) = scene.batch.ended()
-    assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.ENODEV)}: {scene.inbox}")
+    (hindered,) = scene.batch.news()
+    assert hindered.reason == f"{os.strerror(errno.ENODEV)}: {scene.inbox}"
     os.rename(scene.state / "away", scene.inbox)
     scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
@@ -694,8 +690,8 @@ def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_c
         context.setattr(scene.ledger, "intend", intend)
         context.setattr(retire, "move", fail)
         scene.batch.settle()
-        (told,) = scene.batch.ended()
-        assert (told.state, told.reason) == (State.PUBLISHING, f"{os.strerror(errno.EIO)}: a.txt")
+        (hindered,) = scene.batch.news()
+        assert hindered.reason == f"{os.strerror(errno.EIO)}: a.txt"
         scene.batch.unretired.release()
         assert scene.settle() == []
     scene.is_away = lambda: True
@@ -728,7 +724,7 @@ def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monke
 
     monkeypatch.setattr(Inputs, "_take", take)
     scene.add("sub/a.txt")
-    assert scene.settle() == [State.PUBLISHING]
+    assert scene.settle() == ["hindered"]
     monkeypatch.undo()
     scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
@@ -742,10 +738,10 @@ def test_a_result_whose_folder_is_a_file_is_unplaceable_and_the_others_are_publi
     (scene.outbox / "sub").write_text("a user's file")
     scene.add("sub/a.txt", "b.txt")
     scene.batch.settle()
-    ended = {it.job.file.path: it for it in scene.batch.ended()}
-    assert ended["b.txt"].state is State.PUBLISHED
-    assert (ended["sub/a.txt"].state, ended["sub/a.txt"].failure) == (State.RETRYING, Failure.UNPLACEABLE)
-    assert ended["sub/a.txt"].reason == f"Not a directory: {scene.outbox}/sub"
+    news = {it.job.file.path: it for it in scene.batch.news()}
+    assert news["b.txt"].state is State.PUBLISHED
+    assert news["sub/a.txt"].failure is Failure.UNPLACEABLE
+    assert news["sub/a.txt"].message == f"Not a directory: {scene.outbox}/sub"
     assert scene.states("sub/a.txt") == [State.WORKING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     assert look.drafts(scene.outbox) == set()
@@ -775,7 +771,7 @@ def test_an_outbox_that_was_well_when_one_file_failed_is_looked_at_again_before_
         context.setattr(scene.ledger, "intend", intend)
         with pytest.raises(SystemFault, match="No such file or directory"):
             scene.batch.settle()
-    assert scene.batch.ended() == []
+    assert scene.batch.news() == []
     os.rename(scene.state / "unmounted", scene.outbox)
     os.unlink(scene.outbox / "sub")
     assert scene.settle() == [State.PUBLISHED]
@@ -785,17 +781,16 @@ def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_not
     job, _ = scene.add("a.txt", "b.txt")
     os.unlink(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id))
     scene.batch.settle()
-    assert {it.job.file.path: (it.state, it.failure) for it in scene.batch.ended()} == {
-        "a.txt": (State.RETRYING, Failure.UNPLACEABLE),
-        "b.txt": (State.PUBLISHED, None),
-    }
+    news = {it.job.file.path: it for it in scene.batch.news()}
+    assert news["a.txt"].failure is Failure.UNPLACEABLE
+    assert news["b.txt"].state is State.PUBLISHED
     assert look.tree(scene.inbox) == {"a.txt"}
 
 
 def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_can(scene, look):
     (scene.archive / "sub").write_text("a user's file")
     scene.add("sub/a.txt", "b.txt")
-    assert sorted(scene.settle()) == [State.PUBLISHED, State.PUBLISHING]
+    assert sorted(scene.settle()) == ["hindered", State.PUBLISHED]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     scene.batch.unretired.release()
     assert scene.settle() == []
@@ -819,7 +814,7 @@ def test_a_result_whose_archive_s_folder_is_closed_to_us_is_there_and_its_input_
         scene.add("sub/a.txt")
         os.seteuid(65534)
         try:
-            assert scene.settle() == [State.PUBLISHING]
+            assert scene.settle() == ["hindered"]
         finally:
             os.seteuid(0)
         assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
@@ -857,7 +852,7 @@ def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_
     with pytest.raises(SystemFault, match="2 inputs cannot be taken out of"):
         scene.batch.settle()
     os.unlink(scene.archive / "sub")
-    scene.batch.ended()
+    scene.batch.news()
     scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED] * 3
 
@@ -920,7 +915,7 @@ def test_an_input_is_not_missed_nor_looked_for_while_its_inbox_is_away(scene_of,
         return True
 
     scene.is_away = unmount
-    assert scene.settle() == [State.PUBLISHING]
+    assert scene.settle() == ["hindered"]
     scene.batch.unretired.release()
     assert scene.settle() == []
     assert os.listdir(scene.inbox) == []
@@ -944,7 +939,7 @@ def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(sce
         return away
 
     scene.is_away = is_away
-    assert scene.settle() == [State.PUBLISHING]
+    assert scene.settle() == ["hindered"]
     (scene.state / "a.txt").rename(scene.inbox / "a.txt")
     scene.is_away = lambda: False
     scene.batch.unretired.release()
@@ -990,7 +985,7 @@ def test_a_kept_input_s_reason_takes_a_number_where_its_name_is_taken(scene_of, 
 def test_a_quarantine_that_cannot_be_placed_waits_until_it_can(scene, look):
     (scene.failed / "sub").write_text("a user's file")
     scene.add("sub/a.txt", state=State.QUARANTINING)
-    assert scene.settle() == [State.PUBLISHING]
+    assert scene.settle() == ["hindered"]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     os.unlink(scene.failed / "sub")
     scene.batch.unretired.release()
@@ -1033,7 +1028,7 @@ def test_what_waits_aside_and_is_not_on_record_is_given_up_too(scene, look, monk
 
     monkeypatch.setattr(Folders, "status", fails)
     jobs = scene.add("a.txt", state=State.QUARANTINING)
-    assert scene.settle() == [State.PUBLISHING]
+    assert scene.settle() == ["hindered"]
     assert scene.batch.abandon() == jobs
     scene.batch.clear_away()
     assert look.drafts(scene.failed) == set()

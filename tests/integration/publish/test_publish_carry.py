@@ -258,7 +258,7 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
     far.settle()
     real = carry._fill
     monkeypatch.setattr(carry, "_fill", lambda *what: (real(*what), writer.write(b"more")))
-    assert far.carry() == [State.PUBLISHING]
+    assert far.carry() == ["hindered"]
     assert far.batch.unretired.reasons() == {"a.txt": "changed while it was copied"}
     monkeypatch.undo()
     writer.close()
@@ -274,7 +274,7 @@ def test_an_input_that_cannot_be_carried_is_told_by_the_path_at_which_it_lies_no
     taken = far.inbox / retire.ours_of(job)
     taken.rename(far.inbox / "aside")
     taken.symlink_to(far.inbox / "aside")
-    assert far.carry() == [State.PUBLISHING]
+    assert far.carry() == ["hindered"]
     assert far.batch.unretired.reasons() == {"a.txt": f"not a regular file: {taken}"}
 
 
@@ -284,7 +284,7 @@ def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fa
     (intent,) = far.carried
     with pytest.raises(SystemFault, match="Too many open files"):
         far.batch.carried(intent, OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.txt"))
-    assert far.batch.ended() == []
+    assert far.batch.news() == []
     assert far.carry() == [State.PUBLISHED]  # once it is put again
     assert look.tree(far.archive) == {"a.txt"}
 

@@ -18,9 +18,10 @@ from tempfile import TemporaryDirectory
 import pytest
 
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, SystemFault
+from watcherd.model import After, Failed, Returned, SystemFault
 from watcherd.publish import disk, rename
 from watcherd.publish.carrier import Carrier
+from watcherd.publish.unretired import Hindered
 from watcherd.states import State
 
 CALLS = ("open", "stat", "lstat", "access", "fsync", "unlink", "mkdir", "listdir")
@@ -115,7 +116,7 @@ def _settle(scene, ended):
     try:
         scene.batch.settle()
     finally:
-        ended += scene.batch.ended()
+        ended += scene.batch.news()
 
 
 def _go_on(scene, ended):
@@ -130,8 +131,8 @@ def _go_on(scene, ended):
 
 def _assert_each_ended_once(jobs, ended, n, call):
     """Require that each job left the batch once; return what a failure tells: the call, and what ended."""
-    where = (n, call, [(it.job.file.path, it.state, it.reason) for it in ended])
-    left = Counter(it.job.id for it in ended if it.state is not State.PUBLISHING)
+    where = (n, call, ended)
+    left = Counter(it.job.id for it in ended if not isinstance(it, Hindered))
     assert left == dict.fromkeys((job.id for job in jobs), 1), where
     return where
 
@@ -186,7 +187,7 @@ def test_whichever_call_fails_everything_is_published_exactly_once(  # noqa: PLR
 def _try_again(scene, ended):
     """Do once more what was given up, as its retry would."""
     for it in ended:
-        if it.state is State.RETRYING or "for now" in it.reason:
+        if isinstance(it, Failed) or (isinstance(it, Returned) and "for now" in it.reason):
             _do(scene, it.job)
     _go_on(scene, [])
 
@@ -248,7 +249,7 @@ def test_a_kept_result_is_replaced_whole_or_not_yet_whatever_fails(  # noqa: PLR
         first = scene.job("a.txt", content=b"1")
         scene.batch.add(first, State.PUBLISHING, scene.done(first, b"first").draft)
         scene.batch.settle()
-        scene.batch.ended()
+        scene.batch.news()
         scene.claims.release("a.txt")
         second = scene.job("a.txt", content=b"22")
         scene.batch.add(second, State.PUBLISHING, scene.done(second, b"second").draft)
@@ -303,7 +304,7 @@ def _settle_far(scene, ended):
             scene.batch.unretired.release()
         scene.batch.settle()
     finally:
-        ended += scene.batch.ended()
+        ended += scene.batch.news()
 
 
 def _far_scenes(scene_of, bases, tmp_path):

@@ -348,7 +348,7 @@ def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
     scene.recover()
-    assert scene.settle() == [State.PUBLISHING]
+    assert scene.settle() == ["hindered"]
     os.rename(scene.state / "unmounted", scene.inbox)
     scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED]
