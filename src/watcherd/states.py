@@ -1,10 +1,10 @@
 """The states of one version of a file, and what may follow what (pure).
 
      WAITING ─a▶ QUEUED ─e▶ WORKING ─h▶ PUBLISHING ─q▶ PUBLISHED
-                    ▲          │ i          │ r
-                    └────m── RETRYING ◀─────┘             QUARANTINING ─v▶ QUARANTINED
+                    ▲        i│ ▲─────r─────┘
+                    └──m── RETRYING                       QUARANTINING ─u▶ QUARANTINED
 
-     back to WAITING: f k n t w · to QUARANTINING: d j p s · to VANISHED: c g l o u x · to IGNORED: b
+     back to WAITING: f k n s v · to QUARANTINING: d j p · to VANISHED: c g l o t w · to IGNORED: b
 
 PUBLISHING and QUARANTINING are the two steps that a crash may cut in half: the ledger says what was about to become
 visible, and the next start finishes it. WAITING, QUEUED, IGNORED and VANISHED have no row in the ledger.
@@ -36,7 +36,7 @@ class State(StrEnum):
     VANISHED = "vanished"  # removed by its owner before it was taken
 
 
-#: What leads from where to where, by its letter in the drawing.
+#: What leads from where to where, by its letter in the drawing. Tests publish with a ledger that takes no other step.
 TRANSITIONS: Mapping[str, tuple[State, State]] = MappingProxyType(
     {
         "a": (State.WAITING, State.QUEUED),  # it is complete, wanted, and its lane has room
@@ -56,12 +56,11 @@ TRANSITIONS: Mapping[str, tuple[State, State]] = MappingProxyType(
         "o": (State.RETRYING, State.VANISHED),  # its owner removed it
         "p": (State.RETRYING, State.QUARANTINING),  # it is judged again instead of tried again
         "q": (State.PUBLISHING, State.PUBLISHED),  # the result is visible, the input retired, both on disk
-        "r": (State.PUBLISHING, State.RETRYING),  # the result could not be placed
-        "s": (State.PUBLISHING, State.QUARANTINING),  # the same, and attempts are used up or will not help
-        "t": (State.PUBLISHING, State.WAITING),  # the input changed before its result had a name
-        "u": (State.PUBLISHING, State.VANISHED),  # the input went before its result had a name
-        "v": (State.QUARANTINING, State.QUARANTINED),  # reason visible, input set aside, both on disk
-        "w": (State.QUARANTINING, State.WAITING),  # the input changed before it was set aside
-        "x": (State.QUARANTINING, State.VANISHED),  # the input went before it was set aside
+        "r": (State.PUBLISHING, State.WORKING),  # the result could not be placed, and that is judged as a failure
+        "s": (State.PUBLISHING, State.WAITING),  # the input changed before its result had a name
+        "t": (State.PUBLISHING, State.VANISHED),  # the input went before its result had a name
+        "u": (State.QUARANTINING, State.QUARANTINED),  # reason visible, input set aside, both on disk
+        "v": (State.QUARANTINING, State.WAITING),  # the input changed before it was set aside
+        "w": (State.QUARANTINING, State.VANISHED),  # the input went before it was set aside
     }
 )

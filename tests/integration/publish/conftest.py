@@ -1,6 +1,6 @@
 """A scene to publish in: real folders, a real ledger, and what an intake and a lane would have done before."""
 
-# ruff: noqa: SLF001 (a crash is played by closing what nobody else may close)
+# ruff: noqa: SLF001 (a crash is played by closing what nobody else may close, and a ledger held to its states)
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from watcherd.publish.place import Affixes, Place
 from watcherd.publish.publisher import Publisher
 from watcherd.publish.root import Root
 from watcherd.publish.unretired import Hindered
-from watcherd.states import State
+from watcherd.states import TRANSITIONS, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,6 +61,7 @@ class Scene:
     def open(self) -> None:
         """Begin a life."""
         self.ledger = Ledger(self.state / "ledger.db")
+        _hold_to_the_drawing(self.ledger)
         self.ledger.register("scans", str(self.inbox))
         self.claims = Claims(10_000)
         self.place = Place(
@@ -179,6 +180,15 @@ class Scene:
         for report in reports:
             self.batch.carried(report.intent, report.error)
         return self.settle()
+
+
+def _hold_to_the_drawing(ledger: Ledger) -> None:
+    """Let a ledger refuse each step from state to state that has no letter in the drawing."""
+    drawn = ", ".join(f"('{before}', '{after}')" for before, after in TRANSITIONS.values())
+    ledger._writer.execute(
+        "CREATE TEMP TRIGGER drawn BEFORE UPDATE OF state ON file WHEN OLD.state != NEW.state AND"
+        f" (OLD.state, NEW.state) NOT IN (VALUES {drawn}) BEGIN SELECT RAISE(ABORT, 'a step that is not drawn'); END"
+    )
 
 
 def _came_to(news: News) -> str:
