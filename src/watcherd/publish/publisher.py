@@ -261,6 +261,9 @@ class Publisher:
                 say("warning", "file.unretired", job, reason=news.reason)
                 if news.unclaimed:
                     self._judge.let_go(job)
+            case Failed() if job.id < self._ledger.first:
+                # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.
+                self._judge.give_back(Returned(job, State.WAITING, news.message))
             case Failed() | Returned():
                 self._told.pop(job.id, None)
                 self._sort(news)

@@ -741,7 +741,7 @@ def test_what_an_earlier_run_left_lets_go_of_no_newer_file_s_claim_and_has_its_n
     assert not scene.claims.claim("a.txt")
 
 
-@pytest.mark.parametrize(("blocked", "becomes"), [("outbox", State.RETRYING), ("archive", State.PUBLISHING)])
+@pytest.mark.parametrize(("blocked", "becomes"), [("outbox", None), ("archive", State.PUBLISHING)])
 def test_what_an_earlier_run_left_and_cannot_be_placed_lets_go_of_no_newer_claim_and_is_looked_at_again(
     scene, look, blocked, becomes
 ):
@@ -759,3 +759,26 @@ def test_what_an_earlier_run_left_and_cannot_be_placed_lets_go_of_no_newer_claim
     assert len(scene.claims) == 1
     scene.claims.release("sub/a.txt")
     assert scene.claims.returned() == {"sub/a.txt": False}  # also a retry is only asked for where one was heard of
+
+
+def test_what_an_earlier_run_left_and_cannot_be_placed_is_set_aside_once_though_it_is_in_work_again_by_then(
+    scene_of, look, monkeypatch
+):
+    def withdrawn(job):
+        withdraw(job)
+        if job.id < scene.ledger.first:  # a suspect from now on, which an intake admits and a lane works on
+            publishing.put(scene.done(scene.job("a.txt", content=None)))
+
+    scene = scene_of(After.KEEP)
+    scene.add("a.txt")
+    scene.batch._write()
+    scene.crash()
+    (scene.outbox / "a.txt.words.json").write_text("a user's")
+    publishing, withdraw = scene.publisher(), scene.ledger.withdraw
+    monkeypatch.setattr(scene.ledger, "withdraw", withdrawn)
+    publishing.start()
+    look.eventually(lambda: ended(scene)[State.QUARANTINED])
+    assert publishing.stop(10)
+    assert ended(scene) == {State.QUARANTINED: 1}
+    assert look.tree(scene.failed) == {"a.txt.error.json"}
+    assert scene.states("a.txt") == [State.QUARANTINED]
