@@ -52,7 +52,9 @@ def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[
     try:
         move(drafts, draft, target, name)
     except FileExistsError:
-        return replace(drafts, draft, target, name, is_ours)
+        with suppress(FileNotFoundError):  # its owner takes it away in this instant
+            return replace(drafts, draft, target, name, is_ours)
+        move(drafts, draft, target, name)
     return True
 
 

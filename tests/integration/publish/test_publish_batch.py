@@ -430,6 +430,25 @@ def test_a_kept_result_that_was_replaced_although_the_rename_ended_in_an_error_i
     assert look.drafts(scene.outbox) == set()
 
 
+@pytest.mark.parametrize("step", [(reveal, "replace"), (rename, "exchange")])
+def test_an_earlier_result_that_its_owner_takes_away_in_the_instant_of_the_next_costs_no_attempt(
+    scene_of, look, monkeypatch, step
+):
+    def taken_away(*arguments):
+        (scene.outbox / "a.txt.words.json").unlink()
+        return real(*arguments)
+
+    scene, real = scene_of(After.KEEP), getattr(*step)
+    scene.add("a.txt")
+    scene.settle()
+    scene.claims.release("a.txt")
+    (job,) = scene.add("a.txt", content=b"another version")
+    monkeypatch.setattr(*step, taken_away)
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.outbox / "a.txt.words.json").read_text() == f"a.txt {job.id}"
+    assert look.drafts(scene.outbox) == set()
+
+
 # Inputs that did not wait -------------------------------------------------------------------------------------------
 
 
