@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from watcherd.model import Ended, Record
+    from watcherd.model import Ended, Record, Version
     from watcherd.states import State
 
 #: Rows looked up with one statement: more gains nothing. SQLite allows 32,766 parameters.
@@ -133,6 +133,13 @@ class Answers:
         where = "path = ? AND state = 'published' ORDER BY id DESC LIMIT 1"
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
+
+    def is_anothers(self, inbox: str, path: str, version: Version) -> bool:
+        """Whether a file is on record as what another inbox had at `path`, wherever it lies by now."""
+        size, mtime_ns, _, inode = version
+        where = "inbox IN (SELECT id FROM inbox WHERE id <> ?) AND path = ? AND (size, mtime_ns, inode) = (?, ?, ?)"
+        asked = self._inboxes[inbox], os.fsencode(path), size, mtime_ns, signed(inode)
+        return bool(self._ask(f"SELECT 1 FROM file WHERE {where} LIMIT 1", *asked))
 
     def outlived(self, shown: Sequence[tuple[Record, int]], *, others: bool = False) -> set[int]:
         """Return the ids of the records, all of one inbox, whose results later ones of ours have replaced.

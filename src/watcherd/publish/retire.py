@@ -26,7 +26,7 @@ from watcherd.publish.rename import UNKNOWN, move, take
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcherd.model import Job, Record
+    from watcherd.model import Job, Record, Version
     from watcherd.publish.folders import Folders
     from watcherd.publish.place import Place, Way
 
@@ -178,21 +178,27 @@ class Inputs:
         return Taken.MOVED if same else Taken.REPLACED
 
 
-def restore_newer(inbox: str, job: Job, root: str, path: str, since: float) -> None:
-    """Restore a newer file that a run which died took for a job's input, to `path` beneath `root`. Raises OSError.
+def newer_taken(inbox: str, job: Job, root: str, path: str, since: float) -> Version | None:
+    """Return the version of a newer file that a run which died took for a job's input, to `path` beneath `root`.
 
     What came there before `since`, Unix seconds, was not taken by that run; nor was anything if the input is still in
-    its place. It may also be a file that its owner put there since, which cannot be told; it is processed then, too.
+    its place. It may also be a file that its owner put there since, which cannot be told. Raises OSError.
     """
     found = None
     with suppress(PermissionError):  # into a folder that is closed to us nothing was taken
         found = beneath.status(root, path)
     if found is None or not _is_newer(job, found, since):
-        return
-    if found.st_dev == os.stat(inbox).st_dev and not _is_input(job, beneath.status(inbox, job.file.path)):
-        folder, name = beneath.split(path)
-        with beneath.folder(root, folder) as target:
-            _restore(target, name, inbox, job.file.path)
+        return None
+    if found.st_dev != os.stat(inbox).st_dev or _is_input(job, beneath.status(inbox, job.file.path)):
+        return None
+    return beneath.version_of(found)
+
+
+def restore_newer(inbox: str, job: Job, root: str, path: str) -> None:
+    """Restore what `newer_taken` found; it is processed then, too. Raises OSError."""
+    folder, name = beneath.split(path)
+    with beneath.folder(root, folder) as target:
+        _restore(target, name, inbox, job.file.path)
 
 
 def ours_of(job: Job | Record) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, Stopped, SystemFault
+from watcherd.model import After, Draft, File, Job, Kind, Stopped, SystemFault
 from watcherd.publish import disk, rename, reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.recovery import recover
@@ -653,6 +653,26 @@ def test_an_inbox_that_shares_the_failed_folder_leaves_the_drafts_of_the_other_a
     scene.recover()
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+
+
+@pytest.mark.parametrize("newer", [False, True])
+def test_what_another_inbox_archived_where_an_input_was_to_go_stays_there(scene, look, newer):
+    show(scene, "a.txt")  # which cannot be taken, so that its name in the archive is free
+    theirs = scene.state / "other inbox" / "a.txt"
+    theirs.parent.mkdir()
+    theirs.write_bytes(b"theirs")
+    scene.ledger.register("other", str(theirs.parent))
+    job = Job(scene.ledger.next_id(), File("other", "a.txt", beneath.version_of(theirs.stat())), Kind.TEXT)
+    scene.ledger.hand_over([job])
+    theirs.rename(scene.archive / "a.txt")
+    (scene.inbox / "a.txt").unlink()
+    if newer:
+        scene.drop("a.txt", b"a newer file")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.archive / "a.txt").read_bytes() == b"theirs"
+    assert look.tree(scene.inbox) == ({"a.txt"} if newer else set())
 
 
 def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypatch):
