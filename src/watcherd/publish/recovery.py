@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
 from watcherd.access import told_plainly
+from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import retire, reveal
@@ -99,7 +100,7 @@ def _told_apart(
         gone = way.root.made(intent.draft)
         if not gone and (way.root.has(intent.draft) or _take_back(place, ledger, intent, way)):
             hidden.append(intent)
-        elif gone or _is_visible(way, intent.draft):
+        elif gone or _is_visible(way, intent.draft) or _has_replaced(place, ledger, intent, way):
             visible.append(intent)
         else:
             beyond.append(intent)
@@ -125,6 +126,15 @@ def _is_visible(way: Way, draft: Draft) -> bool:
     with told_plainly(way.root.path):
         status = beneath.status(way.root.path, way.visible)
     return status is not None and status.st_ino == draft.inode
+
+
+def _has_replaced(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
+    """Whether what has the draft's name is the result that it took the place of, wherever it is by now."""
+    if intent.state is not State.PUBLISHING:
+        return False
+    with told_plainly(way.root.path):
+        there = beneath.status(way.root.path, f"{OURS}/{intent.draft.name}")
+    return there is not None and reveal.is_earlier(place, ledger, intent.job, there)
 
 
 def _renumber(place: Place, visible: Iterable[Intent]) -> None:

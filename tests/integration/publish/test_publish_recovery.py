@@ -563,6 +563,32 @@ def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has
     assert look.drafts(scene.outbox) == set()
 
 
+def test_a_kept_result_that_took_the_place_of_the_one_before_when_the_run_died_and_was_collected_is_not_made_again(
+    scene_of, look, monkeypatch
+):
+    class Cut(BaseException):
+        pass
+
+    def cut(*names):
+        exchange(*names)
+        raise Cut
+
+    scene, exchange = scene_of(After.KEEP), rename.exchange
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=b"edited")
+    with monkeypatch.context() as context:
+        context.setattr(rename, "exchange", cut)
+        with pytest.raises(Cut):
+            scene.settle()
+    (scene.outbox / "a.txt.words.json").unlink()
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+
+
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
 def test_a_file_that_was_on_its_way_to_a_failed_folder_elsewhere_when_the_run_died_lies_beside_its_reason(
     scene_of, elsewhere, look, after
