@@ -147,12 +147,19 @@ def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
 
 def _kept(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> Iterator[Record]:
     """Yield the kept inputs whose results are there."""
-    for kind, paths in admitted(inbox, lambda _, error: _proves_nothing(error)):
+    for kind, paths in admitted(inbox, _refused):
         known = ledger.lookup(inbox.name, paths)
         for path in paths:
             checkpoint()
             if record := _kept_one(place, path, kind, known.get(path)):
                 yield record
+
+
+def _refused(folder: str, error: OSError) -> None:
+    """Pass over what is closed in an inbox; raise what hides all of it, as before it is mounted."""
+    if not folder:
+        raise error
+    _proves_nothing(error)
 
 
 def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Record | None:

@@ -247,6 +247,19 @@ def test_a_folder_that_a_disk_does_not_read_is_not_taken_for_an_empty_one(
     assert rebuilt() == ["sub/bad.txt", "sub/good.png"]
 
 
+@pytest.mark.parametrize("flaw", ["missing", "a file"])
+def test_an_inbox_that_is_missing_is_not_taken_for_one_that_keeps_nothing(site, rebuilt, kept, flaw):
+    kept()
+    site.inbox.rename(site.base / "unmounted")
+    if flaw == "a file":
+        site.inbox.touch()
+    with pytest.raises(SystemFault, match=str(site.inbox)):
+        rebuilt()
+    site.inbox.unlink(missing_ok=True)
+    (site.base / "unmounted").rename(site.inbox)
+    assert rebuilt() == ["a.txt"]
+
+
 def test_what_a_disk_does_not_read_is_not_taken_for_nothing(site, rebuilt, kept, set_aside, monkeypatch):
     _, result = kept("good.txt")
     bad, reason = set_aside()
