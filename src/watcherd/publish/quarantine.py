@@ -85,11 +85,12 @@ def row_of(place: Place, record: Record) -> SetAside:
 def is_set_aside(place: Place, record: Record) -> bool:
     """Whether a quarantined file lies where it was put, with its reason. Raises OSError."""
     way = way_of(place, record)
-    status = beneath.status(*lies_at(place, way, record))
-    if status is None or beneath.status(way.root.path, way.visible) is None or is_anothers(place, way):
+    # Its reason first: where that folder fails, it is not known what lies there.
+    if beneath.status(way.root.path, way.visible) is None or is_anothers(place, way):
         return False
+    status = beneath.status(*lies_at(place, way, record))
     # A kept file that was changed is another version, with a fate of its own.
-    return bool(way.into) or looks_like(status, record.file.version)
+    return status is not None and (bool(way.into) or looks_like(status, record.file.version))
 
 
 def lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:

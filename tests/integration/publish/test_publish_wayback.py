@@ -8,12 +8,15 @@ import errno
 import fcntl
 import os
 import shutil
+import time
 from dataclasses import replace
 
 import pytest
 
+from watcherd import beneath
 from watcherd.model import After, CameBack, SystemFault
 from watcherd.publish import carry, quarantine, retire, wayback
+from watcherd.publish.pruning import Pruning
 from watcherd.publish.root import OURS
 from watcherd.states import State
 
@@ -60,6 +63,11 @@ def cut_short(scene, monkeypatch, step, *, done=True):
         context.setattr(wayback, step, cut)
         with pytest.raises(Cut):
             put_back(scene)
+
+
+def forget_what_is_gone(scene):
+    """Prune as a daemon does whose rows are all old."""
+    Pruning(scene.place, scene.ledger, lambda: False).prune(time.time() + 60)
 
 
 def is_back(scene, look, name="sub/a.txt"):
@@ -150,6 +158,23 @@ def test_what_was_set_aside_before_inputs_were_kept_is_put_back_too(scene, look)
     scene.place = replace(scene.place, after=After.KEEP)
     assert not put_back(scene).refused
     assert is_back(scene, look)
+
+
+def test_what_was_set_aside_before_inputs_were_kept_is_not_forgotten_while_its_folder_is_closed_to_us(
+    scene, monkeypatch
+):
+    def closed(root, path="", **how):
+        if (root, path) == (str(scene.failed), "sub"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "sub")
+        return folder(root, path, **how)
+
+    set_aside(scene, "sub/a.txt")
+    scene.after, folder = After.KEEP, beneath.folder
+    scene.crash()
+    with monkeypatch.context() as shut:
+        shut.setattr(beneath, "folder", closed)
+        forget_what_is_gone(scene)
+    assert len([*quarantine.set_aside(scene.place, scene.ledger)]) == 1
 
 
 def test_somebody_s_own_file_in_the_place_of_a_reason_stays(scene_of, look):
