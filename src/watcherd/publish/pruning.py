@@ -62,7 +62,8 @@ class Pruning:
         """Whether a row is still needed: for a file that is set aside, or for a kept one and its result."""
         try:
             if row.state is State.QUARANTINED:
-                return quarantine.is_set_aside(self._place, row) or bool(self._place.failed.doubt)
+                # By its row the next start finishes the way back of one where that was cut short.
+                return bool(row.due or self._place.failed.doubt) or quarantine.is_set_aside(self._place, row)
             return self._place.after is After.KEEP and self._is_kept(row)
         except OSError:
             return True  # what cannot be looked at is not known to be gone

@@ -275,6 +275,18 @@ def test_what_is_on_its_way_back_waits_for_an_inbox_that_is_missing_at_the_start
     assert is_back(scene, look, "a.txt")
 
 
+def test_a_retry_that_was_cut_short_is_finished_though_its_row_is_old_enough_to_be_forgotten(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_remove")
+    forget_what_is_gone(scene)
+    scene.crash()
+    scene.recover()
+    assert is_back(scene, look, "a.txt")
+
+
 def test_a_retry_that_is_killed_leaves_our_folder_in_its_inbox_which_tells_it_from_a_mount_point(
     scene, look, monkeypatch
 ):
