@@ -154,10 +154,10 @@ def _finish(it: _Return) -> None:
 
 
 def _is_aside_anew(it: _Return) -> bool:
-    """Whether it came back, and a daemon has set it aside again by the same name."""
-    latest = _latest(it)
-    aside = latest.state in {State.QUARANTINING, State.QUARANTINED}
-    return aside and latest.id > it.record.id and latest.number == it.record.number
+    """Whether it came back, and a daemon has set it, or what came after it, aside by the same name."""
+    aside = {State.QUARANTINING, State.QUARANTINED}
+    later = (_latest(it), *it.ledger.namesakes(it.place.inbox, it.record.file.path))
+    return any(row.state in aside and row.id > it.record.id and row.number == it.record.number for row in later)
 
 
 def _latest(it: _Return) -> Record:

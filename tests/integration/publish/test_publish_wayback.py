@@ -420,6 +420,20 @@ def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, loo
     assert not row.record.due
 
 
+def test_what_was_set_aside_after_a_retry_was_cut_short_stays_so_though_another_of_its_name_was_published(
+    scene, look, monkeypatch
+):
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "remove_reason")
+    scene.claims.release("a.txt")
+    set_aside(scene, "a.txt")  # by the same name, as the one before it is back
+    publish_and_start_again(scene, content=b"another")
+    assert look.tree(scene.inbox) == set()
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+    (row,) = quarantine.set_aside(scene.place, scene.ledger)
+    assert not row.record.due
+
+
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.KEEP])
 def test_what_cannot_be_set_aside_yet_is_held_and_not_put_back_until_it_is(scene_of, after):
     scene = scene_of(after)
