@@ -136,6 +136,6 @@ def remove_reason(place: Place, record: Record) -> None:
     way = place.way(record, State.QUARANTINING, record.number)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
-        is_its = is_as_written(os.lstat(name, dir_fd=parent), record)
-        if is_its and not is_anothers(place, way):
+        # Looked at last: where its file is bad again, a daemon gives the name to another reason meanwhile.
+        if not is_anothers(place, way) and is_as_written(os.lstat(name, dir_fd=parent), record):
             os.unlink(name, dir_fd=parent)

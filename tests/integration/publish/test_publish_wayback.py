@@ -434,6 +434,21 @@ def test_what_was_set_aside_after_a_retry_was_cut_short_stays_so_though_another_
     assert not row.record.due
 
 
+def test_the_reason_of_what_is_set_aside_anew_in_the_instant_of_its_retry_stays(scene, look, monkeypatch):
+    def meanwhile(*what):
+        if not (scene.failed / "a.txt").exists():  # it is back, as bad as it was, and a daemon has had it
+            (scene.failed / "a.txt").write_bytes(b"one two\n")
+            (scene.failed / "anew").write_bytes(b"{}")
+            (scene.failed / "anew").rename(scene.failed / "a.txt.error.json")
+        return is_anothers(*what)
+
+    set_aside(scene, "a.txt")
+    is_anothers = quarantine.is_anothers
+    monkeypatch.setattr(quarantine, "is_anothers", meanwhile)
+    assert not put_back(scene).refused
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+
+
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.KEEP])
 def test_what_cannot_be_set_aside_yet_is_held_and_not_put_back_until_it_is(scene_of, after):
     scene = scene_of(after)
