@@ -96,7 +96,19 @@ def _make(descriptor: int, component: str, *, lasting: bool) -> None:
     with suppress(FileExistsError):
         os.mkdir(component, 0o700 if component == OURS else 0o777, dir_fd=descriptor)
         if lasting:
-            os.fsync(descriptor)
+            sync_names(descriptor)
+
+
+def sync_names(folder: int) -> None:
+    """Write the names in an open folder to disk. Raises OSError.
+
+    Where its file system knows no sync of folders (AFS, OrangeFS, VirtualBox's), no more can be done for them.
+    """
+    try:
+        os.fsync(folder)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
 
 
 def _enter(descriptor: int, component: str) -> int:

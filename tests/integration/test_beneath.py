@@ -151,6 +151,14 @@ def test_our_own_folder_is_made_for_our_eyes_alone(root):
         assert os.fstat(made).st_mode & 0o777 == 0o700
 
 
+def test_a_folder_whose_file_system_knows_no_sync_of_folders_is_passed_and_other_errors_are_told():
+    folder = os.open("/proc", os.O_RDONLY)
+    beneath.sync_names(folder)
+    os.close(folder)
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        beneath.sync_names(1 << 20)
+
+
 def test_no_folder_is_made_through_a_link(root, tmp_path):
     (root / "link").symlink_to(tmp_path / "secret")
     with pytest.raises(NotADirectoryError), beneath.folder(str(root), "link/made", make=True):

@@ -90,7 +90,7 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
                 return False
             with root.faults():
                 os.fsync(other)
-                os.fsync(target)
+                beneath.sync_names(target)
     except OSError:
         return False  # nothing there, or nothing that could be ours: placing the copy will tell
     return True
@@ -106,7 +106,7 @@ def linked(inbox: str, source: str, root: str, path: str) -> bool:
             if error.errno not in {errno.EXDEV, errno.EMLINK, *LINKLESS}:
                 raise
             return False
-        os.fsync(target)
+        beneath.sync_names(target)
     return True
 
 
@@ -191,4 +191,4 @@ def place(root: str, draft: str, path: str) -> None:
     # Not the root's own descriptor of its drafts: the publisher may let go of that one at any time.
     with beneath.folder(root, OURS) as drafts, beneath.folder(root, folder, make=True) as target:
         move(drafts, draft, target, name)
-        os.fsync(target)
+        beneath.sync_names(target)

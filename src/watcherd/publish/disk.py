@@ -8,6 +8,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from watcherd import beneath
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -60,7 +62,7 @@ def _sync_each(folder: int, names: Sequence[str]) -> None:
     for name in names:
         with suppress(FileNotFoundError):  # somebody removed it, which is found out before it is missed
             _sync_one(folder, name)
-    os.fsync(folder)
+    beneath.sync_names(folder)
 
 
 def _sync_one(folder: int, name: str) -> None:

@@ -101,7 +101,7 @@ class Folders:
         except PermissionError:  # closed to us since then
             disk.sync_all(self.root(root))
         else:
-            os.fsync(descriptor)
+            beneath.sync_names(descriptor)
 
     def _descriptor(self, root: str, folder: str, *, make: bool) -> int:
         if not folder:

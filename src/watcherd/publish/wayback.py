@@ -194,13 +194,13 @@ def _move(it: _Return) -> None:
                 raise
             copied = os.lstat(name, dir_fd=source)
             _carry(it)
-            os.fsync(folder)  # an earlier attempt may have been cut short before that
+            beneath.sync_names(folder)  # an earlier attempt may have been cut short before that
             _remove(it, source, name, copied)
-            os.fsync(source)
+            beneath.sync_names(source)
             _discard_copy(it)
         else:
-            os.fsync(folder)
-            os.fsync(source)
+            beneath.sync_names(folder)
+            beneath.sync_names(source)
 
 
 # To another file system --------------------------------------------------------------------------------------------

@@ -105,6 +105,20 @@ def test_what_could_not_be_put_on_record_is_published_later_though_no_file_follo
     assert scene.settle() == [State.PUBLISHED]
 
 
+def test_where_folders_know_no_sync_files_are_published_and_set_aside_all_the_same(scene, look, monkeypatch):
+    def fileonly(descriptor):
+        if os.path.isdir(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        fsync(descriptor)
+
+    fsync = os.fsync
+    monkeypatch.setattr(os, "fsync", fileonly)
+    scene.add("sub/a.txt")
+    scene.add("sub/bad.txt", state=State.QUARANTINING)
+    assert {*scene.settle()} == {State.PUBLISHED, State.QUARANTINED}
+    assert look.tree(scene.archive) == {"sub/a.txt"}
+
+
 def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, monkeypatch):
     steps = []
     real = os.fsync
