@@ -226,6 +226,13 @@ def test_a_folder_on_a_mount_that_has_no_locks_is_noted_all_the_same(state, inbo
         assert json.loads(note(inbox).read_text()) == {"state": state, "pid": os.getpid()}
 
 
+def test_our_own_folder_has_its_name_on_disk_before_anything_is_moved_into_it(state, inbox, monkeypatch):
+    synced, fsync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    with noted(inbox, state):
+        assert synced == {str(inbox)}
+
+
 def test_at_the_end_the_note_is_gone_and_so_is_its_empty_folder(state, inbox):
     with daemon(state, inbox, end=stop):
         assert note(inbox).exists()

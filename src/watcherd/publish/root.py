@@ -250,8 +250,8 @@ class Root:
     def _remember_mark(self) -> None:
         self._mark = self._mark_now()
         if self._mark is None:
-            with suppress(FileExistsError):  # another inbox may share this root
-                os.mkdir(f"{self.path}/{OURS}", 0o700)
+            with beneath.folder(self.path) as root:  # on disk: a draft that is gone with it would pass for visible
+                os.close(beneath.open_within(root, OURS, make=True, lasting=self._durable))
             self._mark = self._mark_now()
 
 

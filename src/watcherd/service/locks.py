@@ -164,9 +164,7 @@ def _noted(path: str, directory: str) -> bytes:
 
 def _open_note(path: str) -> int | None:
     try:
-        with suppress(FileExistsError):
-            os.mkdir(f"{path}/{OURS}", 0o700)
-        with beneath.folder(path, OURS) as ours:
+        with beneath.folder(path, OURS, make=True) as ours:
             return os.open(NOTE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=ours)
     except OSError as error:
         if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:

@@ -105,6 +105,19 @@ def test_what_could_not_be_put_on_record_is_published_later_though_no_file_follo
     assert scene.settle() == [State.PUBLISHED]
 
 
+def test_the_folder_of_drafts_has_its_name_on_disk_before_the_ledger_relies_on_what_is_in_it(scene, monkeypatch):
+    synced, fsync, intend = set(), os.fsync, scene.ledger.intend
+
+    def intended(intents):
+        assert str(scene.outbox) in synced
+        intend(intents)
+
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    monkeypatch.setattr(scene.ledger, "intend", intended)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+
+
 def test_where_folders_know_no_sync_files_are_published_and_set_aside_all_the_same(scene, look, monkeypatch):
     def fileonly(descriptor):
         if os.path.isdir(f"/proc/self/fd/{descriptor}"):
@@ -145,6 +158,7 @@ def test_a_draft_that_the_disk_failed_to_take_is_not_believed_when_it_takes_the_
     names = {f"{n}.txt" for n in range(20 if many else 1)}
     scene.add(*names)
     scene.add("bad.txt", state=State.QUARANTINING)
+    scene.place.archive.check()  # which makes our own folder in it, and syncs that
     with monkeypatch.context() as broken:
         broken.setattr(*((disk, "sync_all") if many else (os, "fsync")), fails)
         with pytest.raises(SystemFault, match="Input/output error"):

@@ -88,7 +88,7 @@ def test_a_visible_result_gets_its_input_retired(scene, look):
 
 
 def test_an_archive_s_folder_that_is_closed_to_us_keeps_no_other_file_from_being_taken_up(scene, look, monkeypatch):
-    def closed(root, path, **how):
+    def closed(root, path="", **how):
         if (root, path) == (str(scene.archive), "sub"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "sub")
         return folder(root, path, **how)
