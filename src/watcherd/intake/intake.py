@@ -166,7 +166,7 @@ class Intake:
         gate.admit(hints, terms)
         # Also where the lane is full by now: both together are no more than there was room for.
         if wants and (room := min(room - len(hints), gate.room())) > 0:
-            with self._rounds.charged():
+            with self._rounds.charged(kind):
                 paths = self._rounds.take(kind, room)
                 gate.admit(dict.fromkeys(paths, How.SEEN), terms)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -39,8 +39,9 @@ class _Round:
     until: dict[Kind, int]
     began: float
     files: int = 0
-    spent: float = 0.0  # processor seconds
+    spent: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))  # processor seconds
     held: float = 0.0  # seconds for which it held up all else of its inbox
+    again: dict[Kind, float] = field(default_factory=dict)  # when a kind that has answered is to be walked once more
 
 
 class Rounds(Listener):
@@ -110,23 +111,26 @@ class Rounds(Listener):
     def take(self, kind: Kind, most: int) -> list[str]:
         """Return the next paths for one kind, at most `most`."""
         paths = self._cursors[kind].take(most)
-        if self._round is not None:
+        if self._round is not None and not self._has_answered(kind, self._round):
             self._round.files += len(paths)
         return paths
 
     @contextmanager
-    def charged(self) -> Iterator[None]:
-        """Count the body as a cost of the scan under way."""
+    def charged(self, kind: Kind) -> Iterator[None]:
+        """Count the body as a cost of this kind's part of the scan under way."""
         began, since = time.thread_time(), time.monotonic()
         yield
         if self._round is not None:
-            self._round.spent += time.thread_time() - began
+            self._round.spent[kind] += time.thread_time() - began
             self._round.held += time.monotonic() - since
 
     def conclude(self, period: float) -> None:
         """If the scan under way is done, say so, and put off the next one for `period` seconds or more."""
         done = self._round
-        if done is None or any(self._cursors[kind].answered < asked for kind, asked in done.until.items()):
+        if done is None:
+            return
+        if not all(self._has_answered(kind, done) for kind in Kind):
+            self._walk_again(done, period)
             return
         self._round = None
         self._told.intersection_update(self.unlisted)
@@ -134,9 +138,27 @@ class Rounds(Listener):
         self.ended = time.time()
         now = time.monotonic()
         self._held = done.held
-        self.next = now + max(self.period(period), SCAN_SHARE * done.spent)
+        self.next = now + self._pause(period, sum(done.spent.values()))
         tell = self._log.debug if done.reason == "period" else self._log.info
         tell("inbox.rescanned", reason=done.reason, files=done.files, seconds=round(now - done.began, 6))
+
+    def _has_answered(self, kind: Kind, asked: _Round) -> bool:
+        return self._cursors[kind].answered >= asked.until[kind]
+
+    def _walk_again(self, under_way: _Round, period: float) -> None:
+        """Have each kind walked by the clock that waits for another: one whose lane is full may do so for hours."""
+        now = time.monotonic()
+        for kind, cursor in self._cursors.items():
+            if cursor.wants:
+                continue
+            if now >= under_way.again.setdefault(kind, now + self._pause(period, under_way.spent[kind])):
+                del under_way.again[kind]
+                under_way.spent[kind] = 0.0
+                cursor.ask()
+
+    def _pause(self, period: float, spent: float) -> float:
+        """Return the seconds between two scans that take so many of the processor."""
+        return max(self.period(period), SCAN_SHARE * spent)
 
     def period(self, usual: float) -> float:
         """Return the seconds between scans: fewer than usual where something cannot be watched, or was not listed."""

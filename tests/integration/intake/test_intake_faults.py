@@ -374,28 +374,52 @@ def test_a_watch_that_cannot_be_read_is_begun_anew(watching, events, monkeypatch
     assert "inbox.blind" in names(events)
 
 
-def test_without_an_inotify_instance_the_inbox_is_polled_and_the_log_says_how_to_mend_it(
-    watching, events, monkeypatch
-):
+@pytest.fixture
+def starved(monkeypatch):
+    """Have no inotify instance left, and an inbox polled in little time; return what ends that."""
     monkeypatch.setattr(rounds, "BLIND_RESCAN", 0.1)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     make = Watch.__init__
 
-    def starved(self):
+    def fail(self):
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
         try:
             make(self)
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
-    monkeypatch.setattr(Watch, "__init__", starved)
+    monkeypatch.setattr(Watch, "__init__", fail)
+    return lambda: monkeypatch.setattr(Watch, "__init__", make)
+
+
+def test_without_an_inotify_instance_the_inbox_is_polled_and_the_log_says_how_to_mend_it(watching, events, starved):
     with watching(settle=0.0).scanned() as inbox:
         inbox.renamed_in("a.txt")
         inbox.job("a.txt")
-        monkeypatch.setattr(Watch, "__init__", make)
+        starved()
         inbox.until(lambda: not inbox.intake._eyes.blind)  # noqa: SLF001 (elsewhere only the log shows it)
     (blind,) = [event for event in events if event["event"] == "inbox.blind"]
     assert "max_user_instances" in blind["mend"]
+
+
+@pytest.mark.usefixtures("starved")
+def test_where_nothing_is_watched_a_kind_that_waits_for_its_lane_hides_no_new_file_of_the_other(
+    watching, root, events
+):
+    (root / "a.png").touch()
+    inbox = watching(settle=0.0)
+    inbox.capacity[Kind.IMAGE] = 0
+    wants = inbox.intake._rounds.wants  # noqa: SLF001 (nothing shows that all texts were found)
+    with inbox:
+        inbox.until(lambda: inbox.claims.holds("a.png"))
+        for name in ("a.txt", "b.txt"):
+            inbox.until(lambda: not wants(Kind.TEXT))
+            inbox.renamed_in(name)
+            inbox.job(name)
+        inbox.capacity[Kind.IMAGE] = 1
+        inbox.intake.wake()
+        inbox.until(lambda: inbox.intake.last_scan)
+    assert next(event["files"] for event in events if event["event"] == "inbox.rescanned") == 1
 
 
 LIMITED = """
