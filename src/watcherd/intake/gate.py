@@ -41,7 +41,8 @@ log = structlog.get_logger(__name__)
 BLOCK = 256
 #: How many files that changed while they were worked on are remembered, and for how many seconds.
 MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
-#: Seconds until an unreadable file is tried again without an event; and the same while descriptors are short.
+#: Seconds until an unreadable file is tried again without an event; and the same while descriptors are short, or
+#: another process has a lease.
 UNREADABLE, SHORT = 30.0, 1.0
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EXDEV})
@@ -245,6 +246,9 @@ class Gate:
     def _unseen(self, path: str, how: How, error: OSError) -> None:
         if error.errno in _GONE:
             self._gone(path, how)
+            return
+        if isinstance(error, BlockingIOError):  # another has a lease on it, as file servers for clients that write
+            self.pending.wait(path, Wait(time.monotonic() + SHORT, Reason.WRITTEN, None))
             return
         fault = beneath.shortage(error)
         if fault:

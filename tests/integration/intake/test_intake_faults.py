@@ -7,6 +7,7 @@ import json
 import mmap
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -663,6 +664,17 @@ def test_a_mapping_counts_as_a_writer(watching, root):
         inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "being written")])
         mapping.close()
         inbox.job("a.txt")
+
+
+def test_a_file_on_which_another_has_a_lease_is_being_written(watching, root, events):
+    lent = os.open(root / "a.txt", os.O_RDWR | os.O_CREAT)
+    fcntl.fcntl(lent, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored: it is not given back at once
+    fcntl.fcntl(lent, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    with watching(settle=0.05) as inbox:
+        inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "being written")])
+        os.close(lent)
+        inbox.job("a.txt")
+    assert "file.unreadable" not in names(events)
 
 
 def test_a_file_that_is_locked_is_no_less_complete(watching, root):
