@@ -29,7 +29,7 @@ def process(
     checkpoint()
     did = DEEDS[deed](rest)
     checkpoint()
-    draft.write(f"{os.fsencode(name)!r} {limits.max_pixels} {did}".encode())
+    draft.write(f"{name!r} {limits.max_pixels} {did}".encode())
     return PICTURE
 
 

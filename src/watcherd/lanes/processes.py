@@ -210,7 +210,7 @@ class _Isolated(Slot):
 
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """See `Slot.run`."""
-        order = wire.order(job, limits)
+        order = wire.order(job.id, limits)
 
         def attempt(worker: Worker) -> Result:
             answer = self._ask(worker, job, order, (source, draft), limits)

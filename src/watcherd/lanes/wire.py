@@ -1,25 +1,24 @@
 """What passes between the daemon and a worker process: one packet for an order, one for its answer.
 
 Packets are JSON, because a worker that a hostile file has taken over may send what it likes: what is read here is
-checked, and is at worst a `ValueError`. Names that are no text survive as JSON's escaped surrogates. The daemon's
-end of it is `order` and `read_answer`, the worker's `read_order` and `answer`. (Pure.)
+checked, and is at worst a `ValueError`. The daemon's end of it is `order` and `read_answer`, the worker's
+`read_order` and `answer`. (Pure.)
+
+No order names the file: below many folders its path is longer than any packet.
 """
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from watcherd.lanes.slot import DraftError
 from watcherd.model import Failure, FileFault, Limits, Result
 
-if TYPE_CHECKING:
-    from watcherd.model import Job
-
 T = TypeVar("T")
 
-#: Bytes of the longest packet. A path of 4,096 bytes takes up to six times that, escaped.
+#: Bytes of the longest packet, which is an answer.
 LONGEST = 1 << 16
 
 READY = b"ready"
@@ -36,15 +35,15 @@ _MESSAGE, _TRACE = 1_000, 4_000  # characters; escaped, each is at most 12 bytes
 _RESULTS = {result.__name__: (result, get_type_hints(result)) for result in get_args(Result)}
 
 
-def order(job: Job, limits: Limits) -> bytes:
-    """Write what a worker is told of `job`; the descriptors travel beside it."""
-    return json.dumps({"id": job.id, "name": job.file.path, "limits": asdict(limits)}).encode()
+def order(job: int, limits: Limits) -> bytes:
+    """Write what a worker is told of the job whose id is `job`; the descriptors travel beside it."""
+    return json.dumps({"id": job, "limits": asdict(limits)}).encode()
 
 
-def read_order(packet: bytes) -> tuple[int, str, Limits]:
-    """Read the job's id, the source's name and the limits."""
+def read_order(packet: bytes) -> tuple[int, Limits]:
+    """Read the job's id and the limits."""
     said = json.loads(packet)
-    return said["id"], said["name"], Limits(**said["limits"])
+    return said["id"], Limits(**said["limits"])
 
 
 def answer(job: int, outcome: Result | FileFault | OSError) -> bytes:

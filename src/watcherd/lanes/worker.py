@@ -106,17 +106,17 @@ def _serve(connection: socket.socket, process: Process) -> bool:
 
 
 def _carry_out(process: Process, packet: bytes, descriptors: list[int]) -> tuple[int, Result | FileFault | OSError]:
-    job, name, limits = wire.read_order(packet)
+    job, limits = wire.read_order(packet)
     source, draft = descriptors
     try:
-        return job, _worked(process, name, source, draft, limits)
+        return job, _worked(process, source, draft, limits)
     except (FileFault, OSError) as error:
         return job, error
 
 
-def _worked(process: Process, name: str, source: int, draft: int, limits: Limits) -> Result:
+def _worked(process: Process, source: int, draft: int, limits: Limits) -> Result:
     try:
-        return work(process, name, source, draft, limits, lambda: None)
+        return work(process, "", source, draft, limits, lambda: None)
     finally:
         beneath.let_go(source)
         close_draft(draft)  # before the daemon does: the first to close hears the errors of a network's disk

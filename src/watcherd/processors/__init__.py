@@ -36,7 +36,8 @@ class Process(Protocol):
     """Process `source` into `draft`.
 
     `source` is unbuffered, seekable and read from its start, `draft` is written from its start, `name` is the
-    source's path as its result shall state it, and `checkpoint` is called often and may raise to end the work.
+    source's path as its result shall state it (empty where it is isolated: a path may be longer than what a worker is
+    told), and `checkpoint` is called often and may raise to end the work.
     """
 
     def __call__(  # noqa: D102 (the class says it)
