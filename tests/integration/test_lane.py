@@ -329,6 +329,15 @@ def test_want_of_descriptors_or_memory_is_the_system_s_fault(floor, number):
     assert (stalled.fault.root, stalled.fault.errno) == ("", number)
 
 
+def test_a_text_for_which_the_daemon_has_no_memory_is_not_at_fault(floor):
+    lane = floor()
+    lane.work.deeds["eat"] = lambda _: bytearray(1 << 60)
+    stalled = lane.do("a.txt", "eat")
+    assert isinstance(stalled, Stalled)
+    assert stalled.fault.errno == errno.ENOMEM
+    assert lane.drafts() == []
+
+
 def test_a_draft_that_cannot_be_written_is_the_outbox_s_fault(floor):
     lane = floor(pool=Raising(DraftError(errno.ENOSPC, "No space left on device")))
     stalled = lane.do("a.txt")

@@ -99,13 +99,14 @@ def test_a_bug_is_a_crash_that_carries_its_traceback(source, draft):
     assert "test_slot.py" in caught.value.trace
 
 
-def test_want_of_memory_is_a_class_of_its_own(source, draft):
+def test_want_of_memory_passes_and_holds_nothing_of_what_filled_it(source, draft):
     def eat(*_):
-        raise MemoryError
+        return bytearray(1 << 60)
 
-    with pytest.raises(FileFault) as caught:
+    with pytest.raises(MemoryError) as caught:
         do(eat, source, draft)
-    assert caught.value.failure is Failure.MEMORY
+    assert [frame.name for frame in caught.traceback][-1] == "work"
+    assert caught.value.__context__ is None
 
 
 def test_what_a_checkpoint_raises_passes(source, draft):

@@ -27,6 +27,8 @@ def failed(job: Job, error: Exception) -> Outcome:
             return Returned(job, State.WAITING, "stopped")
         case SystemFault():
             return Stalled(job, error)
+        case MemoryError():  # in our own process, where a text takes as little as any other
+            return Stalled(job, SystemFault("cannot work on a file: out of memory", root="", errno=errno.ENOMEM))
         case OSError():
             return unreadable(job, error)
     raise error

@@ -50,7 +50,8 @@ class Slot:
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """Process the descriptor `source` into the descriptor `draft`, both at their start; the caller closes them.
 
-        Raises FileFault, DraftError, OSError (the source's), SystemFault, and what is uncharged: WorkerKilled, Cut.
+        Raises FileFault, DraftError, OSError (the source's), SystemFault, MemoryError (ours), and what is uncharged:
+        WorkerKilled, Cut.
         """
         raise NotImplementedError
 
@@ -86,8 +87,8 @@ def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
 ) -> Result:
     """Run `process` from one descriptor to the other; both stay open.
 
-    Raises FileFault for whatever is wrong with the file, MemoryError and bugs included; DraftError and OSError where
-    the kernel refused to write or to read; and what `checkpoint` raises.
+    Raises FileFault for whatever is wrong with the file, bugs included; MemoryError; DraftError and OSError where the
+    kernel refused to write or to read; and what `checkpoint` raises.
     """
     reading, writing = Stream(source, "r", closefd=False), Stream(draft, "w", closefd=False)
     try:
@@ -104,7 +105,7 @@ def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
         raise _bug(error) from None
     finally:
         _kernel_first(reading, writing)
-    raise FileFault(Failure.MEMORY, "needs more memory than one worker may have")
+    raise MemoryError
 
 
 def close_draft(draft: int) -> None:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath, heap
 from watcherd.lanes import wire
 from watcherd.lanes.slot import close_draft, work
-from watcherd.model import FileFault
+from watcherd.model import Failure, FileFault
 from watcherd.processors import load
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def _carry_out(process: Process, packet: bytes, descriptors: list[int]) -> tuple
         return job, _worked(process, source, draft, limits)
     except (FileFault, OSError) as error:
         return job, error
+    except MemoryError:
+        return job, FileFault(Failure.MEMORY, "needs more memory than one worker may have")
 
 
 def _worked(process: Process, source: int, draft: int, limits: Limits) -> Result:
