@@ -19,9 +19,11 @@ from watcherd.processors.grayscale import bounds, convert
 #: What a picture may take beside the interpreter and its libraries: less than any of these bombs would.
 ROOM = 80 << 20
 
-#: Converts the files that it is told on standard input, one a line, within `ROOM`; tells what became of each.
+#: Converts the files that it is told on standard input, one a line, within `ROOM`, on what seems to be a machine of
+#: many cores; tells what became of each.
 CHILD = f"""
-import json, resource, sys
+import json, os, resource, sys
+os.sched_getaffinity = lambda _: range(64)
 from watcherd.model import FileFault
 from watcherd.processors.grayscale import convert
 size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
@@ -183,6 +185,10 @@ def test_a_sound_picture_that_a_library_finds_no_room_for_is_short_of_memory(wit
     failure, reason = within_little_memory(SHORT[kind])
     assert failure == Failure.MEMORY
     assert reason.endswith("raise `memory` under [image]")
+
+
+def test_a_picture_takes_no_more_memory_on_a_machine_of_many_cores(within_little_memory):
+    assert within_little_memory(encoded("AVIF"))[0] == 1
 
 
 def damaged(data):
