@@ -161,7 +161,9 @@ def test_a_configuration_that_is_wrong_is_told_first(home, watcherd):
     assert not home.unit.exists()
 
 
-@pytest.mark.parametrize("arguments", [("--name", "a/b"), ("--name", "inbox"), ("--user", "--name", "photos")])
+@pytest.mark.parametrize(
+    "arguments", [("--name", "a/b"), ("--name", "inbox"), ("--name", "lock"), ("--user", "--name", "photos")]
+)
 def test_a_name_that_cannot_be_is_wrong_usage(watcherd, arguments):
     assert watcherd("install", *arguments)[0] == 2
 

@@ -51,8 +51,8 @@ _BOOTED = "/run/systemd/system"
 #: Characters of a name that leave enough for the names of its files and its unit.
 _LONGEST = 200
 
-#: Names that would clash with the configuration or the folders of the service without a name.
-_TAKEN = ("watcherd", "inbox", "outbox", "archive", "failed")
+#: Names that would clash with the configuration, the folders or the state of the service without a name.
+_TAKEN = ("watcherd", "inbox", "outbox", "archive", "failed", "lock")
 
 
 def _checked(context: click.Context, _: click.Parameter, name: str) -> str:
