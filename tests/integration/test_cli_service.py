@@ -168,6 +168,13 @@ def test_a_name_that_cannot_be_is_wrong_usage(watcherd, arguments):
     assert watcherd("install", *arguments)[0] == 2
 
 
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_a_configuration_that_is_named_by_its_file_is_wrong_usage_and_touches_no_other_service(home, called, command):
+    status, _, err = called("--config", home.base / "photos.toml", "service", command, "--user")
+    assert (status, "--name NAME" in err) == (2, True)
+    assert not home.told.read_text()
+
+
 def test_a_name_that_leaves_its_files_no_room_is_wrong_usage(watcherd):
     status, _, err = watcherd("install", "--dry-run", "--name", "a" * 201)
     assert (status, "at most 200 characters" in err) == (2, True)

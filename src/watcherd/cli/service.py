@@ -67,8 +67,11 @@ _name = click.option("--name", default="", callback=_checked, metavar="NAME", he
 
 
 @click.group(epilog=_EPILOG)
-def service() -> None:
+@click.pass_context
+def service(context: click.Context) -> None:
     """Install or remove the systemd service."""
+    if context.obj is not None:  # else another service than the one that was meant would be started, or stopped
+        raise click.UsageError("a service reads its own configuration: --name NAME, in place of --config.", context)
 
 
 @service.command(epilog=_INSTALL_EPILOG)
