@@ -127,6 +127,11 @@ def test_wrong_usage_is_said_in_one_line_with_status_2(watcherd, arguments):
     assert "\\t" not in err
 
 
+def test_a_configuration_that_is_named_behind_the_command_is_told_its_place(watcherd):
+    status, _, err = watcherd("run", "--config", "my.toml")
+    assert (status, "watcherd --config FILE COMMAND" in err) == (2, True)
+
+
 def test_wrong_configuration_is_a_line_for_each_problem_with_status_2(watcherd, here):
     (here / "watcherd.toml").write_text('[log]\nlevel = "loud"\nlevl = 1\n')
     status, out, err = watcherd("run")

@@ -93,7 +93,7 @@ def _status(arguments: Sequence[str] | None) -> int:
         print(error.format_message(), file=sys.stderr)
         return error.exit_code
     except click.ClickException as error:
-        _complain(error.format_message(), error)
+        _complain(_worded(error), error)
         return error.exit_code
     except (KeyboardInterrupt, click.Abort) as error:
         if isinstance(error.__cause__, EOFError):  # no Ctrl-D at a prompt, as we have none: a compiled module is cut
@@ -107,6 +107,12 @@ def _status(arguments: Sequence[str] | None) -> int:
             raise
         _complain(f"cannot write to standard output: {error.strerror}")
         return 1
+
+
+def _worded(error: click.ClickException) -> str:
+    if isinstance(error, click.NoSuchOption) and error.option_name == "--config":
+        return "--config stands before the command: watcherd --config FILE COMMAND."
+    return error.format_message()
 
 
 def _complain(message: str, error: click.ClickException | None = None) -> None:
