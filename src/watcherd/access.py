@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,7 +54,7 @@ def _opening(path: Path) -> str:
     if os.statvfs(path).f_flag & os.ST_RDONLY:  # first: it is so for every user
         return f"{path} is mounted read-only: mount it for writing"
     if path.stat().st_uid == os.geteuid():
-        return f"chmod u+rwX {path}"
+        return f"chmod u+rwX {shlex.quote(str(path))}"
     return f"{path} belongs to {_owner(path)}: let this user write there, or run watcherd as that one"
 
 

@@ -197,12 +197,14 @@ def test_a_folder_that_lies_in_one_of_another_user_is_told_with_whom_to_be(site,
     assert told.stderr.decode().endswith(f"; {theirs} {ROOT_S}\n")
 
 
-def test_a_ledger_that_may_only_be_read_is_told_with_its_mend(site, as_nobody):
+def test_a_ledger_that_may_only_be_read_is_told_with_a_mend_that_a_shell_understands(site, as_nobody):
+    site.state = site.base / "our state"
+    site.configure()
     assert site.command("drain", prefix=as_nobody).returncode == 0
     site.state.chmod(0o500)
     told = site.command("failures", prefix=as_nobody)
     assert told.returncode == 1
-    assert told.stderr.decode().endswith(f"; chmod u+rwX {site.state}\n")
+    assert told.stderr.decode().endswith(f"; chmod u+rwX '{site.state}'\n")
 
 
 @pytest.mark.parametrize("as_root", [True, False])

@@ -50,6 +50,11 @@ def test_a_folder_behind_a_closed_one_is_refused():
         reach.require_folders(["/data/priv/in"], look(_data_priv=CLOSED))
 
 
+def test_the_command_that_opens_a_folder_is_one_that_a_shell_understands():
+    with pytest.raises(Refused, match=r"chmod o\+x '/data/our files'$"):
+        reach.require_folders(["/data/our files/in"], lambda path: CLOSED if path == "/data/our files" else None)
+
+
 def test_a_folder_that_is_itself_closed_is_not_refused_as_it_is_opened_to_the_service():
     reach.require_folders(["/data/in"], look(_data_in=CLOSED))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
+from shlex import quote
 from typing import TYPE_CHECKING
 
 from watcherd.model import Refused
@@ -44,7 +45,7 @@ def require_program(paths: Iterable[str], prefix: str, look: Look) -> None:
             mend = "install watcherd with /usr/bin/python3 -m venv /opt/watcherd, or use --user"
             raise Refused(f"the service cannot reach {path}: {_UNSEEN}; {mend}")
         if closed := _closed(path, look):
-            mend = f"chmod -R o=rX {prefix}" if lies_in(closed, prefix) else f"chmod o+x {closed}"
+            mend = f"chmod -R o=rX {quote(prefix)}" if lies_in(closed, prefix) else f"chmod o+x {quote(closed)}"
             raise Refused(f"the service cannot reach {path}: {closed} is closed to other users; {mend}")
 
 
@@ -61,7 +62,7 @@ def require_folders(paths: Iterable[str], look: Look) -> None:
         if _is_hidden(path):
             raise Refused(f"the service cannot reach {path}: {_UNSEEN}; choose another folder, or --user")
         if closed := _closed(str(PurePosixPath(path).parent), look):
-            mend = f"chmod o+x {closed}"
+            mend = f"chmod o+x {quote(closed)}"
             raise Refused(f"the service cannot reach {path}: {closed} is closed to other users; {mend}")
         if theirs := _foreign(path, look):
             mend = "choose one in a folder of root's, or `chown root` that"
@@ -74,7 +75,7 @@ def require_configuration(host: Host, state: str | None, look: Look) -> None:
     `state` is the one that it names, None where it names none.
     """
     if closed := _closed(host.configuration, look):
-        mend = f"chmod o=rX {closed}"
+        mend = f"chmod o=rX {quote(closed)}"
         raise Refused(f"the service cannot read {host.configuration}: {closed} is closed to other users; {mend}")
     if state is None or not lies_in(state, host.state):
         said = f"it says state = {state}" if state else "it names no state"
