@@ -80,6 +80,15 @@ def test_a_reload_beside_a_mount_that_hangs_fails_and_holds_up_no_stop(site, ser
     assert daemon.process.wait(SOON) == 0
 
 
+def test_a_command_that_a_mount_holds_up_says_so_and_can_be_given_a_limit_as_a_reload_is(site, served):
+    server = served(site.base / "remote")
+    site.archive = server.path / "archive"  # of which the kernel knows nothing yet that it could answer itself
+    site.configure()
+    server.hang()
+    done = site.command("config", prefix=("timeout", "8"))
+    assert (done.returncode, b"does not answer" in done.stderr) == (124, True)
+
+
 @pytest.mark.parametrize("root", ["outbox", "archive"])
 def test_a_folder_that_hangs_where_results_or_inputs_go_holds_up_no_other_inbox_and_no_stop(
     site, served, quick, picture, root

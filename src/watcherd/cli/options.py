@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import contextmanager
+import threading
+from contextlib import contextmanager, suppress
 from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -48,6 +49,9 @@ _FOLDERS = (
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
+#: Seconds after which it is said that folders do not answer.
+SILENCE = 5.0
+
 
 def folder_options(command: Decorated) -> Decorated:
     """Let a command take folders in place of a configuration file, as keyword arguments."""
@@ -82,10 +86,25 @@ def _problems_told(context: click.Context) -> Iterator[None]:
 
 def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
     """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
-    loaded = loader(context, flags)()
+    with _silence_told():
+        loaded = loader(context, flags)()
     for note in loaded.layers.notes:
         show.remark(f"watcherd: {note}")
     return loaded
+
+
+@contextmanager
+def _silence_told() -> Iterator[None]:
+    """Say so where the folders of a configuration are looked at for long: a mount that is dead does not answer."""
+    line = "a folder of the configuration does not answer, and is waited for: look after its mount"
+    timer = threading.Timer(SILENCE, show.complain, [line])
+    timer.daemon = True
+    with suppress(RuntimeError):  # no thread is left for it: that is told by who needs one
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def loader(context: click.Context, flags: dict[str, object]) -> Callable[[], Settings]:
