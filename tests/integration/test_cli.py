@@ -470,25 +470,27 @@ def test_ctrl_c_ends_a_command_silently_by_the_signal_while_it_is_imported_unles
 
 
 INTERRUPTED_CHECK = """
-import os, signal
-os.fsync = lambda _: signal.raise_signal(signal.SIGINT)
+import os, signal, sys
+number = int(sys.argv.pop(1))
+os.fsync = lambda _: signal.raise_signal(number)
 from watcherd.__main__ import main
 main()
 """
 
 
 @pytest.mark.usefixtures("ready")
-def test_a_check_that_is_interrupted_leaves_nothing_in_the_folders_that_it_tries(here):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_check_that_is_interrupted_leaves_nothing_in_the_folders_that_it_tries(here, number):
     before = sorted(here.rglob("*"))
     process = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED_CHECK, "check"],
+        [sys.executable, "-c", INTERRUPTED_CHECK, str(int(number)), "check"],
         cwd=here,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which who runs the tests may ignore
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # which who runs the tests may ignore
         capture_output=True,
         check=False,
         timeout=30,
     )
-    assert (process.returncode, process.stdout, process.stderr.strip()) == (130, b"", b"")
+    assert (process.returncode, process.stdout, process.stderr.strip()) == (128 + number, b"", b"")
     assert sorted(here.rglob("*")) == before
 
 

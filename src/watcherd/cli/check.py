@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import signal
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
@@ -49,14 +49,19 @@ def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]
         settings = options.load_or_raise(context, flags)
     except ConfigurationError as error:
         return [machine.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
-    _hear_interrupts()
+    _leave_orderly()
     return list(machine.examine(settings))
 
 
-def _hear_interrupts() -> None:
-    """Let Ctrl-C raise from now on, so that what is tried in a folder is removed from it again."""
-    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+def _leave_orderly() -> None:
+    """Let what ends us by a signal raise from now on, so that what is tried in a folder is removed from it again."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, _leave)
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _report(findings: Sequence[Finding]) -> None:
