@@ -141,6 +141,19 @@ def test_our_own_folder_is_named_where_it_is_the_one_that_is_closed(settings, tm
 
 
 @pytest.mark.usefixtures("_within_reach")
+def test_a_folder_that_cannot_be_made_is_named_before_the_one_that_refuses_it(settings, tmp_path):
+    loaded = settings(state="state/of/ours")
+    (tmp_path / "state").chmod(0o555)
+    uid = os.geteuid()
+    os.seteuid(uid or 65534)
+    try:
+        problem = found(loaded)["state", True]
+    finally:
+        os.seteuid(uid)
+    assert problem.message == f"{tmp_path}/state/of/ours cannot be made in {tmp_path}/state: Permission denied"
+
+
+@pytest.mark.usefixtures("_within_reach")
 def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(settings, tmp_path):
     loaded = settings(inbox="closed/in", outbox="closed/out")
     for name in ("in", "out"):

@@ -143,9 +143,14 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
     try:
         _try_to_write(_existing(path))
     except OSError as error:
-        message = f"{_existing(path / OURS)} cannot be written to: {error.strerror}"
+        message = f"{_unwritable(path)}: {error.strerror}"
         mend = _WRITE_MENDS.get(error.errno or 0, "give this user the right to write there")
         yield Finding(subject, message, f"{mend}, or name another folder")
+
+
+def _unwritable(path: Path) -> str:
+    closed = _existing(path / OURS)
+    return f"{closed} cannot be written to" if os.path.isdir(path) else f"{path} cannot be made in {closed}"
 
 
 def _nameable(subject: str, path: Path) -> Iterator[Finding]:
