@@ -201,7 +201,13 @@ def test_a_variable_that_is_no_key_is_refused_with_the_name_that_was_meant(probl
 
 def test_a_table_and_a_value_of_one_name_in_the_environment_are_a_problem_of_the_value(problems):
     found = problems(INBOX, WATCHERD_LOG="x", WATCHERD_LOG__LEVEL="info")
-    assert found == ["WATCHERD_LOG: log: 'x' is no table; write it as [log] with keys beneath"]
+    assert found == ["WATCHERD_LOG: log: 'x' is no table; set a key of it, as WATCHERD_LOG__LEVEL"]
+
+
+@pytest.mark.parametrize(("said", "meant"), [("INBOX", "INBOX__NAME__PATH"), ("INBOX__SCANS", "INBOX__SCANS__PATH")])
+def test_a_variable_in_place_of_an_inbox_s_table_is_told_with_a_variable(problems, said, meant):
+    (line,) = (line for line in problems("", **{f"WATCHERD_{said}": "x"}) if "is no table" in line)
+    assert line.endswith(f"; set a key of it, as WATCHERD_{meant}")
 
 
 @pytest.mark.parametrize(

@@ -110,6 +110,9 @@ def _words(details: ErrorDetails, keys: Keys, place: str) -> tuple[str, str]:
 def _as_table(keys: Keys, place: str) -> str:
     if meant := _with_levels(place):
         return f"did you mean {meant}?"
+    if place.startswith(PREFIX):
+        known = next(key for key in leaves() if key.startswith(f"{_dotted(keys)}."))
+        return f"set a key of it, as {_spelled(known.replace('*', 'NAME' if len(keys) == 1 else keys[1]), place)}"
     if keys[0] == "inbox":
         return "each inbox is a table with a name of your choice, as in [inbox.scans]"
     return f"write it as [{'.'.join(keys)}] with keys beneath"
