@@ -110,6 +110,12 @@ def test_a_place_that_cannot_be_written_to_is_named(home, watcherd):
     assert f"{home.path}/.config" in err
 
 
+def test_a_place_that_cannot_be_read_is_named_with_what_to_do(home, watcherd):
+    home.unit.mkdir(parents=True)
+    said = f"watcherd: {home.unit} cannot be read: Is a directory; mend that, and come again\n"
+    assert watcherd("install", "--user") == (1, "", said)
+
+
 def test_a_file_that_does_not_fit_is_named_and_written_by_the_next_attempt(home, watcherd):
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))

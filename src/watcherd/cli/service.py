@@ -185,7 +185,7 @@ def _content(path: str) -> str | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise click.ClickException(f"{path} cannot be read: {error.strerror}") from error
+        raise click.ClickException(f"{path} cannot be read: {error.strerror}; mend that, and come again") from error
 
 
 # What is refused
