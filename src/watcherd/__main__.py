@@ -4,7 +4,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import sys
 
 
 def main() -> None:
@@ -13,11 +15,18 @@ def main() -> None:
     What Python makes of it would be a traceback from the middle of an import, or be lost where a library catches
     everything. One that is ignored, as in the background of a script, stays so.
     """
+    _speak_utf8()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
     from watcherd import cli
 
     cli.main()
+
+
+def _speak_utf8() -> None:
+    """Begin anew where the locale takes names for anything but UTF-8, as results and configurations have them."""
+    if sys.getfilesystemencoding() != "utf-8":
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 (ourselves, as we were called)
 
 
 if __name__ == "__main__":

@@ -494,6 +494,19 @@ def test_a_check_that_is_interrupted_leaves_nothing_in_the_folders_that_it_tries
     assert sorted(here.rglob("*")) == before
 
 
+@pytest.mark.parametrize("python", [[], ["-X", "utf8=0"]])
+def test_names_are_utf_8_whatever_the_locale_takes_them_for(here, monkeypatch, python):
+    for name, value in {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}.items():
+        monkeypatch.setenv(name, value)
+    (here / "watcherd.toml").write_text('[inbox.a]\npath = "Eingänge"\noutbox = "Ausgänge"\n', "utf-8")
+    (here / "Eingänge").mkdir()
+    (here / "Eingänge/grüße.txt").write_text("ein zwei")
+    command = [sys.executable, *python, "-m", "watcherd", "drain", "--make-folders"]
+    assert subprocess.run(command, cwd=here, capture_output=True, check=False, timeout=30).returncode == 0
+    result = json.loads((here / "Ausgänge/grüße.txt.words.json").read_bytes())
+    assert (result["source"], result["words"], "source_b64" in result) == ("grüße.txt", 2, False)
+
+
 def test_a_compiled_module_that_a_full_disk_cut_short_is_not_taken_for_an_interrupt(here, monkeypatch):
     monkeypatch.setenv("PYTHONPYCACHEPREFIX", str(here / "compiled"))
     monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
