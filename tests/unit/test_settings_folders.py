@@ -179,11 +179,11 @@ def test_there_is_always_a_worker_and_never_more_than_cores(monkeypatch):
     ("caches", "chunk"),
     [
         ({"1": "48K", "2": "2048K", "3": "32768K"}, 768 << 10),
-        ({"1": "32K", "2": "512K"}, 256 << 10),
+        ({"1": "32K", "2": "1024K"}, 640 << 10),
         ({"2": "16384K"}, 1 << 20),
-        ({"1": "32K"}, 512 << 10),
-        ({"2": "what"}, 512 << 10),
-        ({}, 512 << 10),
+        ({"1": "32K"}, 640 << 10),
+        ({"2": "what"}, 640 << 10),
+        ({}, 640 << 10),
     ],
 )
 def test_a_chunk_is_three_eighths_of_the_second_level_cache_of_a_core_within_reason(
