@@ -55,6 +55,12 @@ def test_a_file_with_a_writer_waits_however_long_it_was_quiet():
     assert judge(old, Settling(V1, 0.0), 1e6, PACE, Writer.WRITTEN).reason is Reason.WRITTEN
 
 
+@pytest.mark.parametrize(("stood", "until"), [(4.0, 1.0), (80.0, 10.0), (1e6, LONGEST_SETTLE)])
+def test_the_longer_a_file_stands_open_as_it_is_the_less_often_it_is_looked_at(stood, until):
+    assert judge(FRESH, Settling(V1, 0.0), stood, PACE, Writer.WRITTEN).until == stood + until
+    assert judge(FRESH._replace(version=V2), Settling(V1, 0.0), stood, PACE, Writer.WRITTEN).until == stood + 1.0
+
+
 @pytest.mark.parametrize(("how", "writer"), [(How.SEEN, Writer.WRITTEN), (How.CREATED, Writer.UNKNOWN)])
 def test_a_file_that_is_being_written_is_looked_at_a_few_times_a_second_however_short_its_quiet_time(how, writer):
     verdict = judge(FRESH._replace(how=how), None, 100.0, Pace(0.0, 0.0), writer)

@@ -25,6 +25,9 @@ LONGEST_SETTLE = 60.0
 LONGEST_OPEN = 600.0
 #: Seconds between two looks at a file that is being written, at least: where events work, its close is told.
 BETWEEN_LOOKS = 0.25
+#: One that has stood still is looked at after this part of that time alone: thousands may stay open for months, and
+#: what is mapped has no close to be told.
+STILL_SHARE = 8
 #: Seconds within which two writes may share a timestamp, where the kernel's clock for files is a coarse one.
 COARSE_TICK = 0.01
 #: The same where file systems hold whole seconds (ext2 and ext3), or every second one (FAT).
@@ -124,7 +127,8 @@ def judge(sighting: Sighting, previous: Settling | None, now: float, pace: Pace,
     settling = _clock(sighting, previous, now)
     quiet = max(pace.settle if writer is Writer.FREE else pace.blind, sighting.restless)
     if writer is Writer.WRITTEN:
-        return Wait(now + max(pace.settle, BETWEEN_LOOKS), Reason.WRITTEN, settling)
+        still = min((now - settling.since) / STILL_SHARE, LONGEST_SETTLE)
+        return Wait(now + max(pace.settle, BETWEEN_LOOKS, still), Reason.WRITTEN, settling)
     if writer is Writer.UNKNOWN and settling.open and now - settling.since < LONGEST_OPEN:
         return Wait(now + max(quiet, BETWEEN_LOOKS), Reason.OPEN, settling)
     if now < settling.since + quiet:
