@@ -41,6 +41,11 @@ SPACE = 256 << 10
 # published yet. If both were on record as alone at the next crash, an innocent would be charged.
 _NOT_ALONE_ANY_MORE = "UPDATE file SET alone = 0 WHERE id = ? AND state = 'working'"
 
+# An earlier run's intention holds no claim, so that a newer version may be on record before it is withdrawn. Its row
+# would be due for ever then, as it is not the latest of its path.
+_OUTDATED = """DELETE FROM file WHERE id = ? AND EXISTS (SELECT 1 FROM file AS later WHERE later.inbox = file.inbox
+    AND later.path = file.path AND later.id > file.id)"""
+
 _REPLACED = f"DELETE FROM file WHERE id = ({LATEST.format('?')}) AND state IN ('working', 'retrying')"
 
 
@@ -150,9 +155,11 @@ class Ledger(Answers):
     def withdraw(self, job: Job) -> None:
         """Take back an intention that cannot be carried out: the job is as before it, but not alone.
 
-        It survives the machine, as the intention does, which would otherwise come back without its draft.
+        It is forgotten where a newer version is on record. Either survives the machine, as the intention does, which
+        would otherwise come back without its draft.
         """
         with self._transaction(full=True) as cursor:
+            cursor.execute(_OUTDATED, (job.id,))
             cursor.execute(
                 """UPDATE file SET state = 'working', alone = 0, number = 0, draft = NULL, result = NULL
                    WHERE id = ?""",

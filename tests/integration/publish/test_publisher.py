@@ -782,3 +782,21 @@ def test_what_an_earlier_run_left_and_cannot_be_placed_is_set_aside_once_though_
     assert ended(scene) == {State.QUARANTINED: 1}
     assert look.tree(scene.failed) == {"a.txt.error.json"}
     assert scene.states("a.txt") == [State.QUARANTINED]
+
+
+def test_what_an_earlier_run_left_and_cannot_be_placed_is_not_due_for_ever_beside_a_newer_version(
+    scene, look, monkeypatch
+):
+    def withdrawn(job):
+        newer.append(scene.job("sub/a.txt", content=b"newer"))  # an intake was faster
+        withdraw(job)
+
+    scene.add("sub/a.txt", attempts=1)
+    scene.batch._write()
+    scene.crash()
+    (scene.outbox / "sub").write_text("a user's file")
+    newer, withdraw = [], scene.ledger.withdraw
+    monkeypatch.setattr(scene.ledger, "withdraw", withdrawn)
+    scene.publisher().start()
+    look.eventually(lambda: scene.claims._held.get("sub/a.txt"))  # asked for, as the older one was given back
+    assert [row.id for row in scene.ledger.unfinished("scans", *State)] == [newer[0].id]
