@@ -134,12 +134,15 @@ class Answers:
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
 
-    def is_anothers(self, inbox: str, path: str, version: Version) -> bool:
-        """Whether a file is on record as what another inbox had at `path`, wherever it lies by now."""
+    def is_anothers(self, inbox: str, path: str, version: Version, since: float) -> bool:
+        """Whether a file is on record, `since` then, as what another inbox had at `path`, wherever it lies by now.
+
+        What was another's before that, Unix seconds, may have been brought here: moved, or linked, it looks the same.
+        """
         size, mtime_ns, _, inode = version
-        where = "inbox IN (SELECT id FROM inbox WHERE id <> ?) AND path = ? AND (size, mtime_ns, inode) = (?, ?, ?)"
-        asked = self._inboxes[inbox], os.fsencode(path), size, mtime_ns, signed(inode)
-        return bool(self._ask(f"SELECT 1 FROM file WHERE {where} LIMIT 1", *asked))
+        its = "inbox IN (SELECT id FROM inbox WHERE id <> ?) AND path = ? AND (size, mtime_ns, inode) = (?, ?, ?)"
+        asked = self._inboxes[inbox], os.fsencode(path), size, mtime_ns, signed(inode), since
+        return bool(self._ask(f"SELECT 1 FROM file WHERE {its} AND at >= ? LIMIT 1", *asked))
 
     def outlived(self, shown: Sequence[tuple[Record, int]], *, others: bool = False) -> set[int]:
         """Return the ids of the records, all of one inbox, whose results later ones of ours have replaced.

@@ -186,7 +186,7 @@ def _restore(place: Place, ledger: Ledger, visible: Iterable[Intent], since: Map
         if way.into is not None:
             with told_plainly(way.into.path):
                 newer = retire.newer_taken(place.root, job, way.into.path, way.retired, since[job.id])
-                if newer is not None and not ledger.is_anothers(place.inbox, job.file.path, newer):
+                if newer and not ledger.is_anothers(place.inbox, job.file.path, newer, since[job.id]):
                     retire.restore_newer(place.root, job, way.into.path, way.retired)
 
 

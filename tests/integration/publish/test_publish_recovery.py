@@ -701,6 +701,23 @@ def test_what_another_inbox_archived_where_an_input_was_to_go_stays_there(scene,
     assert look.tree(scene.inbox) == ({"a.txt"} if newer else set())
 
 
+def test_a_newer_file_that_was_another_inbox_s_before_it_was_brought_here_is_given_back_too(scene, look, monkeypatch):
+    newer = scene.drop("newer", b"a newer file")
+    scene.ledger.register("other", str(scene.state / "other inbox"))
+    job = Job(scene.ledger.next_id(), File("other", "a.txt", beneath.version_of(newer.stat())), Kind.TEXT)
+    with monkeypatch.context() as before:
+        before.setattr("time.time", lambda: newer.stat().st_mtime - 60)
+        scene.ledger.hand_over([job])
+    show(scene, "a.txt")
+    newer.rename(scene.inbox / "a.txt")
+    (scene.inbox / "a.txt").rename(scene.archive / "a.txt")
+    scene.crash()
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
+    assert look.tree(scene.archive) == set()
+
+
 def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypatch):
     job = scene.job("a.txt")
     intend(scene, job, scene.done(job).draft)
