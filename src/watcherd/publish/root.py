@@ -248,11 +248,15 @@ class Root:
             return None
 
     def _remember_mark(self) -> None:
-        self._mark = self._mark_now()
-        if self._mark is None:
-            with beneath.folder(self.path) as root:  # on disk: a draft that is gone with it would pass for visible
-                os.close(beneath.open_within(root, OURS, make=True, lasting=self._durable))
-            self._mark = self._mark_now()
+        mark = self._mark_now()
+        if mark is None or self._mark is None:
+            self._mark = None  # until its name is on disk: a draft that is gone with it would pass for visible
+            with beneath.folder(self.path) as root:
+                os.close(beneath.open_within(root, OURS, make=True))
+                if self._durable:  # also where it is there: whoever made it may have been cut short before that
+                    beneath.sync_names(root)
+            mark = self._mark_now()
+        self._mark = mark
 
 
 def _inode(descriptor: int) -> int:

@@ -105,13 +105,23 @@ def test_what_could_not_be_put_on_record_is_published_later_though_no_file_follo
     assert scene.settle() == [State.PUBLISHED]
 
 
-def test_the_folder_of_drafts_has_its_name_on_disk_before_the_ledger_relies_on_what_is_in_it(scene, monkeypatch):
+@pytest.mark.parametrize("fault", [False, True])
+def test_the_folder_of_drafts_has_its_name_on_disk_before_the_ledger_relies_on_what_is_in_it(
+    scene, monkeypatch, fault
+):
     synced, fsync, intend = set(), os.fsync, scene.ledger.intend
+
+    def fails(_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     def intended(intents):
         assert str(scene.outbox) in synced
         intend(intents)
 
+    if fault:  # it is there when that is over, and is not known to be on disk
+        monkeypatch.setattr(os, "fsync", fails)
+        with pytest.raises(SystemFault):
+            scene.place.outbox.check()
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
     monkeypatch.setattr(scene.ledger, "intend", intended)
     scene.add("a.txt")
