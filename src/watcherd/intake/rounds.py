@@ -59,7 +59,7 @@ class Rounds(Listener):
         self.unlisted: dict[str, str] = {}  # those that refused any kind's walk since they were last asked for
         self._told: set[str] = set()  # those of them, and of the scan before, that were already told
         self._failed = False  # whether a folder was refused since a scan last began, and no event says when to retry
-        self._held = 0.0  # seconds for which the last scan held up all else
+        self._held = 0.0  # seconds for which the last scan, or the one under way, held up all else
         self.next = inf  # when the next one is due, monotonic seconds
         self.ended = 0.0  # when the last one ended, Unix seconds
 
@@ -129,6 +129,7 @@ class Rounds(Listener):
         done = self._round
         if done is None:
             return
+        self._held = done.held
         if not all(self._has_answered(kind, done) for kind in Kind):
             self._walk_again(done, period)
             return
@@ -137,7 +138,6 @@ class Rounds(Listener):
         self._eyes.concluded()
         self.ended = time.time()
         now = time.monotonic()
-        self._held = done.held
         self.next = now + self._pause(period, sum(done.spent.values()))
         tell = self._log.debug if done.reason == "period" else self._log.info
         tell("inbox.rescanned", reason=done.reason, files=done.files, seconds=round(now - done.began, 6))

@@ -497,7 +497,9 @@ def test_a_drain_lists_a_folder_that_fails_only_once_and_takes_nothing_that_come
         assert inbox.intake._rounds.next == inf  # noqa: SLF001 (a scan would take all that is there by then)
 
 
-def test_a_folder_that_takes_long_to_fail_is_listed_less_often(watching, root, monkeypatch):
+@pytest.fixture
+def dying(root, monkeypatch):
+    """Have a folder that takes 10 s to fail; return the clock of those who wait for it."""
     opened, late = beneath.folder, [0.0]
 
     def folder(root, path, **how):
@@ -511,8 +513,25 @@ def test_a_folder_that_takes_long_to_fail_is_listed_less_often(watching, root, m
     monkeypatch.setattr(rounds, "time", clock)
     monkeypatch.setattr(beneath, "folder", folder)
     (root / "sub").mkdir()
+    return clock.monotonic
+
+
+def test_a_folder_that_takes_long_to_fail_is_listed_less_often(watching, dying):
     with watching().scanned() as inbox:
-        assert inbox.intake._rounds.next > clock.monotonic() + 60  # noqa: SLF001 (in 5 s it would fail once more)
+        assert inbox.intake._rounds.next > dying() + 60  # noqa: SLF001 (in 5 s it would fail once more)
+
+
+def test_a_folder_that_takes_long_to_fail_is_listed_less_often_also_while_the_other_kind_is_scanned(
+    watching, root, dying
+):
+    (root / "a.png").touch()
+    inbox = watching(settle=0.0)
+    inbox.capacity[Kind.IMAGE] = 0
+    with inbox:
+        inbox.until(lambda: inbox.claims.holds("a.png"))
+        again = inbox.intake._rounds._round.again  # noqa: SLF001 (in 5 s it would fail once more)
+        inbox.until(lambda: Kind.TEXT in again)
+        assert again[Kind.TEXT] > dying() + 60
 
 
 def test_a_folder_that_appears_and_can_be_watched_is_no_reason_to_scan_the_whole(watching, root):
