@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -18,7 +19,7 @@ import click
 import pytest
 
 from watcherd import __version__, cli
-from watcherd.cli import show
+from watcherd.cli import options, show
 from watcherd.model import Refused, Stopped
 from watcherd.paths import as_fields, typed
 
@@ -467,6 +468,20 @@ def test_ctrl_c_ends_a_command_silently_by_the_signal_while_it_is_imported_unles
         timeout=30,
     )
     assert (process.returncode, process.stdout, process.stderr) == (status, b"", b"")
+
+
+@pytest.mark.usefixtures("ready")
+def test_no_folder_is_said_not_to_answer_while_a_command_is_imported(watcherd, monkeypatch):
+    waits, loader = [], options.loader
+
+    def importing(*arguments):
+        timers = [it for it in threading.enumerate() if isinstance(it, threading.Timer) and not it.finished.is_set()]
+        waits.append(timers)
+        return loader(*arguments)
+
+    monkeypatch.setattr(options, "loader", importing)
+    assert watcherd("config")[0] == 0
+    assert waits == [[]]
 
 
 INTERRUPTED_CHECK = """

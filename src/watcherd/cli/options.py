@@ -86,8 +86,9 @@ def _problems_told(context: click.Context) -> Iterator[None]:
 
 def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
     """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
+    read = loader(context, flags)  # which imports what takes long on a slow disk
     with _silence_told():
-        loaded = loader(context, flags)()
+        loaded = read()
     for note in loaded.layers.notes:
         show.remark(f"watcherd: {note}")
     return loaded
