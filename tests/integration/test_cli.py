@@ -488,6 +488,11 @@ INTERRUPTED_CHECK = """
 import os, signal, sys
 number = int(sys.argv.pop(1))
 os.fsync = lambda _: signal.raise_signal(number)
+remove = os.rmdir
+def rmdir(path):
+    signal.raise_signal(number)  # as `timeout` and others send one to a process, and then to its group
+    remove(path)
+os.rmdir = rmdir
 from watcherd.__main__ import main
 main()
 """

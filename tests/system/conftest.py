@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from tests.conftest import wait_for
@@ -100,6 +101,16 @@ class Server:
         """Whether it serves; fails where it has ended."""
         assert self._process.poll() is None, "bindfs has ended"
         return os.path.ismount(self.path)
+
+    @property
+    def pid(self):
+        """Its process id."""
+        return self._process.pid
+
+    @staticmethod
+    def holds_up(pid):
+        """Whether a process waits for the answer of a FUSE server."""
+        return Path(f"/proc/{pid}/wchan").read_text("ascii") == "request_wait_answer"
 
     def hang(self):
         """Answer nothing any more."""

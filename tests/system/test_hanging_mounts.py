@@ -1,6 +1,8 @@
 """A mount that does not answer, as of a dead server: it holds up its own inbox, no other one, and no stop."""
 
 import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -87,6 +89,35 @@ def test_a_command_that_a_mount_holds_up_says_so_and_can_be_given_a_limit_as_a_r
     server.hang()
     done = site.command("config", prefix=("timeout", "8"))
     assert (done.returncode, b"does not answer" in done.stderr) == (124, True)
+
+
+#: A check whose mount hangs once the settings have been read from it: its server is stopped in between.
+HUNG_CHECK = """
+import os, signal, sys
+from watcherd.cli import machine
+server, examine = int(sys.argv.pop(1)), machine.examine
+def examined(settings):
+    os.kill(server, signal.SIGSTOP)
+    return examine(settings)
+machine.examine = examined
+from watcherd.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_check_that_a_mount_holds_up_can_be_ended(site, served, number):
+    server = served(site.inbox)
+    command = [sys.executable, "-c", HUNG_CHECK, str(server.pid), "--config", site.config, "check"]
+    ends = lambda: signal.signal(number, signal.SIG_DFL)  # noqa: E731 (which who runs the tests may ignore)
+    check = subprocess.Popen(command, preexec_fn=ends)  # noqa: PLW1509 (no lock is taken there)
+    try:
+        site.wait_for(lambda: server.holds_up(check.pid), "a check that waits for its mount")
+        check.send_signal(number)
+        assert check.wait(PATIENCE) == -number
+    finally:
+        server.answer()
+        check.wait(SOON)
 
 
 @pytest.mark.parametrize("root", ["outbox", "archive"])

@@ -4,8 +4,7 @@
 
 from __future__ import annotations
 
-import signal
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import click
 
@@ -49,19 +48,7 @@ def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]
         settings = options.load_or_raise(context, flags)
     except ConfigurationError as error:
         return [machine.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
-    _leave_orderly()
     return list(machine.examine(settings))
-
-
-def _leave_orderly() -> None:
-    """Let what ends us by a signal raise from now on, so that what is tried in a folder is removed from it again."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, _leave)
-
-
-def _leave(number: int, _: object) -> NoReturn:
-    raise SystemExit(128 + number)
 
 
 def _report(findings: Sequence[Finding]) -> None:

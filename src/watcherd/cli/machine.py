@@ -6,12 +6,13 @@ import errno
 import os
 import resource
 import shlex
+import signal
 import tempfile
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from watcherd import beneath
 from watcherd.beneath import FULL, OURS
@@ -161,10 +162,35 @@ def _nameable(subject: str, path: Path) -> Iterator[Finding]:
 
 def _try_to_write(folder: Path) -> None:
     """Do once what a run does: write a file in our own folder beneath, sync it, and remove it."""
-    with _own_folder(folder) as own, tempfile.NamedTemporaryFile(dir=own, prefix="check-") as trial:
+    with (
+        _leaving_orderly(),
+        _own_folder(folder) as own,
+        tempfile.NamedTemporaryFile(dir=own, prefix="check-") as trial,
+    ):
         trial.write(b"?")
         trial.flush()
         os.fsync(trial.fileno())
+
+
+@contextmanager
+def _leaving_orderly() -> Iterator[None]:
+    """Let what ends us by a signal raise in the body, so that what it makes in a folder is removed from it again.
+
+    No longer than that: a signal that is handled ends nothing that waits for a mount that hangs.
+    """
+    deadly = [it for it in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(it) is signal.SIG_DFL]
+    for number in deadly:
+        signal.signal(number, _leave)
+    try:
+        yield
+    finally:
+        for number in deadly:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _leave(number: int, _: object) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # some senders signal a process and then its group
+    raise SystemExit(128 + number)
 
 
 @contextmanager
