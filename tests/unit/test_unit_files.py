@@ -161,7 +161,7 @@ def test_a_stop_may_take_longer_than_what_is_waited_for_in_it(name):
 @pytest.mark.parametrize("name", ["watcherd.service", "watcherd@.service", "user/watcherd.service"])
 def test_a_reload_that_may_look_at_a_mount_that_hangs_has_a_limit(name):
     (looks, _) = [value for key, value in said(name) if key == "ExecReload"]
-    assert re.fullmatch(r"timeout --signal=KILL \d+ \S+/watcherd --config \S+ config", looks)
+    assert re.fullmatch(r"/usr/bin/timeout --signal=KILL \d+ \S+/watcherd --config \S+ config", looks)
 
 
 def test_a_user_s_unit_says_what_the_system_s_says_as_far_as_it_says_anything():
