@@ -181,6 +181,11 @@ def test_a_configuration_that_is_named_by_its_file_is_wrong_usage_and_touches_no
     assert not home.told.read_text()
 
 
+def test_the_configuration_that_a_service_reads_may_be_named(home, called):
+    status, out, _ = called("--config", home.configuration, "service", "install", "--user", "--dry-run")
+    assert (status, str(home.configuration) in out) == (0, True)
+
+
 def test_a_name_that_leaves_its_files_no_room_is_wrong_usage(watcherd):
     status, _, err = watcherd("install", "--dry-run", "--name", "a" * 201)
     assert (status, "at most 200 characters" in err) == (2, True)

@@ -67,11 +67,8 @@ _name = click.option("--name", default="", callback=_checked, metavar="NAME", he
 
 
 @click.group(epilog=_EPILOG)
-@click.pass_context
-def service(context: click.Context) -> None:
+def service() -> None:
     """Install or remove the systemd service."""
-    if context.obj is not None:  # else another service than the one that was meant would be started, or stopped
-        raise click.UsageError("a service reads its own configuration: --name NAME, in place of --config.", context)
 
 
 @service.command(epilog=_INSTALL_EPILOG)
@@ -90,7 +87,7 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
     from watcherd.cli import steps
     from watcherd.service import installation, reach
 
-    host = _host(name, is_user=is_user)
+    host = _host(context, name, is_user=is_user)
     settings = _settings(context, host, {name: path for name, path in flags.items() if path})
     inboxes = _inboxes(settings)
     _require_command()
@@ -109,7 +106,8 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
 @_user
 @_name
 @_dry_run
-def uninstall(*, is_user: bool, name: str, dry_run: bool) -> None:
+@click.pass_context
+def uninstall(context: click.Context, /, *, is_user: bool, name: str, dry_run: bool) -> None:
     """Stop it, and remove what was installed.
 
     Configuration, ledger, user and all folders of files stay.
@@ -117,7 +115,7 @@ def uninstall(*, is_user: bool, name: str, dry_run: bool) -> None:
     from watcherd.cli import steps
     from watcherd.service import installation
 
-    host = _host(name, is_user=is_user)
+    host = _host(context, name, is_user=is_user)
     found = installation.uninstall(host, _facts(host))
     if not found:
         print("note    there is no service of `watcherd service install` to remove")
@@ -129,18 +127,24 @@ def uninstall(*, is_user: bool, name: str, dry_run: bool) -> None:
 # What is there
 
 
-def _host(name: str, *, is_user: bool) -> Host:
+def _host(context: click.Context, name: str, *, is_user: bool) -> Host:
     from watcherd.service import places
 
     if is_user and name:
         raise click.UsageError("--name goes without --user: a user has one service.")
     if is_user and not os.environ.get("HOME"):
         raise click.UsageError("--user needs $HOME, in which a user's service is kept.")
-    if not is_user:
-        return places.of_system(name)
-    host = places.of_user(os.environ["HOME"], os.environ)
-    _require_own(host)
+    host = places.of_user(os.environ["HOME"], os.environ) if is_user else places.of_system(name)
+    if is_user:
+        _require_own(host)
+    _require_configuration(context.obj, host)
     return host
+
+
+def _require_configuration(named: Path | None, host: Host) -> None:
+    """Refuse one that this service does not read: another than the one that is meant would be started, or stopped."""
+    if named is not None and os.path.realpath(named) != os.path.realpath(host.configuration):
+        raise click.UsageError(f"this service reads {host.configuration}: --name NAME, in place of --config.")
 
 
 def _require_own(host: Host) -> None:
