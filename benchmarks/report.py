@@ -116,8 +116,8 @@ def _point(point: Point) -> tuple[str, ...]:
     each = point.seconds / point.files * 1e3
     return (
         *(point.study, point.kind, f"{point.at:,g}", f"{point.files:,}"),
-        *(f"{rate:,.0f}", f"{speed:,.1f}", f"{each:.3g}"),
-        *(f"{point.cpu / point.files * 1e3:.3g}" if point.cpu else "", f"{point.memory / 1e6:.0f}"),
+        *(f"{rate:,.0f}", f"{speed:,.1f}", f"{each:,.3f}"),
+        *(f"{point.cpu / point.files * 1e3:,.3f}" if point.cpu else "", f"{point.memory / 1e6:.0f}"),
     )
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 #: Errors of a folder that is closed to us.
-_REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
@@ -33,7 +33,7 @@ def told_plainly(path: str) -> Iterator[None]:
 def how_to_use(path: str, error: OSError) -> str:
     """Return how we could use a folder that refuses us, to be put behind its error; nothing for another error."""
     refused = str(error.filename or path)
-    if error.errno not in _REFUSALS or not os.path.isabs(refused):  # a name alone is of any folder beneath
+    if error.errno not in REFUSALS or not os.path.isabs(refused):  # a name alone is of any folder beneath
         return ""
     # It may be closed to us in a folder around it, or to be made there.
     around = (refused, *map(str, Path(refused).parents))

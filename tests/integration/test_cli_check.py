@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -29,6 +30,17 @@ def settings(tmp_path):
         return load(folders, {f"WATCHERD_{key}": value for key, value in environ.items()}, tmp_path)
 
     return loading
+
+
+@contextmanager
+def by_no_root():
+    """Act as another user where we are root, who may do everything."""
+    uid = os.geteuid()
+    os.seteuid(uid or 65534)
+    try:
+        yield
+    finally:
+        os.seteuid(uid)
 
 
 def found(settings):
@@ -117,12 +129,8 @@ def test_folders_without_permission_are_problems_all_at_once(settings, tmp_path)
     loaded = settings()
     for folder in ("in", "out", "state"):
         (tmp_path / folder).chmod(0)
-    uid = os.geteuid()
-    os.seteuid(uid or 65534)  # root may do everything
-    try:
+    with by_no_root():
         problems = {subject for subject, is_problem in found(loaded) if is_problem}
-    finally:
-        os.seteuid(uid)
     assert {"inbox.inbox.path", "inbox.inbox.outbox", "state"} <= problems
 
 
@@ -131,12 +139,8 @@ def test_our_own_folder_is_named_where_it_is_the_one_that_is_closed(settings, tm
     loaded = settings()
     (tmp_path / "in").chmod(0o777)
     (tmp_path / "in/.watcherd").mkdir(0o500)  # as another user's daemon leaves it
-    uid = os.geteuid()
-    os.seteuid(uid or 65534)
-    try:
+    with by_no_root():
         problem = found(loaded)["inbox.inbox.path", True]
-    finally:
-        os.seteuid(uid)
     assert problem.message == f"{tmp_path}/in/.watcherd cannot be written to: Permission denied"
 
 
@@ -144,12 +148,8 @@ def test_our_own_folder_is_named_where_it_is_the_one_that_is_closed(settings, tm
 def test_a_folder_that_cannot_be_made_is_named_before_the_one_that_refuses_it(settings, tmp_path):
     loaded = settings(state="state/of/ours")
     (tmp_path / "state").chmod(0o555)
-    uid = os.geteuid()
-    os.seteuid(uid or 65534)
-    try:
+    with by_no_root():
         problem = found(loaded)["state", True]
-    finally:
-        os.seteuid(uid)
     assert problem.message == f"{tmp_path}/state/of/ours cannot be made in {tmp_path}/state: Permission denied"
 
 
@@ -159,12 +159,8 @@ def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(s
     for name in ("in", "out"):
         (tmp_path / "closed" / name).mkdir(parents=True)
     (tmp_path / "closed").chmod(0)
-    uid = os.geteuid()
-    os.seteuid(uid or 65534)
-    try:
+    with by_no_root():
         problems = found(loaded)
-    finally:
-        os.seteuid(uid)
     for subject in ("inbox.inbox.path", "inbox.inbox.outbox"):
         assert "cannot be reached: Permission denied" in problems[subject, True].message
         assert "through the folders above" in problems[subject, True].mend

@@ -7,7 +7,6 @@ not be unmounted otherwise, and a note left behind by a crash binds nobody.
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import json
 import os
@@ -16,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.access import told_plainly
+from watcherd.access import REFUSALS, told_plainly
 from watcherd.beneath import OURS, Doubt
 from watcherd.lifeline import Thread
 from watcherd.model import Refused, SystemFault
@@ -167,7 +166,7 @@ def _open_note(path: str) -> int | None:
         with beneath.folder(path, OURS, make=True) as ours:
             return os.open(NOTE, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=ours)
     except OSError as error:
-        if error.errno not in {errno.EACCES, errno.EPERM, errno.EROFS}:
+        if error.errno not in REFUSALS:
             raise
     if os.access(path, os.W_OK, effective_ids=True):
         raise Refused(f"{path}/{OURS} belongs to another user: if no watcherd of theirs runs here, remove it")

@@ -531,21 +531,18 @@ def test_what_is_no_file_in_the_archives_place_is_not_given_back(scene, look, wh
     assert (scene.archive / "a.1.txt").read_bytes() == b"one two\n"
 
 
-@pytest.mark.parametrize("newest", [False, True])
-def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has_its_name_again(
-    scene_of, look, monkeypatch, newest
-):
+def die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: None):
+    """Publish a kept file, and again once it is edited, up to the instant after the exchange; first act `before`."""
+
     class Cut(BaseException):
         pass
 
     def cut(*names):
-        (scene.outbox / "theirs").write_text("a user's")
-        (scene.outbox / "theirs").rename(visible)
+        before()
         exchange(*names)
         raise Cut
 
-    scene, exchange = scene_of(After.KEEP), rename.exchange
-    visible = scene.outbox / "a.txt.words.json"
+    exchange = rename.exchange
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
     scene.claims.release("a.txt")
@@ -554,6 +551,19 @@ def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has
         context.setattr(rename, "exchange", cut)
         with pytest.raises(Cut):
             scene.settle()
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has_its_name_again(
+    scene_of, look, monkeypatch, newest
+):
+    def occupy():
+        (scene.outbox / "theirs").write_text("a user's")
+        (scene.outbox / "theirs").rename(visible)
+
+    scene = scene_of(After.KEEP)
+    visible = scene.outbox / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch, before=occupy)
     if newest:
         scene.drop("a.txt", b"edited again")
     scene.crash()
@@ -566,22 +576,8 @@ def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has
 def test_a_kept_result_that_took_the_place_of_the_one_before_when_the_run_died_and_was_collected_is_not_made_again(
     scene_of, look, monkeypatch
 ):
-    class Cut(BaseException):
-        pass
-
-    def cut(*names):
-        exchange(*names)
-        raise Cut
-
-    scene, exchange = scene_of(After.KEEP), rename.exchange
-    scene.add("a.txt")
-    assert scene.settle() == [State.PUBLISHED]
-    scene.claims.release("a.txt")
-    scene.add("a.txt", content=b"edited")
-    with monkeypatch.context() as context:
-        context.setattr(rename, "exchange", cut)
-        with pytest.raises(Cut):
-            scene.settle()
+    scene = scene_of(After.KEEP)
+    die_once_a_result_has_changed_places(scene, monkeypatch)
     (scene.outbox / "a.txt.words.json").unlink()
     scene.crash()
     scene.recover()
