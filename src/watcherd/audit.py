@@ -224,7 +224,8 @@ def _unfinished(place: Place, ledger: Ledger, found: Audit) -> None:
 
 def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
     """Look for files in our own folders that belong to nothing on its way."""
-    needed = ledger.drafts()
+    on_the_way = ledger.unfinished(place.inbox, *ON_THE_WAY)
+    needed, taken = {row.draft for row in on_the_way}, {ours_of(row) for row in on_the_way}
     roots = {place.outbox.path: "", place.failed.path: ledger.id, place.archive.path: ledger.id}
     for root, owner in roots.items():
         # An outbox is one daemon's alone. Archive and failed may be shared, and drafts of others there are theirs.
@@ -232,7 +233,6 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
             if name.startswith(owner) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
                 found.wrong.append(Wrong(place.inbox, f"{root}/{OURS}/{name}", "draft", message))
-    taken = {ours_of(row) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
     for name in _ours(place.inbox, place.root, found):
         if f"{OURS}/{name}" not in taken:
             found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", _said_of_taken(name)))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from watcherd.model import Ended, Record, Version
+    from watcherd.model import Ended, Record
     from watcherd.states import State
 
 #: Rows looked up with one statement: more gains nothing. SQLite allows 32,766 parameters.
@@ -92,10 +92,6 @@ class Answers:
         ((due,),) = self._rows("min(due)", inbox, f"{_UNFINISHED} AND state = 'retrying'")
         return None if due is None else float(due)
 
-    def drafts(self) -> set[str]:
-        """Return the names of all drafts that an intention refers to, of every inbox."""
-        return {name for (name,) in self._ask(f"SELECT draft FROM file WHERE {_UNFINISHED} AND draft IS NOT NULL")}
-
     def older(self, inbox: str, before: float, *, after: int, upto: int = LAST, limit: int = BLOCK) -> list[Record]:
         """Return terminal records older than `before`, Unix seconds, by id from the one after `after`, to `upto`."""
         where = f"id > ? AND id <= ? AND {_ENDED} AND at < ? ORDER BY id LIMIT ?"
@@ -133,16 +129,6 @@ class Answers:
         where = "path = ? AND state = 'published' ORDER BY id DESC LIMIT 1"
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
-
-    def is_anothers(self, inbox: str, path: str, version: Version, since: float) -> bool:
-        """Whether a file is on record, `since` then, as what another inbox had at `path`, wherever it lies by now.
-
-        What was another's before that, Unix seconds, may have been brought here: moved, or linked, it looks the same.
-        """
-        size, mtime_ns, _, inode = version
-        its = "inbox IN (SELECT id FROM inbox WHERE id <> ?) AND path = ? AND (size, mtime_ns, inode) = (?, ?, ?)"
-        asked = self._inboxes[inbox], os.fsencode(path), size, mtime_ns, signed(inode), since
-        return bool(self._ask(f"SELECT 1 FROM file WHERE {its} AND at >= ? LIMIT 1", *asked))
 
     def outlived(self, shown: Sequence[tuple[Record, int]], *, others: bool = False) -> set[int]:
         """Return the ids of the records, all of one inbox, whose results later ones of ours have replaced.

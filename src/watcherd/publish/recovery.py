@@ -71,8 +71,8 @@ def recover(
     _renumber(place, each(visible))
     # For good, as their drafts go next: an intention whose draft is gone would be taken for a visible result.
     ledger.forget([intent.job.id for intent in (*outdated, *unseen)], lastingly=True)
-    _restore(place, ledger, each(visible), {record.id: record.at for record in records})
-    _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
+    _restore(place, each(visible), {record.id: record.at for record in records})
+    _remove_leftovers(place, {intent.draft.name for intent in intended}, ledger.first, checkpoint)
     batch.resume(intended, visible)
 
 
@@ -175,24 +175,20 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
     return status is not None and sameness.is_still(status, job.file.version)
 
 
-def _restore(place: Place, ledger: Ledger, visible: Iterable[Intent], since: Mapping[int, int]) -> None:
+def _restore(place: Place, visible: Iterable[Intent], since: Mapping[int, int]) -> None:
     """Restore the newer files that were taken for inputs and not looked at any more.
 
-    `since` is when each job's intention went on record, Unix seconds. An inbox that shares the folder may have moved
-    a file of its own to that name, which was free as long as the input was in its place.
+    `since` is when each job's intention went on record, Unix seconds.
     """
     for intent in visible:
-        job, way = intent.job, place.way(intent.job, intent.state, intent.number)
+        way = place.way(intent.job, intent.state, intent.number)
         if way.into is not None:
             with told_plainly(way.into.path):
-                newer = retire.newer_taken(place.root, job, way.into.path, way.retired, since[job.id])
-                if newer and not ledger.is_anothers(place.inbox, job.file.path, newer, since[job.id]):
-                    retire.restore_newer(place.root, job, way.into.path, way.retired)
+                retire.restore_newer(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:
-    # Archive and failed may be shared with other inboxes, whose drafts are theirs to judge. Where a kept result was
-    # replaced by an exchange, what has the draft's name is the result of before.
+    # Where a kept result was replaced by an exchange, what has the draft's name is the result of before.
     for root in place.roots:
         for name in root.leftovers(before):
             if name not in needed:

@@ -26,7 +26,7 @@ from watcherd.publish.rename import UNKNOWN, move, take
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from watcherd.model import Job, Record, Version
+    from watcherd.model import Job, Record
     from watcherd.publish.folders import Folders
     from watcherd.publish.place import Place, Way
 
@@ -178,8 +178,8 @@ class Inputs:
         return Taken.MOVED if same else Taken.REPLACED
 
 
-def newer_taken(inbox: str, job: Job, root: str, path: str, since: float) -> Version | None:
-    """Return the version of a newer file that a run which died took for a job's input, to `path` beneath `root`.
+def restore_newer(inbox: str, job: Job, root: str, path: str, since: float) -> None:
+    """Restore a newer file that a run which died took for a job's input, to `path` beneath `root`.
 
     What came there before `since`, Unix seconds, was not taken by that run; nor was anything if the input is still in
     its place. It may also be a file that its owner put there since, which cannot be told. Raises OSError.
@@ -188,17 +188,11 @@ def newer_taken(inbox: str, job: Job, root: str, path: str, since: float) -> Ver
     with suppress(PermissionError):  # into a folder that is closed to us nothing was taken
         found = beneath.status(root, path)
     if found is None or not _is_newer(job, found, since):
-        return None
-    if found.st_dev != os.stat(inbox).st_dev or _is_input(job, beneath.status(inbox, job.file.path)):
-        return None
-    return beneath.version_of(found)
-
-
-def restore_newer(inbox: str, job: Job, root: str, path: str) -> None:
-    """Restore what `newer_taken` found; it is processed then, too. Raises OSError."""
-    folder, name = beneath.split(path)
-    with beneath.folder(root, folder) as target:
-        _restore(target, name, inbox, job.file.path)
+        return
+    if found.st_dev == os.stat(inbox).st_dev and not _is_input(job, beneath.status(inbox, job.file.path)):
+        folder, name = beneath.split(path)
+        with beneath.folder(root, folder) as target:
+            _restore(target, name, inbox, job.file.path)
 
 
 def ours_of(job: Job | Record) -> str:

@@ -281,8 +281,7 @@ def _write_and_unlink(folder: int, name: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-        with suppress(FileNotFoundError):  # another inbox that shares this root may have probed with it as well
-            os.unlink(name, dir_fd=folder)
+        os.unlink(name, dir_fd=folder)
 
 
 def _date(folder: int, name: str) -> None:

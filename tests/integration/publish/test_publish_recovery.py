@@ -11,7 +11,7 @@ import pytest
 
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, File, Job, Kind, Stopped, SystemFault
+from watcherd.model import After, Draft, Stopped, SystemFault
 from watcherd.publish import disk, rename, reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.recovery import recover
@@ -644,74 +644,6 @@ def test_drafts_of_this_run_are_not_taken_for_leftovers(scene, look):
     draft = scene.done(job).draft
     scene.recover()
     assert look.drafts(scene.outbox) == {draft.name}
-
-
-def test_an_inbox_that_shares_the_failed_folder_leaves_the_drafts_of_the_other_alone(scene, look):
-    job = scene.job("a.txt")
-    draft = scene.place.failed.write_draft(job.id, b"{}")
-    intend(scene, job, draft, state=State.QUARANTINING)
-    scene.crash()
-    scene.ledger.register("other", str(scene.state / "other inbox"))
-    mine, scene.place = (
-        scene.place,
-        type(scene.place)(
-            inbox="other",
-            root=str(scene.state),
-            after=After.ARCHIVE,
-            outbox=scene.place.outbox,
-            archive=scene.place.archive,
-            failed=Root(str(scene.failed), scene.ledger.id),
-            affixes=scene.place.affixes,
-        ),
-    )
-    recover(
-        scene.place,
-        scene.ledger,
-        type(scene.batch)(scene.place, scene.ledger, durable=True, carry=scene.carried.append),
-    )
-    scene.place.failed.rest()
-    assert look.drafts(scene.failed) == {draft.name}
-    scene.place = mine
-    scene.recover()
-    assert scene.settle() == [State.QUARANTINED]
-    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
-
-
-@pytest.mark.parametrize("newer", [False, True])
-def test_what_another_inbox_archived_where_an_input_was_to_go_stays_there(scene, look, newer):
-    show(scene, "a.txt")  # which cannot be taken, so that its name in the archive is free
-    theirs = scene.state / "other inbox" / "a.txt"
-    theirs.parent.mkdir()
-    theirs.write_bytes(b"theirs")
-    scene.ledger.register("other", str(theirs.parent))
-    job = Job(scene.ledger.next_id(), File("other", "a.txt", beneath.version_of(theirs.stat())), Kind.TEXT)
-    scene.ledger.hand_over([job])
-    theirs.rename(scene.archive / "a.txt")
-    (scene.inbox / "a.txt").unlink()
-    if newer:
-        scene.drop("a.txt", b"a newer file")
-    scene.crash()
-    scene.recover()
-    assert scene.settle() == [State.PUBLISHED]
-    assert (scene.archive / "a.txt").read_bytes() == b"theirs"
-    assert look.tree(scene.inbox) == ({"a.txt"} if newer else set())
-
-
-def test_a_newer_file_that_was_another_inbox_s_before_it_was_brought_here_is_given_back_too(scene, look, monkeypatch):
-    newer = scene.drop("newer", b"a newer file")
-    scene.ledger.register("other", str(scene.state / "other inbox"))
-    job = Job(scene.ledger.next_id(), File("other", "a.txt", beneath.version_of(newer.stat())), Kind.TEXT)
-    with monkeypatch.context() as before:
-        before.setattr("time.time", lambda: newer.stat().st_mtime - 60)
-        scene.ledger.hand_over([job])
-    show(scene, "a.txt")
-    newer.rename(scene.inbox / "a.txt")
-    (scene.inbox / "a.txt").rename(scene.archive / "a.txt")
-    scene.crash()
-    scene.recover()
-    assert scene.settle() == [State.PUBLISHED]
-    assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
-    assert look.tree(scene.archive) == set()
 
 
 def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypatch):

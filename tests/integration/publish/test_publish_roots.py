@@ -224,22 +224,6 @@ def test_a_draft_that_is_not_there_is_not_ours_and_is_removed_without_complaint(
     root.rest()
 
 
-def test_two_that_share_a_root_can_probe_it_at_once(tmp_path, monkeypatch):
-    one, other = (Root(str(tmp_path), "0123abcd") for _ in range(2))
-    real = os.fsync
-
-    def probes_in_between(descriptor):
-        monkeypatch.setattr(os, "fsync", real)
-        other.probe()
-        real(descriptor)
-
-    monkeypatch.setattr(os, "fsync", probes_in_between)
-    one.probe()
-    for root in (one, other):
-        root.rest()
-    assert os.listdir(tmp_path / OURS) == []
-
-
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("ours_to_write", [False, True])
 def test_a_draft_that_shows_as_another_user_s_and_has_a_server_s_time_is_vouched_for_all_the_same(
