@@ -27,11 +27,12 @@ others are left. A file on its way back out of quarantine is finished by `waybac
 from __future__ import annotations
 
 from contextlib import suppress
+from enum import Enum, unique
+from functools import partial
 from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
 from watcherd.access import told_plainly
-from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import retire, reveal
@@ -40,12 +41,21 @@ from watcherd.states import State
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
     from watcherd.publish.batch import Batch
     from watcherd.publish.place import Place, Way
+
+
+@unique
+class Found(Enum):
+    """What became of an intention by the next start."""
+
+    HIDDEN = "its draft is there, to become visible"
+    VISIBLE = "it became visible, and its input is to be retired"
+    VOID = "its input is another one by now, or is to have a new result"
 
 
 def recover(
@@ -56,24 +66,25 @@ def recover(
     Where the inbox is `away` for now, what is missing in it was not retired for that. Raises SystemFault, and what
     `checkpoint` raises before any file; then nothing was handed over: it can be called again.
     """
-
-    def each(intents: Iterable[Intent]) -> Iterator[Intent]:
-        for intent in intents:
+    intents: dict[Found, list[Intent]] = {found: [] for found in Found}
+    with Folders() as folders:
+        for record in ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING):
             checkpoint()
-            yield intent
-
-    records = ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING)
-    hidden, visible, beyond = _told_apart(place, ledger, each(map(_intent, records)))
-    # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
-    intended, outdated = _held_against_inputs(place, each(hidden), closed=False)
-    unseen, retired = (beyond, []) if away else _held_against_inputs(place, each(beyond), closed=True)
-    visible += retired
-    _renumber(place, each(visible))
+            intent = _intent(record)
+            way = place.way(intent.job, intent.state, intent.number)
+            seen = _seen(place, ledger, intent, way)
+            found = (
+                Found.VOID if away and seen is None else _held_against_input(folders, place.root, intent.job, seen)
+            )
+            if found is Found.VISIBLE:
+                _renumber(place, folders, intent, way)
+                _restore_newer(place, intent.job, way, record.at)
+            intents[found].append(intent)
     # For good, as their drafts go next: an intention whose draft is gone would be taken for a visible result.
-    ledger.forget([intent.job.id for intent in (*outdated, *unseen)], lastingly=True)
-    _restore(place, each(visible), {record.id: record.at for record in records})
-    _remove_leftovers(place, {intent.draft.name for intent in intended}, ledger.first, checkpoint)
-    batch.resume(intended, visible)
+    ledger.forget([intent.job.id for intent in intents[Found.VOID]], lastingly=True)
+    hidden, visible = intents[Found.HIDDEN], intents[Found.VISIBLE]
+    _remove_leftovers(place, {intent.draft.name for intent in hidden}, ledger.first, checkpoint)
+    batch.resume(hidden, visible)
 
 
 def decided(place: Place, ledger: Ledger) -> dict[int, Failed]:
@@ -88,37 +99,31 @@ def _intent(record: Record) -> Intent:
     return Intent(job, record.state, record.number, draft)
 
 
-def _told_apart(
-    place: Place, ledger: Ledger, intents: Iterable[Intent]
-) -> tuple[list[Intent], list[Intent], list[Intent]]:
-    """Return those whose draft is still there, those whose draft became visible, and those with both out of reach."""
-    hidden: list[Intent] = []
-    visible: list[Intent] = []
-    beyond: list[Intent] = []
-    for intent in intents:
-        way = place.way(intent.job, intent.state, intent.number)
-        gone = way.root.made(intent.draft)
-        if not gone and (way.root.has(intent.draft) or _take_back(place, ledger, intent, way)):
-            hidden.append(intent)
-        elif gone or _is_visible(way, intent.draft) or _has_replaced(place, ledger, intent, way):
-            visible.append(intent)
-        else:
-            beyond.append(intent)
-    return hidden, visible, beyond
+def _seen(place: Place, ledger: Ledger, intent: Intent, way: Way) -> Found | None:
+    """Return whether a result is hidden, or became visible, whatever somebody did with it since; None if neither.
+
+    What has its draft's name may be what it changed places with: the result of before, or somebody's own file, which
+    gets its name again. But a reason replaces nothing: there it is a copy of its input, cut short.
+    """
+    draft, there = intent.draft, way.root.seen(intent.draft)
+    if there is None and way.root.is_home_of(draft):
+        return Found.VISIBLE
+    if there is not None and there.st_ino == draft.inode:
+        return Found.HIDDEN
+    if there is not None and intent.state is State.PUBLISHING:
+        is_earlier = partial(reveal.is_earlier, place, ledger, intent.job)
+        if is_earlier(there):
+            return Found.VISIBLE
+        if _take_back(way, draft, is_earlier):
+            return Found.HIDDEN
+    return Found.VISIBLE if _is_visible(way, draft) else None
 
 
-def _take_back(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
-    """Give somebody's own file its name again that had the draft's when the run died; return whether one had."""
-    if intent.state is not State.PUBLISHING:
-        return False  # a reason replaces nothing: what has its draft's name is a copy of its input, cut short
-
-    def is_ours(there: os.stat_result) -> bool:
-        return reveal.is_earlier(place, ledger, intent.job, there)
-
+def _take_back(way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:
     folder, name = beneath.split(way.visible)
     opened = beneath.folder(way.root.path, folder)
     with told_plainly(way.root.path), suppress(FileNotFoundError, NotADirectoryError), opened as target:
-        return reveal.take_back(way, intent.draft, target, name, is_ours)
+        return reveal.take_back(way, draft, target, name, is_ours)
     return False
 
 
@@ -128,41 +133,14 @@ def _is_visible(way: Way, draft: Draft) -> bool:
     return status is not None and status.st_ino == draft.inode
 
 
-def _has_replaced(place: Place, ledger: Ledger, intent: Intent, way: Way) -> bool:
-    """Whether what has the draft's name is the result that it took the place of, wherever it is by now."""
-    if intent.state is not State.PUBLISHING:
-        return False
-    with told_plainly(way.root.path):
-        there = beneath.status(way.root.path, f"{OURS}/{intent.draft.name}")
-    return there is not None and reveal.is_earlier(place, ledger, intent.job, there)
-
-
-def _renumber(place: Place, visible: Iterable[Intent]) -> None:
-    """Give results the number on record that still have an earlier one, as the run died between the two."""
-    with Folders() as folders:
-        for intent in visible:
-            way = place.way(intent.job, intent.state, intent.number)
-            with suppress(SystemFault):
-                if _is_visible(way, intent.draft):
-                    continue  # as nearly all are; and the numbers of a name that came often are many
-            for number in range(intent.number):
-                with suppress(OSError):  # as where its folder is a file by now: it keeps the number that it has
-                    reveal.rename(folders, place.way(intent.job, intent.state, number), way, intent.draft)
-
-
-def _held_against_inputs(
-    place: Place, intents: Iterable[Intent], *, closed: bool
-) -> tuple[list[Intent], list[Intent]]:
-    """Return the intents whose input is still the version that was worked on, and all others.
-
-    An input in a folder that is closed to us counts as that version where `closed` says so.
-    """
-    same: list[Intent] = []
-    other: list[Intent] = []
-    with Folders() as folders:
-        for intent in intents:
-            (same if _is_unchanged(folders, place.root, intent.job, closed=closed) else other).append(intent)
-    return same, other
+def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | None) -> Found:
+    """Return what is to be done with an intention whose result was `seen` so. Raises SystemFault."""
+    if seen is Found.VISIBLE:
+        return seen
+    if seen is Found.HIDDEN:
+        # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
+        return seen if _is_unchanged(folders, inbox, job, closed=False) else Found.VOID
+    return Found.VOID if _is_unchanged(folders, inbox, job, closed=True) else Found.VISIBLE
 
 
 def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bool:
@@ -175,16 +153,21 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
     return status is not None and sameness.is_still(status, job.file.version)
 
 
-def _restore(place: Place, visible: Iterable[Intent], since: Mapping[int, int]) -> None:
-    """Restore the newer files that were taken for inputs and not looked at any more.
+def _renumber(place: Place, folders: Folders, intent: Intent, way: Way) -> None:
+    """Give a result the number on record where it still has an earlier one, as the run died between the two."""
+    with suppress(SystemFault):
+        if _is_visible(way, intent.draft):
+            return  # as nearly all are; and the numbers of a name that came often are many
+    for number in range(intent.number):
+        with suppress(OSError):  # as where its folder is a file by now: it keeps the number that it has
+            reveal.rename(folders, place.way(intent.job, intent.state, number), way, intent.draft)
 
-    `since` is when each job's intention went on record, Unix seconds.
-    """
-    for intent in visible:
-        way = place.way(intent.job, intent.state, intent.number)
-        if way.into is not None:
-            with told_plainly(way.into.path):
-                retire.restore_newer(place.root, intent.job, way.into.path, way.retired, since[intent.job.id])
+
+def _restore_newer(place: Place, job: Job, way: Way, since: int) -> None:
+    """Restore a newer file that was taken for an input, `since` then at the earliest, and not looked at any more."""
+    if way.into is not None:
+        with told_plainly(way.into.path):
+            retire.restore_newer(place.root, job, way.into.path, way.retired, since)
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:

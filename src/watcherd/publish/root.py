@@ -93,13 +93,9 @@ class Root:
         """Return the name of the draft of attempt `number`. It says in which folder the draft is made."""
         return f"{self._prefix()}{number}"
 
-    def made(self, draft: Draft) -> bool:
-        """Whether a draft was made in this very folder, not in another that had its path before, and is gone from it.
-
-        It is not gone if its name is there with another inode: some file systems number anew when they are mounted.
-        """
-        is_gone = self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours)) is None
-        return is_gone and draft.name.startswith(self._prefix())
+    def is_home_of(self, draft: Draft) -> bool:
+        """Whether a draft was made in this very folder, not in another that had its path before."""
+        return draft.name.startswith(self._prefix())
 
     def _prefix(self) -> str:
         return f"{self._owner}-{self._home}-"
@@ -127,24 +123,25 @@ class Root:
             self._strays.add(name)
             self._unlink(name)
 
-    def has(self, draft: Draft) -> bool:
-        """Whether this very draft is there, and no other of its name. Raises SystemFault."""
-        return self._found(draft) is not None
+    def seen(self, draft: Draft) -> os.stat_result | None:
+        """Return what has a draft's name; None where nothing has. Raises SystemFault.
+
+        It is this very draft by its inode. Some file systems number anew when they are mounted.
+        """
+        return self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours))
 
     def vouched(self, draft: Draft) -> Draft | None:
         """Return a draft that is on disk with all by which its result is known; None where it is not there any more.
 
         It is given a time that our clock has had: a server's may be ahead, or ours set back. Raises SystemFault.
         """
-        status = self._found(draft)
-        if status is not None and status.st_mtime > time.time():
+        status = self.seen(draft)
+        if status is None or status.st_ino != draft.inode:
+            return None
+        if status.st_mtime > time.time():
             self._in_ours(lambda ours: _date(ours, draft.name))
-            status = self._found(draft)
-        return None if status is None else Draft(draft.name, draft.inode, status.st_size, signed(status.st_mtime_ns))
-
-    def _found(self, draft: Draft) -> os.stat_result | None:
-        status = self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours))
-        return status if status is not None and status.st_ino == draft.inode else None
+            status = self.seen(draft) or status
+        return Draft(draft.name, draft.inode, status.st_size, signed(status.st_mtime_ns))
 
     def leftovers(self, before: float, *, of_all: bool = False) -> list[str]:
         """Return the names of the owner's drafts of attempts before that number, and of a probe that was cut short.

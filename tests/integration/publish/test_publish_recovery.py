@@ -672,7 +672,7 @@ def test_a_recovery_that_is_stopped_before_whichever_file_can_begin_again(scene,
     stops = 0
     while is_stopped(scene, after=stops):
         stops += 1
-    assert stops == 6  # two told apart; one held against its input; one renumbered, given back; one draft removed
+    assert stops == 3  # two that are on record, and a draft to be removed
     assert scene.settle() == [State.PUBLISHED] * 2
     assert look.tree(scene.outbox) == {"hidden.txt.words.json", "visible.txt.words.json"}
     assert look.drafts(scene.outbox) == set()

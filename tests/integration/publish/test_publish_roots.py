@@ -219,7 +219,7 @@ def test_our_own_folder_is_made_again_where_somebody_removed_it(tmp_path):
 
 def test_a_draft_that_is_not_there_is_not_ours_and_is_removed_without_complaint(tmp_path):
     root = Root(str(tmp_path), "0123abcd")
-    assert not root.has(Draft("0123abcd-1", 1))
+    assert root.seen(Draft("0123abcd-1", 1)) is None
     root.discard("0123abcd-1")
     root.rest()
 
@@ -353,7 +353,7 @@ def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
             root.discard(name)
     draft = root.write_draft(1, b"new")
     root.probe()
-    assert root.has(draft)
+    assert root.vouched(draft)
     root.rest()
 
 

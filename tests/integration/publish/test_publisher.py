@@ -688,13 +688,13 @@ def test_why_a_retry_that_was_cut_short_cannot_be_finished_is_told(scene, look):
 def test_a_stop_right_after_the_start_leaves_nothing_of_a_short_recovery_to_the_next(scene, look, monkeypatch):
     def stopped(root, draft):
         publishing.close()
-        return has(root, draft)
+        return seen(root, draft)
 
     scene.add("a.txt", "b.txt")
     scene.batch._write()
     scene.crash()
-    publishing, has = scene.publisher(), Root.has
-    monkeypatch.setattr(Root, "has", stopped)
+    publishing, seen = scene.publisher(), Root.seen
+    monkeypatch.setattr(Root, "seen", stopped)
     publishing.start()
     assert publishing.stop(10)
     assert ended(scene) == {State.PUBLISHED: 2}
