@@ -12,7 +12,7 @@ What is on disk of one file, in this order, and what a start does that finds no 
                                                But where it was made in another folder, and is not seen, it is out of
                                                reach, as before a change of the outbox or beneath a mount that is
                                                missing: the row is forgotten, while the input is there, and a new
-                                               result is made
+                                               result is made; an inbox that is away is waited for, to tell that
     5  input taken, both folders synced        5 again: the input is where it belongs, or gone, which is the same; a
                                                newer file that was taken in its place is given back
     6  row `published` (with the next write)   nothing
@@ -63,8 +63,8 @@ def recover(
 ) -> None:
     """Hand to `batch` what is to be finished, and remove its inbox's drafts that no row refers to.
 
-    Where the inbox is `away` for now, what is missing in it was not retired for that. Raises SystemFault, and what
-    `checkpoint` raises before any file; then nothing was handed over: it can be called again.
+    Raises SystemFault, also where an input alone can tell what became of it and its inbox is `away` for now; and what
+    `checkpoint` raises before any file. Then nothing was handed over: it can be called again.
     """
     intents: dict[Found, list[Intent]] = {found: [] for found in Found}
     with Folders() as folders:
@@ -73,9 +73,9 @@ def recover(
             intent = _intent(record)
             way = place.way(intent.job, intent.state, intent.number)
             seen = _seen(place, ledger, intent, way)
-            found = (
-                Found.VOID if away and seen is None else _held_against_input(folders, place.root, intent.job, seen)
-            )
+            if seen is None and away:
+                raise _both_away(place.root, way.root.path)
+            found = _held_against_input(folders, place.root, intent.job, seen)
             if found is Found.VISIBLE:
                 _renumber(place, folders, intent, way)
                 _restore_newer(place, intent.job, way, record.at)
@@ -141,6 +141,11 @@ def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | No
         # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
         return seen if _is_unchanged(folders, inbox, job, closed=False) else Found.VOID
     return Found.VOID if _is_unchanged(folders, inbox, job, closed=True) else Found.VISIBLE
+
+
+def _both_away(inbox: str, root: str) -> SystemFault:
+    reason = f"it is missing, and what was on its way out of it is not in {root}: mount both, or bring them back"
+    return SystemFault(f"{inbox}: {reason}", root=inbox)
 
 
 def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bool:

@@ -270,10 +270,10 @@ def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_
     replace_outbox(scene)
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
-    recover(scene.place, scene.ledger, scene.batch, away=True)
-    assert scene.settle() == []
+    with pytest.raises(SystemFault, match="mount both"):
+        recover(scene.place, scene.ledger, scene.batch, away=True)
     os.rename(scene.state / "unmounted", scene.inbox)
-    scene.batch.unretired.release()
+    scene.recover()
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
     assert scene.record("a.txt") is None
@@ -287,11 +287,33 @@ def test_a_result_in_the_outbox_of_before_retires_no_input_whose_inbox_is_missin
     os.rename(scene.inbox, scene.state / "unmounted")
     publisher = scene.publisher()
     publisher.start()
-    look.eventually(lambda: not publisher.paused)
+    look.eventually(lambda: "mount both" in publisher.paused)
     os.rename(scene.state / "unmounted", scene.inbox)
-    assert publisher.stop(10)
+    look.eventually(lambda: not publisher.paused)
     assert look.tree(scene.inbox) == {"a.txt"}
     assert scene.record("a.txt") is None
+
+
+def test_an_input_that_was_being_carried_is_not_forgotten_while_its_inbox_and_its_outbox_are_missing(
+    scene_of, elsewhere, look
+):
+    scene = scene_of(archive=elsewhere / "archive")
+    scene.add("a.txt")
+    assert scene.settle() == []  # its result is visible, and it lies in our own folder
+    scene.carried.clear()
+    mounted = replace_outbox(scene)
+    os.rename(scene.inbox, scene.state / "unmounted")
+    scene.crash()
+    with pytest.raises(SystemFault, match="mount both"):
+        recover(scene.place, scene.ledger, scene.batch, away=True)
+    shutil.rmtree(scene.outbox)
+    mounted.rename(scene.outbox)
+    os.rename(scene.state / "unmounted", scene.inbox)
+    scene.crash()
+    scene.recover()
+    assert [*scene.settle(), *scene.carry()] == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+    assert look.drafts(scene.inbox) == set()
 
 
 def test_a_result_on_its_way_on_another_disk_than_is_mounted_now_is_made_again(scene_of, look, monkeypatch):
