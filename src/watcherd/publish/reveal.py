@@ -43,9 +43,13 @@ def rename(folders: Folders, before: Way, after: Way, draft: Draft) -> None:
     with suppress(FileNotFoundError):
         source, name = folders.parent(before.root.path, before.visible)
         target, new_name = folders.parent(after.root.path, after.visible)
-        if os.lstat(name, dir_fd=source).st_ino == draft.inode:
-            move(source, name, target, new_name)
+        if _has(source, name, draft):
             folders.touch(after.root.path, after.visible)
+            try:
+                move(source, name, target, new_name)
+            except OSError:
+                if not _has(target, new_name, draft):
+                    raise
 
 
 def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
@@ -60,14 +64,17 @@ def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[
 
 def _is_shown(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
     """Whether the draft has the name already; its own is removed then."""
-    try:
-        shown = os.lstat(name, dir_fd=target).st_ino == draft.inode
-    except FileNotFoundError:
-        return False
-    if not shown or take_back(way, draft, target, name, is_ours):
+    if not _has(target, name, draft) or take_back(way, draft, target, name, is_ours):
         return False
     way.root.discard(draft.name)
     return True
+
+
+def _has(folder: int, name: str, draft: Draft) -> bool:
+    """Whether what has that name was a draft."""
+    with suppress(FileNotFoundError):
+        return os.lstat(name, dir_fd=folder).st_ino == draft.inode
+    return False
 
 
 def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:

@@ -387,6 +387,26 @@ def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_on
         assert [row.where for row in quarantine.set_aside(scene.place, scene.ledger)] == [str(target / way.retired)]
 
 
+def test_a_result_that_got_another_number_although_the_rename_ended_in_an_error_has_that_of_its_input(
+    scene, look, monkeypatch
+):
+    def acts_and_fails(*names):
+        move(*names)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def seen():  # it is asked for once the result is visible, and says no
+        if not look.tree(scene.archive):
+            (scene.archive / "a.txt").write_text("a user's")
+            monkeypatch.setattr(reveal, "move", acts_and_fails)
+
+    move = reveal.move
+    scene.add("a.txt")
+    scene.is_away = seen
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.1.txt.words.json"}
+    assert look.tree(scene.archive) == {"a.txt", "a.1.txt"}
+
+
 def test_keep_replaces_its_own_earlier_result(scene_of, look):
     scene = scene_of(After.KEEP)
     for content in (b"first", b"second, longer"):
