@@ -2,7 +2,7 @@
 
 Whether a disk has room again for *these* results, only they can tell: a probe of a few bytes passes on a disk that is
 full for a picture. So work goes on as soon as a probe passes, but the pause is only said to be over when the fault
-has not come back for a while; and while it comes back, it is said once, and tried less often.
+has not come back for a while; and while it comes back, it is said once.
 """
 
 from __future__ import annotations
@@ -37,9 +37,6 @@ PROOF = 3.0
 
 #: Faults that are remembered as told: some say something else each time.
 MOST = 16
-
-#: Seconds between two trials: rarer where the fault came back, and work goes on soon once it was mended.
-SHORTEST, LONGEST = 1.0, 2.0
 
 
 class Health:
@@ -87,9 +84,10 @@ class Health:
             self._resume()
 
     def pause(self, fault: SystemFault) -> None:
-        """Admit nothing more; the next look is put off while the same fault comes back again and again."""
+        """Admit nothing more, until the next look finds that all is well."""
         reason = _reason(fault)
-        self._next_look = time.monotonic() + self._trial.hold(reason)
+        self._next_look = time.monotonic() + TICK
+        self._trial.end()
         if reason == self.paused:
             return
         if self._trial.is_news(reason):
@@ -148,11 +146,9 @@ class Trial:
             self._told.clear()
         self._told.add(reason)
 
-    def hold(self, reason: str) -> float:
-        """Return how long to wait until the next trial, now that a fault came, or came back."""
-        came_back = self.runs and not self.is_news(reason)
+    def end(self) -> None:
+        """Take note that a fault came, or came back."""
         self._proved_at = inf
-        return LONGEST if came_back else SHORTEST
 
     def begin(self, reason: str, now: float) -> None:
         """Go on with work on trial, after a pause for `reason`."""
