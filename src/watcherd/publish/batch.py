@@ -25,7 +25,7 @@ from watcherd.model import Draft, Failed, Failure, Job, Returned, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs, Taken
-from watcherd.publish.unretired import MOST, Hindered, Unretired
+from watcherd.publish.unretired import Hindered, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 from watcherd.turns import turn
@@ -45,7 +45,7 @@ BATCH = 256
 class Exit(NamedTuple):
     """A job that came to its end, PUBLISHED or QUARANTINED, with its `visible` path.
 
-    `unclaimed`: its claim was given back while something was in its way.
+    `unclaimed`: its claim was given back when something was in its way.
     """
 
     job: Job
@@ -141,7 +141,6 @@ class Batch:
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
-        self.unretired.release(MOST)
         given_up = [*self._checked, *self._ready]
         self._checked.clear()
         self._ready.clear()
@@ -207,13 +206,11 @@ class Batch:
             return intent
 
     def _missed(self, intent: Intent) -> Returned | None:
-        """Return the job of an input that is not there as it was worked on; None where it is. Raises OSError."""
+        """Return the job of an input that is not there as it was worked on; None where it is."""
         job = intent.job
         try:
             status = self._folders.status(self._place.root, job.file.path)
         except OSError as error:
-            if intent.state is State.QUARANTINING:
-                raise  # what was decided against it stands, and waits
             self._blame(error)
             return _anew(job, f"cannot be read for now: {error.strerror}")
         if status is None:
@@ -331,8 +328,7 @@ class Batch:
 
     def _let_wait(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
-        on_record = queue is not self._ready
-        if hindered := self.unretired.put(queue, intent, reason, unclaimed=on_record):
+        if hindered := self.unretired.put(queue, intent, reason):
             self._news.append(hindered)
 
     def _give_up(self, intent: Intent, undone: Failed | Returned) -> None:

@@ -216,7 +216,7 @@ class Publisher:
         """Say what is still only known in memory, and let go of the folders, so that they could be unmounted."""
         self._ledger.flush()
         # A sync only tells the errors since its descriptor was opened.
-        if len(self._claims) <= self._batch.unretired.held:
+        if not self.in_hand:
             for root in self._place.roots:
                 root.rest()
         self._idle = True
@@ -259,8 +259,7 @@ class Publisher:
                 self._judge.let_go(job, claimed=not news.unclaimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)
-                if news.unclaimed:
-                    self._judge.let_go(job)
+                self._judge.let_go(job)
             case Failed() if job.id < self._ledger.first:
                 # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.
                 self._judge.give_back(Returned(job, State.WAITING, news.message))

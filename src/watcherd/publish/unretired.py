@@ -15,15 +15,17 @@ MOST, AT_A_TIME = 4096, 1024
 
 
 class Hindered(NamedTuple):
-    """A job with something in its way for now, as `reason` says; `unclaimed`: it waits without its claim."""
+    """A job with something in its way for now, as `reason` says: it waits without its claim."""
 
     job: Job
     reason: str
-    unclaimed: bool
 
 
 class Unretired:
-    """The inputs of the inbox at `root` that wait, each for the queue that it came from. One thread uses it."""
+    """The inputs of the inbox at `root` that wait, each for the queue that it came from. One thread uses it.
+
+    What is to become of them is on record, so they hold no claim.
+    """
 
     def __init__(self, root: str) -> None:
         self._root = root
@@ -34,16 +36,11 @@ class Unretired:
         """Whether anything waits, or is tried again."""
         return bool(self._waiting)
 
-    @property
-    def held(self) -> int:
-        """How many still hold their claim."""
-        return sum(not it.unclaimed for it in self._waiting.values())
-
     def reasons(self) -> dict[str, str]:
         """Return the paths of what waits, or is tried again, each with what is in its way. For any thread."""
         return {it.job.file.path: it.reason for it in self._waiting.copy().values()}
 
-    def put(self, queue: deque[Intent], intent: Intent, reason: str, *, unclaimed: bool) -> Hindered | None:
+    def put(self, queue: deque[Intent], intent: Intent, reason: str) -> Hindered | None:
         """Let an intent wait, to be tried again in `queue`; return what is to be told of one that is new here.
 
         Raises SystemFault where too many wait already.
@@ -55,16 +52,15 @@ class Unretired:
         self._stuck.append((queue, intent))
         if intent.job.id in self._waiting:
             return None
-        hindered = self._waiting[intent.job.id] = Hindered(intent.job, reason, unclaimed)
+        hindered = self._waiting[intent.job.id] = Hindered(intent.job, reason)
         return hindered
 
-    def release(self, most: int = AT_A_TIME) -> None:
-        """Put what waits back into its queue, those first that wait longest."""
-        for _ in range(min(most, len(self._stuck))):
+    def release(self) -> None:
+        """Put what waits back into its queue, some at a time, those first that wait longest."""
+        for _ in range(min(AT_A_TIME, len(self._stuck))):
             queue, intent = self._stuck.popleft()
             queue.append(intent)
 
     def leave(self, intent: Intent) -> bool:
-        """Forget a job that came to its end; return whether its claim was given back while it waited."""
-        waiting = self._waiting.pop(intent.job.id, None)
-        return waiting is not None and waiting.unclaimed
+        """Forget a job that came to its end; return whether it had waited."""
+        return self._waiting.pop(intent.job.id, None) is not None

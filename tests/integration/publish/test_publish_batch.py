@@ -548,32 +548,20 @@ def test_an_input_that_was_removed_with_its_folder_leaves_no_result(scene, look)
     assert look.tree(scene.outbox) == set()
 
 
-def test_an_input_whose_disk_fails_before_its_result_is_visible_is_looked_at_again_and_charged_nothing(
-    scene, look, monkeypatch
+@pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
+def test_an_input_whose_disk_fails_before_anything_is_on_record_is_looked_at_again_and_charged_nothing(
+    scene, look, monkeypatch, state
 ):
     def fails(*_):
         raise OSError(errno.EIO, os.strerror(errno.EIO), "a.txt")
 
-    scene.add("a.txt")
+    scene.add("a.txt", state=state)
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "status", fails)
         scene.batch.settle()
     (returned,) = scene.batch.news()
     assert (returned.to, returned.reason) == (State.WAITING, "cannot be read for now: Input/output error")
-    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
-
-
-def test_a_bad_file_whose_disk_fails_is_set_aside_once_it_can_be_read(scene, look, monkeypatch):
-    def fails(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO), "a.txt")
-
-    scene.add("a.txt", state=State.QUARANTINING)
-    with monkeypatch.context() as broken:
-        broken.setattr(Folders, "status", fails)
-        assert scene.settle() == ["hindered"]
-    scene.batch.unretired.release()
-    assert scene.settle() == [State.QUARANTINED]
-    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+    assert look.tree(scene.outbox) == look.tree(scene.failed) == look.drafts(scene.outbox, scene.failed) == set()
 
 
 def test_an_input_that_was_edited_leaves_no_result(scene, look):
@@ -1097,18 +1085,6 @@ def test_what_is_not_on_record_is_given_up_with_its_draft(scene, look):
     scene.batch.clear_away()
     assert look.drafts(scene.outbox) == set()
     assert look.tree(scene.inbox) == {"a.txt", "b.txt"}
-
-
-def test_what_waits_aside_and_is_not_on_record_is_given_up_too(scene, look, monkeypatch):
-    def fails(*_):
-        raise OSError(errno.EIO, "broken", "a.txt")
-
-    monkeypatch.setattr(Folders, "status", fails)
-    jobs = scene.add("a.txt", state=State.QUARANTINING)
-    assert scene.settle() == ["hindered"]
-    assert scene.batch.abandon() == jobs
-    scene.batch.clear_away()
-    assert look.drafts(scene.failed) == set()
 
 
 def test_no_descriptor_stays_open_in_any_root_after_it_rests(scene):
