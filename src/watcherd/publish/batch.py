@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
+from contextlib import suppress
 from itertools import islice
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
@@ -91,7 +92,6 @@ class Batch:
         self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
         self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
-        self._unwanted: deque[tuple[Root, str]] = deque()  # drafts that are nothing to anybody
         self._news: list[News] = []
         self._probed = False  # whether the roots were found well since the last settling began
 
@@ -115,7 +115,7 @@ class Batch:
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
         queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
-        return any((*queues, self._taken, self._unwanted, self._news))
+        return any((*queues, self._taken, self._news))
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
@@ -126,7 +126,6 @@ class Batch:
             self._reveal()
             self._retire()
         self._ways.settled()
-        self.clear_away()
 
     def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
         """Go on with an input that was carried to another file system, or was not. Raises SystemFault."""
@@ -147,13 +146,6 @@ class Batch:
         for intent in given_up:
             self._discard_draft(intent)
         return [intent.job for intent in given_up]
-
-    def clear_away(self) -> None:
-        """Remove the drafts that were given up. Raises SystemFault."""
-        while self._unwanted:
-            root, name = self._unwanted[0]
-            root.discard(name)
-            self._unwanted.popleft()
 
     # Stage one: durable, checked, on record ------------------------------------------------------------------------
 
@@ -337,7 +329,8 @@ class Batch:
         self._news.append(undone)
 
     def _discard_draft(self, intent: Intent) -> None:
-        self._unwanted.append((self._ways.of(intent).root, intent.draft.name))
+        with suppress(SystemFault):  # its root removes it as soon as it can
+            self._ways.of(intent).root.discard(intent.draft.name)
 
     def _blame(self, error: OSError) -> None:
         """Raise SystemFault where an error is not of one file alone: where a root fails, or the process does."""

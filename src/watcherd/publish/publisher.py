@@ -323,7 +323,6 @@ class Publisher:
         try:
             self._ledger.give_back(self._unsettled())
             self._ledger.flush()
-            self._batch.clear_away()
         except SystemFault as fault:
             self._health.pause(fault)
         for root in self._place.roots:

@@ -56,17 +56,11 @@ class Root:
             self._check()
 
     def probe(self) -> None:
-        """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file.
-
-        What a fault has left in it is removed, or stays until a later probe.
-        """
+        """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file."""
         with self._lock, self.faults():
             self._check()
             _write_and_unlink(self._open_ours(), f"{self._owner}-probe")  # first: its error says what is wrong
             _require_open(self.path)
-            for name in tuple(self._strays):
-                with suppress(OSError):  # the folder is well: one file in it that is not holds up no other
-                    self._unlink(name)
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of the file system. Raises SystemFault."""
@@ -118,7 +112,7 @@ class Root:
         return draft
 
     def discard(self, name: str) -> None:
-        """Remove a draft, if it is still there. Raises SystemFault; a probe that passes removes it then."""
+        """Remove a draft, if it is still there. Raises SystemFault; then it is removed once there is no work."""
         with self._lock, self.faults():
             self._strays.add(name)
             self._unlink(name)
@@ -167,8 +161,11 @@ class Root:
             return self._open_ours()
 
     def rest(self) -> None:
-        """Close what is open here: there is no work."""
+        """Close what is open here: there is no work. What a fault has left is removed first, or at a later rest."""
         with self._lock:
+            for name in tuple(self._strays):
+                with suppress(OSError, SystemFault):  # one file that cannot be removed holds up no other
+                    self._unlink(name)
             if self._ours is not None:
                 os.close(self._ours)
                 self._ours = None

@@ -540,6 +540,20 @@ def test_an_input_that_was_removed_leaves_no_result(scene, look):
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 
+def test_a_draft_that_cannot_be_removed_when_it_is_given_up_is_removed_once_that_is_over(scene, look, monkeypatch):
+    def fails(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    scene.add("a.txt")
+    os.unlink(scene.inbox / "a.txt")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "unlink", fails)
+        assert scene.settle() == [State.VANISHED]
+    assert look.drafts(scene.outbox)
+    scene.place.outbox.rest()
+    assert look.drafts(scene.outbox) == set()
+
+
 def test_an_input_that_was_removed_with_its_folder_leaves_no_result(scene, look):
     scene.add("sub/a.txt")
     os.rename(scene.inbox / "sub", scene.state / "elsewhere")
@@ -1082,7 +1096,6 @@ def test_more_folders_than_may_be_open_at_once_are_no_hindrance(scene, look):
 def test_what_is_not_on_record_is_given_up_with_its_draft(scene, look):
     jobs = scene.add("a.txt", "b.txt")
     assert scene.batch.abandon() == jobs
-    scene.batch.clear_away()
     assert look.drafts(scene.outbox) == set()
     assert look.tree(scene.inbox) == {"a.txt", "b.txt"}
 

@@ -339,9 +339,8 @@ def test_a_draft_of_which_nothing_can_be_told_is_closed_and_removed_once_that_is
             root.new_draft(1)
     assert os.listdir("/proc/self/fd") == before
     assert os.listdir(tmp_path / OURS)
-    root.probe()
-    assert not os.listdir(tmp_path / OURS)
     root.rest()
+    assert not os.listdir(tmp_path / OURS)
 
 
 def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
@@ -352,7 +351,7 @@ def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
         with pytest.raises(SystemFault):
             root.discard(name)
     draft = root.write_draft(1, b"new")
-    root.probe()
+    root.rest()
     assert root.vouched(draft)
     root.rest()
 

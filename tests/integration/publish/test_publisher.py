@@ -22,8 +22,8 @@ from structlog.testing import capture_logs
 from watcherd.decide import RetryPolicy
 from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
 from watcherd.publish import carrier, carry, health, publisher
-from watcherd.publish.batch import Batch
 from watcherd.publish.folders import Folders
+from watcherd.publish.judge import Judge
 from watcherd.publish.root import Root
 from watcherd.states import State
 
@@ -568,18 +568,19 @@ def test_a_ledger_that_fails_at_the_end_is_told_of(scene, look, monkeypatch):
 
 def test_what_ended_beside_a_fault_that_lasts_until_the_stop_is_told_all_the_same(scene, look, monkeypatch):
     def fails(*_):
-        raise SystemFault("a draft cannot be removed", root="")
+        raise SystemFault("it cannot be told whose fault it is", root="")
 
-    monkeypatch.setattr(Batch, "clear_away", fails)
+    (scene.outbox / "sub").write_text("a user's file")
+    monkeypatch.setattr(Judge, "judge", fails)
     publishing = scene.publisher()
-    publishing.start()
+    for name in ("sub/unplaceable.txt", "a.txt"):
+        publishing.put(scene.done(scene.job(name)))
     with capture_logs() as logs:
-        publishing.put(scene.done(scene.job("a.txt")))
-        look.eventually(lambda: "cannot be removed" in publishing.paused)
+        publishing.start()
+        look.eventually(lambda: "whose fault" in publishing.paused)
         assert publishing.stop(10)
     assert [it["path"] for it in logs if it["event"] == "file.published"] == ["a.txt"]
     assert ended(scene) == publishing.ended == Counter({State.PUBLISHED: 1})
-    assert free(scene)
 
 
 def test_a_stop_within_a_pause_gives_back_uncharged_what_is_not_on_record(scene, look, monkeypatch):
