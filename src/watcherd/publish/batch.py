@@ -60,10 +60,11 @@ News = Exit | Hindered | Failed | Returned
 
 
 class Batch:
-    """What one inbox has on its way out. One thread uses it; `carry` is told of inputs for other file systems.
+    """What one inbox has on its way out. One thread uses it.
 
-    `is_away` looks whether the inbox is gone for now, as its mount may be: then no input is missed in it. `alive` is
-    called for each file at each stage: on a slow mount a batch takes minutes.
+    `carry` is told of inputs for other file systems, `tell` of what becomes of jobs. `is_away` looks whether the
+    inbox is gone for now, as its mount may be: then no input is missed in it. `alive` is called for each file at each
+    stage: on a slow mount a batch takes minutes.
     """
 
     def __init__(  # noqa: PLR0913 (what it is wired to)
@@ -73,12 +74,14 @@ class Batch:
         *,
         durable: bool,
         carry: Callable[[Intent], None],
+        tell: Callable[[News], None],
         is_away: Callable[[], bool] = lambda: False,
         alive: Callable[[], None] = lambda: None,
     ) -> None:
         self._place = place
         self._ledger = ledger
         self._carry = carry
+        self._tell = tell
         self._alive = alive
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
@@ -92,7 +95,6 @@ class Batch:
         self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
         self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
         self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
-        self._news: list[News] = []
         self._probed = False  # whether the roots were found well since the last settling began
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
@@ -107,15 +109,10 @@ class Batch:
             for name in self._ways.names(intent):
                 self._folders.touch_all(*name)
 
-    def news(self) -> list[News]:
-        """Return what there is to tell of jobs since this was last asked."""
-        news, self._news = self._news, []
-        return news
-
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
         queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
-        return any((*queues, self._taken, self._news))
+        return any((*queues, self._taken))
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
@@ -307,7 +304,7 @@ class Batch:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
         unclaimed = self.unretired.leave(intent)
-        self._news.append(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed))
+        self._tell(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed))
 
     def _fail(self, queue: deque[Intent], intent: Intent, error: OSError) -> None:
         """Let an intent leave, or wait for `queue`, where `error` is its alone. Raises SystemFault."""
@@ -321,12 +318,12 @@ class Batch:
     def _let_wait(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
         """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
         if hindered := self.unretired.put(queue, intent, reason):
-            self._news.append(hindered)
+            self._tell(hindered)
 
     def _give_up(self, intent: Intent, undone: Failed | Returned) -> None:
         self._discard_draft(intent)
         self.unretired.leave(intent)
-        self._news.append(undone)
+        self._tell(undone)
 
     def _discard_draft(self, intent: Intent) -> None:
         with suppress(SystemFault):  # its root removes it as soon as it can

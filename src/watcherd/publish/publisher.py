@@ -85,11 +85,17 @@ class Publisher:
         self._on_end = on_end
         self._queue: SimpleQueue[Outcome | Carried | CameBack | SystemFault | None] = SimpleQueue()
         self._carrier = Carrier(place, self._queue.put, on_death)
-        self._batch = Batch(
-            place, ledger, durable=durable, carry=self._carrier.take, is_away=is_away, alive=self._live
-        )
         self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
         self._unreported: deque[News] = deque()
+        self._batch = Batch(
+            place,
+            ledger,
+            durable=durable,
+            carry=self._carrier.take,
+            tell=self._unreported.append,
+            is_away=is_away,
+            alive=self._live,
+        )
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
         self._halted = True  # whether nothing can be settled either
         self._recovered = False  # whether what an earlier run had on record is taken up
@@ -195,10 +201,7 @@ class Publisher:
         worked = False
         while self._unsorted or self._batch or self._unreported:
             self._each(self._unsorted, self._sort)
-            try:
-                self._batch.settle()
-            finally:
-                self._unreported.extend(self._batch.news())
+            self._batch.settle()
             self._each(self._unreported, self._report)
             self._live()
             worked = True

@@ -73,11 +73,13 @@ class Scene:
             failed=Root(str(self.failed), self.ledger.id),
             affixes={Kind.TEXT: Affixes("", ".words.json"), Kind.IMAGE: Affixes("grayscale_", "")},
         )
+        self.news: list[News] = []
         self.batch = Batch(
             self.place,
             self.ledger,
             durable=True,
             carry=self.carried.append,
+            tell=self.news.append,
             is_away=lambda: self.is_away(),  # noqa: PLW0108 (a test may set another one)
         )
 
@@ -159,6 +161,12 @@ class Scene:
         """Return the record of a path."""
         return self.ledger.lookup("scans", [path]).get(path)
 
+    def told(self) -> list[News]:
+        """Return what the batch told of jobs since this was last asked."""
+        told = self.news.copy()
+        self.news.clear()
+        return told
+
     def recover(self) -> None:
         """Take up what an earlier run left."""
         recovery.recover(self.place, self.ledger, self.batch)
@@ -167,7 +175,7 @@ class Scene:
     def settle(self) -> list[str]:
         """Settle the batch; return how its jobs ended, or left, or that they are hindered."""
         self.batch.settle()
-        return [_came_to(news) for news in self.batch.news()]
+        return [_came_to(news) for news in self.told()]
 
     def carry(self) -> list[str]:
         """Carry what waits for it, and settle again; return as `settle` does."""

@@ -190,14 +190,15 @@ def test_without_durability_nothing_is_synced(scene, monkeypatch):
     def never(_):
         raise AssertionError
 
-    lax = batch_module.Batch(scene.place, scene.ledger, durable=False, carry=scene.carried.append)
+    told = []
+    lax = batch_module.Batch(scene.place, scene.ledger, durable=False, carry=scene.carried.append, tell=told.append)
     for root in scene.place.roots:
         root._durable = False
     job = scene.job("a.txt")
     lax.add(job, State.PUBLISHING, scene.done(job).draft)
     monkeypatch.setattr(os, "fsync", never)
     lax.settle()
-    assert [it.state for it in lax.news()] == [State.PUBLISHED]
+    assert [it.state for it in told] == [State.PUBLISHED]
     assert not lax._folders._touched  # which nothing would ever clear: folders are many, in time
 
 
@@ -424,7 +425,7 @@ def test_keep_never_replaces_what_it_did_not_write(scene_of, look):
     (scene.outbox / "a.txt.words.json").write_text("a user's")
     scene.add("a.txt")
     scene.batch.settle()
-    (failed,) = scene.batch.news()
+    (failed,) = scene.told()
     assert failed.failure is Failure.RESULT_OCCUPIED
     assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
     assert look.drafts(scene.outbox) == set()
@@ -441,7 +442,7 @@ def test_keep_does_not_replace_a_result_that_a_user_has_edited(scene_of, edited)
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"another version")
     scene.batch.settle()
-    (failed,) = scene.batch.news()
+    (failed,) = scene.told()
     assert failed.failure is Failure.RESULT_OCCUPIED
     assert result.read_text() == edited
 
@@ -573,7 +574,7 @@ def test_an_input_whose_disk_fails_before_anything_is_on_record_is_looked_at_aga
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "status", fails)
         scene.batch.settle()
-    (returned,) = scene.batch.news()
+    (returned,) = scene.told()
     assert (returned.to, returned.reason) == (State.WAITING, "cannot be read for now: Input/output error")
     assert look.tree(scene.outbox) == look.tree(scene.failed) == look.drafts(scene.outbox, scene.failed) == set()
 
@@ -718,7 +719,7 @@ def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look
     with monkeypatch.context() as context:
         context.setattr(retire, "take", take)
         scene.batch.settle()
-    (hindered,) = scene.batch.news()
+    (hindered,) = scene.told()
     assert hindered.reason == f"{os.strerror(errno.ENODEV)}: {scene.inbox}"
     os.rename(scene.state / "away", scene.inbox)
     scene.batch.unretired.release()
@@ -769,7 +770,7 @@ def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_c
         context.setattr(scene.ledger, "intend", intend)
         context.setattr(retire, "move", fail)
         scene.batch.settle()
-        (hindered,) = scene.batch.news()
+        (hindered,) = scene.told()
         assert hindered.reason == f"{os.strerror(errno.EIO)}: a.txt"
         scene.batch.unretired.release()
         assert scene.settle() == []
@@ -817,7 +818,7 @@ def test_a_result_whose_folder_is_a_file_is_unplaceable_and_the_others_are_publi
     (scene.outbox / "sub").write_text("a user's file")
     scene.add("sub/a.txt", "b.txt")
     scene.batch.settle()
-    news = {it.job.file.path: it for it in scene.batch.news()}
+    news = {it.job.file.path: it for it in scene.told()}
     assert news["b.txt"].state is State.PUBLISHED
     assert news["sub/a.txt"].failure is Failure.UNPLACEABLE
     assert news["sub/a.txt"].message == f"Not a directory: {scene.outbox}/sub"
@@ -850,7 +851,7 @@ def test_an_outbox_that_was_well_when_one_file_failed_is_looked_at_again_before_
         context.setattr(scene.ledger, "intend", intend)
         with pytest.raises(SystemFault, match="No such file or directory"):
             scene.batch.settle()
-    assert scene.batch.news() == []
+    assert scene.told() == []
     os.rename(scene.state / "unmounted", scene.outbox)
     os.unlink(scene.outbox / "sub")
     assert scene.settle() == [State.PUBLISHED]
@@ -860,7 +861,7 @@ def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_not
     job, _ = scene.add("a.txt", "b.txt")
     os.unlink(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id))
     scene.batch.settle()
-    news = {it.job.file.path: it for it in scene.batch.news()}
+    news = {it.job.file.path: it for it in scene.told()}
     assert news["a.txt"].failure is Failure.UNPLACEABLE
     assert news["b.txt"].state is State.PUBLISHED
     assert look.tree(scene.inbox) == {"a.txt"}
@@ -931,7 +932,7 @@ def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_
     with pytest.raises(SystemFault, match="2 inputs cannot be taken out of"):
         scene.batch.settle()
     os.unlink(scene.archive / "sub")
-    scene.batch.news()
+    scene.told()
     scene.batch.unretired.release()
     assert scene.settle() == [State.PUBLISHED] * 3
 

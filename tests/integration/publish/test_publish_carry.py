@@ -284,7 +284,7 @@ def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fa
     (intent,) = far.carried
     with pytest.raises(SystemFault, match="Too many open files"):
         far.batch.carried(intent, OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.txt"))
-    assert far.batch.news() == []
+    assert far.told() == []
     assert far.carry() == [State.PUBLISHED]  # once it is put again
     assert look.tree(far.archive) == {"a.txt"}
 

@@ -116,7 +116,7 @@ def _settle(scene, ended):
     try:
         scene.batch.settle()
     finally:
-        ended += scene.batch.news()
+        ended += scene.told()
 
 
 def _go_on(scene, ended):
@@ -249,7 +249,7 @@ def test_a_kept_result_is_replaced_whole_or_not_yet_whatever_fails(  # noqa: PLR
         first = scene.job("a.txt", content=b"1")
         scene.batch.add(first, State.PUBLISHING, scene.done(first, b"first").draft)
         scene.batch.settle()
-        scene.batch.news()
+        scene.told()
         scene.claims.release("a.txt")
         second = scene.job("a.txt", content=b"22")
         scene.batch.add(second, State.PUBLISHING, scene.done(second, b"second").draft)
@@ -304,7 +304,7 @@ def _settle_far(scene, ended):
             scene.batch.unretired.release()
         scene.batch.settle()
     finally:
-        ended += scene.batch.news()
+        ended += scene.told()
 
 
 def _far_scenes(scene_of, bases, tmp_path):
