@@ -6,18 +6,17 @@
 A quarantine is the same with other names: its draft is the reason, and its input goes to the failed folder. After a
 crash the intentions that are on record and not done are taken up where they were (recovery.py).
 
-What is in work lies in queues, one for each stage, and leaves one only for the next. A fault of the system leaves it
-there, and the batch goes on from that point once the system is well again; a single file that cannot be placed leaves
-the batch alone, and one whose input cannot be taken waits (unretired.py).
+What is in work waits at a stage (stages.py). A fault of the system leaves it there, and the batch goes on from that
+point once the system is well again; a single file that cannot be placed leaves the batch alone, and one whose input
+cannot be taken waits aside (unretired.py).
 """
 
 from __future__ import annotations
 
 import errno
-from collections import deque
 from contextlib import suppress
+from functools import partial
 from itertools import islice
-from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, sameness
@@ -26,10 +25,10 @@ from watcherd.model import Draft, Failed, Failure, Job, Returned, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs, Taken
+from watcherd.publish.stages import Stage, Stages
 from watcherd.publish.unretired import Hindered, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
-from watcherd.turns import turn
 
 if TYPE_CHECKING:
     import os
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.publish.place import Place
     from watcherd.publish.root import Root
+    from watcherd.publish.stages import Onward
 
 #: The most that is settled at once: a crash in the middle leaves no more than this to finish.
 BATCH = 256
@@ -82,37 +82,34 @@ class Batch:
         self._ledger = ledger
         self._carry = carry
         self._tell = tell
-        self._alive = alive
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
         self._inputs = Inputs(place, self._folders, is_away)
+        self._stages = Stages(self._fail, alive)
         #: What has something in its way for now.
         self.unretired = Unretired(place.root)
-        self._ready: deque[Intent] = deque()  # a draft, and nothing on record
-        self._checked: list[Intent] = []  # durable, and about to be on record
-        self._intended: deque[Intent] = deque()  # on record, and not visible
-        self._revealed: deque[Intent] = deque()  # visible, and not retired
-        self._collided: deque[Intent] = deque()  # the same, and the name of the input is taken where it belongs
-        self._carried: deque[Intent] = deque()  # the input is where it belongs, and still in our own folder
-        self._taken: deque[Intent] = deque()  # retired, and that is not on disk yet
         self._probed = False  # whether the roots were found well since the last settling began
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
         """Take a job whose draft is written, to be PUBLISHING or QUARANTINING."""
-        self._ready.append(Intent(job, state, 0, draft))
+        self._stages.put(Stage.READY, Intent(job, state, 0, draft))
 
     def resume(self, intended: list[Intent], visible: list[Intent]) -> None:
         """Take what an earlier run put on record: drafts without a name, and results whose inputs are not retired."""
-        self._intended.extend(intended)
-        self._revealed.extend(visible)
+        self._stages.put(Stage.INTENDED, *intended)
+        self._stages.put(Stage.VISIBLE, *visible)
         for intent in (*intended, *visible):  # what that run made of these folders and names may not be on disk
             for name in self._ways.names(intent):
                 self._folders.touch_all(*name)
 
     def __bool__(self) -> bool:
         """Whether there is anything to do now."""
-        queues = (self._ready, self._checked, self._intended, self._revealed, self._collided, self._carried)
-        return any((*queues, self._taken))
+        return bool(self._stages)
+
+    def release(self) -> None:
+        """Let what had something in its way be tried again."""
+        for stage, intent in self.unretired.released():
+            self._stages.put(stage, intent)
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
@@ -127,19 +124,17 @@ class Batch:
     def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
         """Go on with an input that was carried to another file system, or was not. Raises SystemFault."""
         if error is None:
-            self._carried.append(intent)
+            self._stages.put(Stage.CARRIED, intent)
         elif isinstance(error, FileExistsError):
-            self._collided.append(intent)
+            self._stages.put(Stage.COLLIDED, intent)
         elif isinstance(error, SystemFault):
-            self._let_wait(self._revealed, intent, str(error))
+            self._let_wait(Stage.VISIBLE, intent, str(error))
         else:
-            self._fail(self._revealed, intent, error)
+            self._fail(Stage.VISIBLE, intent, error)
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
-        given_up = [*self._checked, *self._ready]
-        self._checked.clear()
-        self._ready.clear()
+        given_up = [*self._stages.taken(Stage.CHECKED), *self._stages.taken(Stage.READY)]
         for intent in given_up:
             self._discard_draft(intent)
         return [intent.job for intent in given_up]
@@ -147,13 +142,13 @@ class Batch:
     # Stage one: durable, checked, on record ------------------------------------------------------------------------
 
     def _write(self) -> None:
-        while self._ready or self._checked:
+        ready, checked = self._stages.at(Stage.READY), self._stages.at(Stage.CHECKED)
+        while ready or checked:
             self._sync_drafts()
             self._check_roots()
-            self._each(self._ready, self._check, BATCH)
-            self._ledger.intend(self._checked)
-            self._intended.extend(self._checked)
-            self._checked.clear()
+            self._stages.each(Stage.READY, self._check, BATCH)
+            self._ledger.intend(checked)
+            self._stages.put(Stage.INTENDED, *self._stages.taken(Stage.CHECKED))
 
     def _sync_drafts(self) -> None:
         """Sync the next drafts. Where that fails they are given up: the kernel tells once alone of what it has lost.
@@ -161,30 +156,28 @@ class Batch:
         Raises SystemFault.
         """
         drafts: dict[Root, list[Draft]] = {}
-        intents = list(islice(self._ready, BATCH))
-        for intent in intents:
+        for intent in islice(self._stages.at(Stage.READY), BATCH):
             drafts.setdefault(self._ways.of(intent).root, []).append(intent.draft)
         try:
             for root, written in drafts.items():
                 root.to_disk(written)
         except SystemFault as fault:
-            for intent in intents:
-                self._give_up(intent, _anew(intent.job, f"cannot be written for now: {fault}"))
-                self._ready.popleft()
+            reason = f"cannot be written for now: {fault}"
+            self._stages.each(Stage.READY, lambda intent: self._give_up(intent, _anew(intent.job, reason)), BATCH)
             raise
 
     def _check_roots(self) -> None:
         for root in self._place.roots:
             root.check()
 
-    def _check(self, intent: Intent) -> None:
+    def _check(self, intent: Intent) -> Onward:
         """Give it a number, unless its input is another one by now, or its draft is gone."""
-        if missed := self._missed(intent):
-            self._give_up(intent, missed)
-        elif draft := self._ways.of(intent).root.vouched(intent.draft):
-            self._checked.append(self._numbered(Intent(intent.job, intent.state, intent.number, draft)))
-        else:
-            self._give_up(intent, Failed(intent.job, Failure.UNPLACEABLE, "its draft was removed"))
+        missed = self._missed(intent)
+        draft = None if missed else self._ways.of(intent).root.vouched(intent.draft)
+        if draft:
+            return Stage.CHECKED, self._numbered(Intent(intent.job, intent.state, intent.number, draft))
+        self._give_up(intent, missed or Failed(intent.job, Failure.UNPLACEABLE, "its draft was removed"))
+        return None
 
     def _numbered(self, intent: Intent) -> Intent:
         """Give it a free number; or its own where none can be told: its rename meets what is wrong there."""
@@ -209,19 +202,19 @@ class Batch:
     # Stage two: visible --------------------------------------------------------------------------------------------
 
     def _reveal(self) -> None:
-        self._each(self._intended, self._show)
+        self._stages.each(Stage.INTENDED, self._show)
         self._ways.all_visible()
         self._sync()
 
-    def _show(self, intent: Intent) -> None:
+    def _show(self, intent: Intent) -> Onward:
         way = self._ways.of(intent)
         if reveal.show(self._folders, way, intent.draft, lambda there: self._is_outdated(intent, there)):
-            self._revealed.append(intent)
-        elif self._ways.is_kept(intent):
-            message = f"{way.visible} in the outbox was not written by watcherd: move it, then retry"
-            self._withdraw(intent, Failure.RESULT_OCCUPIED, message)
-        else:
-            self._intended.append(self._renumbered(intent))
+            return Stage.VISIBLE, intent
+        if not self._ways.is_kept(intent):
+            return Stage.INTENDED, self._renumbered(intent)
+        message = f"{way.visible} in the outbox was not written by watcherd: move it, then retry"
+        self._withdraw(intent, Failure.RESULT_OCCUPIED, message)
+        return None
 
     def _is_outdated(self, intent: Intent, there: os.stat_result) -> bool:
         """Whether this is the result of an earlier version of a kept file, for this to replace."""
@@ -241,23 +234,22 @@ class Batch:
 
     def _retire(self) -> None:
         self._wait_for_inbox()
-        while self._collided or self._revealed:
-            self._each(self._collided, self._rename)
-            self._each(self._revealed, self._retire_input)
-        self._each(self._carried, self._discard_input)
+        while self._stages.at(Stage.COLLIDED) or self._stages.at(Stage.VISIBLE):
+            self._stages.each(Stage.COLLIDED, self._rename)
+            self._stages.each(Stage.VISIBLE, self._retire_input)
+        self._stages.each(Stage.CARRIED, self._discard_input)
         self._sync()
-        while self._taken:
-            self._end(self._taken.popleft())
+        for intent in self._stages.taken(Stage.RETIRED):
+            self._end(intent)
 
     def _wait_for_inbox(self) -> None:
         """Let inputs wait while their inbox is away."""
-        if (self._revealed or self._carried) and self._inputs.are_away():
-            for queue in (self._revealed, self._carried):
-                while queue:
-                    self._let_wait(queue, queue[0], "its inbox is away")
-                    queue.popleft()
+        stages = (Stage.VISIBLE, Stage.CARRIED)
+        if any(map(self._stages.at, stages)) and self._inputs.are_away():
+            for stage in stages:
+                self._stages.each(stage, partial(self._let_wait, stage, reason="its inbox is away"))
 
-    def _rename(self, intent: Intent) -> None:
+    def _rename(self, intent: Intent) -> Onward:
         """Give both names of a visible job a greater number: that of its input was taken meanwhile.
 
         It is on record first. Where the rename fails after that, it is tried again until one was done, or done by the
@@ -265,40 +257,23 @@ class Batch:
         """
         again = self._renumbered(intent, above=intent.number)
         reveal.rename(self._folders, self._ways.of(intent), self._ways.of(again), intent.draft)
-        self._revealed.append(again)
+        return Stage.VISIBLE, again
 
-    def _retire_input(self, intent: Intent) -> None:
+    def _retire_input(self, intent: Intent) -> Onward:
         try:
             taken = self._inputs.retire(intent.job, self._ways.of(intent))
         except FileExistsError:
-            self._collided.append(intent)
-            return
-        if taken is Taken.ELSEWHERE:
-            self._carry(intent)
-        else:
-            self._taken.append(intent)
+            return Stage.COLLIDED, intent
+        if taken is not Taken.ELSEWHERE:
+            return Stage.RETIRED, intent
+        self._carry(intent)
+        return None
 
-    def _discard_input(self, intent: Intent) -> None:
-        if self._inputs.discard(intent.job, self._ways.of(intent)):
-            self._taken.append(intent)
-        else:
-            self._revealed.append(intent)  # to be carried once more
+    def _discard_input(self, intent: Intent) -> Onward:
+        is_discarded = self._inputs.discard(intent.job, self._ways.of(intent))
+        return Stage.RETIRED if is_discarded else Stage.VISIBLE, intent  # the latter to be carried once more
 
     # What all stages need ------------------------------------------------------------------------------------------
-
-    def _each(self, queue: deque[Intent], act: Callable[[Intent], None], most: float = inf) -> None:
-        """Let `act` put each of `queue`, or `most` of them, into the next one; one that fails does so alone."""
-        if not queue:
-            return  # and waits for nobody's turn
-        with turn():
-            while queue and most > 0:
-                most -= 1
-                self._alive()
-                try:
-                    act(queue[0])
-                except OSError as error:
-                    self._fail(queue, queue[0], error)
-                queue.popleft()  # not before: a fault of the system leaves it there
 
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
@@ -306,23 +281,22 @@ class Batch:
         unclaimed = self.unretired.leave(intent)
         self._tell(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed))
 
-    def _fail(self, queue: deque[Intent], intent: Intent, error: OSError) -> None:
-        """Let an intent leave, or wait for `queue`, where `error` is its alone. Raises SystemFault."""
+    def _fail(self, stage: Stage, intent: Intent, error: OSError) -> None:
+        """Let an intent leave, or wait at its stage, where `error` is its alone. Raises SystemFault."""
         self._blame(error)
-        if intent.state is State.PUBLISHING and queue is self._intended:
+        if intent.state is State.PUBLISHING and stage is Stage.INTENDED:
             self._withdraw(intent, Failure.UNPLACEABLE, _said(error))
         else:  # visible, or a quarantine, which has no other place to go: only time helps
             self._inputs.tell_where(intent.job, error)
-            self._let_wait(queue, intent, _said(error))
+            self._let_wait(stage, intent, _said(error))
 
-    def _let_wait(self, queue: deque[Intent], intent: Intent, reason: str) -> None:
-        """Let an intent wait for its turn in `queue`. Raises SystemFault where too many do."""
-        if hindered := self.unretired.put(queue, intent, reason):
+    def _let_wait(self, stage: Stage, intent: Intent, reason: str) -> None:
+        """Let an intent wait to be tried again at a stage. Raises SystemFault where too many do."""
+        if hindered := self.unretired.put(stage, intent, reason):
             self._tell(hindered)
 
     def _give_up(self, intent: Intent, undone: Failed | Returned) -> None:
         self._discard_draft(intent)
-        self.unretired.leave(intent)
         self._tell(undone)
 
     def _discard_draft(self, intent: Intent) -> None:

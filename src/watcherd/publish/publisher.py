@@ -290,7 +290,7 @@ class Publisher:
             self._health.probe()
         self._take_up()
         self._halted = False
-        self._batch.unretired.release()
+        self._batch.release()
         self._health.conclude()
 
     def _take_up(self) -> None:

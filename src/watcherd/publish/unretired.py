@@ -9,6 +9,7 @@ from watcherd.model import Job, SystemFault
 
 if TYPE_CHECKING:
     from watcherd.ledger.ledger import Intent
+    from watcherd.publish.stages import Stage
 
 #: Inputs that may wait: more are a fault of the system. And how many are tried again at a time.
 MOST, AT_A_TIME = 4096, 1024
@@ -22,14 +23,14 @@ class Hindered(NamedTuple):
 
 
 class Unretired:
-    """The inputs of the inbox at `root` that wait, each for the queue that it came from. One thread uses it.
+    """The inputs of the inbox at `root` that wait, each to be tried again at the stage of its batch where it was.
 
-    What is to become of them is on record, so they hold no claim.
+    What is to become of them is on record, so they hold no claim. One thread uses it.
     """
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._stuck: deque[tuple[deque[Intent], Intent]] = deque()
+        self._stuck: deque[tuple[Stage, Intent]] = deque()
         self._waiting: dict[int, Hindered] = {}  # by the ids of their jobs; also while they are tried again
 
     def __bool__(self) -> bool:
@@ -40,8 +41,8 @@ class Unretired:
         """Return the paths of what waits, or is tried again, each with what is in its way. For any thread."""
         return {it.job.file.path: it.reason for it in self._waiting.copy().values()}
 
-    def put(self, queue: deque[Intent], intent: Intent, reason: str) -> Hindered | None:
-        """Let an intent wait, to be tried again in `queue`; return what is to be told of one that is new here.
+    def put(self, stage: Stage, intent: Intent, reason: str) -> Hindered | None:
+        """Let an intent wait, to be tried again at a stage; return what is to be told of one that is new here.
 
         Raises SystemFault where too many wait already.
         """
@@ -49,17 +50,15 @@ class Unretired:
             why = "`file.unretired` says why of each"  # to name one would be another message each time
             message = f"{MOST:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
-        self._stuck.append((queue, intent))
+        self._stuck.append((stage, intent))
         if intent.job.id in self._waiting:
             return None
         hindered = self._waiting[intent.job.id] = Hindered(intent.job, reason)
         return hindered
 
-    def release(self) -> None:
-        """Put what waits back into its queue, some at a time, those first that wait longest."""
-        for _ in range(min(AT_A_TIME, len(self._stuck))):
-            queue, intent = self._stuck.popleft()
-            queue.append(intent)
+    def released(self) -> list[tuple[Stage, Intent]]:
+        """Take what is to be tried again: some at a time, those first that wait longest."""
+        return [self._stuck.popleft() for _ in range(min(AT_A_TIME, len(self._stuck)))]
 
     def leave(self, intent: Intent) -> bool:
         """Forget a job that came to its end; return whether it had waited."""

@@ -20,7 +20,7 @@ from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import batch as batch_module
-from watcherd.publish import disk, quarantine, rename, retire, reveal, unretired
+from watcherd.publish import disk, quarantine, rename, retire, reveal, stages, unretired
 from watcherd.publish.folders import Folders
 from watcherd.publish.retire import Inputs
 from watcherd.publish.ways import Ways
@@ -179,8 +179,8 @@ def test_a_draft_that_the_disk_failed_to_take_is_not_believed_when_it_takes_the_
 
 
 def test_a_stage_with_nothing_to_do_waits_for_nobody_s_turn(scene, monkeypatch):
-    turns, real = [], batch_module.turn
-    monkeypatch.setattr(batch_module, "turn", lambda: (turns.append("taken"), real())[1])
+    turns, real = [], stages.turn
+    monkeypatch.setattr(stages, "turn", lambda: (turns.append("taken"), real())[1])
     scene.add("a.txt", "b.txt")
     assert scene.settle() == [State.PUBLISHED] * 2
     assert len(turns) == 3  # checked, shown, retired
@@ -347,7 +347,7 @@ def test_a_file_that_a_user_puts_where_a_renumbered_result_belongs_in_this_insta
     monkeypatch.setattr(scene.ledger, "intend", intend)
     scene.add("a.txt")
     ended = scene.settle()
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert ended + scene.settle() == ["hindered", State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.1.txt.words.json", "a.2.txt.words.json"}
     assert look.tree(scene.archive) == {"a.txt", "a.2.txt"}
@@ -377,7 +377,7 @@ def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_on
         scene.crash()
         scene.recover()
     else:
-        scene.batch.unretired.release()
+        scene.batch.release()
     assert scene.settle() in ([State.PUBLISHED], [State.QUARANTINED])
     scene.ledger.flush()
     record = scene.record("a.txt")
@@ -701,7 +701,7 @@ def test_a_newer_file_waits_to_be_given_back_to_its_own_folder_while_nothing_can
         context.setattr(retire, "take", take)
         context.setattr(retire, "move", move)
         assert scene.settle() == ["hindered"]
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     assert (scene.inbox / "sub/a.txt").read_bytes() == b"newer"
@@ -722,7 +722,7 @@ def test_a_newer_file_waits_to_be_given_back_while_its_inbox_is_gone(scene, look
     (hindered,) = scene.told()
     assert hindered.reason == f"{os.strerror(errno.ENODEV)}: {scene.inbox}"
     os.rename(scene.state / "away", scene.inbox)
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"newer"
     assert look.tree(scene.archive) == set()
@@ -772,15 +772,15 @@ def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_c
         scene.batch.settle()
         (hindered,) = scene.told()
         assert hindered.reason == f"{os.strerror(errno.EIO)}: a.txt"
-        scene.batch.unretired.release()
+        scene.batch.release()
         assert scene.settle() == []
     scene.is_away = lambda: True
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == []
     scene.is_away = lambda: False
     if newest:
         scene.drop("a.txt", b"newest")
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     texts = {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)}
     assert texts == ({b"newer", b"newest"} if newest else {b"newer"})
@@ -806,7 +806,7 @@ def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monke
     scene.add("sub/a.txt")
     assert scene.settle() == ["hindered"]
     monkeypatch.undo()
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"sub/a.txt"}
 
@@ -872,10 +872,10 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
     scene.add("sub/a.txt", "b.txt")
     assert sorted(scene.settle()) == ["hindered", State.PUBLISHED]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == []
     os.unlink(scene.archive / "sub")
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
     assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
@@ -898,7 +898,7 @@ def test_a_result_whose_archive_s_folder_is_closed_to_us_is_there_and_its_input_
         finally:
             os.seteuid(0)
         assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
-        scene.batch.unretired.release()
+        scene.batch.release()
         assert scene.settle() == [State.PUBLISHED]
         assert look.tree(scene.archive) == {"sub/a.txt"}
 
@@ -933,7 +933,7 @@ def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_
         scene.batch.settle()
     os.unlink(scene.archive / "sub")
     scene.told()
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED] * 3
 
 
@@ -975,7 +975,7 @@ def test_what_waited_aside_does_not_go_into_an_archive_that_is_another_folder_by
     scene.place.archive.rest()
     os.rename(scene.archive, scene.state / "unmounted")
     scene.archive.mkdir()
-    scene.batch.unretired.release()
+    scene.batch.release()
     with pytest.raises(SystemFault, match="not the folder"):
         scene.batch.settle()
     assert look.tree(scene.archive) == set()
@@ -996,13 +996,13 @@ def test_an_input_is_not_missed_nor_looked_for_while_its_inbox_is_away(scene_of,
 
     scene.is_away = unmount
     assert scene.settle() == ["hindered"]
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == []
     assert os.listdir(scene.inbox) == []
     scene.inbox.rmdir()
     unmounted.rename(scene.inbox)
     scene.is_away = lambda: False
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
 
@@ -1022,7 +1022,7 @@ def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(sce
     assert scene.settle() == ["hindered"]
     (scene.state / "a.txt").rename(scene.inbox / "a.txt")
     scene.is_away = lambda: False
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
     assert look.tree(scene.inbox) == set()
@@ -1068,7 +1068,7 @@ def test_a_quarantine_that_cannot_be_placed_waits_until_it_can(scene, look):
     assert scene.settle() == ["hindered"]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     os.unlink(scene.failed / "sub")
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.QUARANTINED]
     assert look.tree(scene.failed) == {"sub/a.txt", "sub/a.txt.error.json"}
 

@@ -262,7 +262,7 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
     assert far.batch.unretired.reasons() == {"a.txt": "changed while it was copied"}
     monkeypatch.undo()
     writer.close()
-    far.batch.unretired.release()
+    far.batch.release()
     far.settle()
     assert far.carry() == [State.PUBLISHED]
     assert (far.archive / "a.txt").read_bytes() == b"one two\nmore"

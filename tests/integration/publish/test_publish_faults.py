@@ -125,7 +125,7 @@ def _go_on(scene, ended):
         for it in scene.place.roots:
             it.rest()
             it.probe()
-        scene.batch.unretired.release()
+        scene.batch.release()
         _settle(scene, ended)
 
 
@@ -301,7 +301,7 @@ def _settle_far(scene, ended):
         for _ in range(4):
             scene.batch.settle()
             _carry(scene)
-            scene.batch.unretired.release()
+            scene.batch.release()
         scene.batch.settle()
     finally:
         ended += scene.told()

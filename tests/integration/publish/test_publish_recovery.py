@@ -372,7 +372,7 @@ def test_an_input_is_not_called_gone_because_its_inbox_is_away(scene, look):
     scene.recover()
     assert scene.settle() == ["hindered"]
     os.rename(scene.state / "unmounted", scene.inbox)
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"sub/a.txt"}
 

@@ -459,7 +459,7 @@ def test_what_cannot_be_set_aside_yet_is_held_and_not_put_back_until_it_is(scene
     assert row.where == f"{scene.inbox}/sub/a.txt"
     assert wayback.put_back(scene.place, scene.ledger, row).refused == row.held
     os.unlink(scene.failed / "sub")
-    scene.batch.unretired.release()
+    scene.batch.release()
     assert scene.settle() == [State.QUARANTINED]
     assert [*quarantine.held(scene.place, scene.ledger)] == []  # which is not on record yet
     scene.ledger.flush()

@@ -1,0 +1,79 @@
+"""Where what a batch has in work waits for its next step, which says where it goes on."""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import StrEnum, unique
+from math import inf
+from typing import TYPE_CHECKING
+
+from watcherd.ledger.ledger import Intent
+from watcherd.turns import turn
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+@unique
+class Stage(StrEnum):
+    """What is done for a job, and what is not."""
+
+    READY = "a draft is written, and nothing on record"
+    CHECKED = "that is durable, and about to be on record"
+    INTENDED = "on record, and not visible"
+    VISIBLE = "visible, and its input not retired"
+    COLLIDED = "the same, and the name of its input is taken where that belongs"
+    CARRIED = "its input is where it belongs, and still in our own folder"
+    RETIRED = "its input is retired, and that is not on disk yet"
+
+
+#: Where a job goes on, and by which intent; None where it has left, or waits aside.
+Onward = tuple[Stage, Intent] | None
+
+
+class Stages:
+    """What is in work, each at its stage. One thread uses it.
+
+    `fail` gets what fails alone in a step, and its error; `alive` is called before each step.
+    """
+
+    def __init__(self, fail: Callable[[Stage, Intent, OSError], None], alive: Callable[[], None]) -> None:
+        self._fail = fail
+        self._alive = alive
+        self._at: dict[Stage, deque[Intent]] = {stage: deque() for stage in Stage}
+
+    def __bool__(self) -> bool:
+        """Whether anything is in work."""
+        return any(self._at.values())
+
+    def at(self, stage: Stage) -> Sequence[Intent]:
+        """Return what waits at a stage."""
+        return self._at[stage]
+
+    def put(self, stage: Stage, *intents: Intent) -> None:
+        """Let intents wait at a stage."""
+        self._at[stage].extend(intents)
+
+    def taken(self, stage: Stage) -> list[Intent]:
+        """Take all that waits at a stage."""
+        intents = list(self._at[stage])
+        self._at[stage].clear()
+        return intents
+
+    def each(self, stage: Stage, step: Callable[[Intent], Onward], most: float = inf) -> None:
+        """Let each that waits at a stage, or `most` of them, take a step. A SystemFault leaves it where it is."""
+        queue = self._at[stage]
+        if not queue:
+            return  # and waits for nobody's turn
+        with turn():
+            while queue and most > 0:
+                most -= 1
+                self._alive()
+                try:
+                    onward = step(queue[0])
+                except OSError as error:
+                    self._fail(stage, queue[0], error)
+                else:
+                    if onward:
+                        self._at[onward[0]].append(onward[1])
+                queue.popleft()
