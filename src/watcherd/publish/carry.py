@@ -48,7 +48,7 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     root.check()
     with beneath.file(inbox, source) as (original, status):
         version = beneath.version_of(status)
-        if _is_there(root, path, original, status, between) or linked(inbox, source, root.path, path):
+        if _is_there(root, path, original, status, between) or _linked(inbox, source, root.path, path):
             return version
         draft = _copied(original, status, root, number, between)
     try:
@@ -96,7 +96,7 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
     return True
 
 
-def linked(inbox: str, source: str, root: str, path: str) -> bool:
+def _linked(inbox: str, source: str, root: str, path: str) -> bool:
     """Link it; False where that cannot be: across file systems, on one without links, or where we may not."""
     (ours, own_name), (folder, name) = beneath.split(source), beneath.split(path)
     with beneath.folder(inbox, ours) as taken, beneath.folder(root, folder, make=True) as target:

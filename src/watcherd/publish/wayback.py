@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Record
+    from watcherd.model import Record, Version
     from watcherd.publish.place import Place, Way
     from watcherd.publish.quarantine import SetAside
 
@@ -100,10 +100,10 @@ def _tried(act: Callable[[_Return], None], it: _Return) -> PutBack:
 
 
 def _has_begun(it: _Return) -> bool:
-    """Whether something of it has moved already; False also where that cannot be looked at."""
+    """Whether the file has left the failed folder, or that cannot be told."""
     with suppress(OSError, SystemFault):
-        return not is_set_aside(it.place, it.record) or _is_carried(it)
-    return False
+        return not is_set_aside(it.place, it.record)
+    return True
 
 
 def _refusal(it: _Return, error: OSError | SystemFault) -> str:
@@ -146,10 +146,12 @@ def _marked(inbox: str) -> Iterator[None]:
 def _finish(it: _Return) -> None:
     if _is_aside_anew(it):
         it.ledger.forget([it.record.id])  # what lies there, and its reason, are those of a later row
-    elif it.place.after is After.KEEP or is_set_aside(it.place, it.record):
+        return
+    if not _is_aside(it):
+        _show(it)
+    if it.place.after is After.KEEP or is_set_aside(it.place, it.record):
         _put_back(it)
     else:
-        _discard_copy(it)
         _forget(it)
 
 
@@ -192,21 +194,74 @@ def _move(it: _Return) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            copied = os.lstat(name, dir_fd=source)
-            _carry(it)
-            beneath.sync_names(folder)  # an earlier attempt may have been cut short before that
-            _remove(it, source, name, copied)
-            beneath.sync_names(source)
-            _discard_copy(it)
-        else:
-            beneath.sync_names(folder)
-            beneath.sync_names(source)
+            _carry(it, source, name)
+            _show(it)
+        beneath.sync_names(folder)
+        beneath.sync_names(source)
 
 
 # To another file system --------------------------------------------------------------------------------------------
 #
-# Between the file's new name and the end of its old one, a running daemon may take it and be done with it. So its
-# copy has a name of ours besides, until the old one is gone: it tells the next attempt what the daemon took.
+# A file goes into our own folder of its inbox first, as a copy, and gets its name once the original is gone: a daemon
+# that runs may take it as soon as it has that, and an original that is still there would be put back once more.
+
+
+def _carry(it: _Return, source: int, name: str) -> None:
+    """Bring a file from the folder `source` into our own folder of its inbox. Raises SystemFault, and OSError."""
+    inbox = _inbox(it)
+    copy = inbox.name_of(it.record.id)
+    try:
+        _require_free(it)
+        original = version_of(os.lstat(name, dir_fd=source))
+        carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
+        with inbox.faults():
+            os.rename(copy, _whole(copy), src_dir_fd=inbox.drafts(), dst_dir_fd=inbox.drafts())
+            beneath.sync_names(inbox.drafts())
+        _remove(it, source, name, original)
+    except (OSError, SystemFault):
+        if _is_aside(it):
+            inbox.discard(copy)
+            inbox.discard(_whole(copy))
+        raise
+    finally:
+        inbox.rest()
+
+
+def _whole(copy: str) -> str:
+    """Return the name of a copy once it is whole and on disk: where the original is gone, it is the file."""
+    return f"{copy}-whole"
+
+
+def _require_free(it: _Return) -> None:
+    """Raise FileExistsError where the file's name is taken: that shows before all of it is copied."""
+    if beneath.status(it.place.root, it.record.file.path) is not None:
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), it.record.file.path)
+
+
+def _remove(it: _Return, source: int, name: str, original: Version) -> None:
+    """Remove what was copied. Raises OSError where its owner wrote into it since, or put another in its place."""
+    if not sameness.is_unwritten(os.lstat(name, dir_fd=source), original):
+        raise OSError(errno.EBUSY, "changed while it was copied", it.row.where)
+    os.unlink(name, dir_fd=source)
+    beneath.sync_names(source)
+
+
+def _show(it: _Return) -> None:
+    """Give a file its name that has come as far as our own folder, if it has; remove a copy that is not whole.
+
+    Raises OSError, EEXIST where the name is taken, and SystemFault.
+    """
+    inbox = _inbox(it)
+    copy = inbox.name_of(it.record.id)
+    if _is_there(it, copy):
+        inbox.discard(copy)
+        inbox.rest()
+    if _is_there(it, _whole(copy)):
+        carry.place(it.place.root, _whole(copy), it.record.file.path)
+
+
+def _is_there(it: _Return, copy: str) -> bool:
+    return beneath.status(it.place.root, f"{OURS}/{copy}") is not None
 
 
 def _inbox(it: _Return) -> Root:
@@ -214,55 +269,9 @@ def _inbox(it: _Return) -> Root:
     return Root(it.place.root, f"{BACK}{it.ledger.id}")
 
 
-def _copy(it: _Return) -> str:
-    """Return the name of a file's copy, in our own folder of the inbox. Raises SystemFault as `_inbox` does."""
-    return _inbox(it).name_of(it.record.id)
-
-
-def _carry(it: _Return) -> None:
-    if _is_carried(it):
-        return
-    # What was cut short is made anew: to write into it would be to write into whatever it is linked to.
-    _discard_copy(it)
-    inbox = _inbox(it)
-    try:
-        carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
-        _show(it)
-    except (OSError, SystemFault):
-        if not _is_carried(it):
-            _discard_copy(it)
-        raise
-    finally:
-        inbox.rest()
-
-
-def _is_carried(it: _Return) -> bool:
-    """Whether an earlier attempt, cut short, has put this very file back: it is there, or a daemon has taken it."""
-    copy = beneath.status(it.place.root, f"{OURS}/{_copy(it)}")
-    original = beneath.status(it.way.root.path, it.way.retired)
-    if copy is None or original is None or not sameness.is_copy(copy, original):  # somebody may have mended it since
-        return False
-    latest = _latest(it)
-    return copy.st_nlink > 1 or (latest.id > it.record.id and latest.file.version.inode == copy.st_ino)
-
-
-def _remove(it: _Return, source: int, name: str, copied: os.stat_result) -> None:
-    """Remove what was copied. Raises OSError where its owner wrote into it since, or put another in its place."""
-    if not sameness.is_unwritten(os.lstat(name, dir_fd=source), version_of(copied)):
-        _discard_copy(it)
-        raise OSError(errno.EBUSY, "was changed while a copy of it went back, and stays beside that", it.row.where)
-    os.unlink(name, dir_fd=source)
-
-
-def _show(it: _Return) -> None:
-    root, copy, path = it.place.root, _copy(it), it.record.file.path
-    if not carry.linked(root, f"{OURS}/{copy}", root, path):
-        carry.place(root, copy, path)
-
-
-def _discard_copy(it: _Return) -> None:
-    with suppress(FileNotFoundError), beneath.folder(it.place.root, OURS) as ours:
-        os.unlink(_copy(it), dir_fd=ours)
+def _is_aside(it: _Return) -> bool:
+    """Whether something lies where the file was set aside. Raises OSError."""
+    return beneath.status(it.way.root.path, it.way.retired) is not None
 
 
 def _touch(root: str, path: str) -> None:

@@ -17,7 +17,7 @@ from watcherd import beneath
 from watcherd.model import After, CameBack, SystemFault
 from watcherd.publish import carry, quarantine, retire, wayback
 from watcherd.publish.pruning import Pruning
-from watcherd.publish.root import OURS
+from watcherd.publish.root import OURS, Root
 from watcherd.states import State
 
 
@@ -103,16 +103,19 @@ def test_folders_that_are_made_for_a_file_that_comes_back_are_on_disk_before_it_
     assert {str(scene.inbox), str(scene.inbox / "sub"), str(scene.inbox / "sub/within")} <= {*before}
 
 
-def test_a_file_whose_copy_is_back_is_on_disk_before_its_original_is_removed(scene_of, elsewhere, monkeypatch):
+def test_a_file_from_another_file_system_is_on_disk_before_its_original_is_removed_and_shown_once_that_is_gone(
+    scene_of, elsewhere, monkeypatch
+):
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
-    cut_short(scene, monkeypatch, "_carry")
-    scene.crash()
     steps, real, fsync = [], os.unlink, os.fsync
     monkeypatch.setattr(os, "unlink", lambda name, **at: (steps.append(name), real(name, **at)))
     monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
-    scene.recover()
-    assert steps.index(str(scene.inbox / "sub")) < steps.index("a.txt") < steps.index(str(scene.failed / "sub"))
+    assert not put_back(scene).refused
+    inbox, ours = str(scene.inbox / "sub"), str(scene.inbox / OURS)
+    order = [ours, "a.txt", str(scene.failed / "sub"), inbox]
+    assert [step for step in steps if step in order][:4] == order
+    assert any(step.startswith(f"{ours}/back-") for step in steps[: steps.index("a.txt")])
 
 
 def test_the_reason_of_a_file_that_was_dragged_back_is_removed(aside, look):
@@ -218,7 +221,7 @@ def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkey
 
 
 @pytest.mark.parametrize("acts_first", [False, True])
-@pytest.mark.parametrize("step", ["_move", "_carry", "_show", "_remove", "remove_reason", "_discard_copy"])
+@pytest.mark.parametrize("step", ["_move", "_carry", "_show", "_remove", "remove_reason"])
 def test_whatever_fails_it_has_not_begun_or_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
     real = getattr(wayback, step)
 
@@ -297,18 +300,14 @@ def test_a_retry_that_is_killed_leaves_our_folder_in_its_inbox_which_tells_it_fr
     assert is_back(scene, look, "a.txt")
 
 
-def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back_too(
-    scene_of, elsewhere, look, monkeypatch
-):
+def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back(scene_of, elsewhere, look, monkeypatch):
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
-    cut_short(scene, monkeypatch, "_carry")
-    os.rename(scene.inbox / "sub/a.txt", scene.archive / "a.txt")  # a daemon has taken it
+    cut_short(scene, monkeypatch, "_remove", done=False)
     (scene.failed / "sub/a.txt").write_bytes(b"mended once more")
     scene.crash()
     scene.recover()
     assert (scene.inbox / "sub/a.txt").read_bytes() == b"mended once more"
-    assert (scene.archive / "a.txt").read_bytes() == b"one two\n"
     assert is_back(scene, look)
 
 
@@ -318,21 +317,20 @@ def test_what_was_mended_while_its_copy_was_on_its_way_back_is_not_removed(
 ):
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
-    show = wayback._show
+    remove = wayback._remove
 
-    def shown(it):
-        show(it)
+    def mended(*what):
         if how == "replaced":
             (scene.failed / "mended").write_bytes(b"mended")
             (scene.failed / "mended").rename(scene.failed / "a.txt")
         else:
             (scene.failed / "a.txt").write_bytes(b"mended")
+        remove(*what)
 
-    monkeypatch.setattr(wayback, "_show", shown)
-    assert "was changed" in put_back(scene).refused
+    monkeypatch.setattr(wayback, "_remove", mended)
+    assert "changed while it was copied" in put_back(scene).refused
     assert (scene.failed / "a.txt").read_bytes() == b"mended"
-    assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
-    assert look.drafts(scene.inbox) == set()
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
 
 
 def publish_and_start_again(scene, content):
@@ -350,7 +348,7 @@ def test_what_a_daemon_took_and_deleted_after_a_retry_was_cut_short_is_not_put_b
 ):
     scene = scene_of(After.DELETE, failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_carry")
+    cut_short(scene, monkeypatch, "_show")
     publish_and_start_again(scene, content=None)
     assert look.tree(scene.inbox) == look.tree(scene.failed) == look.drafts(scene.inbox) == set()
 
@@ -481,14 +479,60 @@ def test_what_lies_there_without_its_reason_is_not_set_aside(scene):
     assert [*quarantine.set_aside(scene.place, scene.ledger)] == []
 
 
-def test_the_copy_of_a_file_that_was_carried_away_meanwhile_is_removed(scene_of, elsewhere, look, monkeypatch):
+def test_a_copy_that_was_cut_short_is_not_taken_for_a_file_whose_original_was_carried_away(
+    scene_of, elsewhere, look, monkeypatch
+):
+    def cut(_, copy, *__):
+        os.write(copy, b"one")
+        raise Cut
+
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
-    cut_short(scene, monkeypatch, "_carry")
+    with monkeypatch.context() as context:
+        context.setattr(carry, "_fill", cut)
+        context.setattr(Root, "discard", lambda *_: None)
+        with pytest.raises(Cut):
+            put_back(scene)
+    assert look.drafts(scene.inbox)
+    (scene.failed / "sub/a.txt").unlink()
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.inbox) == look.tree(scene.failed) == look.drafts(scene.inbox) == set()
+    assert scene.ledger.quarantined("scans") == []
+
+
+def test_a_file_that_was_carried_away_once_its_copy_was_on_disk_is_back_all_the_same(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "sub/a.txt")
+    cut_short(scene, monkeypatch, "_remove", done=False)
     (scene.failed / "sub/a.txt").unlink()
     scene.crash()
     scene.recover()
     assert is_back(scene, look)
+
+
+def test_what_gets_the_name_of_a_file_whose_original_is_gone_stays_and_the_file_is_back_once_that_is_free(
+    scene_of, elsewhere, look, monkeypatch
+):
+    def taken(it):
+        scene.drop("a.txt", b"a user's")
+        show(it)
+
+    scene, show = scene_of(failed=elsewhere / "failed"), wayback._show
+    set_aside(scene, "a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(wayback, "_show", taken)
+        assert "it is on its way" in put_back(scene).refused
+    scene.crash()
+    scene.recover()
+    assert (scene.inbox / "a.txt").read_bytes() == b"a user's"
+    os.unlink(scene.inbox / "a.txt")
+    scene.crash()
+    scene.recover()
+    assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
+    assert is_back(scene, look, "a.txt")
 
 
 def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(scene_of, elsewhere, look, monkeypatch):
