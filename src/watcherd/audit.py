@@ -293,28 +293,19 @@ def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     """Look for files that were set aside, and that the ledger does not know, as it is an older or a new one."""
     if place.after is After.KEEP:
         return  # they are in the inbox, and accounted for there
-    known = _set_aside_by_now(place, ledger)
+    rows = (*ledger.unfinished(place.inbox, State.QUARANTINING), *ledger.quarantined(place.inbox))
+    known = {(row.file.path, row.number) for row in rows}
 
     def refused(error: OSError) -> None:
         if not isinstance(error, FileNotFoundError):
             found.unreadable(place.inbox, error.filename, error)
 
     with told_plainly(place.failed.path):
-        listed = found_aside(place, inbox, refused)
-        unlisted = [it for it in listed if (it.file.path, it.number) not in known]
-    if unlisted:  # a daemon may have set them aside meanwhile
-        known = _set_aside_by_now(place, ledger)
-    for record in unlisted:
-        if (record.file.path, record.number) not in known:
-            where = "/".join(quarantine.lies_at(place, quarantine.way_of(place, record), record))
-            message = "was set aside, and the ledger does not know it: put it back into its inbox, or take it away"
-            found.wrong.append(Wrong(place.inbox, where, "unaccounted", message))
-
-
-def _set_aside_by_now(place: Place, ledger: Ledger) -> set[tuple[str, int]]:
-    """Return paths and numbers of what is on record as set aside, or about to be."""
-    rows = (*ledger.unfinished(place.inbox, State.QUARANTINING), *ledger.quarantined(place.inbox))
-    return {(row.file.path, row.number) for row in rows}
+        for record in found_aside(place, inbox, refused):
+            if (record.file.path, record.number) not in known:
+                where = quarantine.row_of(place, record).where
+                message = "was set aside, and is not on record: put it back into its inbox, or take it away"
+                found.wrong.append(Wrong(place.inbox, where, "unaccounted", message))
 
 
 def _version(root: str, path: str) -> Version | None:

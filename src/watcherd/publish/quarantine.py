@@ -79,7 +79,7 @@ def _held_at(place: Place, record: Record) -> str:
 
 def row_of(place: Place, record: Record) -> SetAside:
     """Return what the record of a quarantined file says, whether or not it still lies there."""
-    return SetAside(record, "/".join(lies_at(place, way_of(place, record), record)))
+    return SetAside(record, "/".join(_lies_at(place, way_of(place, record), record)))
 
 
 def is_set_aside(place: Place, record: Record) -> bool:
@@ -88,12 +88,12 @@ def is_set_aside(place: Place, record: Record) -> bool:
     # Its reason first: where that folder fails, it is not known what lies there.
     if beneath.status(way.root.path, way.visible) is None or is_anothers(place, way):
         return False
-    status = beneath.status(*lies_at(place, way, record))
+    status = beneath.status(*_lies_at(place, way, record))
     # A kept file that was changed is another version, with a fate of its own.
     return status is not None and (bool(way.into) or looks_like(status, record.file.version))
 
 
-def lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:
+def _lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:
     """Return the root beneath which a quarantined file lies that went this way, and its path there."""
     return (way.into.path, way.retired) if way.into else (place.root, record.file.path)
 
