@@ -260,21 +260,20 @@ def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     def refused(folder: str, error: OSError) -> None:
         found.unreadable(inbox.name, f"{inbox.root}/{folder}", error)
 
-    for _, paths in admitted(inbox, refused):
-        records = ledger.lookup(inbox.name, paths)
-        for path in paths:
-            version = _version(inbox.root, path)
-            if version is None or _is_accounted_for(records.get(path), version, inbox.after):
-                continue
-            if why := _unaccounted_for(inbox, path):
-                found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *why))
+    with Looks(inbox.root) as looks:
+        for _, paths in admitted(inbox, refused):
+            records = ledger.lookup(inbox.name, paths)
+            for path in paths:
+                if why := _unaccounted_for(looks, path, records.get(path), inbox.after):
+                    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *why))
 
 
-def _unaccounted_for(inbox: Inbox, path: str) -> tuple[str, str] | None:
-    """Return in a word why nothing accounts for a file, and what to do; None where its owner took it meanwhile."""
+def _unaccounted_for(looks: Looks, path: str, record: Record | None, after: After) -> tuple[str, str] | None:
+    """Return in a word why nothing accounts for a file, and what to do; None where its record does, or it is gone."""
     try:
-        with Looks(inbox.root) as looks:
-            _, writer = looks.writer(path)
+        if _is_accounted_for(record, beneath.version_of(looks.status(path)), after):
+            return None
+        _, writer = looks.writer(path)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:

@@ -52,6 +52,21 @@ def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monke
     assert audited() == ([], False)
 
 
+def test_a_file_that_cannot_be_looked_at_is_told_and_what_is_beside_it_too(site, audited, monkeypatch):
+    site.write("new.txt")
+    unread, lstat = site.write("unread.txt").stat(), os.lstat
+
+    def look(name, **at):
+        found = lstat(name, **at)
+        if os.path.samestat(found, unread):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        return found
+
+    monkeypatch.setattr(os, "lstat", look)
+    found, _ = audited()
+    assert sorted(found) == [("unaccounted", "inbox/new.txt"), ("unreadable", "inbox/unread.txt")]
+
+
 def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audited, monkeypatch):
     scandir, unread = os.scandir, site.write("sub/bad.txt", root=site.failed).parent.stat().st_ino
 
