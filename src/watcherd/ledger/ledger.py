@@ -19,6 +19,7 @@ from tempfile import TemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Self
 
+from watcherd import access
 from watcherd.ledger import rows
 from watcherd.ledger.answers import LATEST, Answers
 from watcherd.ledger.database import connect, prepare, told_plainly
@@ -229,7 +230,7 @@ class Ledger(Answers):
         with self._transaction(full=True) as cursor:
             cursor.execute("UPDATE ledger SET id = id")
         # That is no proof: the log of changes may have pages to reuse, and take a small change on a full disk.
-        with self._its_folder_s_fault():
+        with access.told_plainly(self.folder):
             require_space(self.folder)
 
     def free(self) -> tuple[int, int]:
@@ -237,7 +238,7 @@ class Ledger(Answers):
 
         Raises SystemFault, also where its file is gone: SQLite would write on into what no later run finds.
         """
-        with self._its_folder_s_fault():
+        with access.told_plainly(self.folder):
             status = os.statvfs(self.folder)
             here = self._at_path()
         if here != self._file:
@@ -254,14 +255,6 @@ class Ledger(Answers):
         except FileNotFoundError:
             return None
         return status.st_dev, status.st_ino
-
-    @contextmanager
-    def _its_folder_s_fault(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            message = f"the ledger's folder {self.folder}: {os.strerror(error.errno or 0)}"
-            raise SystemFault(message, root=self.folder, errno=error.errno) from error
 
     def _row(self, job: Job, now: int) -> tuple[object, ...]:
         return rows.attempt(job, self._inboxes[job.file.inbox], now)
