@@ -6,9 +6,11 @@ Where those of one inbox fail, as on a disk that is not mounted, it waits until 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from watcherd import beneath
 from watcherd.access import told_plainly
 from watcherd.beneath import FULL
 from watcherd.model import After, SystemFault
@@ -96,8 +98,10 @@ def _write(note: Note) -> None:
 
 
 def make(path: str, mode: int = 0o777) -> None:
-    """Make a folder where it is missing, and those around it with the same mode. Raises SystemFault."""
+    """Make a folder where it is missing, and those around it with the same mode; on disk. Raises SystemFault."""
     with told_plainly(path):
         for folder in (*reversed(Path(path).parents), Path(path)):
             if not folder.is_dir():
                 folder.mkdir(mode, exist_ok=True)
+                with suppress(PermissionError), beneath.folder(str(folder.parent)) as around:
+                    beneath.sync_names(around)

@@ -132,6 +132,15 @@ def test_a_state_folder_is_closed_to_others_and_so_are_those_that_are_made_aroun
         assert {path.stat().st_mode & 0o777 for path in made} == {0o700}
 
 
+def test_folders_that_are_made_are_on_disk(site, monkeypatch):
+    synced, fsync = set(), os.fsync
+    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    archive = site.base / "var/archive"
+    with assembled(quick(site, inbox={"archive": archive}), Ears(on_death=pytest.fail)):
+        assert archive.is_dir()
+    assert {str(site.base), str(archive.parent)} <= synced
+
+
 def test_a_missing_inbox_is_waited_for(site, events):
     site.inbox.rmdir()
     with running(quick(site)):
