@@ -10,7 +10,9 @@ from structlog.testing import capture_logs
 
 from watcherd.model import SystemFault
 from watcherd.publish import health
-from watcherd.publish.health import CALM, TICK, Health
+from watcherd.publish.health import CALM, MOST, PROOF, TICK, Health
+
+FULL = SystemFault("full", root="/out")
 
 
 class Clock:
@@ -71,6 +73,41 @@ def test_a_pause_that_may_be_over_is_looked_at_every_second_also_at_rest(well, c
     well.pause(SystemFault("full", root="/out"))
     well.conclude()  # a look found nothing any more
     assert looks(well, clock, idle=True) == pytest.approx(12 / TICK, abs=1)
+
+
+def test_a_pause_is_over_once_its_fault_has_stayed_away_and_that_is_said_once(well, clock):
+    with capture_logs() as logs:
+        well.pause(FULL)
+        well.conclude()
+        clock.now += PROOF - 0.1
+        well.conclude()
+        assert [(entry["event"], entry["reason"]) for entry in logs] == [("intake.paused", "full")]
+        for _ in range(2):
+            clock.now += PROOF
+            well.conclude()
+    assert [(entry["event"], entry["reason"]) for entry in logs[1:]] == [("intake.resumed", "full")]
+
+
+def test_a_fault_that_comes_back_before_that_is_no_news_and_one_that_comes_after_it_is(well, clock):
+    with capture_logs() as logs:
+        well.pause(FULL)
+        for _ in range(3):
+            well.conclude()
+            clock.now += PROOF - 0.1
+            well.pause(FULL)
+        assert [entry["event"] for entry in logs] == ["intake.paused"]
+        for _ in range(2):
+            well.conclude()
+            clock.now += PROOF
+        well.pause(FULL)
+    assert [entry["event"] for entry in logs] == ["intake.paused", "intake.resumed", "intake.paused"]
+
+
+def test_no_more_faults_are_remembered_than_a_few(well):
+    with capture_logs() as logs:
+        for number in (*range(MOST + 1), 0):
+            well.pause(SystemFault(str(number), root="/out"))
+    assert len(logs) == MOST + 2
 
 
 def test_faults_that_come_by_turns_are_told_once_each(well):

@@ -55,14 +55,16 @@ class Health:
         self._ledger = ledger
         self._on_pause = on_pause
         self._next_look = 0.0
-        self._trial = Trial()
+        self._told: set[str] = set()  # faults since all was well
+        self._over = ""  # the last of them, while work goes on
+        self._proved_at = inf  # when it has stayed away for long enough
 
     def is_due(self, *, idle: bool) -> bool:
         """Whether it is time to look; if so, that is noted. With nothing to do, and all well, it seldom is."""
         now = time.monotonic()
         if now < self._next_look:
             return False
-        calm = idle and not self.paused and not self._trial.runs
+        calm = idle and not self.paused and self._proved_at == inf
         self._next_look = now + (CALM if calm else TICK)
         return True
 
@@ -76,8 +78,10 @@ class Health:
 
     def conclude(self) -> None:
         """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""
-        if reason := self._trial.passed(time.monotonic()):
-            log.info("intake.resumed", inbox=self._place.inbox, reason=reason)
+        if time.monotonic() >= self._proved_at:
+            log.info("intake.resumed", inbox=self._place.inbox, reason=self._over)
+            self._told.clear()
+            self._proved_at = inf
         if shortage := self._shortage():
             self.pause(shortage)
         elif self.paused:
@@ -87,14 +91,11 @@ class Health:
         """Admit nothing more, until the next look finds that all is well."""
         reason = _reason(fault)
         self._next_look = time.monotonic() + TICK
-        self._trial.end()
-        if reason == self.paused:
-            return
-        if self._trial.is_news(reason):
-            self._trial.tell(reason)
-            log.error("intake.paused", inbox=self._place.inbox, reason=reason)
-        self.paused = reason
-        self._on_pause()
+        self._proved_at = inf
+        if reason != self.paused:
+            self._tell(reason)
+            self.paused = reason
+            self._on_pause()
 
     def probe(self) -> None:
         """Raise SystemFault where something is not well, with no folder left open: it may have to be unmounted."""
@@ -106,9 +107,17 @@ class Health:
             finally:
                 root.rest()
 
+    def _tell(self, reason: str) -> None:
+        """Say a fault, unless it was told since all was well: several may come by turns."""
+        if reason not in self._told:
+            if len(self._told) >= MOST:
+                self._told.clear()
+            self._told.add(reason)
+            log.error("intake.paused", inbox=self._place.inbox, reason=reason)
+
     def _resume(self) -> None:
         if self.paused != STARTING:
-            self._trial.begin(self.paused, time.monotonic())
+            self._over, self._proved_at = self.paused, time.monotonic() + PROOF
         self.paused = ""
         self._on_pause()
 
@@ -121,49 +130,6 @@ class Health:
                 reason = f"{path} has fewer bytes free than min_free: make room, or lower it"
                 return SystemFault(reason, root=path, errno=errno.ENOSPC)
         return None
-
-
-class Trial:
-    """The end of a pause, on trial: what is known of the faults that it was for (pure). Monotonic seconds."""
-
-    def __init__(self) -> None:
-        self._reason = ""
-        self._told: set[str] = set()
-        self._proved_at = inf
-
-    @property
-    def runs(self) -> bool:
-        """Whether work goes on on trial."""
-        return self._proved_at < inf
-
-    def is_news(self, reason: str) -> bool:
-        """Whether this fault was not told yet since all was well: several may come by turns."""
-        return reason not in self._told
-
-    def tell(self, reason: str) -> None:
-        """Take note that a fault was told."""
-        if len(self._told) >= MOST:
-            self._told.clear()
-        self._told.add(reason)
-
-    def end(self) -> None:
-        """Take note that a fault came, or came back."""
-        self._proved_at = inf
-
-    def begin(self, reason: str, now: float) -> None:
-        """Go on with work on trial, after a pause for `reason`."""
-        self.tell(reason)
-        self._reason = reason
-        self._proved_at = now + PROOF
-
-    def passed(self, now: float) -> str:
-        """Return the reason of a pause that is over now, once; empty where there is none."""
-        if now < self._proved_at:
-            return ""
-        reason, self._reason = self._reason, ""
-        self._told.clear()
-        self._proved_at = inf
-        return reason
 
 
 def _reason(fault: SystemFault) -> str:
