@@ -13,7 +13,8 @@ Along the way of a result; then what happens beside it:
     recovery    after a crash: what was on record is taken up where it was
     place       where the files of an inbox go (pure)
     names       names of results, archives, reasons (pure)
-    root        a tree that we write to: drafts, probe, identity
+    root        a tree that we write to: drafts, probe
+    ground      whether it is the folder that we met there first
     disk        when what was written goes to disk, and how that is cheapest
     folders     the folders of one batch, opened and synced once
     rename      names that change hands, atomically, overwriting nothing

@@ -1,8 +1,6 @@
 """A folder tree that we write to: outbox, archive or failed.
 
-Each has a folder of our own in it, on the same file system, where drafts are written before they get their names. It
-is also what a root is known by: where a file system was unmounted, the bare mount point is another folder and has
-none, and nothing is put there.
+Each has a folder of our own in it, on the same file system, where drafts are written before they get their names.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from watcherd import access, beneath
 from watcherd.beneath import OURS, Doubt
 from watcherd.model import Draft, SystemFault, signed
 from watcherd.publish import disk
+from watcherd.publish.ground import Ground
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,11 +43,15 @@ class Root:
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
         self._strays: set[str] = set()  # drafts that a fault kept from being removed
         self._syncs = disk.Syncs()
-        self._identity: tuple[int, int] | None = None
-        self._mark: int | None = None
+        self._ground = Ground(path, durable=durable)
         if not awaited:
             with self.faults():
-                self._meet()
+                self._ground.meet()
+
+    @property
+    def doubt(self) -> Doubt:
+        """Whether the folder may be a bare mount point, once it was used."""
+        return self._ground.doubt
 
     def check(self) -> None:
         """Raise SystemFault where the folder is not the one that we started with, or not to be reached."""
@@ -92,7 +95,7 @@ class Root:
         return draft.name.startswith(self._prefix())
 
     def _prefix(self) -> str:
-        return f"{self._owner}-{self._home}-"
+        return f"{self._owner}-{self._ground.home}-"
 
     def hasten(self, descriptor: int) -> None:
         """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that, or needs it."""
@@ -173,7 +176,7 @@ class Root:
     def fault(self, error: OSError) -> SystemFault:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
-        if self._identity is None:
+        if not self._ground.is_met:
             missing = "it is missing: mount it, or bring it back"  # nor is it to be made: another run may know it
             reason = missing if error.errno == errno.ENOENT else reason + access.how_to_use(self.path, error)
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
@@ -210,47 +213,13 @@ class Root:
 
     def _check(self) -> None:
         with self.faults():
-            if self._identity is None:
-                self._meet()
-            identity = _identity(self.path)
-            if identity != self._identity and self._is_back():
-                self._identity, self._home = identity, _home(self.path)
-            if identity == self._identity:
-                self._remember_mark()
-                return
-        raise SystemFault(
-            f"{self.path} is not the folder that watcherd started with: mount it again, or restart watcherd",
-            root=self.path,
-            errno=errno.ESTALE,
-        )
-
-    def _meet(self) -> None:
-        """See the folder for the first time: from now on it is this one, and no other."""
-        self._mounted = os.path.ismount(self.path)
-        self.doubt = Doubt(self.path)
-        self._identity, self._home = _identity(self.path), _home(self.path)
-
-    def _is_back(self) -> bool:
-        """Whether it is the same file system, mounted anew, or a new one where one was mounted before."""
-        is_ours = self._mark is not None and self._mark_now() == self._mark
-        return is_ours or (self._mounted and os.path.ismount(self.path))
-
-    def _mark_now(self) -> int | None:
-        try:
-            return os.lstat(f"{self.path}/{OURS}").st_ino
-        except FileNotFoundError:
-            return None
-
-    def _remember_mark(self) -> None:
-        mark = self._mark_now()
-        if mark is None or self._mark is None:
-            self._mark = None  # until its name is on disk: a draft that is gone with it would pass for visible
-            with beneath.folder(self.path) as root:
-                os.close(beneath.open_within(root, OURS, make=True))
-                if self._durable:  # also where it is there: whoever made it may have been cut short before that
-                    beneath.sync_names(root)
-            mark = self._mark_now()
-        self._mark = mark
+            is_here = self._ground.is_here()
+        if not is_here:
+            raise SystemFault(
+                f"{self.path} is not the folder that watcherd started with: mount it again, or restart watcherd",
+                root=self.path,
+                errno=errno.ESTALE,
+            )
 
 
 def _inode(descriptor: int) -> int:
@@ -289,14 +258,3 @@ def _date(folder: int, name: str) -> None:
             os.utime(name, ns=(now, now), dir_fd=folder, follow_symlinks=False)
         except PermissionError:
             os.utime(name, dir_fd=folder, follow_symlinks=False)
-
-
-def _home(path: str) -> str:
-    """Return what tells a folder from others that had its path: the roots of all ext4 have one inode, say."""
-    both = os.stat(path).st_ino ^ os.statvfs(path).f_fsid
-    return f"{(both ^ both >> 32) & 0xFFFFFFFF:08x}"
-
-
-def _identity(path: str) -> tuple[int, int]:
-    status = os.stat(path)
-    return status.st_dev, status.st_ino

@@ -193,7 +193,7 @@ def test_without_durability_nothing_is_synced(scene, monkeypatch):
     told = []
     lax = batch_module.Batch(scene.place, scene.ledger, durable=False, carry=scene.carried.append, tell=told.append)
     for root in scene.place.roots:
-        root._durable = False
+        root._durable = root._ground._durable = False
     job = scene.job("a.txt")
     lax.add(job, State.PUBLISHING, scene.done(job).draft)
     monkeypatch.setattr(os, "fsync", never)
