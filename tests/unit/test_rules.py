@@ -75,6 +75,13 @@ def test_an_excluded_folder_is_not_entered_and_an_anchored_pattern_means_the_roo
     assert not rules.enters("sub/cache")
 
 
+def test_without_recursion_only_what_lies_in_the_root_is_taken_and_no_folder_entered():
+    rules = Rules(EXTENSIONS, recursive=False)
+    assert rules.kind("a.txt") is Kind.TEXT
+    assert "not recursive" in rules.kind("sub/a.txt").reason
+    assert not rules.enters("sub")
+
+
 @pytest.mark.parametrize("pattern", ["*.txt", "two*/", "**/a.*", "two\nlines/", "/two\nlines/a.txt"])
 def test_patterns_mean_folders_with_a_newline_in_their_name_too(pattern):
     path = "two\nlines/below/a.txt" if pattern.startswith("*") else "two\nlines/a.txt"

@@ -253,8 +253,8 @@ def _number(path: Path) -> int | None:
 
 def _folders(inbox: Inbox, most: int) -> int:
     """Count the folders to watch, no further than just beyond `most`."""
-    entered = Rules({}, exclude=inbox.exclude).enters if inbox.recursive else lambda _: False
-    tree = beneath.tree(str(inbox.path), entered, lambda _: None)
+    rules = Rules({}, exclude=inbox.exclude, recursive=inbox.recursive)
+    tree = beneath.tree(str(inbox.path), rules.enters, lambda _: None)
     return sum(1 for _ in islice(tree, most + 1))
 
 

@@ -188,7 +188,7 @@ class Intake:
             self._rounds.touched(folder)
 
     def _hint(self, path: str, how: How) -> None:
-        kind = self.inbox.kind(path)
+        kind = self.inbox.rules.kind(path)
         if isinstance(kind, Ignored):
             self._log.debug("file.ignored", path=path, reason=kind.reason)
             if how is How.DUE and not self._claims.holds(path):  # what is in flight needs its row until it ends

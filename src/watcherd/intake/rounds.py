@@ -92,7 +92,7 @@ class Rounds(Listener):
         """Ask for a scan of one folder; `` is the whole."""
         if not folder:
             self.ask("changed root")
-        elif self.inbox.enters(folder):
+        elif self.inbox.rules.enters(folder):
             for it in self._unlisted_in(folder):
                 del self.unlisted[it]
             for cursor in self._cursors.values():

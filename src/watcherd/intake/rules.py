@@ -37,12 +37,14 @@ class Rules:
     """An inbox's rules.
 
     `extensions` are those of each kind, with their dot, in any case; `include` and `exclude` are gitignore patterns
-    on the relative path. An empty `include` takes all that a processor claims; `exclude` beats `include`.
+    on the relative path. An empty `include` takes all that a processor claims; `exclude` beats `include`. Unless they
+    are `recursive`, only what lies in the root itself is taken.
     """
 
     extensions: Mapping[Kind, frozenset[str]]
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
+    recursive: bool = True
     _kinds: dict[str, Kind] = field(init=False, repr=False, compare=False)
     _included: GitIgnoreSpec | None = field(init=False, repr=False, compare=False)
     _excluded: GitIgnoreSpec | None = field(init=False, repr=False, compare=False)
@@ -55,6 +57,8 @@ class Rules:
 
     def kind(self, path: str) -> Kind | Ignored:
         """Return the kind of the file at `path`, or why it is not taken."""
+        if not self.recursive and "/" in path:
+            return Ignored("lies in a folder of the inbox, which is not recursive")
         name = path[path.rfind("/") + 1 :].lower()
         if name.startswith(NEVER_TAKEN_PREFIXES) or name.endswith(NEVER_TAKEN_SUFFIXES) or name in NEVER_TAKEN:
             return Ignored("is a name that programs use for unfinished or private files")
@@ -71,7 +75,7 @@ class Rules:
     def enters(self, folder: str) -> bool:
         """Whether the folder at `folder`, relative to the root, is looked into. Its parents are not considered."""
         name = folder[folder.rfind("/") + 1 :]
-        if name.startswith(".") or name.lower() in NEVER_ENTERED:
+        if not self.recursive or name.startswith(".") or name.lower() in NEVER_ENTERED:
             return False
         return self._excluded is None or not self._excluded.match_file(_in_one_line(folder + "/"))
 

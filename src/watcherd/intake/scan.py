@@ -93,14 +93,14 @@ class _Walk:
         if not is_folder:
             with suppress(OSError):  # gone already, or not to be looked at: then there is nothing to say
                 self._listener.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), self._kind)
-        elif self._inbox.enters(path):
+        elif self._inbox.rules.enters(path):
             self._folders.append(path)
         return False
 
     def _may_be(self, path: str, error: OSError) -> bool:
         """Judge by its name what cannot be looked at: what is no file of any kind may be a folder."""
         found = self._inbox.rules.kind(path)
-        if isinstance(found, Ignored) and self._inbox.enters(path):
+        if isinstance(found, Ignored) and self._inbox.rules.enters(path):
             self._listener.refused(path, error)
         return found is self._kind
 

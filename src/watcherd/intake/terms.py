@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from watcherd.intake.rules import Ignored
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -15,7 +13,7 @@ if TYPE_CHECKING:
     from watcherd.intake.probe import Mount
     from watcherd.intake.rules import Rules
     from watcherd.intake.settle import Pace
-    from watcherd.model import After, CameBack, Failed, Job, Kind, SystemFault
+    from watcherd.model import After, CameBack, Failed, Job, SystemFault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,23 +27,12 @@ class Inbox:
     name: str
     root: str
     after: After
-    recursive: bool
     rules: Rules
     settle: float | None
     rescan: float | None
     policy: RetryPolicy
     once: bool = False
     named: str = ""
-
-    def kind(self, path: str) -> Kind | Ignored:
-        """Return the kind of the file at `path`, or why it is not taken."""
-        if "/" in path and not self.recursive:
-            return Ignored("lies in a folder of the inbox, which is not recursive")
-        return self.rules.kind(path)
-
-    def enters(self, folder: str) -> bool:
-        """Whether a folder in it is looked into. Its parents are not considered."""
-        return self.recursive and self.rules.enters(folder)
 
 
 @dataclass(frozen=True, slots=True)

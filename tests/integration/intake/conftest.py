@@ -39,7 +39,7 @@ class Watching:
         self.before_lookup = self.before_due = self.before_condemn = self.before_found = lambda: None
         self.claims = Claims(10_000)
         inbox = Inbox(
-            name="scans", root=str(root), after=After.ARCHIVE, recursive=True, rules=RULES,
+            name="scans", root=str(root), after=After.ARCHIVE, rules=RULES,
             settle=0.2, rescan=None, policy=RetryPolicy(),
         )  # fmt: skip
         self.inbox = replace(inbox, **terms)

@@ -120,7 +120,8 @@ def test_what_lies_in_a_folder_that_is_not_entered_is_not_taken_whenever_it_came
 ):
     (root / folder).mkdir()
     (root / folder / "a.txt").write_bytes(b"x")
-    with watching(recursive=recursive, settle=0.0).scanned() as inbox:
+    rules = Rules({Kind.TEXT: frozenset({".txt"})}, recursive=recursive)
+    with watching(rules=rules, settle=0.0).scanned() as inbox:
         (root / f"{folder}-later").mkdir()
         inbox.renamed_in(f"{folder}-later/b.txt")
         inbox.intake.update(replace(inbox.inbox, settle=0.01))
@@ -520,7 +521,7 @@ def test_a_retry_whose_name_a_folder_has_by_now_is_dropped_and_holds_up_no_drain
 def test_a_retry_in_a_folder_that_is_not_entered_any_more_is_dropped(watching, root):
     (root / "sub").mkdir()
     (root / "sub/a.txt").write_text("one")
-    inbox = watching(recursive=False)
+    inbox = watching(rules=Rules({Kind.TEXT: frozenset({".txt"})}, recursive=False))
     inbox.dues = {"sub/a.txt": 0.0}
     with inbox:
         inbox.until(lambda: inbox.dropped == ["sub/a.txt"] or inbox.jobs)

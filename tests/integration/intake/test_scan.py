@@ -41,7 +41,7 @@ def listener():
 
 def inbox(root):
     return Inbox(
-        name="scans", root=str(root), after=After.ARCHIVE, recursive=True, rules=RULES,
+        name="scans", root=str(root), after=After.ARCHIVE, rules=RULES,
         settle=None, rescan=None, policy=RetryPolicy(),
     )  # fmt: skip
 
