@@ -25,7 +25,7 @@ def admitted(
     `on_refused` is told of a folder that cannot be listed.
     """
     for kind in Kind:
-        for paths in walk(inbox, kind, _Listener(on_refused)):
+        for paths in walk(inbox, kind, Listener(refused=on_refused)):
             yield kind, paths
 
 
@@ -43,13 +43,3 @@ def undone(inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> Iter
                     status = looks.status(path)
                     if path not in done or not looks_like(status, done[path]):
                         yield status.st_size
-
-
-class _Listener(Listener):
-    """Passes on which folders cannot be listed, and ignores all else."""
-
-    def __init__(self, on_refused: Callable[[str, OSError], None]) -> None:
-        self._on_refused = on_refused
-
-    def refused(self, folder: str, error: OSError) -> None:
-        self._on_refused(folder, error)

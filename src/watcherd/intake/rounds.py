@@ -44,7 +44,7 @@ class _Round:
     again: dict[Kind, float] = field(default_factory=dict)  # when a kind that has answered is to be walked once more
 
 
-class Rounds(Listener):
+class Rounds:
     """The scans of `inbox`, which may be replaced by another of the same root. Used by one thread.
 
     `unlisted` are the folders that cannot be listed, each with the reason.
@@ -64,7 +64,8 @@ class Rounds(Listener):
         self.ended = 0.0  # when the last one ended, Unix seconds
 
     def _walker(self, kind: Kind) -> Callable[[str], Iterator[list[str]]]:
-        return lambda top: walk(self.inbox, kind, self, top)
+        told = Listener(entered=self._entered, refused=self._refused, ignored=self._ignored)
+        return lambda top: walk(self.inbox, kind, told, top)
 
     @property
     def under_way(self) -> bool:
@@ -178,12 +179,12 @@ class Rounds(Listener):
 
     # What a walk tells ---------------------------------------------------------------------------------------------
 
-    def entered(self, descriptor: int, folder: str) -> None:
+    def _entered(self, descriptor: int, folder: str) -> None:
         """Watch a folder that is about to be listed."""
         self._eyes.arm(descriptor, folder)
         self._hasten()
 
-    def refused(self, folder: str, error: OSError) -> None:
+    def _refused(self, folder: str, error: OSError) -> None:
         """Remember a folder that cannot be listed, and say so; its turn comes again with its next event or scan."""
         self.unlisted[folder] = reason = str(error.strerror)
         if folder not in self._told:
@@ -199,7 +200,7 @@ class Rounds(Listener):
         """
         return error.errno in beneath.SHORTAGE or not (self.inbox.once or isinstance(error, PermissionError))
 
-    def ignored(self, path: str, reason: str, kind: Kind) -> None:
+    def _ignored(self, path: str, reason: str, kind: Kind) -> None:
         """Say what is not taken: once, not by each kind's walk."""
         if kind is Kind.TEXT:
             self._log.debug("file.ignored", path=path, reason=reason)

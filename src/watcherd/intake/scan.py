@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import TYPE_CHECKING
 
@@ -30,17 +31,13 @@ MOST_FOLDERS = 256
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP})
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listener:
-    """Hears what a walk tells on its way. A method that is not overridden does nothing."""
+    """Who is told what a walk meets on its way."""
 
-    def entered(self, descriptor: int, folder: str) -> None:
-        """Take note of a folder that is open now and about to be listed."""
-
-    def refused(self, folder: str, error: OSError) -> None:
-        """Take note of a folder that cannot be listed."""
-
-    def ignored(self, path: str, reason: str, kind: Kind) -> None:
-        """Take note of what is no folder, and is taken by no kind."""
+    entered: Callable[[int, str], None] = lambda *_: None  # a folder that is open now, and about to be listed
+    refused: Callable[[str, OSError], None] = lambda *_: None  # a folder that cannot be listed
+    ignored: Callable[[str, str, Kind], None] = lambda *_: None  # what no kind takes, with the reason, and whose walk
 
 
 def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "") -> Iterator[list[str]]:
