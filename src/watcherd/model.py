@@ -231,19 +231,6 @@ class Ended(NamedTuple):
     state: State
 
 
-def readable(text: str) -> str:
-    """Return a text that may contain a path as JSON and SQLite can hold it: undecodable bytes are U+FFFD."""
-    return exact(text).decode(errors="replace")
-
-
-def exact(text: str) -> bytes:
-    """Return the bytes of a text that may contain a path: those of a path are the kernel's."""
-    try:
-        return text.encode(errors="surrogateescape")
-    except UnicodeEncodeError:  # a surrogate that stands for no byte: somebody wrote it so in JSON
-        return text.encode(errors="surrogatepass")
-
-
 def signed(number: int) -> int:
     """Return a number in the 64 bits, signed, of a ledger's column: an inode may need them all, a time even more."""
     return (number + (1 << 63)) % (1 << 64) - (1 << 63)

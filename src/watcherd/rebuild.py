@@ -29,8 +29,8 @@ from watcherd.intake.census import admitted
 from watcherd.ledger.answers import BLOCK
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Failure, File, Kind, Record, readable
-from watcherd.paths import from_fields
+from watcherd.model import After, Failure, File, Kind, Record
+from watcherd.paths import from_fields, readable
 from watcherd.plain import inbox_of, place_of
 from watcherd.publish.reason import facts_in, is_anothers
 from watcherd.states import State

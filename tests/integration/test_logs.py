@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from watcherd.model import readable
+from watcherd.paths import readable
 from watcherd.service import logs
 
 UNDECODABLE = os.fsdecode(b"caf\xe9.txt")

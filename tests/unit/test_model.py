@@ -10,8 +10,8 @@ from watcherd.model import (
     Refused,
     SystemFault,
     WatcherdError,
-    readable,
 )
+from watcherd.paths import readable
 
 
 def test_what_the_content_is_to_blame_for_is_not_tried_again():

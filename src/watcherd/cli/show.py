@@ -10,8 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from watcherd.model import readable
-from watcherd.paths import on_a_line, unbroken
+from watcherd.paths import on_a_line, readable, unbroken
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

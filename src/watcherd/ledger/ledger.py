@@ -24,7 +24,8 @@ from watcherd.ledger import rows
 from watcherd.ledger.answers import LATEST, Answers
 from watcherd.ledger.database import connect, prepare, told_plainly
 from watcherd.ledger.rows import marks
-from watcherd.model import Failure, Job, SystemFault, readable, signed
+from watcherd.model import Failure, Job, SystemFault, signed
+from watcherd.paths import readable
 
 if TYPE_CHECKING:
     import sqlite3

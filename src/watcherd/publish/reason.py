@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.model import readable
-from watcherd.paths import as_fields, quoted
+from watcherd.paths import as_fields, quoted, readable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,7 @@ from functools import lru_cache
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from watcherd.model import exact
+from watcherd.paths import exact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -8,7 +8,6 @@ reads again.
 
 from __future__ import annotations
 
-import base64
 import json
 import logging
 import os
@@ -24,8 +23,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import structlog
 
-from watcherd.model import exact, readable
-from watcherd.paths import on_a_line, unbroken
+from watcherd.paths import as_fields, on_a_line, unbroken
 from watcherd.service import journal
 from watcherd.service.journal import PATIENCE, Journal
 
@@ -143,9 +141,7 @@ def _traced(event: Mapping[str, Any]) -> Mapping[str, Any]:
 def _decodable(event: Mapping[str, Any]) -> dict[str, Any]:
     whole: dict[str, Any] = {}
     for key, value in event.items():
-        whole[key] = text = os.fspath(value) if isinstance(value, os.PathLike) else value
-        if isinstance(text, str) and (shown := readable(text)) != text:
-            whole |= {key: shown, f"{key}_b64": base64.b64encode(exact(text)).decode()}
+        whole |= as_fields(key, value) if isinstance(value, (str, os.PathLike)) else {key: value}
     return whole
 
 
