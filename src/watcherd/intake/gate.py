@@ -41,9 +41,8 @@ log = structlog.get_logger(__name__)
 BLOCK = 256
 #: How many files that changed while they were worked on are remembered, and for how many seconds.
 MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
-#: Seconds until an unreadable file is tried again without an event; and the same while descriptors are short, or
-#: another process has a lease.
-UNREADABLE, SHORT = 30.0, 1.0
+#: Seconds until an unreadable file is tried again without an event, and one on which another process has a lease.
+UNREADABLE, LEASED = 30.0, 1.0
 
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EXDEV})
 
@@ -105,7 +104,7 @@ class Gate:
     # The way through -----------------------------------------------------------------------------------------------
 
     def admit(self, hints: Mapping[str, How], terms: Terms) -> None:
-        """Lead these paths through, at most `room()` of them."""
+        """Lead these paths through, at most `room()` of them. Raises SystemFault."""
         with Looks(terms.inbox.root) as looks:
             undone = self._undone(looks, hints, terms)
             settled = [seen for path, how in undone.items() if (seen := self._settled(looks, path, how, terms))]
@@ -244,18 +243,16 @@ class Gate:
         return None
 
     def _unseen(self, path: str, how: How, error: OSError) -> None:
+        if shortage := beneath.shortage(error):
+            raise shortage from error
         if error.errno in _GONE:
             self._gone(path, how)
             return
         if isinstance(error, BlockingIOError):  # another has a lease on it, as file servers for clients that write
-            self.pending.wait(path, Wait(time.monotonic() + SHORT, Reason.WRITTEN, None))
+            self.pending.wait(path, Wait(time.monotonic() + LEASED, Reason.WRITTEN, None))
             return
-        fault = beneath.shortage(error)
-        if fault:
-            self._desk.put(fault)  # pauses the intake, and says so
         reason = Reason.PERMISSION if isinstance(error, PermissionError) else str(error.strerror)
-        again = time.monotonic() + (SHORT if fault else UNREADABLE)
-        if self.pending.wait(path, Wait(again, reason, None)) and not fault:
+        if self.pending.wait(path, Wait(time.monotonic() + UNREADABLE, reason, None)):
             self._log.warning("file.unreadable", path=path, reason=str(reason))
 
     def _gone(self, path: str, how: How) -> None:

@@ -217,7 +217,8 @@ class Intake:
 
     def _suffer(self, fault: SystemFault) -> None:
         """Report the fault, forget what was in hand, and look at everything again."""
-        self._desk.put(fault)
+        # Without the frames that it came through: while the publisher hangs, each fault waits there.
+        self._desk.put(SystemFault(str(fault), root=fault.root, errno=fault.errno))
         self._rounds.suspend()
         self._begin_anew("fault")
         for gate in self._gates.values():

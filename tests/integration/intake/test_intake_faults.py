@@ -20,7 +20,7 @@ import pytest
 
 from watcherd import beneath
 from watcherd.intake import gate, rounds
-from watcherd.intake.probe import Mount
+from watcherd.intake.probe import Looks, Mount
 from watcherd.intake.scan import walk
 from watcherd.intake.watch import Watch
 from watcherd.model import After, Kind, SystemFault
@@ -479,6 +479,26 @@ def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(
         (root / "sub" / "a.txt").touch()
         short[0] = False
         inbox.job("sub/a.txt")
+
+
+def test_a_shortage_of_descriptors_is_told_once_a_second_however_many_files_meet_it(watching, root, monkeypatch):
+    looked, short, status = [], [True], Looks.status
+
+    def look(looks, path):
+        looked.append(time.monotonic())
+        if short[0]:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return status(looks, path)
+
+    monkeypatch.setattr(Looks, "status", look)
+    for number in range(5):
+        (root / f"{number}.txt").touch()
+    with watching(settle=0.0) as inbox:  # whose publisher hangs, and does not pause it
+        inbox.until(lambda: len(inbox.faults) > 1)
+        assert looked[1] - looked[0] > 0.9
+        assert inbox.faults[0].__traceback__ is inbox.faults[0].__context__ is None  # each keeps what it came through
+        short[0] = False
+        inbox.until(lambda: len(inbox.jobs) == 5)
 
 
 def test_a_drain_lists_a_folder_that_fails_only_once_and_takes_nothing_that_comes_later(watching, root, monkeypatch):
