@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 #: Entries looked at before a cursor hands over what it has, even nothing: a hint does not wait behind a long scan.
 STRIDE = 1_000
+#: Seconds after which it does so at the latest, as on a mount that is asked for each entry; and entries between two
+#: looks at the clock.
+LONGEST, FEW = 0.5, 10
 #: Folders remembered one by one; more, and the whole inbox is scanned instead.
 MOST_FOLDERS = 256
 
@@ -43,8 +47,8 @@ class Listener:
 def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "") -> Iterator[list[str]]:
     """Yield the paths of an inbox's files of `kind` in and below the folder `top`, in blocks.
 
-    A block may be empty: it is handed over after `STRIDE` entries were looked at, whatever they were. It is sorted,
-    as neighbours share pages of the ledger's index.
+    A block may be empty: it is handed over after `STRIDE` entries or `LONGEST` seconds, and after a folder that
+    cannot be listed. It is sorted, as neighbours share pages of the ledger's index.
     """
     return _Walk(inbox, kind, listener, top).blocks()
 
@@ -53,7 +57,8 @@ class _Walk:
     """One walk, and the folders that are still to come."""
 
     def __init__(self, inbox: Inbox, kind: Kind, listener: Listener, top: str) -> None:
-        self._inbox = inbox
+        self._root = inbox.root
+        self._rules = inbox.rules
         self._kind = kind
         self._listener = listener
         self._folders = [top]
@@ -66,14 +71,23 @@ class _Walk:
             except OSError as error:
                 if error.errno not in _GONE or not folder:
                     self._listener.refused(folder, error)
+                    yield []
 
     def _list(self, folder: str) -> Iterator[list[str]]:
         prefix = folder + "/" if folder else ""
-        with beneath.folder(self._inbox.root, folder) as descriptor:
+        with beneath.folder(self._root, folder) as descriptor:
             _require_search(descriptor)
             self._listener.entered(descriptor, folder)
-            for entries in _strides(descriptor):
-                yield sorted(path for entry in entries if self._takes(entry, path := prefix + entry.name))
+            taken, looked, ends = list[str](), 0, time.monotonic() + LONGEST
+            for few in _few(descriptor):
+                for entry in few:
+                    if self._takes(entry, path := prefix + entry.name):
+                        taken.append(path)
+                looked += FEW
+                if looked >= STRIDE or time.monotonic() > ends:
+                    yield sorted(taken)
+                    taken, looked, ends = [], 0, time.monotonic() + LONGEST
+            yield sorted(taken)
 
     def _takes(self, entry: os.DirEntry[str], path: str) -> bool:
         """Return whether this is a file of our kind; remember a folder, and tell the listener of all else."""
@@ -83,21 +97,21 @@ class _Walk:
         except OSError as error:  # its type is not in the listing, as on some file systems, and cannot be asked for
             return self._may_be(path, error)
         if is_file:
-            found = self._inbox.rules.kind(path)
+            found = self._rules.kind(path)
             if isinstance(found, Ignored):
                 self._listener.ignored(path, found.reason, self._kind)
             return found is self._kind
         if not is_folder:
             with suppress(OSError):  # gone already, or not to be looked at: then there is nothing to say
                 self._listener.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), self._kind)
-        elif self._inbox.rules.enters(path):
+        elif self._rules.enters(path):
             self._folders.append(path)
         return False
 
     def _may_be(self, path: str, error: OSError) -> bool:
         """Judge by its name what cannot be looked at: what is no file of any kind may be a folder."""
-        found = self._inbox.rules.kind(path)
-        if isinstance(found, Ignored) and self._inbox.rules.enters(path):
+        found = self._rules.kind(path)
+        if isinstance(found, Ignored) and self._rules.enters(path):
             self._listener.refused(path, error)
         return found is self._kind
 
@@ -108,12 +122,11 @@ def _require_search(folder: int) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
 
-def _strides(folder: int) -> Iterator[list[os.DirEntry[str]]]:
-    """Yield the entries of an open folder, `STRIDE` at a time; at the end there are fewer, or none."""
+def _few(folder: int) -> Iterator[list[os.DirEntry[str]]]:
+    """Yield the entries of an open folder, `FEW` at a time."""
     with os.scandir(folder) as entries:
-        while len(stride := list(islice(entries, STRIDE))) == STRIDE:
-            yield stride
-        yield stride
+        while few := list(islice(entries, FEW)):
+            yield few
 
 
 class Cursor:

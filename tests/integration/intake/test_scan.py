@@ -1,10 +1,13 @@
 import errno
+import itertools
 import os
 import random
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
+from watcherd import beneath
 from watcherd.decide import RetryPolicy
 from watcherd.intake import scan
 from watcherd.intake.rules import Rules
@@ -99,12 +102,12 @@ class Unknown:
 
 
 def test_what_cannot_be_looked_at_hides_no_neighbour_and_may_be_what_its_name_says(tmp_path, listener, monkeypatch):
-    def strides(descriptor):
+    def few(descriptor):
         with os.scandir(descriptor) as entries:
             yield [*map(Unknown, ("a.txt", "sub", ".sub")), *entries]
 
     (tmp_path / "b.txt").touch()
-    monkeypatch.setattr("watcherd.intake.scan._strides", strides)
+    monkeypatch.setattr("watcherd.intake.scan._few", few)
     assert walked(tmp_path, listener) == ["a.txt", "b.txt"]
     assert listener.refusals == [("sub", errno.EIO)]
 
@@ -122,8 +125,19 @@ def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, listener):
     assert len(found) > 6000
 
 
-def test_blocks_are_small_whatever_is_found(tmp_path, monkeypatch, listener):
-    monkeypatch.setattr(scan, "STRIDE", 10)
+@pytest.fixture
+def strides(monkeypatch):
+    """Set how many entries are looked at for a block."""
+
+    def of(entries):
+        monkeypatch.setattr(scan, "STRIDE", entries)
+        monkeypatch.setattr(scan, "FEW", 1)
+
+    return of
+
+
+def test_blocks_are_small_whatever_is_found(tmp_path, strides, listener):
+    strides(10)
     for number in range(25):
         (tmp_path / f"{number}.{'bin' if number % 2 else 'txt'}").touch()
     blocks = list(walk(inbox(tmp_path), Kind.TEXT, listener))
@@ -131,8 +145,35 @@ def test_blocks_are_small_whatever_is_found(tmp_path, monkeypatch, listener):
     assert max(map(len, blocks)) <= 10
 
 
-def test_blocks_are_in_the_order_of_names(tmp_path, monkeypatch, listener):
-    monkeypatch.setattr(scan, "STRIDE", 10)
+def test_a_block_is_small_where_each_entry_takes_long(tmp_path, monkeypatch, listener):
+    clock = itertools.count()  # each look at it is a second on
+    monkeypatch.setattr(scan, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    for number in range(100):
+        (tmp_path / f"{number}.txt").touch()
+    blocks = list(walk(inbox(tmp_path), Kind.TEXT, listener))
+    assert max(map(len, blocks)) <= scan.FEW
+    assert sum(map(len, blocks)) == 100
+
+
+def test_a_block_is_handed_over_after_a_folder_that_cannot_be_listed_as_that_may_take_long(
+    tmp_path, monkeypatch, listener
+):
+    opened = beneath.folder
+
+    def folder(root, path):
+        if path:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return opened(root, path)
+
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setattr(beneath, "folder", folder)
+    walking = walk(inbox(tmp_path), Kind.TEXT, listener)
+    assert [(next(walking), len(listener.refusals)) for _ in range(3)] == [([], 0), ([], 1), ([], 2)]
+
+
+def test_blocks_are_in_the_order_of_names(tmp_path, strides, listener):
+    strides(10)
     for number in random.sample(range(100), 100):
         (tmp_path / f"{number:02}.txt").touch()
     assert [block == sorted(block) for block in walk(inbox(tmp_path), Kind.TEXT, listener)] == [True] * 11
@@ -240,8 +281,8 @@ def test_a_folder_asked_for_while_another_is_scanned_follows_it():
     assert drained(cursor) == ["one/2", "two/1", "two/2"]
 
 
-def test_a_suspended_cursor_has_nothing_open(tmp_path, monkeypatch, listener):
-    monkeypatch.setattr(scan, "STRIDE", 1)
+def test_a_suspended_cursor_has_nothing_open(tmp_path, strides, listener):
+    strides(1)
     (tmp_path / "sub").mkdir()
     for path in ("a.txt", "b.txt", "sub/a.txt", "sub/b.txt"):
         (tmp_path / path).touch()
