@@ -50,8 +50,8 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno
 class Gate:
     """The gate for files of `kind` in `inbox`; `pending` are the paths to be led through. Used by one thread.
 
-    `alive` is called for each path: on a slow mount a block of them takes minutes. `drop` is called with the path of
-    a retry or a suspect whose file is gone.
+    `checkpoint` is called before each look at a path, and may raise to end a block: on a slow mount it takes minutes.
+    `drop` is called with the path of a retry or a suspect whose file is gone.
     """
 
     def __init__(  # noqa: PLR0913 (what it is wired to)
@@ -62,7 +62,7 @@ class Gate:
         claims: Claims,
         desk: Desk,
         *,
-        alive: Callable[[], None],
+        checkpoint: Callable[[], None],
         drop: Callable[[str], None],
     ) -> None:
         self.pending = Pending()
@@ -71,7 +71,7 @@ class Gate:
         self._ledger = ledger
         self._claims = claims
         self._desk = desk
-        self._alive = alive
+        self._checkpoint = checkpoint
         self._drop = drop
         self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
         self._parked: deque[Job] = deque()
@@ -130,14 +130,14 @@ class Gate:
         return {path: how for path, how in hints.items() if path not in done}
 
     def _is_done(self, looks: Looks, path: str, ended: Ended) -> bool:
-        self._alive()
+        self._checkpoint()
         try:
             return sameness.looks_like(looks.status(path), ended)
         except OSError:
             return False  # whoever looks next tells what that means
 
     def _settled(self, looks: Looks, path: str, how: How, terms: Terms) -> Sighting | None:
-        self._alive()
+        self._checkpoint()
         if self._claims.holds(path):  # and it comes back once it is free
             return None
         try:
@@ -154,7 +154,7 @@ class Gate:
         return self._judged(sighting, Writer.FREE if terms.mount.lease else Writer.UNKNOWN, terms)
 
     def _decide(self, looks: Looks, seen: Sighting, record: Record | None, terms: Terms) -> None:
-        self._alive()
+        self._checkpoint()
         admission = decide.admission(record, seen.version, terms.inbox.after, terms.inbox.policy, time.time())
         match admission:
             case decide.Admit():

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -25,7 +26,7 @@ from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
 from watcherd.intake.terms import Desk, Inbox, Terms
-from watcherd.model import Kind, SystemFault
+from watcherd.model import Kind, Stopped, SystemFault
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -54,7 +55,8 @@ class Intake:
         self._eyes = Eyes(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._eyes)
         self._gates = {
-            kind: Gate(inbox.name, kind, ledger, claims, desk, alive=self._live, drop=self._drop) for kind in Kind
+            kind: Gate(inbox.name, kind, ledger, claims, desk, checkpoint=self._checkpoint, drop=self._drop)
+            for kind in Kind
         }
         self._retries = Retries(inbox.name, ledger, [gate.pending for gate in self._gates.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
@@ -120,8 +122,9 @@ class Intake:
 
     def _run(self) -> None:
         try:
-            while not self._stopping:
-                self._turn()
+            with suppress(Stopped):
+                while True:
+                    self._turn()
         finally:
             self._quiet = False
             self._rounds.suspend()
@@ -130,7 +133,7 @@ class Intake:
 
     def _turn(self) -> None:
         self._quiet = False
-        self._live()
+        self._checkpoint()
         self._bell.hush()
         self._look_at_root()
         if self._terms is not None:
@@ -143,9 +146,11 @@ class Intake:
         if self._bell.wait(self._eyes.fileno(), self._until() - time.monotonic()):
             self._listen()
 
-    def _live(self) -> None:
-        """Take note that the thread gets on."""
+    def _checkpoint(self) -> None:
+        """Take note that the thread gets on. Raises Stopped where it is time to stop."""
         self.turned = time.monotonic()
+        if self._stopping:
+            raise Stopped
 
     def _work(self, terms: Terms) -> None:
         if self._desk.paused():
@@ -159,6 +164,7 @@ class Intake:
         self._quiet = self._is_quiet()
 
     def _advance(self, kind: Kind, gate: Gate, terms: Terms) -> None:
+        self._checkpoint()
         if not gate.flush() or gate.blocked:
             return
         room, wants = gate.room(), self._rounds.wants(kind)

@@ -451,6 +451,36 @@ def test_each_file_that_is_led_through_is_a_sign_of_life_as_a_slow_mount_takes_m
     assert len(set(alive)) == len(alive) >= len(names)
 
 
+def test_a_stop_waits_for_one_file_and_not_for_the_block_that_is_led_through(watching, root, monkeypatch):
+    looked, status, inbox = [], Looks.status, watching(settle=0.0)
+
+    def stopping(looks, path):
+        looked.append(path)
+        inbox.intake.stop()
+        return status(looks, path)
+
+    monkeypatch.setattr(Looks, "status", stopping)
+    for number in range(5):
+        (root / f"{number}.txt").touch()
+    with inbox:
+        inbox.until(lambda: inbox.intake.join(0))
+    assert len(looked) == 1
+
+
+def test_a_stop_waits_for_the_walk_of_one_kind_and_not_for_that_of_the_other(watching, monkeypatch):
+    took, take, inbox = [], rounds.Rounds.take, watching()
+
+    def stopping(its, kind, most):
+        took.append(kind)
+        inbox.intake.stop()
+        return take(its, kind, most)
+
+    monkeypatch.setattr(rounds.Rounds, "take", stopping)
+    with inbox:
+        inbox.until(lambda: inbox.intake.join(0))
+    assert len(took) == 1
+
+
 def test_a_retry_is_admitted_when_it_is_due_with_the_charges_that_it_carries(watching, root):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)
@@ -684,7 +714,7 @@ def gate():
     """Make a gate before a lane that takes as many as `gate.lane.taken` says."""
     lane = SimpleNamespace(taken=0)
     desk = SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs)))
-    gate = Gate("scans", Kind.TEXT, None, Claims(2), desk, alive=lambda: None, drop=None)
+    gate = Gate("scans", Kind.TEXT, None, Claims(2), desk, checkpoint=lambda: None, drop=None)
     gate.lane = lane
     return gate
 
