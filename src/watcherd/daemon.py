@@ -22,6 +22,7 @@ connection, one for its reading one), `Root` (a lock for its descriptor). All el
 from __future__ import annotations
 
 import os
+import time
 from contextlib import closing, suppress
 from queue import Empty
 from typing import TYPE_CHECKING
@@ -45,8 +46,8 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds between looks whether the ledger's disk, full at the start, has space again.
-SPACE_EVERY = 2.0
+#: Seconds between looks whether the ledger's disk, full at the start, has space again, and for a signal to stop.
+SPACE_EVERY = 0.5
 
 
 def run(settings: Settings, reload: Callable[[], Settings]) -> int:
@@ -60,7 +61,7 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     with closing(systemd.Manager(os.environ)) as manager, signals.delivered(mailbox.put, last=True) as checkpoint:
         manager.status("starting: takes up what an earlier run left")
         try:
-            _await_space(str(settings.state), mailbox, manager, checkpoint)
+            _await_space(str(settings.state), manager, checkpoint)
             with assembled(settings, Ears(on_death=mailbox.put), checkpoint) as rooms:
                 status = _serve(rooms, mailbox, manager, reload)
         except Stopped:
@@ -71,20 +72,18 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
     return status
 
 
-def _await_space(folder: str, mailbox: Mailbox, manager: systemd.Manager, checkpoint: Callable[[], None]) -> None:
-    """Wait until the ledger's disk has space: on a full one no ledger opens."""
-    reason, heard = "", None
+def _await_space(folder: str, manager: systemd.Manager, checkpoint: Callable[[], None]) -> None:
+    """Wait until the ledger's disk has space: on a full one no ledger opens. A reload waits in the mailbox."""
+    reason = ""
     while full := _fullness(folder):
         if not reason:
             reason = full
             log.error("intake.paused", reason=reason)
             manager.status(f"paused: {reason}")
-        heard = _next(mailbox, SPACE_EVERY) or heard
+        time.sleep(SPACE_EVERY)
         checkpoint()
     if reason:
         log.info("intake.resumed", reason=reason)
-    if heard:  # to reload, which has to wait for the rooms
-        mailbox.put(heard)
 
 
 def _fullness(folder: str) -> str:

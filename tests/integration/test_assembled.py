@@ -477,7 +477,6 @@ def test_a_hangup_while_there_is_no_room_on_the_ledger_s_disk_reloads_once_there
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(daemon, "require_space", require_space)
-    monkeypatch.setattr(daemon, "SPACE_EVERY", 30.0)
     monkeypatch.setattr(together.logs, "set_level", lambda _: None)
     stop_once_ready(site, events, "daemon.reloaded")
     assert daemon.run(settings, lambda: settings) == 0
