@@ -40,7 +40,6 @@ class _Round:
     began: float
     files: int = 0
     spent: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))  # processor seconds
-    held: float = 0.0  # seconds for which it held up all else of its inbox
     again: dict[Kind, float] = field(default_factory=dict)  # when a kind that has answered is to be walked once more
 
 
@@ -59,7 +58,7 @@ class Rounds:
         self.unlisted: dict[str, str] = {}  # those that refused any kind's walk since they were last asked for
         self._told: set[str] = set()  # those of them, and of the scan before, that were already told
         self._failed = False  # whether a folder was refused since a scan last began, and no event says when to retry
-        self._held = 0.0  # seconds for which the last scan, or the one under way, held up all else
+        self._held = 0.0  # seconds for which the last scan, or the one under way, held up all else of the inbox
         self.next = inf  # when the next one is due, monotonic seconds
         self.ended = 0.0  # when the last one ended, Unix seconds
 
@@ -79,7 +78,7 @@ class Rounds:
     def ask(self, reason: str) -> None:
         """Ask for a scan of the whole, which also arms what could not be watched before."""
         self.unlisted.clear()
-        self._failed = False
+        self._failed, self._held = False, 0.0
         self._eyes.reconsider()
         until = {kind: cursor.ask() for kind, cursor in self._cursors.items()}
         self._round = _Round(reason, until, time.monotonic())
@@ -123,14 +122,13 @@ class Rounds:
         yield
         if self._round is not None:
             self._round.spent[kind] += time.thread_time() - began
-            self._round.held += time.monotonic() - since
+            self._held += time.monotonic() - since
 
     def conclude(self, period: float) -> None:
         """If the scan under way is done, say so, and put off the next one for `period` seconds or more."""
         done = self._round
         if done is None:
             return
-        self._held = done.held
         if not all(self._has_answered(kind, done) for kind in Kind):
             self._walk_again(done, period)
             return
