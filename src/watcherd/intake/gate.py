@@ -89,13 +89,12 @@ class Gate:
         """Whether nothing can be led through until somebody downstream has room."""
         return bool(self._parked) or self.room() <= 0
 
-    def flush(self) -> bool:
-        """Hand over what is parked; False where the lane is still full."""
+    def flush(self) -> None:
+        """Hand over what is parked, as far as the lane has room."""
         if self._parked:
             for _ in range(self._desk.offer(self._parked)):
                 job = self._parked.popleft()
                 self._log.debug("file.queued", path=job.file.path, attempts=job.attempts)
-        return not self._parked
 
     def room(self) -> int:
         """Return how many files may be led through now."""

@@ -165,7 +165,8 @@ class Intake:
 
     def _advance(self, kind: Kind, gate: Gate, terms: Terms) -> None:
         self._checkpoint()
-        if not gate.flush() or gate.blocked:
+        gate.flush()
+        if gate.blocked:
             return
         room, wants = gate.room(), self._rounds.wants(kind)
         hints = gate.pending.take(time.monotonic(), room - room // SHARE if wants else room)
