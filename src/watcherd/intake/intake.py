@@ -226,13 +226,13 @@ class Intake:
         """Report the fault, forget what was in hand, and look at everything again."""
         # Without the frames that it came through: while the publisher hangs, each fault waits there.
         self._desk.put(SystemFault(str(fault), root=fault.root, errno=fault.errno))
-        self._rounds.suspend()
         self._begin_anew("fault")
         for gate in self._gates.values():
             gate.pending.wind()  # a scan does not meet what is gone by then
         self._bell.wait(None, TICK)
 
     def _begin_anew(self, reason: str) -> None:
+        self._rounds.suspend()
         self._rounds.ask(reason)
         self._suspicious = True  # once more: a scan does not meet those that are gone
 
@@ -311,7 +311,6 @@ class Intake:
             return
         self.inbox = self._rounds.inbox = wanted
         self._terms = Terms.of(wanted, terms.mount)
-        self._rounds.suspend()
         for gate in self._gates.values():
             gate.pending.forget()
         self._eyes.rearm()
