@@ -183,20 +183,19 @@ class Rounds:
         self._hasten()
 
     def _refused(self, folder: str, error: OSError) -> None:
-        """Remember a folder that cannot be listed, and say so; its turn comes again with its next event or scan."""
+        """Remember a folder that cannot be listed, and say so; its turn comes again with its next event or scan.
+
+        Raises SystemFault where descriptors are short.
+        """
+        if shortage := beneath.shortage(error):
+            raise shortage from error
         self.unlisted[folder] = reason = str(error.strerror)
         if folder not in self._told:
             self._told.add(folder)
             self._log.warning("folder.unreadable", path=folder, reason=reason)
-        self._failed = self._failed or self._ends_unheard(error)
+        # Rights that change make an event, a disk that is mended none; a drain would take what came since its start.
+        self._failed = self._failed or not (isinstance(error, PermissionError) or self.inbox.once)
         self._hasten()
-
-    def _ends_unheard(self, error: OSError) -> bool:
-        """Whether no event tells when a folder can be listed again: rights that change make one, a shortage does not.
-
-        Nor does a failing disk; but a drain does not scan again for that, or it would take what came after its start.
-        """
-        return error.errno in beneath.SHORTAGE or not (self.inbox.once or isinstance(error, PermissionError))
 
     def _ignored(self, path: str, reason: str, kind: Kind) -> None:
         """Say what is not taken: once, not by each kind's walk."""

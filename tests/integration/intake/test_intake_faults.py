@@ -457,10 +457,9 @@ def test_folders_beyond_the_limit_of_watches_are_polled_and_the_log_says_how_to_
 
 
 @pytest.mark.parametrize(("before", "once"), [(True, False), (True, True), (False, False)])
-def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(
+def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_a_fault_of_the_system_and_hides_nothing(
     watching, root, monkeypatch, before, once
 ):
-    monkeypatch.setattr(rounds, "BLIND_RESCAN", 0.05)
     opened, short = beneath.folder, [before]
 
     def folder(root, path, **how):
@@ -471,11 +470,12 @@ def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_scanned_soon(
     monkeypatch.setattr(beneath, "folder", folder)
     if before:
         (root / "sub").mkdir()
-    with watching(settle=0.0, once=once).scanned() as inbox:
+    inbox = watching(settle=0.0, once=once)
+    with inbox if before else inbox.scanned():
         if not before:
             short[0] = True
             (root / "sub").mkdir()
-        inbox.until(lambda: inbox.intake.waiting() == [("sub", "Too many open files")])
+        inbox.until(lambda: [fault.errno for fault in inbox.faults] == [errno.EMFILE])
         (root / "sub" / "a.txt").touch()
         short[0] = False
         inbox.job("sub/a.txt")
