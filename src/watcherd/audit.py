@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from watcherd import beneath, decide, sameness
 from watcherd.access import told_plainly
 from watcherd.beneath import OURS
-from watcherd.intake.census import admitted
 from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
+from watcherd.intake.scan import admitted
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
 from watcherd.plain import inbox_of, ledger_of, place_of

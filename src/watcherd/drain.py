@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from math import inf
@@ -15,17 +16,21 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from watcherd.assembly import Died, Ears, Mailbox, deaths
-from watcherd.intake.census import undone
 from watcherd.intake.eyes import mend_of
-from watcherd.model import Failed
+from watcherd.intake.probe import Looks
+from watcherd.intake.scan import admitted
+from watcherd.model import After, Failed
 from watcherd.publish.health import STARTING
 from watcherd.rooms import assembled
+from watcherd.sameness import looks_like
 from watcherd.service import signals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from watcherd.assembly import Line
+    from watcherd.intake.terms import Inbox
+    from watcherd.ledger.ledger import Ledger
     from watcherd.model import Done, Kind
     from watcherd.publish.batch import Exit
     from watcherd.rooms import Rooms
@@ -191,9 +196,25 @@ def _waiting(line: Line) -> list[tuple[str, str]]:
 
 
 def _census(rooms: Rooms, checkpoint: Callable[[], None] = lambda: None) -> tuple[int, int]:
-    """Return how many files are to be done, and their bytes."""
+    """Return how many files are to be done, and their bytes. `checkpoint` is called for each that is there."""
     files = size = 0
     for line in rooms.lines:
-        for its in undone(line.intake.inbox, rooms.ledger, checkpoint):
+        for its in _undone(line.intake.inbox, rooms.ledger, checkpoint):
             files, size = files + 1, size + its
     return files, size
+
+
+def _undone(inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> Iterator[int]:
+    """Yield the size of each file that is not done, going by what is on record.
+
+    Files that cannot be looked at, or vanish meanwhile, are left to the intake.
+    """
+    with Looks(inbox.root) as looks:
+        for _, paths in admitted(inbox):
+            done = ledger.ended(inbox.name, paths) if inbox.after is After.KEEP else {}
+            for path in paths:
+                checkpoint()
+                with suppress(OSError):
+                    status = looks.status(path)
+                    if path not in done or not looks_like(status, done[path]):
+                        yield status.st_size

@@ -25,7 +25,7 @@ import structlog
 
 from watcherd import beneath, sameness
 from watcherd.access import told_plainly
-from watcherd.intake.census import admitted
+from watcherd.intake.scan import admitted
 from watcherd.ledger.answers import BLOCK
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger

@@ -1091,7 +1091,7 @@ def test_a_signal_to_stop_ends_the_count_of_the_files_of_a_drain_and_none_is_beg
             yield 1
 
     site.drop("a.txt")
-    monkeypatch.setattr(draining, "undone", undone)
+    monkeypatch.setattr(draining, "_undone", undone)
     with pytest.raises(Stopped):
         draining.drain(quick(site), pytest.fail)
     assert site.left() == ["a.txt"]

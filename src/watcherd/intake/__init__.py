@@ -9,7 +9,6 @@ Along the way of a file:
     retries  when the ledger is asked for retries, and which are due
     rounds   when the whole is scanned, and what a walk asks and tells
     scan     cursors: walks that stop when their lane is full and go on later
-    census   what an inbox holds that its rules admit, for those that count
     gate     the one way from a path to an admitted job
     pending  the paths to be led through it: now, or when their time has come (pure)
     settle   (sighting, what was known, now) → when to look again, unless it is complete (pure)

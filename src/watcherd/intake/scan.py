@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.intake.rules import Ignored, what_it_is
+from watcherd.model import Kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from watcherd.intake.terms import Inbox
-    from watcherd.model import Kind
 
 #: Entries looked at before a cursor hands over what it has, even nothing: a hint does not wait behind a long scan.
 STRIDE = 1_000
@@ -42,6 +42,18 @@ class Listener:
     entered: Callable[[int, str], None] = lambda *_: None  # a folder that is open now, and about to be listed
     refused: Callable[[str, OSError], None] = lambda *_: None  # a folder that cannot be listed
     ignored: Callable[[str, str, Kind], None] = lambda *_: None  # what no kind takes, with the reason, and whose walk
+
+
+def admitted(
+    inbox: Inbox, on_refused: Callable[[str, OSError], None] = lambda *_: None
+) -> Iterator[tuple[Kind, list[str]]]:
+    """Yield the paths of the regular files that the inbox's rules admit, kind by kind, in blocks of at most 1,000.
+
+    `on_refused` is told of a folder that cannot be listed.
+    """
+    for kind in Kind:
+        for paths in walk(inbox, kind, Listener(refused=on_refused)):
+            yield kind, paths
 
 
 def walk(inbox: Inbox, kind: Kind, listener: Listener, top: str = "") -> Iterator[list[str]]:
