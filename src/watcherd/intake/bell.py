@@ -13,13 +13,12 @@ class Bell:
     def __init__(self) -> None:
         self._descriptor = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._lock = Lock()
-        self._closed = False
         self.rung = False
 
     def ring(self) -> None:
         """Wake whoever waits; from any thread, also after `close`."""
         with self._lock:
-            if not self.rung and not self._closed:
+            if not self.rung:
                 self.rung = True
                 os.eventfd_write(self._descriptor, 1)
 
@@ -44,6 +43,5 @@ class Bell:
     def close(self) -> None:
         """Close the descriptor; later rings go unheard."""
         with self._lock:
-            if not self._closed:
-                self._closed = True
-                os.close(self._descriptor)
+            self.rung = True
+            os.close(self._descriptor)

@@ -249,9 +249,11 @@ def test_rings_are_heard_once_and_wake_who_waits():
     bell.close()
 
 
-def test_a_bell_can_be_rung_and_closed_again_after_its_end():
+def test_a_bell_that_is_rung_after_its_end_wakes_nobody_not_even_who_has_its_descriptor_s_number_by_then():
     bell = Bell()
     bell.close()
+    other = os.eventfd(0, os.EFD_NONBLOCK)
     bell.ring()
-    bell.close()
-    assert not bell.rung
+    with pytest.raises(BlockingIOError):
+        os.eventfd_read(other)
+    os.close(other)
