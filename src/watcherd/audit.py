@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from watcherd import beneath, decide, sameness
 from watcherd.access import told_plainly
 from watcherd.beneath import OURS
-from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
+from watcherd.intake.root import mend_of
 from watcherd.intake.scan import admitted
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault

@@ -16,8 +16,8 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from watcherd.assembly import Died, Ears, Mailbox, deaths
-from watcherd.intake.eyes import mend_of
 from watcherd.intake.probe import Looks
+from watcherd.intake.root import mend_of
 from watcherd.intake.scan import admitted
 from watcherd.model import After, Failed
 from watcherd.publish.health import STARTING

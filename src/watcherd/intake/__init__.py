@@ -4,7 +4,7 @@ Along the way of a file:
 
     intake   one inbox's loop: listen, recall, lead through the gates, scan a stride
     terms    the plain values that an intake is given, and whom it asks and tells (Desk)
-    eyes     whether the inbox is there, is the same, and what the kernel tells of it
+    root     whether the inbox is there, is the same, and what the kernel tells of it
     watch    inotify → hints, with watchdog's reader
     retries  when the ledger is asked for retries, and which are due
     rounds   when the whole is scanned, and what a walk asks and tells

@@ -18,10 +18,10 @@ import structlog
 
 from watcherd import lifeline
 from watcherd.intake.bell import Bell
-from watcherd.intake.eyes import Eyes, mend_of
 from watcherd.intake.gate import Gate
 from watcherd.intake.pending import SHARE
 from watcherd.intake.retries import Retries
+from watcherd.intake.root import Root, mend_of
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
@@ -52,8 +52,8 @@ class Intake:
         self._claims = claims
         self._desk = desk
         self._log = log.bind(inbox=inbox.name)
-        self._eyes = Eyes(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
-        self._rounds = Rounds(inbox, self._eyes)
+        self._root = Root(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
+        self._rounds = Rounds(inbox, self._root)
         self._gates = {
             kind: Gate(inbox.name, kind, ledger, claims, desk, checkpoint=self._checkpoint, drop=self._drop)
             for kind in Kind
@@ -93,7 +93,7 @@ class Intake:
 
     def is_away(self) -> bool:
         """Look whether the inbox is gone, or another folder is in its place; not known before it was first seen."""
-        return self._eyes.away()
+        return self._root.away()
 
     def wake(self) -> None:
         """Look again: a lane or a claim has room, or a pause is over."""
@@ -128,7 +128,7 @@ class Intake:
         finally:
             self._quiet = False
             self._rounds.suspend()
-            self._eyes.close()
+            self._root.close()
             self._bell.close()
 
     def _turn(self) -> None:
@@ -143,7 +143,7 @@ class Intake:
                     self._work(self._terms)
             except SystemFault as fault:
                 self._suffer(fault)
-        if self._bell.wait(self._eyes.fileno(), self._until() - time.monotonic()):
+        if self._bell.wait(self._root.fileno(), self._until() - time.monotonic()):
             self._listen()
 
     def _checkpoint(self) -> None:
@@ -180,12 +180,12 @@ class Intake:
     # What is heard and recalled ------------------------------------------------------------------------------------
 
     def _listen(self) -> None:
-        heard = self._eyes.hear()
+        heard = self._root.hear()
         if heard.uprooted:
             self._root_at = 0.0
         if heard.overflowed:
             self._log.warning("inbox.overflowed")
-            self._eyes.rearm()
+            self._root.rearm()
             self._rounds.ask("overflow")
         for path, how in heard.files:
             self._hint(path, how)
@@ -219,7 +219,7 @@ class Intake:
 
     def _drop(self, path: str) -> None:
         # On a bare mount point, or below a lost root, no file is found: that says nothing about this one.
-        if not self._desk.doubted() and not self._eyes.lost():  # in this order: it may be mounted meanwhile
+        if not self._desk.doubted() and not self._root.lost():  # in this order: it may be mounted meanwhile
             self._ledger.drop(self.inbox.name, path)
 
     def _suffer(self, fault: SystemFault) -> None:
@@ -253,12 +253,12 @@ class Intake:
             return
         self._root_at = now + TICK
         if self._terms is not None:
-            reason = self._eyes.lost()
+            reason = self._root.lost()
             if not reason:
                 return
             self._lose(reason)
         try:
-            mount = self._eyes.open()
+            mount = self._root.open()
             self._desk.on_found(bool(self.lost))
         except OSError as error:
             self._lose(str(error.strerror))
@@ -271,7 +271,7 @@ class Intake:
 
     def _lose(self, reason: str) -> None:
         self._rounds.suspend()
-        self._eyes.close()
+        self._root.close()
         self._terms = None
         for gate in self._gates.values():
             gate.pending.forget()
@@ -297,7 +297,7 @@ class Intake:
             "inbox.watching",
             path=self.inbox.root,
             file_system=terms.mount.name,
-            events=terms.mount.events and not self._eyes.blind,
+            events=terms.mount.events and not self._root.blind,
             lease=terms.mount.lease,
             settle=terms.pace.settle,
             rescan=self._rounds.period(terms.rescan),
@@ -313,7 +313,7 @@ class Intake:
         self._terms = Terms.of(wanted, terms.mount)
         for gate in self._gates.values():
             gate.pending.forget()
-        self._eyes.rearm()
+        self._root.rearm()
         self._begin_anew("update")
 
     # When to turn again --------------------------------------------------------------------------------------------

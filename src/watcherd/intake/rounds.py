@@ -17,7 +17,7 @@ from watcherd.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from watcherd.intake.eyes import Eyes
+    from watcherd.intake.root import Root
     from watcherd.intake.terms import Inbox
 
 log = structlog.get_logger(__name__)
@@ -49,9 +49,9 @@ class Rounds:
     `unlisted` are the folders that cannot be listed, each with the reason.
     """
 
-    def __init__(self, inbox: Inbox, eyes: Eyes) -> None:
+    def __init__(self, inbox: Inbox, root: Root) -> None:
         self.inbox = inbox
-        self._eyes = eyes
+        self._root = root
         self._log = log.bind(inbox=inbox.name)
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
@@ -79,7 +79,7 @@ class Rounds:
         """Ask for a scan of the whole, which also arms what could not be watched before."""
         self.unlisted.clear()
         self._failed, self._held = False, 0.0
-        self._eyes.reconsider()
+        self._root.reconsider()
         until = {kind: cursor.ask() for kind, cursor in self._cursors.items()}
         self._round = _Round(reason, until, time.monotonic())
         self.next = inf
@@ -101,7 +101,7 @@ class Rounds:
     def touched(self, folder: str) -> None:
         """Ask for a scan of what was refused in a watched folder whose rights, or only times, were changed."""
         # One that may not be entered is refused by its scan, and so asked for when it is touched again.
-        for it in self._unlisted_in(folder) if self._eyes.may_enter(folder) else [folder]:
+        for it in self._unlisted_in(folder) if self._root.may_enter(folder) else [folder]:
             self.ask_folder(it)
 
     def _unlisted_in(self, folder: str) -> list[str]:
@@ -134,7 +134,7 @@ class Rounds:
             return
         self._round = None
         self._told.intersection_update(self.unlisted)
-        self._eyes.concluded()
+        self._root.concluded()
         self.ended = time.time()
         now = time.monotonic()
         self.next = now + self._pause(period, sum(done.spent.values()))
@@ -161,7 +161,7 @@ class Rounds:
 
     def period(self, usual: float) -> float:
         """Return the seconds between scans: fewer than usual where something cannot be watched, or was not listed."""
-        if self._eyes.blind:
+        if self._root.blind:
             return min(usual, BLIND_RESCAN)
         return min(usual, max(BLIND_RESCAN, FAILED_SHARE * self._held)) if self._failed else usual
 
@@ -179,7 +179,7 @@ class Rounds:
 
     def _entered(self, descriptor: int, folder: str) -> None:
         """Watch a folder that is about to be listed."""
-        self._eyes.arm(descriptor, folder)
+        self._root.arm(descriptor, folder)
         self._hasten()
 
     def _refused(self, folder: str, error: OSError) -> None:

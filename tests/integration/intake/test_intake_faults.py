@@ -93,7 +93,7 @@ def test_an_inbox_that_is_lost_is_mended_by_what_the_error_asks_for(watching, mo
     def failing(path):
         raise OSError(error, os.strerror(error), path)
 
-    monkeypatch.setattr("watcherd.intake.eyes.look", failing)
+    monkeypatch.setattr("watcherd.intake.root.look", failing)
     with watching() as inbox:
         inbox.until(lambda: inbox.intake.lost)
     (lost,) = [event for event in events if event["event"] == "inbox.lost"]
@@ -111,7 +111,7 @@ def test_an_inbox_that_is_lost_for_another_reason_by_now_is_said_again_if_that_a
         raise OSError(error, os.strerror(error), path)
 
     monkeypatch.setattr("watcherd.intake.intake.TICK", 0.01)
-    monkeypatch.setattr("watcherd.intake.eyes.look", failing)
+    monkeypatch.setattr("watcherd.intake.root.look", failing)
     with pytest.raises(IndexError), watching() as inbox:
         inbox.until(lambda: inbox.death)
     lost = [event["error"] for event in events if event["event"] == "inbox.lost"]
@@ -310,7 +310,7 @@ def test_what_is_kept_and_done_takes_no_new_file_s_place_where_nobody_can_be_ask
     watching, root, monkeypatch
 ):
     monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 2)
-    monkeypatch.setattr("watcherd.intake.eyes.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
+    monkeypatch.setattr("watcherd.intake.root.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
     inbox = watching(after=After.KEEP, settle=0.1)
     for number in range(5):
         (root / f"{number}.txt").write_bytes(b"x")
@@ -325,7 +325,7 @@ def test_many_that_cannot_be_read_take_no_new_file_s_place_where_nobody_can_be_a
     unprivileged, monkeypatch
 ):
     monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 4)
-    monkeypatch.setattr("watcherd.intake.eyes.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
+    monkeypatch.setattr("watcherd.intake.root.mount", lambda _: Mount("nfs", events=False, lease=False, coarse=False))
     for number in range(6):
         path = unprivileged.root / f"{number}.txt"
         path.write_bytes(b"x")
@@ -398,7 +398,7 @@ def test_without_an_inotify_instance_the_inbox_is_polled_and_the_log_says_how_to
         inbox.renamed_in("a.txt")
         inbox.job("a.txt")
         starved()
-        inbox.until(lambda: not inbox.intake._eyes.blind)  # noqa: SLF001 (elsewhere only the log shows it)
+        inbox.until(lambda: not inbox.intake._root.blind)  # noqa: SLF001 (elsewhere only the log shows it)
     (blind,) = [event for event in events if event["event"] == "inbox.blind"]
     assert "max_user_instances" in blind["mend"]
 
@@ -433,7 +433,7 @@ rounds.BLIND_RESCAN = 0.1
 with capture_logs() as events, harness["Watching"](sys.argv[2], settle=0.05).scanned() as inbox:
     for number in range(5):
         (inbox.root / f"{number}").mkdir(exist_ok=True)
-    inbox.until(lambda: inbox.intake._eyes.blind)
+    inbox.until(lambda: inbox.intake._root.blind)
     for number in range(5):
         inbox.renamed_in(f"{number}/a.txt")
         inbox.job(f"{number}/a.txt")

@@ -74,11 +74,11 @@ def _may_enter(path: str) -> bool:
     return os.access(path, os.R_OK | os.X_OK, effective_ids=True)
 
 
-class Eyes:
-    """The eyes on one inbox. Once closed they hold nothing open, so its file system can be unmounted.
+class Root:
+    """The root of one inbox. Once closed it holds nothing open, so that its file system can be unmounted.
 
-    `named` is the path that people gave, which may lead to `path` by links. With `watching` false they only see
-    whether the folder is there.
+    `named` is the path that people gave, which may lead to `path` by links. With `watching` false the kernel is asked
+    for no events.
     """
 
     def __init__(self, name: str, path: str, *, named: str, watching: bool) -> None:
