@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -63,8 +63,10 @@ class Rounds:
         self.ended = 0.0  # when the last one ended, Unix seconds
 
     def _walker(self, kind: Kind) -> Callable[[str], Iterator[list[str]]]:
-        told = Listener(entered=self._entered, refused=self._refused, ignored=self._ignored)
-        return lambda top: walk(self.inbox, kind, told, top)
+        listener = Listener(entered=self._entered, refused=self._refused)
+        if kind is Kind.TEXT:  # what is not taken is said once, not by each kind's walk
+            listener = replace(listener, ignored=self._ignored)
+        return lambda top: walk(self.inbox, kind, listener, top)
 
     @property
     def under_way(self) -> bool:
@@ -197,7 +199,6 @@ class Rounds:
         self._failed = self._failed or not (isinstance(error, PermissionError) or self.inbox.once)
         self._hasten()
 
-    def _ignored(self, path: str, reason: str, kind: Kind) -> None:
-        """Say what is not taken: once, not by each kind's walk."""
-        if kind is Kind.TEXT:
-            self._log.debug("file.ignored", path=path, reason=reason)
+    def _ignored(self, path: str, reason: str) -> None:
+        """Say what is not taken."""
+        self._log.debug("file.ignored", path=path, reason=reason)

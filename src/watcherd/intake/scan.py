@@ -41,7 +41,7 @@ class Listener:
 
     entered: Callable[[int, str], None] = lambda *_: None  # a folder that is open now, and about to be listed
     refused: Callable[[str, OSError], None] = lambda *_: None  # a folder that cannot be listed
-    ignored: Callable[[str, str, Kind], None] = lambda *_: None  # what no kind takes, with the reason, and whose walk
+    ignored: Callable[[str, str], None] = lambda *_: None  # what is taken by no kind, with the reason
 
 
 def admitted(
@@ -111,11 +111,11 @@ class _Walk:
         if is_file:
             found = self._rules.kind(path)
             if isinstance(found, Ignored):
-                self._listener.ignored(path, found.reason, self._kind)
+                self._listener.ignored(path, found.reason)
             return found is self._kind
         if not is_folder:
             with suppress(OSError):  # gone already, or not to be looked at: then there is nothing to say
-                self._listener.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode), self._kind)
+                self._listener.ignored(path, what_it_is(entry.stat(follow_symlinks=False).st_mode))
         elif self._rules.enters(path):
             self._folders.append(path)
         return False

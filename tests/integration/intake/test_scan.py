@@ -32,7 +32,7 @@ class Listener:
         """Remember."""
         self.refusals.append((folder, error.errno))
 
-    def ignored(self, path, reason, _kind):
+    def ignored(self, path, reason):
         """Remember."""
         self.ignores.append((path, reason))
 
