@@ -50,17 +50,15 @@ def mend_of(reason: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """An inbox's folder as it was when it was opened: device and inode tell it from one that took its place."""
+    """An inbox's folder as it was when it was opened."""
 
-    device: int
-    inode: int
+    status: os.stat_result
     is_mount: bool
 
 
 def look(path: str) -> Seen:
     """Return the folder at `path`. Raises OSError where there is none, or it may not be looked into."""
-    status = _folder(path)
-    return Seen(status.st_dev, status.st_ino, os.path.ismount(path))
+    return Seen(_folder(path), os.path.ismount(path))
 
 
 def _folder(path: str) -> os.stat_result:
@@ -111,8 +109,7 @@ class Root:
             status = _folder(path)  # looked at every second, so no more is asked
         except OSError as error:
             return str(error.strerror)
-        same = seen and (status.st_dev, status.st_ino) == (seen.device, seen.inode)
-        return "" if same else "another folder took its place"
+        return "" if seen and os.path.samestat(status, seen.status) else "another folder took its place"
 
     def open(self) -> Mount:
         """Begin to watch the folder at the path. Raises OSError where it cannot be the inbox."""
