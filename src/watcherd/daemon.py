@@ -67,7 +67,9 @@ def run(settings: Settings, reload: Callable[[], Settings]) -> int:
         except Stopped:
             log.info("daemon.stopping")
             status = 0
-    status = _died(mailbox) or status
+    for died in deaths(mailbox):  # while all were stopped
+        _say(died)
+        status = 1
     log.info("daemon.stopped", status=status)
     return status
 
@@ -135,15 +137,6 @@ def _next(mailbox: Mailbox, timeout: float) -> int | Died | None:
         while message == signals.RELOAD:  # each may take seconds, and one answers for all
             message = mailbox.get_nowait()
     return message
-
-
-def _died(mailbox: Mailbox) -> int:
-    """Say which rooms died while all were stopped; return 1 where one did."""
-    status = 0
-    for died in deaths(mailbox):
-        _say(died)
-        status = 1
-    return status
 
 
 def _say(died: Died) -> None:
