@@ -80,11 +80,6 @@ class Gate:
     # What is going on ----------------------------------------------------------------------------------------------
 
     @property
-    def busy(self) -> bool:
-        """Whether there are paths to look at now, or jobs to hand over."""
-        return bool(self.pending.hinted or self._parked)
-
-    @property
     def blocked(self) -> bool:
         """Whether nothing can be led through until somebody downstream has room."""
         return bool(self._parked) or self.room() <= 0

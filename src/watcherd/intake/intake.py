@@ -328,11 +328,11 @@ class Intake:
         return min(self._root_at, self._rounds.next, self._retries.at, *alarms)
 
     def _can_go_on(self, kind: Kind, gate: Gate) -> bool:
-        return not gate.blocked and (gate.busy or self._rounds.wants(kind))
+        return not gate.blocked and (gate.pending.hinted or self._rounds.wants(kind))
 
     def _is_quiet(self) -> bool:
-        if self._rounds.under_way:
-            return False
-        if any(gate.busy or gate.pending.settling or self._rounds.wants(kind) for kind, gate in self._gates.items()):
-            return False
+        """Whether nothing is left to be led through, besides what is parked: that is in flight."""
+        for kind, gate in self._gates.items():
+            if gate.pending.hinted or gate.pending.settling or self._rounds.wants(kind):
+                return False
         return self._desk.doubted() or self._retries.all_wait()

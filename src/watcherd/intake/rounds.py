@@ -68,11 +68,6 @@ class Rounds:
             listener = replace(listener, ignored=self._ignored)
         return lambda top: walk(self.inbox, kind, listener, top)
 
-    @property
-    def under_way(self) -> bool:
-        """Whether a scan of the whole is not done yet."""
-        return self._round is not None
-
     def wants(self, kind: Kind) -> bool:
         """Whether there is something to take for this kind."""
         return self._cursors[kind].wants

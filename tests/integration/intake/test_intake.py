@@ -725,22 +725,15 @@ def parked(gate, *paths):
         gate._admit(Job(number, File("scans", path, Version(1, 1, 1, number)), Kind.TEXT))
 
 
-def test_a_gate_is_busy_with_hints_and_with_what_its_lane_does_not_take(gate):
-    assert not gate.busy
-    gate.pending.hint("a.txt", How.SEEN)
-    assert gate.busy
+def test_a_gate_is_blocked_by_what_its_lane_does_not_take_and_where_as_much_is_in_flight_as_may_be(gate):
     assert not gate.blocked
-    gate.pending.take(0.0, 1)
     parked(gate, "a.txt")
     gate.flush()
-    assert gate.busy
     assert gate.blocked
     gate.lane.taken = 1
     gate.flush()
-    assert not gate.busy
     assert not gate.blocked
     parked(gate, "b.txt")
     gate.flush()
-    assert not gate.busy
     assert gate.room() == 0
     assert gate.blocked
