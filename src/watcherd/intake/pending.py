@@ -21,9 +21,6 @@ MOST_WAITING = 4_096
 #: is hinted at than a lane takes.
 SHARE = 4
 
-#: What says less than anything that is known already.
-_WEAK = frozenset({How.SEEN, How.TOUCHED})
-
 
 class Pending:
     """Hints, and files that wait. Times are monotonic seconds. Used by one thread; any may ask what is `waiting`."""
@@ -82,7 +79,7 @@ class Pending:
         known = self._hints.get(path)
         if known is None and len(self._hints) >= MOST_HINTS:
             return False
-        if known is None or (known is not How.CHANGED and how not in _WEAK):
+        if known is None or (known is not How.CHANGED and how is not How.SEEN):
             self._hints[path] = how
         return True
 

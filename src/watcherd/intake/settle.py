@@ -47,11 +47,10 @@ class Writer(Enum):
 class How(Enum):
     """How a path came to our notice."""
 
-    SEEN = "seen"  # a scan met it, or it is looked at again
+    SEEN = "seen"  # a scan met it, its metadata changed, or it is looked at again
     RENAMED = "renamed"  # it was renamed into place under our watch
     CREATED = "created"  # it was created under our watch, and may be open
     CLOSED = "closed"  # a writer closed it
-    TOUCHED = "touched"  # its metadata changed: it may be readable now
     DUE = "due"  # the ledger has it on record: a retry, or a suspect of an unclean end
     CHANGED = "changed"  # it came back because it changed while it was worked on
 

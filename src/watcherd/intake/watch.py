@@ -53,7 +53,7 @@ _HOWS = (
     (InotifyConstants.IN_CLOSE_WRITE, How.CLOSED),
     (InotifyConstants.IN_MOVED_TO, How.RENAMED),
     (InotifyConstants.IN_CREATE, How.CREATED),
-    (InotifyConstants.IN_ATTRIB, How.TOUCHED),
+    (InotifyConstants.IN_ATTRIB, How.SEEN),
 )
 
 

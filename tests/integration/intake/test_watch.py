@@ -70,7 +70,7 @@ def test_permission_given_back_is_told(watch, tmp_path):
     (tmp_path / "a").touch()
     arm(watch, tmp_path, "")
     (tmp_path / "a").chmod(0o600)
-    assert heard(watch).files == [("a", How.TOUCHED)]
+    assert heard(watch).files == [("a", How.SEEN)]
 
 
 def test_a_folder_that_is_armed_and_touched_is_told_apart_from_one_that_may_be_new(watch, tmp_path):
