@@ -212,18 +212,6 @@ def test_each_page_keeps_its_own_compression_size_and_resolution():
     assert pages == [((30, 20), "packbits", (100, 100)), ((50, 40), "tiff_lzw", (300, 200))]
 
 
-@pytest.mark.parametrize("name", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_the_caller_may_end_the_work_at_every_frame(name):
-    calls = iter(range(3))
-
-    def checkpoint():
-        if next(calls, None) is None:
-            raise TimeoutError
-
-    with pytest.raises(TimeoutError):
-        convert(BytesIO(moving(name, frames(transparent=False))), checkpoint=checkpoint)
-
-
 @pytest.mark.parametrize("options", [{}, {"transparency": 0}], ids=["opaque", "transparent"])
 def test_a_frame_beyond_the_screen_of_a_gif_is_cut_to_it(options):
     small = moving("GIF", [Image.new("P", (8, 8))], **options)

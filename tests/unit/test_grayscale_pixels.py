@@ -504,7 +504,7 @@ def test_only_plain_rows_become_grey_in_bands():
     taken = {}
     for mode, compression in product(("RGB", "RGBA", "L", "CMYK"), ("raw", "tiff_lzw")):
         data = BytesIO(encoded(picture(mode), "TIFF", compression=compression))
-        file = reader.Reader(data, lambda: None, Limits())
+        file = reader.Reader(data, Limits())
         with source.opened(file, "TIFF") as image:
             taken[mode, compression] = strips.grey_of_strips(image, file) is not None
     assert [way for way, was in taken.items() if was] == [("RGB", "raw")]

@@ -37,7 +37,7 @@ class Process(Protocol):
 
     `source` is unbuffered, seekable and read from its start, `draft` is written from its start, `name` is the
     source's path as its result shall state it (empty where it is isolated: a path may be longer than what a worker is
-    told), and `checkpoint` is called often and may raise to end the work.
+    told), and `checkpoint` is called often and may raise to end the work; what is isolated is ended with its process.
     """
 
     def __call__(  # noqa: D102 (the class says it)

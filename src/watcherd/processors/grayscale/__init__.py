@@ -66,22 +66,20 @@ WRITERS = {
 def process(
     source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
 ) -> Picture:
-    """Write the grey picture of `source` to `draft`. See `Process`, `convert`; `name` is not needed."""
-    del name
-    encoded, picture = convert(source, limits=limits, checkpoint=checkpoint)
+    """Write the grey picture of `source` to `draft`. See `Process`, `convert`."""
+    del name, checkpoint  # what is isolated needs neither
+    encoded, picture = convert(source, limits=limits)
     while encoded:  # an unbuffered file may take a part
         encoded = encoded[draft.write(encoded) :]
     return picture
 
 
-def convert(
-    source: BinaryIO, *, limits: Limits = DEFAULTS, checkpoint: Callable[[], None] = lambda: None
-) -> tuple[memoryview, Picture]:
+def convert(source: BinaryIO, *, limits: Limits = DEFAULTS) -> tuple[memoryview, Picture]:
     """Return the grey picture of `source`, encoded in its own format, and what it is.
 
-    Raises FileFault where the picture is at fault, and what `source` and `checkpoint` raise.
+    Raises FileFault where the picture is at fault, and what `source` raises.
     """
-    reader = Reader(source, checkpoint, limits)
+    reader = Reader(source, limits)
     try:
         name = recognise(reader)
         with _pillow(limits), opened(reader, name) as image:

@@ -78,7 +78,6 @@ def _behind_blocks(reader: Reader, start: int) -> bytes:
 
 def reach(image: ImageFile.ImageFile, reader: Reader, number: int) -> bool:
     """Go to a frame, from the one before it; False where there is none."""
-    reader.checkpoint()
     if number == image.tell():
         return True
     with decoding(reader):

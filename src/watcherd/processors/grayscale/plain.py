@@ -27,7 +27,6 @@ BYTE = 8  # bits
 
 def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
     """Decode the one picture, in grey."""
-    reader.checkpoint()
     with decoding(reader):
         return grey(image)
 
@@ -91,7 +90,6 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write losslessly where the source's wavelet is reversible; else into no more bytes than the source has."""
     comment, header = image.info.get("comment"), _header(reader)
     options: dict[str, object] = {"no_jp2": getattr(image, "codec", "jp2") == "j2k", "comment": comment}
-    reader.checkpoint()
     with decoding(reader):
         picture = grey(_of_eight_bits(image, header))
     _refuse_lost_white(image, header)

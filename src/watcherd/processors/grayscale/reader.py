@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from PIL import ImageFile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from watcherd.model import Limits
 
@@ -24,14 +24,13 @@ BLOCK = ImageFile.MAXBLOCK  # what decoders read at once, whether or not there i
 class Reader:
     """A file without a name or a descriptor, so that nothing maps it or bypasses us.
 
-    `starved` turns true when a decoder asks for more than there is. `outside` holds the errors of the file system and
-    the caller, which pass unchanged, whatever Pillow makes of them. `needed` is the most bytes that the headers seen
-    so far ask for, within `limits`.
+    `starved` turns true when a decoder asks for more than there is. `outside` holds the errors of the file system,
+    which pass unchanged, whatever Pillow makes of them. `needed` is the most bytes that the headers seen so far ask
+    for, within `limits`.
     """
 
-    def __init__(self, source: BinaryIO, checkpoint: Callable[[], None], limits: Limits) -> None:
+    def __init__(self, source: BinaryIO, limits: Limits) -> None:
         self._buffer = io.BufferedReader(cast("io.RawIOBase", source), BLOCK)
-        self._checkpoint = checkpoint
         self._whole: bytes | None = None
         self.starved = False
         self.outside: list[Exception] = []
@@ -82,11 +81,6 @@ class Reader:
             # With its size, as a buffer then takes it in place; "all" would be put together once more.
             self._whole = self.read_at(0, self.size)
         return self._whole
-
-    def checkpoint(self) -> None:
-        """Let the caller end the work here."""
-        with self._noted():
-            self._checkpoint()
 
     def pass_outside(self) -> None:
         """Raise the error from outside, if there was one, in place of what was made of it."""
