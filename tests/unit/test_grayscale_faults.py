@@ -2,7 +2,8 @@
 
 import errno
 import struct
-from io import BytesIO, RawIOBase
+from io import BytesIO, FileIO
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -10,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
+from watcherd.lanes import slot
+from watcherd.lanes.slot import Stream
 from watcherd.model import Failure, FileFault, Limits
 from watcherd.processors.grayscale import convert, process
 
@@ -274,49 +277,53 @@ def test_pages_that_lead_back_to_the_first_end_there():
     assert convert(BytesIO(data))[1].frames == 1
 
 
-class Disk(RawIOBase):
-    """A file that a disk stops giving, or taking, after so many bytes."""
-
-    def __init__(self, data=b"", limit=1 << 30):
-        self._file, self._limit = BytesIO(data), limit
-
-    def readable(self):  # noqa: D102 (as every file's)
-        return True
-
-    def seekable(self):  # noqa: D102 (as every file's)
-        return True
-
-    def seek(self, offset, whence=0):  # noqa: D102 (as every file's)
-        return self._file.seek(offset, whence)
-
-    def readinto(self, buffer):  # noqa: D102 (as every file's)
-        if self._file.tell() >= self._limit:
-            raise OSError(errno.EIO, "Input/output error")
-        return self._file.readinto(memoryview(buffer)[: self._limit - self._file.tell()])
-
-    def write(self, data):  # noqa: D102 (as every file's)
-        if self._file.tell() >= self._limit:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return self._file.write(data[:1000])
+def test_an_offset_beyond_what_a_disk_can_hold_is_damage_and_no_error_of_the_disk(tmp_path):
+    (tmp_path / "far.tif").write_bytes(struct.pack("<2sHHHQ", b"II", 43, 8, 0, 1 << 50))
+    with (tmp_path / "far.tif").open("rb", buffering=0) as source, pytest.raises(FileFault) as fault:
+        convert(source)
+    assert fault.value.failure in {Failure.CORRUPT, Failure.TRUNCATED}  # some disks can hold as much
 
 
 @pytest.mark.parametrize("kind", SOUND)
-def test_a_disk_that_cannot_be_read_is_no_fault_of_the_file(kind):
-    with pytest.raises(OSError, match="Input/output error") as raised:
-        convert(Disk(SOUND[kind], limit=len(SOUND[kind]) // 2))
-    assert raised.value.errno == errno.EIO
+def test_a_disk_that_cannot_be_read_is_no_fault_of_the_file(kind, tmp_path, monkeypatch):
+    end = len(SOUND[kind]) // 2
+
+    def readinto(stream, buffer):
+        if stream.tell() >= end:
+            raise OSError(errno.EIO, "Input/output error")
+        return FileIO.readinto(stream, memoryview(buffer)[: end - stream.tell()])
+
+    def readall(stream):
+        while True:
+            stream.readinto(bytearray(1 << 20))
+
+    monkeypatch.setattr(Stream, "readinto", slot._remembering(readinto))  # noqa: SLF001 (as all that reads is)
+    monkeypatch.setattr(Stream, "readall", readall)
+    (tmp_path / "source").write_bytes(SOUND[kind])
+    with (
+        (tmp_path / "source").open("rb") as source,
+        (tmp_path / "draft").open("wb") as draft,
+        pytest.raises(OSError, match="Input/output error"),
+    ):
+        slot.work(process, "", source.fileno(), draft.fileno(), Limits(), lambda: None)
 
 
 def test_a_disk_that_is_full_is_no_fault_of_the_file():
-    with pytest.raises(OSError, match="No space left") as raised:
-        process(BytesIO(SOUND["tiff"]), Disk(limit=700), name="", limits=Limits(), checkpoint=lambda: None)
+    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left") as raised:
+        process(BytesIO(SOUND["tiff"]), full, name="", limits=Limits(), checkpoint=lambda: None)
     assert raised.value.errno == errno.ENOSPC
 
 
+class Little(BytesIO):
+    """A file that takes little at a time."""
+
+    def write(self, data):  # noqa: D102 (as every file's)
+        return super().write(data[:1000])
+
+
 def test_a_draft_that_takes_little_at_a_time_gets_all():
-    draft = Disk()
+    draft = Little()
     said = process(BytesIO(SOUND["png"]), draft, name="a.png", limits=Limits(), checkpoint=lambda: None)
-    draft.seek(0)
     with Image.open(draft) as seen:
         assert (seen.size, seen.mode, seen.format) == ((said.width, said.height), said.mode, said.format)
         seen.load()

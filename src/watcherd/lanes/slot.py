@@ -145,7 +145,8 @@ def _remembering(
 class Stream(FileIO):
     """An unbuffered file that remembers the first error of the kernel's, as `refusal`.
 
-    A seek is left out: a damaged file leads a parser to seek before its start, and that is the file's fault.
+    A seek is left out: a damaged file leads a parser to seek before its start, or beyond what its disk can hold, and
+    that is the file's fault.
     """
 
     refusal: OSError | None = None

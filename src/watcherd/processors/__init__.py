@@ -2,7 +2,7 @@
 
 A processor is a plain function: an open file in, a draft to fill, and a `Result` of a few numbers back. It knows no
 clock, no log, no ledger and no name but the one that it writes into its result; it says what is wrong with the file
-by raising `FileFault`, and lets every other error of its descriptors pass.
+by raising `FileFault`. What it makes of an error of its descriptors does not matter: its caller has heard of that.
 
     words       word counts: which way a text is counted, and the JSON line
     reading     a text chunk by chunk, in whole characters

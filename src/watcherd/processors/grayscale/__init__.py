@@ -77,7 +77,7 @@ def process(
 def convert(source: BinaryIO, *, limits: Limits = DEFAULTS) -> tuple[memoryview, Picture]:
     """Return the grey picture of `source`, encoded in its own format, and what it is.
 
-    Raises FileFault where the picture is at fault, and what `source` raises.
+    Raises FileFault where the picture is at fault; that may also be what Pillow made of an error of `source`.
     """
     reader = Reader(source, limits)
     try:

@@ -19,6 +19,7 @@ from watcherd.processors.grayscale.formats import no_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from contextlib import AbstractContextManager
 
     from PIL import ImageFile
 
@@ -83,35 +84,24 @@ def opened(reader: Reader, name: str) -> Iterator[ImageFile.ImageFile]:
         yield image
 
 
-@contextmanager
-def decoding(reader: Reader) -> Iterator[None]:
-    """Turn what Pillow raises on damaged content into a `FileFault`; errors from outside the picture pass."""
-    with _judged(reader, (MemoryError, *DAMAGE, *BOMBS), partial(_undecoded, reader)):
-        yield
-    reader.pass_outside()  # Pillow may have taken it for the end of the picture
+def decoding(reader: Reader) -> AbstractContextManager[None]:
+    """Turn what Pillow raises on damaged content into a `FileFault`."""
+    return _judged((MemoryError, *DAMAGE, *BOMBS), partial(_undecoded, reader))
 
 
-@contextmanager
-def encoding(reader: Reader, name: str, picture: Image.Image) -> Iterator[None]:
+def encoding(reader: Reader, name: str, picture: Image.Image) -> AbstractContextManager[None]:
     """Turn an encoder's refusal into a `FileFault`: the picture is sound, and its format cannot hold it in grey."""
-    with _judged(reader, REFUSALS, partial(_unwritten, reader, name, picture)):
-        yield
+    return _judged(REFUSALS, partial(_unwritten, reader, name, picture))
 
 
 @contextmanager
-def _judged(
-    reader: Reader, kinds: tuple[type[Exception], ...], judge: Callable[[Exception], FileFault]
-) -> Iterator[None]:
-    """Raise what is behind a library's error: one from outside, want of memory, or what `judge` makes of it."""
+def _judged(kinds: tuple[type[Exception], ...], judge: Callable[[Exception], FileFault]) -> Iterator[None]:
+    """Raise what is behind a library's error: want of memory, or what `judge` makes of it."""
     shortage.forget()
     try:
         yield
-    except FileFault:
-        reader.pass_outside()
-        raise
     except kinds as error:
         is_short = isinstance(error, MemoryError) or _is_short(str(error))
-        reader.pass_outside()
         raise (_memory() if is_short else judge(error)) from error
 
 
