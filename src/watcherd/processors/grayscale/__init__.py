@@ -93,16 +93,15 @@ def convert(source: BinaryIO, *, limits: Limits = DEFAULTS) -> tuple[memoryview,
 
 @contextmanager
 def _pillow(limits: Limits) -> Iterator[None]:
-    """Have Pillow refuse sizes beyond `limits`, say why it could not open, and warn nobody.
+    """Have Pillow refuse sizes beyond `limits`, and warn nobody.
 
-    Both switches and the filter of warnings belong to the process, which a worker has to itself.
+    Its switch and the filter of warnings belong to the process, which a worker has to itself.
     """
-    before = Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS
-    Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS = limits.max_pixels, True
+    before, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, limits.max_pixels
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             yield
     finally:
-        Image.MAX_IMAGE_PIXELS, Image.WARN_POSSIBLE_FORMATS = before
+        Image.MAX_IMAGE_PIXELS = before

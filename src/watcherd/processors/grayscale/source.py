@@ -5,20 +5,19 @@ from __future__ import annotations
 import io
 import re
 import struct
-import warnings
 import zlib
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import container, shortage
 from watcherd.processors.grayscale.formats import no_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from contextlib import AbstractContextManager
 
     from PIL import ImageFile
@@ -42,7 +41,8 @@ DAMAGE = (
 )
 #: What it raises where there are more pixels than allowed, and where they are more than twice as many.
 BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
-#: What its encoders raise.
+#: What its decoders raise, and what its encoders do.
+ERRORS = (MemoryError, *DAMAGE, *BOMBS)
 REFUSALS = (MemoryError, OSError, RuntimeError, ValueError, struct.error)
 
 #: How Pillow words that a file is sound, and of a variety that it cannot read.
@@ -74,19 +74,17 @@ def opened(reader: Reader, name: str) -> Iterator[ImageFile.ImageFile]:
     """Open the picture with the decoder of the format `name` alone; pixels are not decoded yet."""
     if name not in Image.OPEN or name not in Image.SAVE:
         raise FileFault(Failure.UNSUPPORTED, f"{name} cannot be read and written by this build of Pillow")
-    with decoding(reader), warnings.catch_warnings(record=True, action="always", category=UserWarning) as said:
+    decoder, _ = Image.OPEN[name]  # `Image.open` would not tell why one failed
+    with _judged(ERRORS, partial(_unopened, reader, name)):
         container.require_whole(reader, name)
-        try:
-            image = Image.open(cast("BinaryIO", reader), formats=(name,))
-        except UnidentifiedImageError as error:
-            raise _unopened(reader, name, _reason(name, said)) from error
+        image = decoder(cast("BinaryIO", reader), "")
     with image:
         yield image
 
 
 def decoding(reader: Reader) -> AbstractContextManager[None]:
     """Turn what Pillow raises on damaged content into a `FileFault`."""
-    return _judged((MemoryError, *DAMAGE, *BOMBS), partial(_undecoded, reader))
+    return _judged(ERRORS, partial(_undecoded, reader))
 
 
 def encoding(reader: Reader, name: str, picture: Image.Image) -> AbstractContextManager[None]:
@@ -101,8 +99,17 @@ def _judged(kinds: tuple[type[Exception], ...], judge: Callable[[Exception], Fil
     try:
         yield
     except kinds as error:
-        is_short = isinstance(error, MemoryError) or _is_short(str(error))
+        is_short = shortage.seen() or isinstance(error, MemoryError) or _MEMORY.search(str(error))
         raise (_memory() if is_short else judge(error)) from error
+
+
+def _unopened(reader: Reader, name: str, error: Exception) -> FileFault:
+    if not isinstance(error, SyntaxError):
+        return _undecoded(reader, error)
+    if name == "TGA":  # nearly anything begins like one
+        return no_image(reader)
+    reason = str(error) or "damaged header"
+    return FileFault(_class_of(reader, reason), f"begins as {name} and cannot be opened: {reason}")
 
 
 def _undecoded(reader: Reader, error: Exception) -> FileFault:
@@ -126,10 +133,6 @@ def save(reader: Reader, picture: Image.Image, name: str, **options: Any) -> mem
     return memoryview(target.getvalue())
 
 
-def _is_short(reason: str) -> bool:
-    return shortage.seen() or bool(_MEMORY.search(reason))
-
-
 def _memory() -> FileFault:
     return FileFault(Failure.MEMORY, "needs more memory than a worker has: raise `memory` under [image]")
 
@@ -142,22 +145,6 @@ def _too_many(said: str) -> FileFault:
     return FileFault(
         Failure.TOO_LARGE, f"has {claimed} where {allowed} are allowed: raise `max_pixels` under [image]"
     )
-
-
-def _unopened(reader: Reader, name: str, reason: str) -> FileFault:
-    if _is_short(reason):
-        return _memory()
-    if name == "TGA":  # nearly anything begins like one
-        return no_image(reader)
-    return FileFault(
-        _class_of(reader, reason), f"begins as {name} and cannot be opened: {reason or 'damaged header'}"
-    )
-
-
-def _reason(name: str, said: Iterable[warnings.WarningMessage]) -> str:
-    mark = f"{name} opening failed. "
-    messages = (str(warning.message) for warning in said)
-    return " ".join(message.removeprefix(mark) for message in messages if message.startswith(mark))
 
 
 def _class_of(reader: Reader, reason: str) -> Failure:
