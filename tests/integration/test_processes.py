@@ -499,17 +499,15 @@ def test_a_worker_killed_while_idle_is_buried_and_told_once_by_the_next_look(wor
     assert logs[0]["signal"] == "SIGKILL"
 
 
-def test_a_spare_killed_once_it_was_ready_is_buried_told_and_replaced_by_the_next_look(workers):
-    spares = []
+def test_a_spare_killed_once_it_was_ready_is_buried_and_told_once_by_the_next_look(workers, slot, do):
+    (spare,) = ready(workers)
     with capture_logs() as logs:
-        for _ in range(3):
-            spares += ready(workers)
-            kill(spares[-1])
-            workers.look()
-            workers.look()
-            assert spares[-1] not in children()
-    assert len(set(spares)) == 3
-    assert told(logs) == [("warning", pid) for pid in spares]
+        kill(spare)
+        workers.look()
+        assert children() == set()
+        workers.look()
+        assert do(slot, "good") == PICTURE
+    assert told(logs) == [("warning", spare)]
 
 
 def test_a_spare_killed_as_others_failed_to_start_before_it_is_told_aloud(workers):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import time
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from math import inf
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, TypeVar
@@ -124,13 +124,12 @@ class IsolatedWorkers(Pool):
                 self._busy.discard(worker)
 
     def look(self) -> None:
-        """Bury workers that ended while they had no job, and say so. A slot hires another one with its next job."""
+        """Bury workers that ended while they had no job, and say so. Whoever needs one then goes on to the next."""
         with self._lock:
             idle = self._alive - self._busy
             ended = [worker for worker in idle if not worker.is_buried and worker.has_ended()]
         for worker in ended:
             self.tell(worker, worker.bury(0.0))
-            self._renew(worker)
 
     def tell(self, worker: Worker, status: int | None, job: Job | None = None) -> None:
         """Say how `worker` ended; as debug while none gets ready, as each would say the same for ever."""
@@ -153,16 +152,6 @@ class IsolatedWorkers(Pool):
             self._alive.discard(worker)
             self._busy.discard(worker)
         return status
-
-    def _renew(self, ended: Worker) -> None:
-        """Replace the spare if it is `ended`. One that did not get ready stays: whoever hires it is to hear why."""
-        with suppress(queue.Empty):
-            spare = self._started.get_nowait()
-            if spare is ended and ended.got_ready:
-                self.dismiss(ended)
-                self._wanted.release()
-            else:
-                self._started.put(spare)
 
     def _begin(self) -> None:
         """Have the feeder begin, once."""
