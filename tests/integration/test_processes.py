@@ -561,13 +561,6 @@ def test_a_deadline_beyond_what_the_kernel_counts_is_far_away(slot, do):
         os.kill(pid, signal.SIGKILL)
 
 
-def test_a_worker_stopped_while_idle_is_not_the_file_s_fault(slot, do):
-    stop(do.pid(slot))
-    with pytest.raises(WorkerKilled, match="stopped"):
-        do(slot, "good", timeout=0.2)
-    assert do(slot, "good") == PICTURE
-
-
 def test_a_worker_killed_before_it_took_the_job_costs_nothing(slot, do):
     pid = do.pid(slot)
     stop(pid)
@@ -577,23 +570,6 @@ def test_a_worker_killed_before_it_took_the_job_costs_nothing(slot, do):
         wait_until(lambda: worker.jobs == 2)
         os.kill(pid, signal.SIGKILL)
         assert future.result(20) == PICTURE
-
-
-@pytest.mark.parametrize(("deed", "taken"), [("hang", True), ("stopped", False)])
-def test_a_worker_that_is_late_has_said_whether_it_took_its_order(tmp_path, deed, taken):
-    worker = Worker("misbehaving", MEMORY, ())
-    try:
-        worker.require_ready(time.monotonic() + 20)
-        if deed == "stopped":
-            stop(worker.pid)
-        (tmp_path / "source").write_text(deed)
-        with (tmp_path / "source").open("r+b") as source, pytest.raises(TimeoutError):
-            worker.ask(wire.order(1, Limits()), [source.fileno(), source.fileno()], 1.0, time.monotonic)
-        assert worker.has_taken is taken
-    finally:
-        worker.kill()
-        worker.bury(5)
-        worker.close()
 
 
 def test_workers_killed_in_the_instant_a_job_is_handed_over_cost_nothing(slot, do):

@@ -5,8 +5,7 @@ Facts that forced its shape:
 - The pipe is a pair of SOCK_SEQPACKET sockets: a packet is there whole or not at all, so no half frame can block a
   reader, and one `recv` with a timeout is the whole wait.
 - A worker says that it has taken an order before it looks at it. Nothing else tells: the kernel delivers one even to
-  a process that is about to be killed. So a worker that is killed while idle costs no job, and one that is stopped
-  charges none.
+  a process that is about to be killed. So a worker that is killed while idle costs no job.
 """
 
 from __future__ import annotations
@@ -65,7 +64,6 @@ class Worker:
 
     def __init__(self, module: str, memory: int, keep_open: Sequence[int]) -> None:
         self.jobs = 0
-        self.has_taken = False
         self.is_ready = False  # it has said so, and was heard
         self._pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
@@ -109,11 +107,10 @@ class Worker:
     def ask(self, order: bytes, descriptors: Sequence[int], timeout: float, now: Callable[[], float]) -> bytes:
         """Hand over `order` and return the answer.
 
-        Raises TimeoutError after `timeout` seconds of `now`, with `has_taken` saying whether it took the order;
-        EOFError where it took the order and is gone, ConnectionError where it is gone without having taken it.
+        Raises TimeoutError after `timeout` seconds of `now`; EOFError where it took the order and is gone,
+        ConnectionError where it is gone without having taken it.
         """
         self.jobs += 1
-        self.has_taken = False
         by = now() + timeout
         socket.send_fds(self._pipe, [order], descriptors)
         said = self._hear(by, now)
@@ -121,7 +118,6 @@ class Worker:
             raise ConnectionError
         if said != wire.TAKEN:
             return said
-        self.has_taken = True
         if answer := self._hear(by, now):
             return answer
         raise EOFError

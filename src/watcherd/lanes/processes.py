@@ -253,7 +253,10 @@ class _Isolated(Slot):
             self._end_dead(worker)
             raise NotTaken("it ended before it took a job") from None
         except TimeoutError:
-            raise self._end_late(worker, job, limits) from None
+            worker.kill()
+            log.warning("worker.timed_out", pid=worker.pid, timeout=limits.timeout, **_what(job))
+            self._end(worker)
+            raise overdue(limits) from None
         except OSError as error:
             self._end(worker)
             raise SystemFault(f"cannot hand a job to a worker: {error}", root="", errno=error.errno) from error
@@ -287,14 +290,6 @@ class _Isolated(Slot):
         worker.kill()
         self._end(worker)
         log.warning("worker.died", pid=worker.pid, reason="it was killed for a garbled answer", **_what(job))
-
-    def _end_late(self, worker: Worker, job: Job, limits: Limits) -> FileFault | WorkerKilled:
-        worker.kill()
-        log.warning("worker.timed_out", pid=worker.pid, timeout=limits.timeout, **_what(job))
-        self._end(worker)
-        if worker.has_taken:
-            return overdue(limits)
-        return WorkerKilled("its worker was stopped from outside before it took the job")
 
 
 def _how(status: int | None) -> dict[str, int | str]:
