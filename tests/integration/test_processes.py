@@ -349,7 +349,7 @@ def test_a_file_that_eats_all_memory_fails_alone(slot, do, deed):
 
 @pytest.mark.parametrize(
     "deed",
-    ["say {}", "say []", "say \x00\xff", 'say {"id": OWN}', "shout", "babble"],
+    ["say {}", "say []", "say \x00\xff", 'say {"id": OWN}', 'say {"id": 0, "errno": 5}', "shout", "babble"],
 )
 def test_a_worker_that_answers_garbage_is_killed_and_its_file_charged(slot, do, deed):
     with capture_logs() as logs, pytest.raises(FileFault) as caught:
@@ -372,12 +372,6 @@ def test_an_answer_too_many_does_not_become_the_next_file_s_result(slot, do):
         assert do(slot, "good") == PICTURE
     assert do.draft.endswith(b"done")
     assert [entry["event"] for entry in logs] == ["worker.died"]
-
-
-def test_an_answer_to_an_earlier_job_is_not_charged_to_this_one(slot, do):
-    with pytest.raises(WorkerKilled, match="earlier file"):
-        do(slot, 'say {"id": 0, "errno": 5}')
-    assert do(slot, "good") == PICTURE
 
 
 def test_innocents_in_flight_lose_nothing_while_others_are_poisoned(workers, do):

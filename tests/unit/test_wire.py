@@ -102,7 +102,7 @@ def test_a_number_where_a_word_belongs_is_no_result():
 
 
 def test_the_answer_to_another_job_is_no_answer():
-    with pytest.raises(wire.AnotherJob, match="job 6 instead of 7"):
+    with pytest.raises(ValueError, match="job 6 instead of 7"):
         wire.read_answer(wire.answer(6, PICTURE), 7)
 
 

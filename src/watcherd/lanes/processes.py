@@ -21,7 +21,7 @@ import structlog
 
 from watcherd.lanes import wire
 from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
-from watcherd.lanes.slot import Cut, Pool, Slot, WorkerKilled, overdue
+from watcherd.lanes.slot import Cut, Pool, Slot, overdue
 from watcherd.lifeline import Thread
 from watcherd.model import Failure, FileFault, SystemFault
 
@@ -268,11 +268,10 @@ class _Isolated(Slot):
             if fault.failure in {Failure.MEMORY, Failure.CRASHED}:
                 self._end(worker)  # nobody knows what state it is in
             raise
-        except wire.AnotherJob:
-            self._end_garbled(worker, job)
-            raise WorkerKilled("its worker was killed: it still spoke of an earlier file") from None
         except ValueError:
-            self._end_garbled(worker, job)
+            worker.kill()
+            log.warning("worker.died", pid=worker.pid, reason="it was killed for a garbled answer", **_what(job))
+            self._end(worker)
             raise FileFault(Failure.CRASHED, "made its worker answer with what is no answer") from None
 
     def _end(self, worker: Worker) -> int | None:
@@ -285,11 +284,6 @@ class _Isolated(Slot):
         if not is_told:
             self._pool.tell(worker, status, job)
         return status
-
-    def _end_garbled(self, worker: Worker, job: Job) -> None:
-        worker.kill()
-        self._end(worker)
-        log.warning("worker.died", pid=worker.pid, reason="it was killed for a garbled answer", **_what(job))
 
 
 def _how(status: int | None) -> dict[str, int | str]:

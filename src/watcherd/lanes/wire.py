@@ -26,11 +26,6 @@ READY = b"ready"
 #: What a worker says before it looks at an order.
 TAKEN = b"taken"
 
-
-class AnotherJob(ValueError):
-    """An answer to a job that was not asked about: an earlier file made its worker say too much."""
-
-
 _MESSAGE, _TRACE = 1_000, 4_000  # characters; escaped, each is at most 12 bytes
 _RESULTS = {result.__name__: (result, get_type_hints(result)) for result in get_args(Result)}
 
@@ -64,8 +59,7 @@ def _said(outcome: Result | FileFault | OSError) -> dict[str, Any]:
 def read_answer(packet: bytes, job: int) -> Result:
     """Return the Result in the answer to the job whose id is `job`, or raise the error that is in it.
 
-    Raises FileFault, DraftError, OSError as `work` in the worker did; ValueError where this is no answer, its kind
-    AnotherJob where it is not to this job.
+    Raises FileFault, DraftError, OSError as `work` in the worker did; ValueError where this is no answer to it.
     """
     try:
         return _heard(json.loads(packet), job)
@@ -75,7 +69,7 @@ def read_answer(packet: bytes, job: int) -> Result:
 
 def _heard(said: dict[str, Any], job: int) -> Result:
     if said["id"] != job:
-        raise AnotherJob(f"an answer to job {said['id']} instead of {job}")
+        raise ValueError(f"an answer to job {said['id']} instead of {job}")
     if "failure" in said:
         raise FileFault(Failure(said["failure"]), _of(str, said["message"]), _of(str, said["trace"]))
     if "errno" in said:
