@@ -87,14 +87,6 @@ class Worker:
             self._pipe.recv(1, socket.MSG_PEEK)
             raise NotTaken("it was gone, or spoke out of turn")
 
-    @property
-    def got_ready(self) -> bool:
-        """Whether the worker has said that it is ready, even if nobody has listened yet."""
-        if not self.is_ready:
-            with suppress(OSError):  # it has said nothing, or the pipe is closed
-                return self._pipe.recv(wire.LONGEST, socket.MSG_PEEK | socket.MSG_DONTWAIT) == wire.READY
-        return self.is_ready
-
     def _await_ready(self, by: float) -> None:
         try:
             said = self._hear(by, time.monotonic)
