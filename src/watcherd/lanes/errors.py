@@ -13,8 +13,6 @@ from watcherd.states import State
 if TYPE_CHECKING:
     from watcherd.model import Job, Outcome
 
-_ANOTHER_THING = {errno.ELOOP, errno.EINVAL, errno.ENXIO, errno.EXDEV}
-
 
 def failed(job: Job, error: Exception) -> Outcome:
     """Say what a slot raised as the outcome of its job."""
@@ -43,5 +41,4 @@ def unreadable(job: Job, error: OSError) -> Outcome:
     if fault := beneath.shortage(error):
         return Stalled(job, fault)
     # Where the disk, or a mount, fails, it is looked at again less and less often, as if it had changed.
-    what = "is another thing now" if error.errno in _ANOTHER_THING else "cannot be read for now"
-    return Returned(job, State.WAITING, f"{what}: {error.strerror}", changed=True)
+    return Returned(job, State.WAITING, f"cannot be read for now: {error.strerror}", changed=True)
