@@ -114,7 +114,8 @@ def _unopened(reader: Reader, name: str, error: Exception) -> FileFault:
 
 def _undecoded(reader: Reader, error: Exception) -> FileFault:
     if isinstance(error, BOMBS):
-        return _too_many(str(error))
+        what = f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels"
+        return FileFault(Failure.TOO_LARGE, f"{what}: raise `max_pixels` under [image]")
     return FileFault(_class_of(reader, str(error)), f"cannot be decoded: {_explained(_line(error))}")
 
 
@@ -135,16 +136,6 @@ def save(reader: Reader, picture: Image.Image, name: str, **options: Any) -> mem
 
 def _memory() -> FileFault:
     return FileFault(Failure.MEMORY, "needs more memory than a worker has: raise `memory` under [image]")
-
-
-def _too_many(said: str) -> FileFault:
-    """Tell how many pixels there are: the first number in what Pillow says."""
-    pixels = re.search(r"\d+", said)
-    claimed = f"{int(pixels[0]):,} pixels" if pixels else "more pixels"
-    allowed = f"{Image.MAX_IMAGE_PIXELS:,}"
-    return FileFault(
-        Failure.TOO_LARGE, f"has {claimed} where {allowed} are allowed: raise `max_pixels` under [image]"
-    )
 
 
 def _class_of(reader: Reader, reason: str) -> Failure:
