@@ -197,6 +197,12 @@ def test_a_tiff_of_an_unknown_compression_is_unsupported_on_whichever_page(kind)
     assert fault.failure is Failure.UNSUPPORTED
 
 
+def test_a_tiff_of_more_samples_than_pillow_reads_is_unsupported():
+    three, seven = (struct.pack("<HHIHH", 277, 3, 1, samples, 0) for samples in (3, 7))
+    assert SOUND["tiff"].count(three) == 1
+    assert failure_of(SOUND["tiff"].replace(three, seven)) is Failure.UNSUPPORTED
+
+
 def test_a_bigtiff_with_the_high_byte_first_is_unsupported_and_not_truncated():
     fault = fault_of(struct.pack(">2sHHHQQ", b"MM", 43, 8, 0, 16, 0))
     assert "unsupported order of bytes in a BigTIFF" in str(fault)

@@ -48,7 +48,7 @@ REFUSALS = (MemoryError, OSError, RuntimeError, ValueError, struct.error)
 #: How Pillow words that a file is sound, and of a variety that it cannot read.
 _UNSUPPORTED = re.compile(
     r"unsupported|not (yet )?support|cannot handle|unknown pixel mode|unknown data organi[sz]ation|cannot write mode"
-    r"|unable to determine J2K image mode|cannot find loader|no codec available",
+    r"|samples per pixel|unable to determine J2K image mode|cannot find loader|no codec available",
     re.IGNORECASE,
 )
 _MEMORY = re.compile(
