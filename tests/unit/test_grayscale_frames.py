@@ -167,6 +167,14 @@ def test_opaque_frames_of_a_png_are_there_instead_of_what_they_are_laid_over(siz
     assert seen == [b"\x0a\x0a", b"\x1e\x0a", b"\x0a\x28"]
 
 
+@pytest.mark.parametrize(("palette", "grey"), [([], b"\x64" * 3), (COLOURS[:1], b"\2")], ids=["colours", "palette"])
+def test_where_an_opaque_frame_of_a_png_was_cleared_away_it_is_black(palette, grey):
+    clear, keep = 1, 0
+    data = apng(palette, [(0, grey * 2, clear, 0), (1, grey, keep, 0)], len(grey))
+    with Image.open(BytesIO(convert(BytesIO(data))[0])) as image:
+        assert [frame.tobytes() for frame in ImageSequence.Iterator(image)] == [b"\x64\x64", b"\0\x64"]
+
+
 @pytest.mark.parametrize("blend", [0, 1], ids=["instead", "over"])
 def test_the_frames_of_an_interlaced_png_are_where_they_belong(blend):
     shots = [(0, b"\x0a\x14", 0, 0), (1, b"\x1e", 0, blend), (0, b"\x28", 0, blend)]

@@ -26,7 +26,7 @@ from watcherd.processors.grayscale.exif import LYING, orientation, orientation_a
 from watcherd.processors.grayscale.grey import PALETTE
 
 if TYPE_CHECKING:
-    from PIL._imaging import ImagingCore, PixelAccess
+    from PIL._imaging import PixelAccess
 
     from watcherd.processors.grayscale.reader import Reader
 
@@ -101,32 +101,6 @@ class _Gif(GifImagePlugin.GifImageFile):
 
     def _is_palette_needed(self, p: bytes) -> bool:
         return bool(p)
-
-
-class _Png(PngImagePlugin.PngImageFile):
-    """A PNG of several frames that may be interlaced.
-
-    Pillow tells its decoder so again for each frame, and fails at the second. And the decoder puts interlaced rows
-    into the upper left corner, wherever the frame belongs.
-    """
-
-    _around: ImagingCore | None = None
-
-    def load_prepare(self) -> None:
-        """Tell it once, and keep what is around a frame."""
-        self.decoderconfig = ()
-        super().load_prepare()
-        left, top, *_ = self._place = self.tile[0].extents or (0, 0, *self.size)
-        if self.info.get("interlace") and (left or top):
-            self._around = self.im.copy()
-
-    def load_end(self) -> None:
-        """Set a frame where it belongs."""
-        if self._around:
-            left, top, right, bottom = self._place
-            self._around.paste(self._crop(self.im, (0, 0, right - left, bottom - top)), self._place)
-            self.im, self._around = self._around, None
-        super().load_end()
 
 
 class _Tiff(TiffImagePlugin.TiffImageFile):
@@ -221,6 +195,5 @@ class _Avif(AvifImagePlugin.AvifImageFile):
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
 
 Image.register_open("GIF", _Gif, Image.OPEN["GIF"][1])
-Image.register_open("PNG", _Png, Image.OPEN["PNG"][1])
 Image.register_open("TIFF", _Tiff, Image.OPEN["TIFF"][1])
 Image.register_open("AVIF", _Avif, Image.OPEN["AVIF"][1])

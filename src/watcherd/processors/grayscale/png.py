@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import Blend, Disposal
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.container import SIGNATURE, require_sound_chunks
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
-from watcherd.processors.grayscale.grey import DEEP, PALETTE, described, grey
+from watcherd.processors.grayscale.grey import PALETTE, described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from PIL import ImageFile
 
-    from watcherd.processors.grayscale.frames import Show
     from watcherd.processors.grayscale.reader import Reader
 
 AFTER_IHDR = len(SIGNATURE) + 25
@@ -138,7 +137,7 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
     options: Mapping[str, int] = {}
     before: Image.Image | None = None
     count, counted_at, mode = 0, 0, "L"
-    for frame in frames(image, reader, _show(image)):
+    for frame in frames(image, reader, _Stage().show):
         options = options or deflation(reader, frame.picture)
         description = {} if count else _options(image, _early_texts(image))
         box = changed(None if hidden and count == 1 else before, frame.picture)
@@ -159,45 +158,32 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
     return Written(_shaped(image, memoryview(target.getvalue())), mode, count)
 
 
-def _show(image: ImageFile.ImageFile) -> Show:
-    """Return what shows a frame over others as viewers do, and Pillow does not."""
-    if not image.has_transparency_data:
-        return _instead
-    return grey if image.mode in DEEP else _Stage(image.size).show
-
-
-def _instead(image: ImageFile.ImageFile) -> Image.Image:
-    """Return in grey what is seen with an opaque frame, which simply replaces others.
-
-    Pillow, laying it over them, forgets what is to come back behind it, and cannot do so at all with 16 bits. Where a
-    frame was cleared away, viewers show nothing, and Pillow black, or the first colour of a palette.
-    """
-    cast("PngImagePlugin.PngImageFile", image).blend_op = Blend.OP_SOURCE
-    return grey(image)
-
-
 class _Stage:
-    """Where frames that may be transparent are laid over each other: https://www.w3.org/TR/png-3/#fcTL-chunk.
+    """Where frames are laid over each other: https://www.w3.org/TR/png-3/#fcTL-chunk.
 
-    Where something half transparent covers something opaque, Pillow makes both transparent; in a palette it takes the
-    mean of two numbers, and clears to the first colour.
+    Pillow makes both transparent where something half transparent covers something opaque, takes the mean of two
+    numbers of a palette, forgets what is to come back behind an opaque frame, and cannot lay 16 bits over anything.
+    It tells its decoder for each frame anew that the picture is interlaced, which fails at the second; and that
+    decoder puts the rows into the upper left corner, wherever the frame belongs.
     """
 
-    def __init__(self, size: tuple[int, int]) -> None:
-        self._ground = Image.new("LA", size)
+    def __init__(self) -> None:
+        self._ground: Image.Image | None = None
         self._hole: Box | None = None
 
     def show(self, image: ImageFile.ImageFile) -> Image.Image:
         """Return in grey what is seen with a frame, and prepare the ground for the next as it asks."""
         stream, box = cast("PngImagePlugin.PngImageFile", image), image.info.get("bbox")
-        stream.dispose_op, stream._prev_im = Disposal.OP_NONE, None  # noqa: SLF001 (or Pillow lays it over others, too)
+        stream.decoderconfig, stream.blend_op = (), Blend.OP_SOURCE
         if box is None:  # the picture for viewers that show no animations
             return grey(image)
-        frame, shown = grey(image.crop(box)), self._ground.copy()
+        left, top, right, bottom = box
+        frame = grey(image.crop((0, 0, right - left, bottom - top) if image.info.get("interlace") else box))
+        shown = self._ground.copy() if self._ground else Image.new(frame.mode, image.size)
         if self._hole:
-            shown.paste((0, 0), self._hole)
-        if image.info["blend"] == Blend.OP_OVER:
-            shown.alpha_composite(frame, box[:2])
+            shown.paste(0, self._hole)
+        if image.info["blend"] == Blend.OP_OVER and frame.mode == "LA":
+            shown.alpha_composite(frame, (left, top))
         else:
             shown.paste(frame, box)
         if image.info["disposal"] != Disposal.OP_PREVIOUS:
