@@ -84,8 +84,8 @@ def convert(source: BinaryIO, *, limits: Limits = DEFAULTS) -> tuple[memoryview,
         name = recognise(reader)
         with _pillow(limits), opened(reader, name) as image:
             bounds.check(image, reader)
-            width, height = image.size
-            made = WRITERS[name](image, reader)
+            size, made = image.size, WRITERS[name](image, reader)
+            width, height = made.size or size
             return made.encoded, Picture(format=name, mode=made.mode, width=width, height=height, frames=made.frames)
     finally:
         reader.release()

@@ -22,12 +22,10 @@ from PIL import (  # noqa: F401 (a plugin registers itself; otherwise Pillow imp
 )
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale.exif import LYING, orientation, orientation_alone, upright, upright_xmp
+from watcherd.processors.grayscale.exif import orientation_alone
 from watcherd.processors.grayscale.grey import PALETTE
 
 if TYPE_CHECKING:
-    from PIL._imaging import PixelAccess
-
     from watcherd.processors.grayscale.reader import Reader
 
 #: How each format begins. TGA has no mark, so it comes last, and Pillow's checks of its header have to do.
@@ -49,17 +47,6 @@ SEPARATE = 2  # a plane for each colour
 FROM_LOW = 2  # the lowest bit of a byte comes first
 
 KEEP, CLEAR = 1, 2  # what becomes of a frame of a GIF when the next is shown
-
-#: What turns a picture upright, by its orientation.
-TURNS: dict[object, Image.Transpose] = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 PREFIX = 64  # bytes that hold every mark
 
@@ -149,13 +136,10 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
 
 
 class _Avif(AvifImagePlugin.AvifImageFile):
-    """An AVIF that opens whatever its EXIF holds, and whose film stands upright from the start.
+    """An AVIF that opens whatever its EXIF holds.
 
-    Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type. And it
-    ends the process when it writes a film that is to be turned.
+    Pillow writes EXIF anew where its orientation is not the picture's, which fails for a value of an odd type.
     """
-
-    _turn: Image.Transpose | None = None
 
     def _open(self) -> None:
         try:
@@ -165,29 +149,6 @@ class _Avif(AvifImagePlugin.AvifImageFile):
                 raise
             self.info["exif"] = orientation_alone(self._decoder.get_info()[5])
             self.seek(0)
-        if self.is_animated and "exif" in self.info:
-            self._stand_up(self.info["exif"])
-
-    def _stand_up(self, block: bytes) -> None:
-        told = orientation(block)
-        self._turn = TURNS.get(told)
-        if self._turn is None:
-            return
-        self.info["exif"] = upright(block)
-        self.info["xmp"] = upright_xmp(self.info.get("xmp", b""))
-        if told in LYING:
-            self._size = self.height, self.width
-
-    def load(self) -> PixelAccess | None:
-        """Decode a frame as it is stored, and turn it."""
-        if self._turn is None or not self.tile:
-            return super().load()
-        size, stored = self._size, self._decoder.get_info()[0]
-        self._im, self._size = None, stored  # the frame before lies otherwise
-        self.tile = [self.tile[0]._replace(extents=(0, 0, *stored))]
-        super().load()
-        self.im, self._size = self.im.transpose(self._turn), size
-        return Image.Image.load(self)
 
 
 # Pillow's default is a thread for each core of the machine, and so many are our workers. Each thread takes a heap of

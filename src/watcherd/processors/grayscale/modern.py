@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from watcherd.processors.grayscale.exif import orientation, orientation_alone, rewritable
+from watcherd.processors.grayscale.exif import orientation, orientation_alone, rewritable, upright, upright_xmp
 from watcherd.processors.grayscale.frames import duration, reach
 from watcherd.processors.grayscale.grey import described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
@@ -24,6 +24,17 @@ LOSSLESS_AVIF = 100
 AVIF_SPEED = 8  # of 10; the default, 6, takes three times as long for a few per cent of size
 SAMPLE = 128  # rows
 SLACK = 1.1  # by how much a sample and a faster encoder may be off
+
+#: What turns a picture upright, by its orientation.
+TURNS: dict[object, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 def write_webp(image: ImageFile.ImageFile, reader: Reader) -> Written:
@@ -58,13 +69,24 @@ def write_avif(image: ImageFile.ImageFile, reader: Reader) -> Written:
 
     No header of an AVIF says that it is lossless; but a lossy one is never that large.
     """
-    film = Film(image, reader)
-    options = described(image) | {"quality": AVIF_QUALITY, "speed": AVIF_SPEED, "duration": film.durations}
+    options = described(image) | {"quality": AVIF_QUALITY, "speed": AVIF_SPEED}
+    film = Film(image, reader, _stand_up(options) if getattr(image, "is_animated", False) else None)
     if not rewritable(options.get("exif", b"")):  # Pillow moves the orientation elsewhere, and writes the rest anew
         options["exif"] = orientation_alone(orientation(options["exif"]))
     if _lossless_size(reader, film) * film.n_frames <= reader.size * SLACK:
         options["quality"] = LOSSLESS_AVIF
-    return Written(save(reader, film, "AVIF", save_all=True, **options), film.mode, film.n_frames)
+    encoded = save(reader, film, "AVIF", save_all=True, duration=film.durations, **options)
+    return Written(encoded, film.mode, film.n_frames, film.size)
+
+
+def _stand_up(options: dict[str, Any]) -> Image.Transpose | None:
+    """Describe a film as upright, and return what turns it so: Pillow, told to turn one, ends the process."""
+    block = options.get("exif", b"")
+    turn = TURNS.get(orientation(block))
+    if turn is not None:
+        options["exif"] = upright(block)
+        options["xmp"] = upright_xmp(options.get("xmp", b""))
+    return turn
 
 
 def _lossless_size(reader: Reader, picture: Image.Image) -> int:
@@ -79,12 +101,13 @@ def _lossless_size(reader: Reader, picture: Image.Image) -> int:
 class Film(Image.Image):
     """The grey frames as one picture of Pillow's that its writers seek in, holding one at a time.
 
-    `durations`, in milliseconds, fill as frames are read: the writers ask for one after they have had its frame.
+    `turn` is done to each. `durations`, in milliseconds, fill as frames are read: the writers ask for one after they
+    have had its frame.
     """
 
-    def __init__(self, image: ImageFile.ImageFile, reader: Reader) -> None:
+    def __init__(self, image: ImageFile.ImageFile, reader: Reader, turn: Image.Transpose | None = None) -> None:
         super().__init__()
-        self._source, self._reader = image, reader
+        self._source, self._reader, self._turn = image, reader, turn
         self.n_frames = getattr(image, "n_frames", 1)
         self.is_animated = self.n_frames > 1
         self.durations = [0] * self.n_frames
@@ -99,6 +122,8 @@ class Film(Image.Image):
             raise EOFError
         with decoding(self._reader):
             picture = grey(self._source)
+        if self._turn is not None:
+            picture = picture.transpose(self._turn)
         self.im, self._mode, self._size = picture.im, picture.mode, picture.size
         self.durations[frame] = round(duration(self._source))
         self._at = frame

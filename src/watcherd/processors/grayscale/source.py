@@ -62,11 +62,12 @@ _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too lar
 
 
 class Written(NamedTuple):
-    """What a writer returns: the grey picture, encoded, its mode, and how many frames it has."""
+    """What a writer returns: the grey picture, encoded, its mode, how many frames it has, and its size if turned."""
 
     encoded: memoryview
     mode: str
     frames: int = 1
+    size: tuple[int, int] | None = None
 
 
 @contextmanager
