@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import traceback
 from io import FileIO
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from watcherd.model import Failure, FileFault, WatcherdError
 
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from watcherd.model import Job, Limits, Result
     from watcherd.processors import Process
 
-_P = ParamSpec("_P")
-_R = TypeVar("_R")
+T = TypeVar("T")
 
 
 class Cut(WatcherdError):
@@ -128,12 +127,10 @@ def _kernel_first(reading: Stream, writing: Stream) -> None:
         raise reading.refusal from None
 
 
-def _remembering(
-    method: Callable[Concatenate[FileIO, _P], _R],
-) -> Callable[Concatenate[Stream, _P], _R]:
-    def remembered(self: Stream, /, *args: _P.args, **kwargs: _P.kwargs) -> _R:
+def _remembering(method: Callable[..., T]) -> Callable[..., T]:
+    def remembered(self: Stream, /, *given: object) -> T:
         try:
-            return method(self, *args, **kwargs)
+            return method(self, *given)
         except OSError as error:
             if self.refusal is None and error.errno is not None:  # a read from what is open for writing has none
                 self.refusal = error
