@@ -49,7 +49,6 @@ def check(image: ImageFile.ImageFile, reader: Reader) -> None:
         what = f"needs about {needed >> 20:,} MiB of memory to decode {width} x {height} pixels"
         allowed = f"{limits.memory >> 20:,} are allowed"
         raise FileFault(Failure.MEMORY, f"{what} where {allowed}: raise `memory` under [image]")
-    reader.needed = max(needed, reader.needed)
     if needed > limits.memory // 2:
         heap.give_back()  # or what the pictures before left behind would count as well
 

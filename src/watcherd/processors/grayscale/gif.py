@@ -45,13 +45,13 @@ def write_gif(image: ImageFile.ImageFile, reader: Reader) -> Written:
     count, mode = 0, "L"
     for frame in frames(image, reader):
         picture = frame.picture if frame.picture.size == size else frame.picture.crop((0, 0, *size))
-        target.write(_frame(reader, before, picture, frame.duration))
+        target.write(_frame(before, picture, frame.duration))
         before, mode, count = picture, picture.mode, count + 1
     target.write(b";")
     return Written(memoryview(target.getvalue()), mode, count)
 
 
-def _frame(reader: Reader, before: Image.Image | None, picture: Image.Image, duration: float) -> bytes:
+def _frame(before: Image.Image | None, picture: Image.Image, duration: float) -> bytes:
     """Return one frame: where it is opaque, cut to what changed; else whole, and cleared before the next."""
     if picture.mode == "L":
         levels, hole = picture, NOTHING
@@ -62,12 +62,12 @@ def _frame(reader: Reader, before: Image.Image | None, picture: Image.Image, dur
     hundredths = min(round(duration / 10), LARGEST)
     flags = disposal << 2 | (hole != NOTHING)
     control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, flags, hundredths, hole % NOTHING, 0)
-    return control + _pixels(reader, levels.crop(box), box)
+    return control + _pixels(levels.crop(box), box)
 
 
-def _pixels(reader: Reader, levels: Image.Image, box: Box) -> bytes:
+def _pixels(levels: Image.Image, box: Box) -> bytes:
     """Return descriptor and compressed pixels, cut out of a file of one frame as Pillow writes it."""
-    alone = save(reader, levels, "GIF", optimize=False, interlace=0)
+    alone = save(levels, "GIF", optimize=False, interlace=0)
     descriptor = struct.pack("<BHHHHB", 0x2C, box[0], box[1], levels.width, levels.height, 0)
     return b"".join((descriptor, alone[PREAMBLE + len(descriptor) : -1]))
 

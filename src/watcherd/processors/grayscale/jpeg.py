@@ -72,7 +72,7 @@ def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> me
         luma = lossless.luma(library, reader.getvalue(), progressive=options["progressive"])
     if luma is None:
         return None
-    header = _saved(image, reader, Image.new("L", (1, 1)), options)
+    header = _saved(image, Image.new("L", (1, 1)), options)
     stored = memoryview(luma)[_end_of_description(luma) :]
     return memoryview(b"".join((header[: _end_of_description(header)], stored)))
 
@@ -101,12 +101,12 @@ def _decoded(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> W
         image.load()
         picture = image if image.mode == "L" else grey(image)
         tables = [image.quantization[image.layer[0][3]]]
-    return Written(_saved(image, reader, picture, options | {"qtables": tables}), picture.mode)
+    return Written(_saved(image, picture, options | {"qtables": tables}), picture.mode)
 
 
-def _saved(image: JpegImageFile, reader: Reader, picture: Image.Image, options: dict[str, Any]) -> memoryview:
+def _saved(image: JpegImageFile, picture: Image.Image, options: dict[str, Any]) -> memoryview:
     """Encode, with the resolution as in JFIF: Pillow writes none by the centimetre, nor one without a unit."""
-    encoded = save(reader, picture, "JPEG", **options)
+    encoded = save(picture, "JPEG", **options)
     if "jfif_density" not in image.info:
         return encoded
     density = struct.pack(">BHH", image.info["jfif_unit"], *image.info["jfif_density"])

@@ -48,7 +48,7 @@ def write_webp(image: ImageFile.ImageFile, reader: Reader) -> Written:
     options["loop"] = image.info.get("loop", 0)
     if "exif" in options:
         options["exif"] = options["exif"].removeprefix(b"Exif\0\0")
-    encoded = save(reader, film, "WEBP", save_all=True, exact=lossless, duration=film.durations, **options)
+    encoded = save(film, "WEBP", save_all=True, exact=lossless, duration=film.durations, **options)
     return Written(encoded, film.mode, film.n_frames)
 
 
@@ -73,9 +73,9 @@ def write_avif(image: ImageFile.ImageFile, reader: Reader) -> Written:
     film = Film(image, reader, _stand_up(options) if getattr(image, "is_animated", False) else None)
     if not rewritable(options.get("exif", b"")):  # Pillow moves the orientation elsewhere, and writes the rest anew
         options["exif"] = orientation_alone(orientation(options["exif"]))
-    if _lossless_size(reader, film) * film.n_frames <= reader.size * SLACK:
+    if _lossless_size(film) * film.n_frames <= reader.size * SLACK:
         options["quality"] = LOSSLESS_AVIF
-    encoded = save(reader, film, "AVIF", save_all=True, duration=film.durations, **options)
+    encoded = save(film, "AVIF", save_all=True, duration=film.durations, **options)
     return Written(encoded, film.mode, film.n_frames, film.size)
 
 
@@ -89,13 +89,11 @@ def _stand_up(options: dict[str, Any]) -> Image.Transpose | None:
     return turn
 
 
-def _lossless_size(reader: Reader, picture: Image.Image) -> int:
+def _lossless_size(picture: Image.Image) -> int:
     """Estimate from the rows in the middle how many bytes the picture takes losslessly."""
     top = max(0, (picture.height - SAMPLE) // 2)
     sample = picture.crop((0, top, picture.width, min(top + SAMPLE, picture.height)))
-    return (
-        len(save(reader, sample, "AVIF", quality=LOSSLESS_AVIF, speed=AVIF_SPEED)) * picture.height // sample.height
-    )
+    return len(save(sample, "AVIF", quality=LOSSLESS_AVIF, speed=AVIF_SPEED)) * picture.height // sample.height
 
 
 class Film(Image.Image):

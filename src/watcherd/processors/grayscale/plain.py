@@ -34,7 +34,7 @@ def _load(image: ImageFile.ImageFile, reader: Reader) -> Image.Image:
 def write_ppm(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write a PGM, of 16 bits where the source has them; of floats, a PFM."""
     picture = _load(image, reader)
-    return Written(save(reader, picture, "PPM"), picture.mode)
+    return Written(save(picture, "PPM"), picture.mode)
 
 
 def write_tga(image: ImageFile.ImageFile, reader: Reader) -> Written:
@@ -46,7 +46,7 @@ def write_tga(image: ImageFile.ImageFile, reader: Reader) -> Written:
     if _has_unused_bit(reader):
         picture = picture.getchannel("L")
     options = {"rle": info.get("compression") == "tga_rle", "id_section": info.get("id_section", b"")}
-    encoded = save(reader, picture, "TGA", orientation=info.get("orientation", -1), **options)
+    encoded = save(picture, "TGA", orientation=info.get("orientation", -1), **options)
     return Written(encoded, picture.mode)
 
 
@@ -65,7 +65,7 @@ def write_bmp(image: ImageFile.ImageFile, reader: Reader) -> Written:
     dpi = resolution(image.info) or (0, 0)  # unknown; Pillow would make it 96
     if picture.mode == "LA":
         return Written(memoryview(_bmp_with_alpha(picture, dpi)), picture.mode)
-    return Written(save(reader, picture, "BMP", dpi=dpi), picture.mode)
+    return Written(save(picture, "BMP", dpi=dpi), picture.mode)
 
 
 def _refuse_odd_runs(image: ImageFile.ImageFile) -> None:
@@ -97,7 +97,7 @@ def write_jpeg2000(image: ImageFile.ImageFile, reader: Reader) -> Written:
         raw = picture.width * picture.height * (1 if picture.mode == "L" else 2)
         layers = [max(1.0, raw / reader.size)]
         options |= {"irreversible": True, "quality_mode": "rates", "quality_layers": layers}
-    return Written(save(reader, picture, "JPEG2000", **options), picture.mode)
+    return Written(save(picture, "JPEG2000", **options), picture.mode)
 
 
 def _header(reader: Reader) -> bytes:

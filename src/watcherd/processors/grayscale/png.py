@@ -53,7 +53,7 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> Written:
             raise FileFault(Failure.TRUNCATED, "ends before its last chunk does")
         options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
     mode = picture.mode  # which encoding may change
-    return Written(_shaped(image, _encode(reader, picture, options)), mode)
+    return Written(_shaped(image, _encode(picture, options)), mode)
 
 
 def _fit_key(image: ImageFile.ImageFile) -> None:
@@ -86,22 +86,22 @@ def _chunks(image: Image.Image, texts: Mapping[str, str]) -> PngImagePlugin.PngI
     return kept
 
 
-def _encode(reader: Reader, picture: Image.Image, options: Mapping[str, object]) -> memoryview:
+def _encode(picture: Image.Image, options: Mapping[str, object]) -> memoryview:
     """Encode in the fastest way that a sample shows to cost little."""
     if picture.mode == "L":
-        thorough = len(save(reader, _sample(picture), "PNG", **DEFLATE))
-        if len(_unfiltered(reader, _sample(picture), {})) <= WORTH * thorough:
-            return _unfiltered(reader, picture, options)
-    return save(reader, picture, "PNG", **options, **deflation(reader, picture))
+        thorough = len(save(_sample(picture), "PNG", **DEFLATE))
+        if len(_unfiltered(_sample(picture), {})) <= WORTH * thorough:
+            return _unfiltered(picture, options)
+    return save(picture, "PNG", **options, **deflation(picture))
 
 
-def deflation(reader: Reader, picture: Image.Image) -> dict[str, int]:
+def deflation(picture: Image.Image) -> dict[str, int]:
     """Choose run lengths over the search for repetitions where a sample shows that searching finds nothing.
 
     For the fine noise of cameras that is several times as fast, and no larger.
     """
     sample = _sample(picture)
-    fast, thorough = (len(save(reader, sample, "PNG", **options)) for options in (RLE, DEFLATE))
+    fast, thorough = (len(save(sample, "PNG", **options)) for options in (RLE, DEFLATE))
     return RLE if fast <= thorough * WORTH else DEFLATE
 
 
@@ -116,15 +116,15 @@ def _sample(picture: Image.Image) -> Image.Image:
     return sample
 
 
-def _unfiltered(reader: Reader, picture: Image.Image, options: Mapping[str, object]) -> memoryview:
+def _unfiltered(picture: Image.Image, options: Mapping[str, object]) -> memoryview:
     """Encode a picture of mode L, which becomes one with a palette, without Pillow's choice of a filter for each row.
 
     That choice takes longer than all the rest, and gains nothing where noise is coarse. Pillow only omits it for
     palettes, whose pixels are the same bytes: we put them behind a header that calls them grey.
     """
-    described_dot = save(reader, picture.crop(DOT), "PNG", **options)
+    described_dot = save(picture.crop(DOT), "PNG", **options)
     picture.putpalette(PALETTE)
-    indexed = save(reader, picture, "PNG", **HUFFMAN)
+    indexed = save(picture, "PNG", **HUFFMAN)
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", *picture.size, 8, 0, 0, 0, 0))
     description = described_dot[AFTER_IHDR : _head(described_dot)]
     return memoryview(b"".join((SIGNATURE, header, description, indexed[_head(indexed) :])))
@@ -138,10 +138,10 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
     before: Image.Image | None = None
     count, counted_at, mode = 0, 0, "L"
     for frame in frames(image, reader, _Stage().show):
-        options = options or deflation(reader, frame.picture)
+        options = options or deflation(frame.picture)
         description = {} if count else _options(image, _early_texts(image))
         box = changed(None if hidden and count == 1 else before, frame.picture)
-        head, pixels = _split(save(reader, frame.picture.crop(box), "PNG", **options, **description))
+        head, pixels = _split(save(frame.picture.crop(box), "PNG", **options, **description))
         if not count:
             counted_at = target.write(head)
             target.write(_chunk(b"acTL", bytes(8)))

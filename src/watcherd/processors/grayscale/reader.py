@@ -19,15 +19,14 @@ BLOCK = ImageFile.MAXBLOCK  # what decoders read at once, whether or not there i
 class Reader:
     """A file without a name or a descriptor, so that nothing maps it or bypasses us.
 
-    `starved` turns true when a decoder asks for more than there is. `needed` is the most bytes that the headers seen
-    so far ask for, within `limits`.
+    `starved` turns true when a decoder asks for more than there is.
     """
 
     def __init__(self, source: BinaryIO, limits: Limits) -> None:
         self._buffer = io.BufferedReader(cast("io.RawIOBase", source), BLOCK)
         self._whole: bytes | None = None
         self.starved = False
-        self.limits, self.needed = limits, 0
+        self.limits = limits
         self.size = self._buffer.seek(0, io.SEEK_END)
         self._buffer.seek(0)
 

@@ -1,15 +1,13 @@
 """Whether a library failed for want of memory: many report that as damage, or as a bug of their own.
 
 The trace of it is the C library's `errno`: a failed malloc sets it, and neither freeing what there was before nor
-Pillow's way back to us overwrites it. But each thread has its own, so it says nothing of a codec's threads. Where
-their errors cannot mean damage, as when encoding, a trial tells: whether what the picture takes can be had now.
+Pillow's way back to us overwrites it. Each thread has its own, so codecs must have no threads of theirs.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
-import mmap
 
 _location = ctypes.CDLL(None)["__errno_location"]  # glibc's and musl's name of it
 _location.restype = ctypes.c_void_p
@@ -23,15 +21,6 @@ def forget() -> None:
 def seen() -> bool:
     """Whether this thread was refused memory since; to be asked before any other call that may fail."""
     return _errno().value == errno.ENOMEM
-
-
-def would_recur(size: int) -> bool:
-    """Whether `size` bytes cannot be had now."""
-    try:
-        mmap.mmap(-1, max(1, size)).close()
-    except OSError:
-        return True
-    return False
 
 
 def _errno() -> ctypes.c_int:

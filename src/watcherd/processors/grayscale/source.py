@@ -54,8 +54,6 @@ _UNSUPPORTED = re.compile(
 _MEMORY = re.compile(
     r"out of memory|(decoder|encoder) error -9\b|WebPEncodingError: 1\.|^encoding error 1$", re.IGNORECASE
 )
-#: How libavif words every failure of an encoder, which has threads of its own.
-_PERHAPS_MEMORY = re.compile(r"Encoding of (color|alpha) planes? failed")
 _TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
 _NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
@@ -88,9 +86,9 @@ def decoding(reader: Reader) -> AbstractContextManager[None]:
     return _judged(ERRORS, partial(_undecoded, reader))
 
 
-def encoding(reader: Reader, name: str, picture: Image.Image) -> AbstractContextManager[None]:
+def encoding(name: str, picture: Image.Image) -> AbstractContextManager[None]:
     """Turn an encoder's refusal into a `FileFault`: the picture is sound, and its format cannot hold it in grey."""
-    return _judged(REFUSALS, partial(_unwritten, reader, name, picture))
+    return _judged(REFUSALS, partial(_unwritten, name, picture))
 
 
 @contextmanager
@@ -100,8 +98,10 @@ def _judged(kinds: tuple[type[Exception], ...], judge: Callable[[Exception], Fil
     try:
         yield
     except kinds as error:
-        is_short = shortage.seen() or isinstance(error, MemoryError) or _MEMORY.search(str(error))
-        raise (_memory() if is_short else judge(error)) from error
+        if shortage.seen() or isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+            why = "needs more memory than a worker has: raise `memory` under [image]"
+            raise FileFault(Failure.MEMORY, why) from error
+        raise judge(error) from error
 
 
 def _unopened(reader: Reader, name: str, error: Exception) -> FileFault:
@@ -120,23 +120,17 @@ def _undecoded(reader: Reader, error: Exception) -> FileFault:
     return FileFault(_class_of(reader, str(error)), f"cannot be decoded: {_explained(_line(error))}")
 
 
-def _unwritten(reader: Reader, name: str, picture: Image.Image, error: Exception) -> FileFault:
-    if _PERHAPS_MEMORY.search(str(error)) and shortage.would_recur(reader.needed):
-        return _memory()
+def _unwritten(name: str, picture: Image.Image, error: Exception) -> FileFault:
     what = f"its grey picture ({picture.mode}, {picture.width} x {picture.height}) cannot be written as {name}"
     return FileFault(Failure.UNSUPPORTED, f"{what}: {_line(error)}")
 
 
-def save(reader: Reader, picture: Image.Image, name: str, **options: Any) -> memoryview:  # noqa: ANN401 (Pillow's own)
+def save(picture: Image.Image, name: str, **options: Any) -> memoryview:  # noqa: ANN401 (Pillow's own)
     """Encode to memory, so that our code meets the errors of a disk, not an encoder's."""
     target = io.BytesIO()
-    with encoding(reader, name, picture):
+    with encoding(name, picture):
         picture.save(target, name, **options)
     return memoryview(target.getvalue())
-
-
-def _memory() -> FileFault:
-    return FileFault(Failure.MEMORY, "needs more memory than a worker has: raise `memory` under [image]")
 
 
 def _class_of(reader: Reader, reason: str) -> Failure:

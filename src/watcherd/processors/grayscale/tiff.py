@@ -117,7 +117,7 @@ def _append(
         _keep_meaning(picture, tags, description)
         options = _compression(picture, tags, name, description)
         profile = grey_profile(tags.get(PROFILE))
-    with encoding(reader, "TIFF", picture):
+    with encoding("TIFF", picture):
         picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
         pages.newFrame()
     return picture.mode, description.get(PAGE_NUMBER)
