@@ -22,15 +22,12 @@ if TYPE_CHECKING:
 PICTURE = Picture(format="PNG", mode="L", width=3, height=2)
 
 
-def process(
-    source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
-) -> Result:
+def process(source: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]) -> tuple[bytes, Result]:
     deed, _, rest = source.read().decode().partition(" ")
     checkpoint()
     did = DEEDS[deed](rest)
     checkpoint()
-    draft.write(f"{name!r} {limits.max_pixels} {did}".encode())
-    return PICTURE
+    return f"{name!r} {limits.max_pixels} {did}".encode(), PICTURE
 
 
 def _session(_: str) -> str:

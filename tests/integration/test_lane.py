@@ -55,12 +55,12 @@ class Work:
         self.go_on = threading.Event()
         self.deeds = {"words": lambda *_: None, "hold": self._hold, "poll": self._poll}
 
-    def __call__(self, source, draft, *, name, limits, checkpoint):  # noqa: ARG002 (a processor's names)
+    def __call__(self, source, *, name, limits, checkpoint):  # noqa: ARG002 (a processor's names)
         text = source.read().decode()
         self.begun.put(name)
         self.deeds.get(text.partition(" ")[0], self.deeds["words"])(checkpoint)
-        draft.write(text.encode())
-        return Words(words=len(text.split()), lines=0, characters=len(text), bytes=len(text), encoding="utf-8")
+        words = Words(words=len(text.split()), lines=0, characters=len(text), bytes=len(text), encoding="utf-8")
+        return text.encode(), words
 
     def _hold(self, _):
         assert self.go_on.wait(DEADLINE)

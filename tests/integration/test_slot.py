@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -27,23 +28,27 @@ def draft(tmp_path):
 
 
 def do(process, source, draft, checkpoint=lambda: None):
-    def called(source, draft, **_):
-        return process(source, draft)
-
-    return work(called, "a.png", source, draft, Limits(), checkpoint)
+    return work(lambda source, **_: process(source), "a.png", source, draft, Limits(), checkpoint)
 
 
-def test_the_processor_gets_what_the_descriptors_hold_and_they_stay_open(source, draft):
-    def copy(source, draft):
-        draft.write(source.read())
-        return PICTURE
+def copy(source):
+    return source.read(), PICTURE
 
+
+def test_the_processor_gets_what_the_source_holds_the_draft_what_it_returns_and_both_stay_open(source, draft):
     assert do(copy, source, draft) == PICTURE
     assert os.pread(draft, 100, 0) == os.pread(source, 100, 0) == b"a picture"
 
 
+def test_a_draft_that_takes_little_at_a_time_gets_all(source, draft, monkeypatch):
+    write = os.write
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:2]))
+    assert do(copy, source, draft) == PICTURE
+    assert os.pread(draft, 100, 0) == b"a picture"
+
+
 def test_a_source_that_cannot_be_read_is_no_damaged_picture_whatever_the_library_says(tmp_path, draft):
-    def swallow(source, _):
+    def swallow(source):
         try:
             source.read(1)
         except OSError:
@@ -55,20 +60,26 @@ def test_a_source_that_cannot_be_read_is_no_damaged_picture_whatever_the_library
     os.close(folder)
 
 
-def test_a_result_is_not_believed_after_an_error_of_the_kernel_s(source):
-    def ignore(_, draft):
-        try:
-            draft.write(b"grey")
-        except OSError:
-            return PICTURE
+def test_a_result_is_not_believed_after_an_error_of_the_kernel_s(tmp_path, draft):
+    def ignore(source):
+        with suppress(OSError):
+            source.read(1)
+        return b"grey", PICTURE
 
+    folder = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(IsADirectoryError):
+        do(ignore, folder, draft)
+    os.close(folder)
+
+
+def test_a_disk_that_is_full_is_no_fault_of_the_file(source):
     with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(DraftError) as caught:
-        do(ignore, source, full.fileno())
+        do(copy, source, full.fileno())
     assert caught.value.errno == errno.ENOSPC
 
 
 def test_a_seek_before_the_start_is_the_file_s_fault(source, draft):
-    def seek(source, _):
+    def seek(source):
         try:
             source.seek(-5)
         except OSError:
@@ -80,7 +91,7 @@ def test_a_seek_before_the_start_is_the_file_s_fault(source, draft):
 
 def test_writing_to_the_source_is_a_bug_and_no_word_of_the_kernel_s(source, draft):
     with pytest.raises(FileFault, match="UnsupportedOperation") as caught:
-        do(lambda source, _: source.write(b"x"), source, draft)
+        do(lambda source: source.write(b"x"), source, draft)
     assert caught.value.failure is Failure.CRASHED
 
 

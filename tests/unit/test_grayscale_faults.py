@@ -3,7 +3,6 @@
 import errno
 import struct
 from io import BytesIO, FileIO
-from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -312,27 +311,6 @@ def test_a_disk_that_cannot_be_read_is_no_fault_of_the_file(kind, tmp_path, monk
         pytest.raises(OSError, match="Input/output error"),
     ):
         slot.work(process, "", source.fileno(), draft.fileno(), Limits(), lambda: None)
-
-
-def test_a_disk_that_is_full_is_no_fault_of_the_file():
-    with Path("/dev/full").open("wb", buffering=0) as full, pytest.raises(OSError, match="No space left") as raised:
-        process(BytesIO(SOUND["tiff"]), full, name="", limits=Limits(), checkpoint=lambda: None)
-    assert raised.value.errno == errno.ENOSPC
-
-
-class Little(BytesIO):
-    """A file that takes little at a time."""
-
-    def write(self, data):  # noqa: D102 (as every file's)
-        return super().write(data[:1000])
-
-
-def test_a_draft_that_takes_little_at_a_time_gets_all():
-    draft = Little()
-    said = process(BytesIO(SOUND["png"]), draft, name="a.png", limits=Limits(), checkpoint=lambda: None)
-    with Image.open(draft) as seen:
-        assert (seen.size, seen.mode, seen.format) == ((said.width, said.height), said.mode, said.format)
-        seen.load()
 
 
 def test_the_callers_file_and_pillow_are_left_as_they_were():

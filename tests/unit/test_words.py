@@ -346,9 +346,8 @@ def test_threads_do_not_disturb_each_other():
 
 
 def processed(data, name):
-    draft = io.BytesIO()
-    process(io.BytesIO(data), draft, name=name, limits=Limits(), checkpoint=lambda: None)
-    return draft.getvalue()
+    content, _ = process(io.BytesIO(data), name=name, limits=Limits(), checkpoint=lambda: None)
+    return content
 
 
 def test_a_result_is_one_line_of_json_in_the_order_of_the_contract():

@@ -84,16 +84,15 @@ def overdue(limits: Limits) -> FileFault:
 def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
     process: Process, name: str, source: int, draft: int, limits: Limits, checkpoint: Callable[[], None]
 ) -> Result:
-    """Run `process` from one descriptor to the other; both stay open.
+    """Run `process` on one descriptor, and write what comes of it to the other; both stay open.
 
     Raises FileFault for whatever is wrong with the file, bugs included; MemoryError; DraftError and OSError where the
     kernel refused to write or to read; and what `checkpoint` raises.
     """
-    reading, writing = Stream(source, "r", closefd=False), Stream(draft, "w", closefd=False)
+    reading = Stream(source, "r", closefd=False)
     try:
-        return process(
-            cast("BinaryIO", reading), cast("BinaryIO", writing), name=name, limits=limits, checkpoint=checkpoint
-        )
+        content, result = process(cast("BinaryIO", reading), name=name, limits=limits, checkpoint=checkpoint)
+        _fill(draft, content)
     except MemoryError:
         pass  # first free what fills the memory: to report it takes some, and so would another clause before this
     except (FileFault, Cut):
@@ -102,9 +101,21 @@ def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
         if isinstance(error, OSError) and error.errno is not None:
             raise
         raise _bug(error) from None
+    else:
+        return result
     finally:
-        _kernel_first(reading, writing)
+        if reading.refusal:
+            raise reading.refusal from None
     raise MemoryError
+
+
+def _fill(draft: int, content: bytes | memoryview) -> None:
+    rest = memoryview(content)
+    try:
+        while rest:  # a file may take a part
+            rest = rest[os.write(draft, rest) :]
+    except OSError as error:
+        raise DraftError(error.errno, error.strerror) from error
 
 
 def close_draft(draft: int) -> None:
@@ -120,27 +131,19 @@ def _bug(error: Exception) -> FileFault:
     return FileFault(Failure.CRASHED, f"met a bug: {type(error).__name__}: {error}", trace)
 
 
-def _kernel_first(reading: Stream, writing: Stream) -> None:
-    if writing.refusal:
-        raise DraftError(writing.refusal.errno, writing.refusal.strerror) from None
-    if reading.refusal:
-        raise reading.refusal from None
-
-
 def _remembering(method: Callable[..., T]) -> Callable[..., T]:
     def remembered(self: Stream, /, *given: object) -> T:
         try:
             return method(self, *given)
         except OSError as error:
-            if self.refusal is None and error.errno is not None:  # a read from what is open for writing has none
-                self.refusal = error
+            self.refusal = self.refusal or error
             raise
 
     return remembered
 
 
 class Stream(FileIO):
-    """An unbuffered file that remembers the first error of the kernel's, as `refusal`.
+    """An unbuffered file to read, which remembers the first error of the kernel's, as `refusal`.
 
     A seek is left out: a damaged file leads a parser to seek before its start, or beyond what its disk can hold, and
     that is the file's fault.
@@ -151,5 +154,3 @@ class Stream(FileIO):
     read = _remembering(FileIO.read)
     readall = _remembering(FileIO.readall)
     readinto = _remembering(FileIO.readinto)
-    write = _remembering(FileIO.write)
-    truncate = _remembering(FileIO.truncate)

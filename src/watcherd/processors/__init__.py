@@ -1,8 +1,8 @@
 """What watcherd can do with a file: one table, a row for each kind. A new kind is a module and a row.
 
-A processor is a plain function: an open file in, a draft to fill, and a `Result` of a few numbers back. It knows no
-clock, no log, no ledger and no name but the one that it writes into its result; it says what is wrong with the file
-by raising `FileFault`. What it makes of an error of its descriptors does not matter: its caller has heard of that.
+A processor is a plain function: an open file in, the content of its result and a `Result` of a few numbers out. It
+knows no clock, no log, no ledger and no name but the one that it writes into its result; it says what is wrong with
+the file by raising `FileFault`. What it makes of an error of its descriptor does not matter: its caller has heard it.
 
     words       word counts: which way a text is counted, and the JSON line
     reading     a text chunk by chunk, in whole characters
@@ -33,16 +33,16 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 class Process(Protocol):
-    """Process `source` into `draft`.
+    """Process `source`; return the content of its result, and what there is to say of it.
 
-    `source` is unbuffered, seekable and read from its start, `draft` is written from its start, `name` is the
-    source's path as its result shall state it (empty where it is isolated: a path may be longer than what a worker is
-    told), and `checkpoint` is called often and may raise to end the work; what is isolated is ended with its process.
+    `source` is unbuffered, seekable and read from its start, `name` is its path as the result shall state it (empty
+    where it is isolated: a path may be longer than what a worker is told), and `checkpoint` is called often and may
+    raise to end the work; what is isolated is ended with its process.
     """
 
     def __call__(  # noqa: D102 (the class says it)
-        self, source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
-    ) -> Result: ...
+        self, source: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
+    ) -> tuple[bytes | memoryview, Result]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -57,13 +57,10 @@ def count(source: BinaryIO, *, limits: Limits = DEFAULTS, checkpoint: Callable[[
     return _count_large(reader, scratch, head, wanted)
 
 
-def process(source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]) -> Words:
-    """Count the words of `source` and write the result, one line of JSON, into `draft`. See `Process`, `count`."""
+def process(source: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]) -> tuple[bytes, Words]:
+    """Count the words of `source`; the result is one line of JSON. See `Process`, `count`."""
     words = count(source, limits=limits, checkpoint=checkpoint)
-    line = memoryview(_line(name, words))
-    while line:  # an unbuffered file may take a part
-        line = line[draft.write(line) :]
-    return words
+    return _line(name, words), words
 
 
 def _line(name: str, words: Words) -> bytes:

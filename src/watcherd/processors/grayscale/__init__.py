@@ -64,14 +64,11 @@ WRITERS = {
 
 
 def process(
-    source: BinaryIO, draft: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
-) -> Picture:
-    """Write the grey picture of `source` to `draft`. See `Process`, `convert`."""
+    source: BinaryIO, *, name: str, limits: Limits, checkpoint: Callable[[], None]
+) -> tuple[memoryview, Picture]:
+    """Return the grey picture of `source`. See `Process`, `convert`."""
     del name, checkpoint  # what is isolated needs neither
-    encoded, picture = convert(source, limits=limits)
-    while encoded:  # an unbuffered file may take a part
-        encoded = encoded[draft.write(encoded) :]
-    return picture
+    return convert(source, limits=limits)
 
 
 def convert(source: BinaryIO, *, limits: Limits = DEFAULTS) -> tuple[memoryview, Picture]:
