@@ -6,13 +6,12 @@ import errno
 import os
 import resource
 import shlex
-import signal
 import tempfile
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.beneath import FULL, OURS
@@ -141,17 +140,13 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
         yield _no_folder(subject, path)
         return
     yield from _nameable(subject, path)
+    tried = _existing(path / OURS)
     try:
-        _try_to_write(_existing(path))
+        _try_to_write(tried)
     except OSError as error:
-        message = f"{_unwritable(path)}: {error.strerror}"
+        what = f"{tried} cannot be written to" if os.path.isdir(path) else f"{path} cannot be made in {tried}"
         mend = _WRITE_MENDS.get(error.errno or 0, "give this user the right to write there")
-        yield Finding(subject, message, f"{mend}, or name another folder")
-
-
-def _unwritable(path: Path) -> str:
-    closed = _existing(path / OURS)
-    return f"{closed} cannot be written to" if os.path.isdir(path) else f"{path} cannot be made in {closed}"
+        yield Finding(subject, f"{what}: {error.strerror}", f"{mend}, or name another folder")
 
 
 def _nameable(subject: str, path: Path) -> Iterator[Finding]:
@@ -161,50 +156,10 @@ def _nameable(subject: str, path: Path) -> Iterator[Finding]:
 
 
 def _try_to_write(folder: Path) -> None:
-    """Do once what a run does: write a file in our own folder beneath, sync it, and remove it."""
-    with (
-        _leaving_orderly(),
-        _own_folder(folder) as own,
-        tempfile.NamedTemporaryFile(dir=own, prefix="check-") as trial,
-    ):
+    """Write a file and sync it, as a run does. It has no name, so nothing is left of it, whatever ends us."""
+    with tempfile.TemporaryFile(dir=folder, prefix=".check-", buffering=0) as trial:
         trial.write(b"?")
-        trial.flush()
         os.fsync(trial.fileno())
-
-
-@contextmanager
-def _leaving_orderly() -> Iterator[None]:
-    """Let what ends us by a signal raise in the body, so that what it makes in a folder is removed from it again.
-
-    No longer than that: a signal that is handled ends nothing that waits for a mount that hangs.
-    """
-    deadly = [it for it in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if signal.getsignal(it) is signal.SIG_DFL]
-    for number in deadly:
-        signal.signal(number, _leave)
-    try:
-        yield
-    finally:
-        for number in deadly:
-            signal.signal(number, signal.SIG_DFL)
-
-
-def _leave(number: int, _: object) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # some senders signal a process and then its group
-    raise SystemExit(128 + number)
-
-
-@contextmanager
-def _own_folder(folder: Path) -> Iterator[Path]:
-    own = folder / OURS
-    made = not os.path.isdir(own)
-    if made:
-        own.mkdir(0o700)
-    try:
-        yield own
-    finally:
-        if made:
-            with suppress(OSError):  # a daemon that started meanwhile may use it
-                own.rmdir()
 
 
 # Room
