@@ -105,13 +105,6 @@ def test_links_that_go_in_circles_in_place_of_a_folder_are_a_problem(settings, t
         assert "is no folder" in problems[f"inbox.inbox.{key}", True].message
 
 
-@pytest.mark.parametrize("state", ["s" * 256, f"new/{'ä' * 128}"])
-def test_a_folder_to_be_made_whose_name_is_too_long_is_a_problem(settings, state):
-    problems = found(settings(state=state))
-    assert "at most 255 bytes" in problems["state", True].message
-    assert found(settings(state=state[:-1])) == {}
-
-
 @pytest.fixture
 def _within_reach(tmp_path):
     """Let everybody reach the folders of the test, which pytest makes for one user alone."""

@@ -139,7 +139,6 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
     if not os.path.isdir(path) and (os.path.lexists(path) or not made_when_missing):
         yield _no_folder(subject, path)
         return
-    yield from _nameable(subject, path)
     tried = _existing(path / OURS)
     try:
         _try_to_write(tried)
@@ -147,12 +146,6 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
         what = f"{tried} cannot be written to" if os.path.isdir(path) else f"{path} cannot be made in {tried}"
         mend = _WRITE_MENDS.get(error.errno or 0, "give this user the right to write there")
         yield Finding(subject, f"{what}: {error.strerror}", f"{mend}, or name another folder")
-
-
-def _nameable(subject: str, path: Path) -> Iterator[Finding]:
-    most = os.pathconf(_existing(path), "PC_NAME_MAX")
-    if max(len(os.fsencode(name)) for name in path.parts) > most:
-        yield Finding(subject, f"{path} cannot be made: a name has at most {most} bytes here", "name another folder")
 
 
 def _try_to_write(folder: Path) -> None:
