@@ -338,7 +338,8 @@ def test_a_missing_outbox_is_said_with_its_mend_before_anything_is_made(watcherd
     (here / "in").mkdir()
     status, out, err = watcherd(command, "--inbox", "in", "--outbox", "deep/out put")
     assert (status, out) == (1, "")
-    assert err == f"watcherd: {here}/deep/out put is missing: mkdir -p '{here}/deep/out put', or --make-folders\n"
+    mend = f"mount it, or make it: mkdir -p '{here}/deep/out put', or start with --make-folders"
+    assert err == f"watcherd: {here}/deep/out put is missing; {mend}\n"
     assert [path.name for path in here.iterdir()] == ["in"]
 
 
@@ -348,7 +349,7 @@ def test_a_file_in_place_of_a_folder_is_said_before_anything_is_made(watcherd, h
     (here / {"in": "out", "out": "in"}[file]).mkdir()
     (here / file).touch()
     status, _, err = watcherd(command, "--inbox", "in", "--outbox", "out")
-    assert (status, err) == (1, f"watcherd: {here}/{file} is no folder: move it away, or name another\n")
+    assert (status, err) == (1, f"watcherd: {here}/{file} is no folder; move it away, or name another\n")
     assert sorted(path.name for path in here.iterdir()) == ["in", "out"]
 
 

@@ -102,7 +102,22 @@ def test_links_that_go_in_circles_in_place_of_a_folder_are_a_problem(settings, t
         (tmp_path / name).symlink_to(name)
     problems = found(settings())
     for key in ("archive", "failed"):
-        assert "is no folder" in problems[f"inbox.inbox.{key}", True].message
+        assert "Too many levels of symbolic links" in problems[f"inbox.inbox.{key}", True].message
+
+
+def test_a_link_that_leads_nowhere_in_place_of_a_folder_is_a_problem_with_the_command_for_where_it_leads(
+    settings, tmp_path
+):
+    (tmp_path / "failed").symlink_to("not mounted")
+    assert f"mkdir -p '{tmp_path}/not mounted'" in found(settings())["inbox.inbox.failed", True].mend
+
+
+@pytest.mark.parametrize(("around", "mend"), [("file", "move away the file"), ("circle", "correct its link")])
+def test_a_folder_that_could_not_be_made_where_it_is_to_lie_is_a_problem(settings, tmp_path, around, mend):
+    (tmp_path / "file").touch()
+    (tmp_path / "circle").symlink_to("circle")
+    problem = found(settings(INBOX__INBOX__ARCHIVE=str(tmp_path / around / "archive")))["inbox.inbox.archive", True]
+    assert mend in problem.mend
 
 
 @pytest.fixture
@@ -156,7 +171,7 @@ def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(s
         problems = found(loaded)
     for subject in ("inbox.inbox.path", "inbox.inbox.outbox"):
         assert "cannot be reached: Permission denied" in problems[subject, True].message
-        assert "through the folders above" in problems[subject, True].mend
+        assert "chmod it, or the folder that holds it" in problems[subject, True].mend
 
 
 def test_an_archive_on_another_file_system_is_worth_a_note(settings):

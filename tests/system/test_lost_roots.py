@@ -168,7 +168,8 @@ def test_a_start_at_which_no_inbox_can_be_served_ends_with_1_and_makes_nothing(s
     (other / "out").rmdir()
     ended = site.command("run")
     assert ended.returncode == 1
-    assert ended.stderr.decode() == f"watcherd: {site.outbox} is missing: mkdir -p {site.outbox}, or --make-folders\n"
+    mend = f"mount it, or make it: mkdir -p {site.outbox}, or start with --make-folders"
+    assert ended.stderr.decode() == f"watcherd: {site.outbox} is missing; {mend}\n"
     assert not (site.base / "state").exists()
 
 

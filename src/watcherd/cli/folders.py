@@ -1,4 +1,6 @@
 """The inboxes and outboxes that a run needs: made if asked for, and checked before anything else is made."""
+# ruff: noqa: PLC0415
+# (an intake brings what takes longer to import than `--help` may take)
 
 from __future__ import annotations
 
@@ -23,15 +25,13 @@ def require(settings: Settings, *, make: bool) -> None:
     A missing inbox is waited for. One outbox of several that is missing keeps only its own inbox waiting, which the
     daemon says.
     """
-    flaws = []
-    for inbox in settings.inbox.values():
-        for path in (inbox.path, inbox.outbox) if make else ():
-            _make(path)
-        if os.path.exists(inbox.path) and (flaw := _flaw(inbox.path)):
-            raise click.ClickException(flaw)
-        flaws.append(_flaw(inbox.outbox))
-    if all(flaws):
-        raise click.ClickException(flaws[0])
+    inboxes = settings.inbox.values()
+    for path in (path for inbox in inboxes for path in (inbox.path, inbox.outbox) if make):
+        _make(path)
+    no_inboxes = [found for inbox in inboxes if os.path.exists(inbox.path) and (found := flaw(inbox.path))]
+    no_outboxes = [found for inbox in inboxes if (found := flaw(inbox.outbox))]
+    if no_inboxes or len(no_outboxes) == len(inboxes):
+        raise click.ClickException("; ".join([*no_inboxes, *no_outboxes][0]))
 
 
 def _make(path: Path) -> None:
@@ -41,11 +41,15 @@ def _make(path: Path) -> None:
         raise click.ClickException(f"{path} cannot be made: {error.strerror}; make it or name another") from error
 
 
-def _flaw(path: Path) -> str:
-    """Say why a folder cannot be used, and what to do; empty where it can."""
+def flaw(path: Path) -> tuple[str, str] | None:
+    """Return why a path is no folder that can be used, and what to do about it; None where it is one."""
     try:
-        return "" if stat.S_ISDIR(path.stat().st_mode) else f"{path} is no folder: move it away, or name another"
+        is_folder = stat.S_ISDIR(path.stat().st_mode)
     except FileNotFoundError:
-        return f"{path} is missing: mkdir -p {shlex.quote(str(path))}, or --make-folders"
+        command = f"mkdir -p {shlex.quote(os.path.realpath(path))}"  # where a link leads to
+        return f"{path} is missing", f"mount it, or make it: {command}, or start with --make-folders"
     except OSError as error:
-        return f"{path} cannot be used: {error.strerror}; mend that"
+        from watcherd.intake.eyes import mend_of
+
+        return f"{path} cannot be reached: {error.strerror}", f"{mend_of(str(error.strerror))}, or name another"
+    return None if is_folder else (f"{path} is no folder", "move it away, or name another")

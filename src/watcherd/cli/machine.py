@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import shlex
 import tempfile
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.beneath import FULL, OURS
+from watcherd.cli import folders
 from watcherd.intake import probe
 from watcherd.intake.rules import Rules
 from watcherd.model import After
@@ -45,7 +45,7 @@ class Finding:
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Try everything that a run will need, and yield what is wrong or worth knowing."""
-    yield from _writable("state", settings.state, made_when_missing=True)
+    yield from _writable("state", settings.state, is_made=True)
     for name, inbox in settings.inbox.items():
         yield from _inbox(f"inbox.{name}", inbox)
         yield from _written_to(f"inbox.{name}", inbox)
@@ -62,24 +62,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _inbox(name: str, inbox: Inbox) -> Iterator[Finding]:
     subject = f"{name}.path"
-    if not os.path.isdir(inbox.path):
-        yield _no_folder(subject, inbox.path, "; a run waits until it is there")
+    if flaw := folders.flaw(inbox.path):
+        yield Finding(subject, *flaw)
         return
     yield from _readable(subject, inbox.path)
     if inbox.after is not After.KEEP:
-        yield from _writable(subject, inbox.path, made_when_missing=False)
+        yield from _writable(subject, inbox.path)
     yield from _mount(subject, inbox.path)
-
-
-def _no_folder(subject: str, path: Path, more: str = "") -> Finding:
-    try:
-        os.lstat(path)
-    except FileNotFoundError:
-        return Finding(subject, f"{path} is missing", f"mkdir -p {shlex.quote(str(path))}{more}")
-    except OSError as error:
-        mend = "let this user through the folders above it, or name another"
-        return Finding(subject, f"{path} cannot be reached: {error.strerror}", mend)
-    return Finding(subject, f"{path} is no folder", "move it away, or name another")
 
 
 def _readable(subject: str, path: Path) -> Iterator[Finding]:
@@ -100,7 +89,7 @@ def _mount(subject: str, path: Path) -> Iterator[Finding]:
 
 def _written_to(name: str, inbox: Inbox) -> Iterator[Finding]:
     for key, path in _destinations(inbox).items():
-        yield from _writable(f"{name}.{key}", path, made_when_missing=key != "outbox")
+        yield from _writable(f"{name}.{key}", path, is_made=key != "outbox")
     if inbox.after is After.ARCHIVE and _device(inbox.archive) != _device(inbox.path):
         message = f"{inbox.archive} is on another file system than {inbox.path}: inputs are copied, not moved"
         yield Finding(f"{name}.archive", message, is_problem=False)
@@ -135,9 +124,10 @@ def _existing(path: Path) -> Path:
     return next(around for around in (path, *path.parents) if os.path.isdir(around))
 
 
-def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[Finding]:
-    if not os.path.isdir(path) and (os.path.lexists(path) or not made_when_missing):
-        yield _no_folder(subject, path)
+def _writable(subject: str, path: Path, *, is_made: bool = False) -> Iterator[Finding]:
+    """Report a folder that cannot be written to, or made where a run makes one that is missing (`is_made`)."""
+    if (flaw := folders.flaw(path)) and not (is_made and _is_free(path)):
+        yield Finding(subject, *flaw)
         return
     tried = _existing(path / OURS)
     try:
@@ -146,6 +136,15 @@ def _writable(subject: str, path: Path, *, made_when_missing: bool) -> Iterator[
         what = f"{tried} cannot be written to" if os.path.isdir(path) else f"{path} cannot be made in {tried}"
         mend = _WRITE_MENDS.get(error.errno or 0, "give this user the right to write there")
         yield Finding(subject, f"{what}: {error.strerror}", f"{mend}, or name another folder")
+
+
+def _is_free(path: Path) -> bool:
+    """Whether nothing is at a path, not even a link that leads nowhere."""
+    try:
+        os.lstat(path)
+    except OSError as error:
+        return error.errno == errno.ENOENT
+    return False
 
 
 def _try_to_write(folder: Path) -> None:
@@ -159,10 +158,10 @@ def _try_to_write(folder: Path) -> None:
 
 
 def _free_space(settings: Settings) -> Iterator[Finding]:
-    folders = {"state": settings.state}
+    written = {"state": settings.state}
     for name, inbox in settings.inbox.items():
-        folders |= {f"inbox.{name}.{key}": path for key, path in _destinations(inbox).items()}
-    for subject, path in folders.items():
+        written |= {f"inbox.{name}.{key}": path for key, path in _destinations(inbox).items()}
+    for subject, path in written.items():
         status = os.statvfs(_existing(path))
         free, wanted = status.f_bavail * status.f_frsize, settings.min_free.of(status.f_blocks * status.f_frsize)
         if free < wanted:
