@@ -32,7 +32,7 @@ _UPROOTED = "it was moved, deleted or unmounted"
 _LOST_MENDS = {
     _ELSEWHERE: "let it lead where it led, or restart watcherd",
     os.strerror(errno.EACCES): "chmod it, or the folder that holds it, so that this user may read it",
-    os.strerror(errno.ENOTDIR): "move away the file that is in its place, or make the folder",
+    os.strerror(errno.ENOTDIR): "move away the file that is in its place",
     os.strerror(errno.ELOOP): "correct its link",
     os.strerror(errno.EIO): "look after its disk or mount",
     os.strerror(errno.ESTALE): "look after its disk or mount",
@@ -45,7 +45,7 @@ _LOST_MENDS = {
 def mend_of(reason: str) -> str:
     """Return how to bring back an inbox lost for `reason`, which contains the kernel's words or ours (pure)."""
     known = (mend for words, mend in _LOST_MENDS.items() if words in reason)
-    return next(known, "make the folder, bring it back, or mount it")
+    return next(known, "mount it, bring it back, or make the folder")
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,7 +84,7 @@ def test_a_file_at_the_inboxs_path_is_no_inbox(watching, root):
     ("error", "mend"),
     [
         (errno.EACCES, "chmod it"),
-        (errno.ENOENT, "make the folder, bring it back"),
+        (errno.ENOENT, "mount it, bring it back, or make the folder"),
         (errno.ENOTDIR, "move away the file"),
         (errno.EIO, "look after its disk"),
     ],
