@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -19,25 +18,12 @@ def draft_of(path: Path, content: bytes) -> Iterator[Path]:
     Its name is always the same, so that the next attempt removes what a killed one left.
     """
     draft = path.with_name(f".{path.name}.watcherd")
-    with _alone(path.parent):
-        draft.unlink(missing_ok=True)
-        with draft.open("xb") as file:
-            try:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-                yield draft
-            finally:
-                draft.unlink(missing_ok=True)
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Make others that write here wait, as their draft has the same name; some mounts have no locks."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    draft.unlink(missing_ok=True)
+    with draft.open("xb") as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            yield draft
+        finally:
+            draft.unlink(missing_ok=True)
