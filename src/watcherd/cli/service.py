@@ -48,18 +48,14 @@ _dry_run = click.option("--dry-run", is_flag=True, help="Tell every step, and do
 #: What is there where systemd is PID 1 (sd_booted(3)).
 _BOOTED = "/run/systemd/system"
 
-#: Characters of a name that leave enough for the names of its files and its unit.
-_LONGEST = 200
-
 #: Names that would clash with the configuration, the folders or the state of the service without a name.
 _TAKEN = ("watcherd", "inbox", "outbox", "archive", "failed", "lock")
 
 
 def _checked(context: click.Context, _: click.Parameter, name: str) -> str:
-    if name and (not re.fullmatch("[a-z0-9_-]+", name) or name in _TAKEN):
-        raise click.BadParameter(f"a name is made of a-z, 0-9, _ and -, and none of {', '.join(_TAKEN)}.", context)
-    if len(name) > _LONGEST:
-        raise click.BadParameter(f"a name has at most {_LONGEST} characters.", context)
+    if name and (not re.fullmatch("[a-z0-9_-]{1,200}", name) or name in _TAKEN):  # so that its files' names fit
+        message = f"a name is made of a-z, 0-9, _ and -, at most 200 of them, and none of {', '.join(_TAKEN)}."
+        raise click.BadParameter(message, context)
     return name
 
 
