@@ -46,12 +46,6 @@ class Host:
     is_user: bool = False
 
     @property
-    def unit_files(self) -> tuple[str, ...]:
-        """The units, which all services of a machine share."""
-        names = ("watcherd.service",) if self.is_user else ("watcherd.service", "watcherd@.service")
-        return tuple(f"{self.units}/{name}" for name in names)
-
-    @property
     def drop_in(self) -> str:
         """What opens folders outside of the usual ones for writing."""
         return f"{self.units}/{self.unit}.service.d/folders.conf"
@@ -74,12 +68,13 @@ class Host:
     @property
     def loaded(self) -> tuple[str, ...]:
         """What the service manager reads."""
-        return self.unit_files if self.is_user else (*self.unit_files, self.drop_in)
+        return tuple(path for path in (*self.common, *self.own) if lies_in(path, self.units))
 
     @property
     def common(self) -> tuple[str, ...]:
-        """Every file that services share."""
-        return self.unit_files if self.is_user else (*self.unit_files, self.sysusers)
+        """Every file that services share: their units, and what describes their account."""
+        unit = f"{self.units}/watcherd.service"
+        return (unit,) if self.is_user else (unit, f"{self.units}/watcherd@.service", self.sysusers)
 
     @property
     def own(self) -> tuple[str, ...]:
