@@ -16,7 +16,7 @@ import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import cache, lru_cache
+from functools import lru_cache
 from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
@@ -86,17 +86,12 @@ def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink 
     """Return how an event is rendered, and where it goes."""
     if format == "journal":
         with suppress(OSError):  # a sandbox may keep its socket from us: then by the stream
-            return as_journal, _journal(journal.ADDRESS)
+            return as_journal, Journal(lambda lines: as_journal(_dropped(lines)), journal.ADDRESS)
         format = "json"  # noqa: A001
     render = as_json if format == "json" else _console(stream)
     if above_bar:
         render = _clearing(render)
     return render, Sink(stream, render)
-
-
-@cache
-def _journal(address: str) -> Journal:
-    return Journal(lambda lines: as_journal(_dropped(lines)), address)
 
 
 def _console(stream: TextIO) -> Render:
