@@ -60,7 +60,7 @@ class Named:
     path: Path
     resolved: Path
     place: tuple[str, Path]
-    identities: tuple[tuple[int, int], ...]  # its own (st_dev, st_ino), then those of the folders around it
+    identities: tuple[tuple[int, int] | None, ...]  # its (st_dev, st_ino), None if not there; those of all around it
 
     @property
     def name(self) -> str:
@@ -70,23 +70,14 @@ class Named:
     def lies_in(self, other: Named) -> bool:
         """Whether it is `other` or lies in it: by resolved path, by inode, or by what bind mounts show."""
         by_path = other.resolved in (self.resolved, *self.resolved.parents)
-        by_inode = other.identities[0] in self.identities if other.is_there else False
+        by_inode = other.identities[0] is not None and other.identities[0] in self.identities
         device, path = other.place
         by_mount = self.place[0] == device and path in (self.place[1], *self.place[1].parents)
         return by_path or by_inode or by_mount
 
-    @property
-    def is_there(self) -> bool:
-        """Whether the folder itself exists: else the first identity is one of a folder around it."""
-        return len(self.identities) == len(self.resolved.parts)
-
-
-def named(layers: Layers, table: list[Mount]) -> list[Named]:
-    """Return every folder that is used: an archive only where inputs go there."""
-    return [_named(keys, path, table) for keys, path in _used(layers) if isinstance(path, Path)]
-
 
 def _used(layers: Layers) -> Iterator[tuple[Keys, object]]:
+    """Yield every folder that is used: an archive only where inputs go there."""
     yield ("state",), layers.find("state")
     for name in layers.inboxes():
         for role in ROLES:
@@ -96,8 +87,8 @@ def _used(layers: Layers) -> Iterator[tuple[Keys, object]]:
 
 def _named(keys: Keys, path: Path, table: list[Mount]) -> Named:
     resolved = Path(os.path.realpath(path))  # `Path.resolve` raises where links go in circles
-    found = (_identity(around) for around in (resolved, *resolved.parents))
-    return Named(keys, path, resolved, location(resolved, table), tuple(pair for pair in found if pair))
+    identities = tuple(map(_identity, (resolved, *resolved.parents)))
+    return Named(keys, path, resolved, location(resolved, table), identities)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -111,13 +102,17 @@ def _identity(path: Path) -> tuple[int, int] | None:
 def problems(layers: Layers) -> Iterator[Problem]:
     """Find folders that lie in each other, and a state folder that another machine holds."""
     table = mounts()
-    folders = named(layers, table)
+    folders = [_named(keys, path, table) for keys, path in _used(layers) if isinstance(path, Path)]
     yield from _overlaps(layers, folders)
-    for folder in folders:
-        mount = mount_of(folder.resolved, table)
-        if folder.keys == ("state",) and mount and is_distant(mount.kind):
-            message = f"{folder.path} is on a network mount ({mount.kind}), where SQLite's locks do not hold"
-            yield Problem(layers.place("state"), "state", message, "choose a folder on a local disk")
+    yield from _distant_state(layers, table)
+
+
+def _distant_state(layers: Layers, table: list[Mount]) -> Iterator[Problem]:
+    state = layers.find("state")
+    mount = mount_of(Path(os.path.realpath(state)), table) if isinstance(state, Path) else None
+    if mount and is_distant(mount.kind):
+        message = f"{state} is on a network mount ({mount.kind}), where SQLite's locks do not hold"
+        yield Problem(layers.place("state"), "state", message, "choose a folder on a local disk")
 
 
 def _overlaps(layers: Layers, folders: list[Named]) -> Iterator[Problem]:
