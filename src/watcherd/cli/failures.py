@@ -168,15 +168,16 @@ def failure_facts(row: SetAside) -> dict[str, object]:
     """Return a quarantined file for machines; `held` is null where it is set aside."""
     from watcherd.publish.reason import stamp
 
-    facts: dict[str, object] = {
+    return {
         "class": row.failure,
         "message": row.record.message,
         "attempts": row.record.attempts,
         "inbox": row.record.file.inbox,
         "since": stamp(row.record.at),
         "held": row.held or None,
+        **as_fields("path", row.path),
+        **as_fields("where", row.where),
     }
-    return facts | as_fields("path", row.path) | as_fields("where", row.where)
 
 
 def retry_table(outcomes: Sequence[PutBack], nothing: str = "") -> None:
