@@ -18,6 +18,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     lanes       from an admitted job to its outcome: threads for text, processes for images
     publish     from an outcome to a durable result and a retired input, or to quarantine
     service     what the host gives a daemon: logs, locks, signals, systemd
+    install     what it takes to install the systemd service, and to remove it (pure)
     ledger      what became of every file: rows in SQLite, claims in memory
     processors  what is done with a file: plain functions, and the table of kinds
     access      what is said of a folder that cannot be used, and what would let us use it

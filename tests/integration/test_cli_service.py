@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from watcherd.cli import service
-from watcherd.service import places
+from watcherd.install import places
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import re
 
 import pytest
 
+from watcherd.install import places, reach
+from watcherd.install.reach import Standing
 from watcherd.model import Refused
-from watcherd.service import places, reach
-from watcherd.service.reach import Standing
 
 HOST = places.of_system()
 ALICE = 1000

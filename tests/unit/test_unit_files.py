@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watcherd import rooms, settings
-from watcherd.service import places, unit_files
-from watcherd.service.places import Folders
+from watcherd.install import places, unit_files
+from watcherd.install.places import Folders
 from watcherd.settings.units import duration
 
 ROOT = Path(__file__).parents[2]

@@ -23,9 +23,9 @@ from watcherd.cli import options
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from watcherd.service.installation import Facts
-    from watcherd.service.places import Folders, Host
-    from watcherd.service.reach import Standing
+    from watcherd.install.places import Folders, Host
+    from watcherd.install.plan import Facts
+    from watcherd.install.reach import Standing
     from watcherd.settings import Settings
 
 _EPILOG = """\b
@@ -81,7 +81,7 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
     kept, and the folders that it names are opened to the service.
     """
     from watcherd.cli import steps
-    from watcherd.service import installation, reach
+    from watcherd.install import plan, reach
 
     host = _host(context, name, is_user=is_user)
     settings = _settings(context, host, {name: path for name, path in flags.items() if path})
@@ -93,7 +93,7 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
         os.umask(0o022)  # sudo may give one under which the service could not read what is written for it
     if not dry_run:
         _require_systemd(host)
-    steps.go(installation.install(host, _command(), inboxes, _facts(host)), dry_run=dry_run)
+    steps.go(plan.install(host, _command(), inboxes, _facts(host)), dry_run=dry_run)
     if is_user:
         print("note    it runs while you are logged in; `loginctl enable-linger` lets it run always")
 
@@ -109,10 +109,10 @@ def uninstall(context: click.Context, /, *, is_user: bool, name: str, dry_run: b
     Configuration, ledger, user and all folders of files stay.
     """
     from watcherd.cli import steps
-    from watcherd.service import installation
+    from watcherd.install import plan
 
     host = _host(context, name, is_user=is_user)
-    found = installation.uninstall(host, _facts(host))
+    found = plan.uninstall(host, _facts(host))
     if not found:
         print("note    there is no service of `watcherd service install` to remove")
     if found and not dry_run:
@@ -124,7 +124,7 @@ def uninstall(context: click.Context, /, *, is_user: bool, name: str, dry_run: b
 
 
 def _host(context: click.Context, name: str, *, is_user: bool) -> Host:
-    from watcherd.service import places
+    from watcherd.install import places
 
     if is_user and name:
         raise click.UsageError("--name goes without --user: a user has one service.")
@@ -165,14 +165,14 @@ def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> 
 
 def _inboxes(settings: Settings) -> list[Folders]:
     """Return the real folders of each inbox: a link is neither opened nor given to anybody."""
-    from watcherd.service.places import Folders
+    from watcherd.install.places import Folders
 
     named = ((it.path, it.outbox, it.archive, it.failed) for it in settings.inbox.values())
     return [Folders(*map(os.path.realpath, paths)) for paths in named]
 
 
 def _facts(host: Host) -> Facts:
-    from watcherd.service.installation import Facts
+    from watcherd.install.plan import Facts
 
     links = (link.stem for link in Path(host.units).glob("*.wants/watcherd*.service"))
     enabled = {unit for unit in links if unit.partition("@")[0] == "watcherd"}
@@ -209,7 +209,7 @@ def _require_systemd(host: Host) -> None:
 
 
 def _require_reachable(host: Host, settings: Settings, inboxes: Sequence[Folders]) -> None:
-    from watcherd.service import reach
+    from watcherd.install import reach
 
     program = (_command(), sys.executable, sys.base_prefix, watcherd.__file__)
     paths = dict.fromkeys(it for path in program for it in (path, os.path.realpath(path)))
@@ -227,7 +227,7 @@ def _state(host: Host, settings: Settings) -> str | None:
 
 
 def _look(path: str) -> Standing | None:
-    from watcherd.service.reach import Standing
+    from watcherd.install.reach import Standing
 
     try:
         status = os.stat(path)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import click
 
 from watcherd.cli import whole
-from watcherd.service.installation import Make, Remove, Run, Step, Write
-from watcherd.service.unit_files import effective
+from watcherd.install.plan import Make, Remove, Run, Step, Write
+from watcherd.install.unit_files import effective
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

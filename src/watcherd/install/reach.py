@@ -10,13 +10,13 @@ from pathlib import PurePosixPath
 from shlex import quote
 from typing import TYPE_CHECKING
 
+from watcherd.install.places import lies_in
 from watcherd.model import Refused
-from watcherd.service.places import lies_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from watcherd.service.places import Host
+    from watcherd.install.places import Host
 
 #: What the sandbox hides, or replaces by something empty.
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 (no files of ours)

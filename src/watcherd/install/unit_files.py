@@ -8,12 +8,12 @@ from importlib import resources
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from watcherd.service.places import lies_in, of_system
+from watcherd.install.places import lies_in, of_system
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from watcherd.service.places import Folders, Host
+    from watcherd.install.places import Folders, Host
 
 MARK = "# Written by `watcherd service install`, and replaced by the next. Without this line it is yours, and kept.\n"
 

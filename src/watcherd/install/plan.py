@@ -1,4 +1,4 @@
-"""What it takes to install the systemd service, and to take it away again: decided here, done by the command (pure).
+"""The steps that install the service, and those that take it away again, by what is there (pure).
 
 Files that we wrote are known by their first line, and only these are replaced or removed; one without it is somebody
 else's, and kept. A configuration, a ledger and people's folders are made where they are missing, and never touched.
@@ -10,13 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watcherd.service import unit_files
-from watcherd.service.unit_files import is_ours
+from watcherd.install import unit_files
+from watcherd.install.unit_files import is_ours
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from watcherd.service.places import Folders, Host
+    from watcherd.install.places import Folders, Host
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,10 +4,10 @@ import tomllib
 
 import pytest
 
-from watcherd.service import installation, places
-from watcherd.service.installation import Facts, Keep, Make, Remove, Run, Write
-from watcherd.service.places import Folders
-from watcherd.service.unit_files import MARK
+from watcherd.install import places, plan
+from watcherd.install.places import Folders
+from watcherd.install.plan import Facts, Keep, Make, Remove, Run, Write
+from watcherd.install.unit_files import MARK
 
 COMMAND = "/opt/words and pictures/bin/watcherd"
 SYSTEM = places.of_system()
@@ -22,7 +22,7 @@ def facts(host, files=None, enabled=(), *, is_there=False):
 
 
 def install(host=SYSTEM, inboxes=None, files=None, **others):
-    return installation.install(host, COMMAND, inboxes or [host.folders], facts(host, files, **others))
+    return plan.install(host, COMMAND, inboxes or [host.folders], facts(host, files, **others))
 
 
 def installed(host=SYSTEM, inboxes=None, files=None):
@@ -114,7 +114,7 @@ def test_a_user_s_own_places_are_kept_to():
 
 
 def uninstall(host, files, enabled=(), *, is_there=True):
-    return installation.uninstall(host, facts(host, files, enabled, is_there=is_there))
+    return plan.uninstall(host, facts(host, files, enabled, is_there=is_there))
 
 
 @pytest.mark.parametrize("host", [SYSTEM, USER], ids=["system", "user"])
