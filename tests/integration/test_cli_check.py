@@ -143,6 +143,15 @@ def test_folders_without_permission_are_problems_all_at_once(settings, tmp_path)
 
 
 @pytest.mark.usefixtures("_within_reach")
+@pytest.mark.parametrize("mode", [0o444, 0o111])
+def test_an_inbox_that_may_only_be_listed_or_only_be_entered_is_a_problem(settings, tmp_path, mode):
+    loaded = settings(INBOX__INBOX__AFTER="keep")
+    (tmp_path / "in").chmod(mode)
+    with by_no_root():
+        assert "cannot be read" in found(loaded)["inbox.inbox.path", True].message
+
+
+@pytest.mark.usefixtures("_within_reach")
 def test_our_own_folder_is_named_where_it_is_the_one_that_is_closed(settings, tmp_path):
     loaded = settings()
     (tmp_path / "in").chmod(0o777)

@@ -73,10 +73,11 @@ def _inbox(name: str, inbox: Inbox) -> Iterator[Finding]:
 
 def _readable(subject: str, path: Path) -> Iterator[Finding]:
     try:
+        os.lstat(f"{path}/.")  # what is in it may be looked at
         with os.scandir(path) as entries:
             next(entries, None)
     except OSError as error:
-        yield Finding(subject, f"{path} cannot be read: {error.strerror}", "give its reader's rights to this user")
+        yield Finding(subject, f"{path} cannot be read: {error.strerror}", "give this user the right to read there")
 
 
 def _mount(subject: str, path: Path) -> Iterator[Finding]:
