@@ -168,6 +168,8 @@ def test_a_folder_that_cannot_be_made_is_named_before_the_one_that_refuses_it(se
     with by_no_root():
         problem = found(loaded)["state", True]
     assert problem.message == f"{tmp_path}/state/of/ours cannot be made in {tmp_path}/state: Permission denied"
+    opened = f"chmod u+rwX {tmp_path}/state" if os.geteuid() else f"{tmp_path}/state belongs to root: let this user"
+    assert problem.mend.startswith(opened)
 
 
 @pytest.mark.usefixtures("_within_reach")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
+from watcherd.access import how_to_write
 from watcherd.beneath import FULL, OURS
 from watcherd.cli import folders
 from watcherd.intake import probe
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from watcherd.settings import Inbox, Settings
 
 _INOTIFY = Path("/proc/sys/fs/inotify")
-
-_WRITE_MENDS = dict.fromkeys(FULL, "make room there") | {errno.EROFS: "mount it for writing"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,8 +134,8 @@ def _writable(subject: str, path: Path, *, is_made: bool = False) -> Iterator[Fi
         _try_to_write(tried)
     except OSError as error:
         what = f"{tried} cannot be written to" if os.path.isdir(path) else f"{path} cannot be made in {tried}"
-        mend = _WRITE_MENDS.get(error.errno or 0, "give this user the right to write there")
-        yield Finding(subject, f"{what}: {error.strerror}", f"{mend}, or name another folder")
+        mend = "make room there" if error.errno in FULL else how_to_write(tried).removeprefix("; ")
+        yield Finding(subject, f"{what}: {error.strerror}", f"{mend or 'mend that'}, or name another folder")
 
 
 def _is_free(path: Path) -> bool:
