@@ -239,9 +239,9 @@ def test_more_memory_than_a_process_may_have_is_a_problem(settings, monkeypatch)
 
 
 def test_more_workers_than_memory_is_a_problem(settings, monkeypatch):
-    monkeypatch.setattr(machine.machine, "memory", lambda: 2 << 30)
+    monkeypatch.setattr(machine, "memory", lambda: 2 << 30)
     assert found(settings(IMAGE__WORKERS="100"))["image.workers", True].mend == "workers = 3"
-    monkeypatch.setattr(machine.machine, "memory", lambda: 1 << 20)
+    monkeypatch.setattr(machine, "memory", lambda: 1 << 20)
     assert found(settings())["image.workers", True].mend == "lower max_pixels"
 
 

@@ -20,7 +20,8 @@ from watcherd.intake import probe
 from watcherd.intake.rules import Rules
 from watcherd.model import After
 from watcherd.processors.grayscale import bounds, turbo
-from watcherd.settings import machine, workers
+from watcherd.settings import workers
+from watcherd.settings.machine import memory
 from watcherd.settings.mounts import mounts
 from watcherd.settings.units import size_text
 
@@ -220,10 +221,11 @@ def _memory(settings: Settings) -> Iterator[Finding]:
         message = f"{size_text(image.memory)} cannot hold max_pixels = {image.max_pixels:_}"
         mend = f'memory = "{(needed >> 20) + 1}MiB"' + (f" or max_pixels = {fitting:_}" if fitting else "")
         yield Finding("image.memory", message, mend)
-    count, available = image.workers or workers(), machine.memory()
+    count, available = image.workers or workers(), memory()
     if count * needed > available:
         message = f"{count} workers at max_pixels need {_about(count * needed)}, and there are {_about(available)}"
-        yield Finding("image.workers", message, _fewer(available // needed))
+        fitting = available // needed
+        yield Finding("image.workers", message, f"workers = {fitting}" if fitting else "lower max_pixels")
 
 
 def _hungry(settings: Settings) -> Iterator[Finding]:
@@ -236,10 +238,6 @@ def _hungry(settings: Settings) -> Iterator[Finding]:
         message = f"{size_text(image.memory)} may hold fewer than max_pixels of some formats: {', '.join(fewer)}"
         needed = (bounds.BASE + image.max_pixels * max(rates.values()) >> 20) + 1
         yield Finding("image.memory", message, f'memory = "{needed}MiB" holds them all (optional)', is_problem=False)
-
-
-def _fewer(fitting: int) -> str:
-    return f"workers = {fitting}" if fitting else "lower max_pixels"
 
 
 # Libraries
