@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from contextlib import contextmanager, suppress
-from functools import partial, reduce
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -55,7 +55,9 @@ SILENCE = 5.0
 
 def folder_options(command: Decorated) -> Decorated:
     """Let a command take folders in place of a configuration file, as keyword arguments."""
-    return reduce(lambda decorated, option: option(decorated), reversed(_FOLDERS), command)
+    for option in reversed(_FOLDERS):
+        command = option(command)
+    return command
 
 
 def load(context: click.Context, flags: dict[str, object]) -> Settings:
