@@ -254,10 +254,7 @@ def _unshared(descriptor: int) -> int:
 
 
 def _adopt_libraries(render: Render, sink: Sink | Journal) -> None:
-    root = logging.getLogger()
-    for old in [handler for handler in root.handlers if isinstance(handler, _FromLibraries)]:
-        root.removeHandler(old)
-    root.addHandler(_FromLibraries(render, sink))
+    logging.basicConfig(handlers=[_FromLibraries(render, sink)], force=True)
     logging.captureWarnings(capture=True)
 
 
