@@ -140,11 +140,7 @@ def _decodable(event: Mapping[str, Any]) -> dict[str, Any]:
     return whole
 
 
-def _plain(value: object) -> object:
-    return sorted(value, key=str) if isinstance(value, (set, frozenset)) else str(value)
-
-
-_ENCODER = json.JSONEncoder(ensure_ascii=False, default=_plain, skipkeys=True)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, default=str, skipkeys=True)
 
 
 # People
