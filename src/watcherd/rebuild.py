@@ -108,7 +108,7 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
     """Make a ledger of what the folders of all inboxes prove. Raises SystemFault."""
     for suffix in ("", "-wal", "-shm"):  # of a start that was cut short
         Path(f"{path}{suffix}").unlink(missing_ok=True)
-    with Ledger(path, durable=settings.durability == "full") as ledger:
+    with Ledger(path, durable=settings.is_durable) as ledger:
         for name in settings.inbox:
             _from_folders(place_of(name, settings, ledger), inbox_of(name, settings), ledger, checkpoint)
     if os.path.lexists(f"{path}-wal"):  # a full disk: SQLite says nothing of what it could not take over from there

@@ -70,7 +70,7 @@ def assembled(
         premises = prepare(settings, stack)
         path = settings.state / "ledger.db"
         rebuild.mend(path, settings, checkpoint)
-        ledger = stack.enter_context(Ledger(path, durable=settings.durability == "full"))
+        ledger = stack.enter_context(Ledger(path, durable=settings.is_durable))
         checkpoint()
         rooms = Rooms(settings, ledger, *build(settings, ledger, lock, premises, ears, once=once))
         stack.callback(rooms.stop)

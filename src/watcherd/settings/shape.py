@@ -195,6 +195,11 @@ class Settings(BaseSettings):
         return settings
 
     @property
+    def is_durable(self) -> bool:
+        """Whether nothing is retired before its result is on disk."""
+        return self.durability == "full"
+
+    @property
     def layers(self) -> Layers:
         """What each source said, and where."""
         return self._layers
