@@ -10,7 +10,7 @@ import re
 import threading
 import time
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -48,17 +48,27 @@ def logged(pipe):
     return [json.loads(line) for line in os.read(pipe[0], 1 << 20).splitlines()]
 
 
-class Terminal(io.StringIO):
-    """A stream in memory that says it is a terminal."""
+class Terminal(io.TextIOWrapper):
+    """A file in memory that says it is a terminal."""
 
     def isatty(self):  # noqa: D102 (the class says it)
         return True
 
+    def shown(self):  # noqa: D102 (its name says it)
+        return Path(f"/proc/self/fd/{self.fileno()}").read_bytes().decode()
 
-def on_terminal(form="auto"):
-    stream = Terminal()
-    logs.configure("info", form, stream)
-    return stream
+
+@pytest.fixture
+def on_terminal():
+    """Return a function that lets logs go to a terminal, which it returns."""
+    with ExitStack() as opened:
+
+        def going(form="auto", **more):
+            file = os.fdopen(os.memfd_create("terminal"), "w+b")
+            logs.configure("info", form, terminal := opened.enter_context(Terminal(file)), **more)
+            return terminal
+
+        yield going
 
 
 def test_json_has_time_level_and_event_first_and_its_fields(pipe):
@@ -135,64 +145,63 @@ def test_values_that_json_does_not_know_are_written_as_text(pipe):
     assert (event["folder"], event["error"]) == ("/srv", "[Errno 2] gone")
 
 
-def test_people_get_local_time_with_its_offset_and_colour():
+def test_people_get_local_time_with_its_offset_and_colour(on_terminal):
     stream = on_terminal()
     structlog.get_logger().warning("file.retrying", path="a.txt", seconds=0.12345)
-    line = stream.getvalue()
+    line = stream.shown()
     assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d ", line)
     assert "\x1b[33m" in line
     assert line.endswith("file.retrying path=a.txt seconds=0.123\n")
 
 
-def test_a_line_takes_the_place_of_a_progress_bar():
-    stream = Terminal()
-    logs.configure("info", "console", stream, above_bar=True)
+def test_a_line_takes_the_place_of_a_progress_bar(on_terminal):
+    stream = on_terminal("console", above_bar=True)
     structlog.get_logger().warning("file.retrying")
-    assert stream.getvalue().startswith("\r\x1b[2K2")
+    assert stream.shown().startswith("\r\x1b[2K2")
 
 
 @pytest.mark.parametrize(("variable", "value"), [("NO_COLOR", "1"), ("TERM", "dumb")])
-def test_colour_is_left_out_where_it_is_not_wanted(monkeypatch, variable, value):
+def test_colour_is_left_out_where_it_is_not_wanted(monkeypatch, variable, value, on_terminal):
     monkeypatch.setenv(variable, value)
     stream = on_terminal()
     structlog.get_logger().error("inbox.lost")
-    assert "\x1b" not in stream.getvalue()
+    assert "\x1b" not in stream.shown()
 
 
-def test_people_see_a_name_that_is_no_text_as_machines_do():
+def test_people_see_a_name_that_is_no_text_as_machines_do(on_terminal):
     stream = on_terminal("console")
     structlog.get_logger().info("file.published", path=UNDECODABLE)
-    assert stream.getvalue().endswith("path=caf\ufffd.txt path_b64='Y2Fm6S50eHQ='\n")
+    assert stream.shown().endswith("path=caf\ufffd.txt path_b64='Y2Fm6S50eHQ='\n")
 
 
 @pytest.mark.parametrize("name", ["a\nb.txt", "a\x1b[2Jb", "a b.txt", "", "a=b"])
-def test_no_name_breaks_a_line_or_a_terminal(name):
+def test_no_name_breaks_a_line_or_a_terminal(name, on_terminal):
     stream = on_terminal("console")
     structlog.get_logger().info("file.published", path=name)
-    line = stream.getvalue()
+    line = stream.shown()
     assert line.count("\n") == 1
     assert f"path={name!r}\n" in line
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
-def test_a_traceback_is_said_only_where_one_is_given(form):
+def test_a_traceback_is_said_only_where_one_is_given(form, on_terminal):
     stream = on_terminal(form)
     log = structlog.get_logger()
     try:
         {}["surprise"]
     except KeyError:
         log.error("daemon.stopping")  # noqa: TRY400 (without its traceback is what is tested)
-        assert "Traceback" not in stream.getvalue()
+        assert "Traceback" not in stream.shown()
         log.exception("daemon.stopping")
-    assert "Traceback" in stream.getvalue()
-    assert "KeyError: 'surprise'" in stream.getvalue()
+    assert "Traceback" in stream.shown()
+    assert "KeyError: 'surprise'" in stream.shown()
 
 
 @pytest.mark.parametrize("block", ["exception", "trace"])
-def test_no_name_in_a_traceback_breaks_a_line_or_a_terminal(block):
+def test_no_name_in_a_traceback_breaks_a_line_or_a_terminal(block, on_terminal):
     stream = on_terminal("console")
     structlog.get_logger().error("room.died", **{block: "Traceback:\n  of a\x1b]0;b.txt\x07\n"})
-    assert stream.getvalue().endswith("room.died\nTraceback:\n  of a\\x1b]0;b.txt\\x07\n")
+    assert stream.shown().endswith("room.died\nTraceback:\n  of a\\x1b]0;b.txt\\x07\n")
 
 
 @pytest.mark.parametrize("end", ["", UNDECODABLE])
@@ -253,9 +262,6 @@ def test_a_stream_that_was_closed_does_not_raise(tmp_path):
     stream = (tmp_path / "log").open("w")
     logs.configure("info", "json", stream)
     stream.close()
-    structlog.get_logger().info("daemon.ready")
-    on_memory = on_terminal()
-    on_memory.close()
     structlog.get_logger().info("daemon.ready")
 
 

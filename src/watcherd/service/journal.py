@@ -34,10 +34,10 @@ _TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}
 _ANEW = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOTCONN}  # the journal was started anew
 
 
-def is_read_from(descriptor: int | None) -> bool:
+def is_read_from(descriptor: int) -> bool:
     """Whether `descriptor` leads to the journal, whose device and inode $JOURNAL_STREAM tells."""
     stream = os.environ.get("JOURNAL_STREAM")
-    if descriptor is None or not stream:
+    if not stream:
         return False
     status = os.fstat(descriptor)
     return stream == f"{status.st_dev}:{status.st_ino}"

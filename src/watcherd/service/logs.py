@@ -79,7 +79,7 @@ def set_level(level: str) -> None:
 def _chosen(stream: TextIO) -> str:
     if stream.isatty():
         return "console"
-    return "journal" if journal.is_read_from(_descriptor(stream)) else "json"
+    return "journal" if journal.is_read_from(stream.fileno()) else "json"
 
 
 def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink | Journal]:  # noqa: A002
@@ -185,11 +185,9 @@ class Sink:
         self._cut = False
         self._stream = stream
         self._render = render
-        self._descriptor = _descriptor(stream)
+        self._descriptor = _unshared(stream.fileno())
         self._room = select.poll()
-        if self._descriptor is not None:
-            self._descriptor = _unshared(self._descriptor)
-            self._room.register(self._descriptor, select.POLLOUT)
+        self._room.register(self._descriptor, select.POLLOUT)
         self._lock = Lock()
 
     def write(self, line: bytes) -> None:
@@ -206,36 +204,24 @@ class Sink:
         return b"\n" + notice if self._cut else notice
 
     def _put(self, lines: bytes) -> bool:
-        # EPIPE, ENOSPC, EIO of a closed terminal, ValueError of a closed file: there is nobody to tell.
         try:
-            if self._descriptor is None:
-                self._stream.write(lines.decode(errors="replace"))
-                return True
-            if self._stream.closed:  # its number may be another file's by now
-                return False
-            return self._put_patiently(self._descriptor, memoryview(lines))
-        except (OSError, ValueError):
+            # The number of a stream that is closed may be another file's by now.
+            return not self._stream.closed and self._put_patiently(memoryview(lines))
+        except OSError:  # EPIPE, ENOSPC, EIO of a closed terminal: there is nobody to tell
             return False
 
-    def _put_patiently(self, descriptor: int, rest: memoryview) -> bool:
+    def _put_patiently(self, rest: memoryview) -> bool:
         # A pipe that polls as writable takes PIPE_BUF bytes without waiting. Its O_NONBLOCK is not ours to set: the
         # open file is shared with the shell.
         ends = time.monotonic() + (0.0 if self.dropped else PATIENCE)
         while rest and self._room.poll(max(0.0, ends - time.monotonic()) * 1000):
-            rest = rest[os.write(descriptor, rest[: select.PIPE_BUF]) :]
+            rest = rest[os.write(self._descriptor, rest[: select.PIPE_BUF]) :]
             self._cut = bool(rest)
         return not rest
 
 
 def _dropped(lines: int) -> Mapping[str, Any]:
     return {"event": "log.dropped", "level": "warning", "lines": lines}
-
-
-def _descriptor(stream: TextIO) -> int | None:
-    try:
-        return stream.fileno()
-    except (OSError, ValueError):  # io.UnsupportedOperation is both: a stream in memory
-        return None
 
 
 def _unshared(descriptor: int) -> int:
