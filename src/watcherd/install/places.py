@@ -61,16 +61,6 @@ class Host:
         return f"/etc/tmpfiles.d/{self.unit}.conf"
 
     @property
-    def described(self) -> tuple[str, ...]:
-        """The files that its account and its folders are made from."""
-        return () if self.is_user else (self.sysusers, self.tmpfiles)
-
-    @property
-    def loaded(self) -> tuple[str, ...]:
-        """What the service manager reads."""
-        return tuple(path for path in (*self.common, *self.own) if lies_in(path, self.units))
-
-    @property
     def common(self) -> tuple[str, ...]:
         """Every file that services share: their units, and what describes their account."""
         unit = f"{self.units}/watcherd.service"
@@ -84,7 +74,7 @@ class Host:
     @property
     def files(self) -> tuple[str, ...]:
         """Every file that an installation may write."""
-        return (*self.common, *self.own, self.configuration)
+        return (self.configuration, *self.common, *self.own)
 
 
 def of_system(name: str = "") -> Host:

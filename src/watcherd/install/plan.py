@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd.install import unit_files
+from watcherd.install.places import lies_in
 from watcherd.install.unit_files import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     from watcherd.install.places import Folders, Host
 
@@ -79,28 +80,21 @@ def install(host: Host, command: str, inboxes: Sequence[Folders], facts: Facts) 
     `command` is the path of `watcherd`; `inboxes` are those of the configuration that is there, or the one of a new
     one. The units come last: a failed attempt then leaves a change for the next one to find.
     """
-    wanted = unit_files.wanted(host, command, inboxes)
-    described = [_configured(host, inboxes[0], facts), *_files(host.described, wanted, facts)]
-    loaded = list(_files(host.loaded, wanted, facts))
-    changed = {step.path for step in (*described, *loaded) if isinstance(step, Write | Remove)}
-    return [*described, *_places(host, inboxes, facts), *loaded, *_started(host, changed, facts)]
+    files = list(_files(unit_files.wanted(host, command, inboxes), facts))
+    units = [step for step in files if lies_in(step.path, host.units)]
+    others = [step for step in files if step not in units]
+    changed = {step.path for step in files if isinstance(step, Write | Remove)}
+    return [*others, *_places(host, inboxes, facts), *units, *_started(host, changed, facts)]
 
 
-def _files(paths: Iterable[str], wanted: Mapping[str, str], facts: Facts) -> Iterator[Step]:
-    for path in paths:
-        there = facts.files[path]
+def _files(wanted: Mapping[str, str], facts: Facts) -> Iterator[Write | Remove | Keep]:
+    for path, there in facts.files.items():
         if path not in wanted:
             yield from [Remove(path)] if is_ours(there) else []
         elif there is None or (is_ours(there) and there != wanted[path]):
             yield Write(path, wanted[path])
         else:
             yield Keep(path)
-
-
-def _configured(host: Host, folders: Folders, facts: Facts) -> Step:
-    if facts.files[host.configuration] is not None:
-        return Keep(host.configuration)
-    return Write(host.configuration, unit_files.configuration(folders, host.state))
 
 
 def _places(host: Host, inboxes: Sequence[Folders], facts: Facts) -> Iterator[Step]:

@@ -31,13 +31,14 @@ _WIDE = frozenset(
 
 
 def wanted(host: Host, command: str, inboxes: Sequence[Folders]) -> dict[str, str]:
-    """Return what each file of ours shall hold; `command` is the path of `watcherd`."""
+    """Return what each file shall hold, a configuration where there is none; `command` is the path of `watcherd`."""
     contents = {path: packed(_name_of(host, path)) for path in host.common}
     if not host.is_user:
         contents[host.tmpfiles] = _tmpfiles(inboxes)
         if outside := [path for folders in inboxes for path in _outside(host, folders)]:
             contents[host.drop_in] = _drop_in(list(dict.fromkeys(outside)))
-    return {path: MARK + content.replace(_COMMAND, _quoted(command)) for path, content in contents.items()}
+    ours = {path: MARK + content.replace(_COMMAND, _quoted(command)) for path, content in contents.items()}
+    return {host.configuration: configuration(inboxes[0], host.state), **ours}
 
 
 def _name_of(host: Host, path: str) -> str:
