@@ -119,27 +119,36 @@ def _as_table(keys: Keys, place: str) -> str:
 
 
 def _nearest(keys: Keys, place: str) -> str:
-    if meant := _with_levels(place):
-        return f"did you mean {meant}?"
-    known = list(leaves())
+    meant = _with_levels(place) or _elsewhere(keys, place) or _alike(keys, place)
+    return f"did you mean {meant}?" if meant else "remove it; `watcherd config --schema` lists all keys"
+
+
+def _elsewhere(keys: Keys, place: str) -> str:
+    """Return the key of this name in another table; nothing where its own has one, or no table has."""
     table, _, key = _dotted(keys).lower().rpartition(".")
+    found = next((name for name in leaves() if name.rpartition(".")[2] == key), "")
+    if not found or key in _names_in(table):
+        return ""
+    above = "" if "." in found or place.startswith(PREFIX) else ", above all tables"
+    return _spelled(found.replace("*", "NAME"), place) + above
+
+
+def _alike(keys: Keys, place: str) -> str:
+    """Return the key in the same table whose name is most like this one; nothing where none is like it."""
+    table, _, key = _dotted(keys).lower().rpartition(".")
+    near = get_close_matches(key, _names_in(table) if table else [*_names_in(""), *leaves()], n=1)  # also log_level
+    if not near:
+        return ""
+    # Behind the name of a table, a variable has more: TXT__TIMEOUT.
+    is_key = ".".join(filter(None, (table, near[0]))) in leaves()
+    behind = place.removeprefix(PREFIX).split("__")[len(keys) :] if place.startswith(PREFIX) and not is_key else []
+    return _spelled(".".join((*keys[:-1], near[0].replace("*", "NAME"), *behind)), place)
+
+
+def _names_in(table: str) -> list[str]:
+    """Return the names of the keys and tables that a table may hold; those at the top for none."""
     inside = f"{table}." if table else ""
-    beside = [name.removeprefix(inside).partition(".")[0] for name in known if name.startswith(inside)]
-    elsewhere = [candidate for candidate in known if candidate.rpartition(".")[2] == key]
-    if elsewhere and key not in beside:
-        above = "" if "." in elsewhere[0] or place.startswith(PREFIX) else ", above all tables"
-        return f"did you mean {_spelled(elsewhere[0].replace('*', 'NAME'), place)}{above}?"
-    near = get_close_matches(key, beside if table else [*beside, *known], n=1)  # log_level is near to log.level
-    if near:
-        behind = [] if inside + near[0] in known else _behind(keys, place)
-        wanted = (*keys[:-1], near[0].replace("*", "NAME"), *behind)
-        return f"did you mean {_spelled('.'.join(wanted), place)}?"
-    return "remove it; `watcherd config --schema` lists all keys"
-
-
-def _behind(keys: Keys, place: str) -> list[str]:
-    """Return the further levels of a variable whose first ones, `keys`, are a table's."""
-    return place.removeprefix(PREFIX).split("__")[len(keys) :] if place.startswith(PREFIX) else []
+    return [name.removeprefix(inside).partition(".")[0] for name in leaves() if name.startswith(inside)]
 
 
 def _with_levels(place: str) -> str:
