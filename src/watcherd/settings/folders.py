@@ -54,13 +54,16 @@ def _name_for(inbox: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A folder of the settings, with the keys that name it and where it really is."""
+    """A folder of the settings, with the keys that name it, and what it is known by.
+
+    `own` is its resolved path, where that is on its file system, which bind mounts share, and its inode if it is
+    there; `around` is that of each folder around it as well.
+    """
 
     keys: Keys
     path: Path
-    resolved: Path
-    place: tuple[str, Path]
-    identities: tuple[tuple[int, int] | None, ...]  # its (st_dev, st_ino), None if not there; those of all around it
+    own: frozenset[object]
+    around: frozenset[object]
 
     @property
     def name(self) -> str:
@@ -68,12 +71,8 @@ class Named:
         return ".".join(self.keys)
 
     def lies_in(self, other: Named) -> bool:
-        """Whether it is `other` or lies in it: by resolved path, by inode, or by what bind mounts show."""
-        by_path = other.resolved in (self.resolved, *self.resolved.parents)
-        by_inode = other.identities[0] is not None and other.identities[0] in self.identities
-        device, path = other.place
-        by_mount = self.place[0] == device and path in (self.place[1], *self.place[1].parents)
-        return by_path or by_inode or by_mount
+        """Whether it is `other` or lies in it."""
+        return not other.own.isdisjoint(self.around)
 
 
 def _used(layers: Layers) -> Iterator[tuple[Keys, object]]:
@@ -87,8 +86,12 @@ def _used(layers: Layers) -> Iterator[tuple[Keys, object]]:
 
 def _named(keys: Keys, path: Path, table: list[Mount]) -> Named:
     resolved = Path(os.path.realpath(path))  # `Path.resolve` raises where links go in circles
-    identities = tuple(map(_identity, (resolved, *resolved.parents)))
-    return Named(keys, path, resolved, location(resolved, table), identities)
+    device, inside = location(resolved, table)
+    paths = (resolved, *resolved.parents)
+    locations = [(device, it) for it in (inside, *inside.parents)]
+    identities = [_identity(it) for it in paths]
+    own = frozenset({paths[0], locations[0], identities[0]} - {None})
+    return Named(keys, path, own, frozenset({*paths, *locations, *identities} - {None}))
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
