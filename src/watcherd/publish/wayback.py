@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
 from watcherd.access import told_plainly
-from watcherd.beneath import OURS, version_of
+from watcherd.beneath import OURS, Doubt, version_of
 from watcherd.model import After, SystemFault
 from watcherd.publish import carry
 from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
@@ -102,7 +102,7 @@ def _tried(act: Callable[[_Return], None], it: _Return) -> PutBack:
 def _has_begun(it: _Return) -> bool:
     """Whether the file has left the failed folder, or that cannot be told."""
     with suppress(OSError, SystemFault):
-        return not is_set_aside(it.place, it.record)
+        return _is_carried(it) or not is_set_aside(it.place, it.record)
     return True
 
 
@@ -144,12 +144,13 @@ def _marked(inbox: str) -> Iterator[None]:
 
 
 def _finish(it: _Return) -> None:
-    if _is_aside_anew(it):
-        it.ledger.forget([it.record.id])  # what lies there, and its reason, are those of a later row
-        return
-    if not _is_aside(it):
+    is_aside_anew = _is_aside_anew(it)
+    if is_aside_anew or not _is_aside(it):
         _show(it)
-    if it.place.after is After.KEEP or is_set_aside(it.place, it.record):
+    _discard_copies(it)  # what was cut short is made anew
+    if is_aside_anew:
+        it.ledger.forget([it.record.id])  # what lies there, and its reason, are those of a later row
+    elif it.place.after is After.KEEP or is_set_aside(it.place, it.record):
         _put_back(it)
     else:
         _forget(it)
@@ -208,28 +209,43 @@ def _move(it: _Return) -> None:
 
 def _carry(it: _Return, source: int, name: str) -> None:
     """Bring a file from the folder `source` into our own folder of its inbox. Raises SystemFault, and OSError."""
-    inbox = _inbox(it)
-    copy = inbox.name_of(it.record.id)
+    inbox = Root(it.place.root, f"{BACK}{it.ledger.id}")
     try:
         _require_free(it)
         original = version_of(os.lstat(name, dir_fd=source))
-        carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
+        copy = carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
+        _require_free(it)  # again: that takes as long as the file is large
         with inbox.faults():
-            os.rename(copy, _whole(copy), src_dir_fd=inbox.drafts(), dst_dir_fd=inbox.drafts())
+            os.rename(copy.name, _whole(it), src_dir_fd=inbox.drafts(), dst_dir_fd=inbox.drafts())
             beneath.sync_names(inbox.drafts())
         _remove(it, source, name, original)
     except (OSError, SystemFault):
         if _is_aside(it):
-            inbox.discard(copy)
-            inbox.discard(_whole(copy))
+            _discard_copies(it)
         raise
     finally:
         inbox.rest()
 
 
-def _whole(copy: str) -> str:
-    """Return the name of a copy once it is whole and on disk: where the original is gone, it is the file."""
-    return f"{copy}-whole"
+def _whole(it: _Return) -> str:
+    """Return the name of a copy once it is whole and on disk: where the original is gone, it is the file.
+
+    Other than a draft's, it is found whichever folder has the inbox's path by then.
+    """
+    return f"{BACK}{it.ledger.id}-whole-{it.record.id}"
+
+
+def _is_carried(it: _Return) -> bool:
+    """Whether it has come as far as our own folder. Raises OSError."""
+    return beneath.status(it.place.root, f"{OURS}/{_whole(it)}") is not None
+
+
+def _discard_copies(it: _Return) -> None:
+    """Remove a file's copies, whole or cut short. Raises OSError."""
+    with suppress(FileNotFoundError), beneath.folder(it.place.root, OURS) as ours:
+        for name in os.listdir(ours):
+            if name.startswith(f"{BACK}{it.ledger.id}-") and name.endswith(f"-{it.record.id}"):
+                os.unlink(name, dir_fd=ours)
 
 
 def _require_free(it: _Return) -> None:
@@ -247,26 +263,11 @@ def _remove(it: _Return, source: int, name: str, original: Version) -> None:
 
 
 def _show(it: _Return) -> None:
-    """Give a file its name that has come as far as our own folder, if it has; remove a copy that is not whole.
-
-    Raises OSError, EEXIST where the name is taken, and SystemFault.
-    """
-    inbox = _inbox(it)
-    copy = inbox.name_of(it.record.id)
-    if _is_there(it, copy):
-        inbox.discard(copy)
-        inbox.rest()
-    if _is_there(it, _whole(copy)):
-        carry.place(it.place.root, _whole(copy), it.record.file.path)
-
-
-def _is_there(it: _Return, copy: str) -> bool:
-    return beneath.status(it.place.root, f"{OURS}/{copy}") is not None
-
-
-def _inbox(it: _Return) -> Root:
-    """Return the inbox as a tree that copies are made in. Raises SystemFault where it is gone."""
-    return Root(it.place.root, f"{BACK}{it.ledger.id}")
+    """Give a file its name that has come as far as our own folder, if it has. Raises OSError: EEXIST if taken."""
+    if _is_carried(it):
+        carry.place(it.place.root, _whole(it), it.record.file.path)
+    elif Doubt(it.place.root):  # it may be in what is not mounted yet
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), it.place.root)
 
 
 def _is_aside(it: _Return) -> bool:

@@ -513,6 +513,82 @@ def test_a_file_that_was_carried_away_once_its_copy_was_on_disk_is_back_all_the_
     assert is_back(scene, look)
 
 
+@pytest.mark.parametrize("of_the_old_name", [True, False])
+def test_a_file_whose_original_is_gone_is_back_though_another_of_its_name_was_set_aside_meanwhile(
+    scene_of, elsewhere, look, monkeypatch, of_the_old_name
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_show", done=False)
+    if of_the_old_name:
+        came_back(scene)  # as it seems to a daemon that runs: the reason goes, and its name is free
+    scene.claims.release("a.txt")
+    set_aside(scene, "a.txt")
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.inbox) == {"a.txt"}
+    name = "a.txt" if of_the_old_name else "a.1.txt"
+    assert look.tree(scene.failed) == {name, f"{name}.error.json"}
+    assert look.drafts(scene.inbox) == set()
+
+
+def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folder_by_now(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_show", done=False)
+    scene.inbox.rename(scene.state / "former")
+    shutil.copytree(scene.state / "former", scene.inbox)  # as onto a larger disk
+    scene.crash()
+    scene.recover()
+    assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
+    assert is_back(scene, look, "a.txt")
+
+
+def test_a_file_whose_original_is_gone_is_not_forgotten_where_its_inbox_is_a_bare_mount_point(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_show", done=False)
+    scene.inbox.rename(scene.state / "unmounted")
+    scene.inbox.mkdir()
+    scene.crash()
+    (back,) = wayback.finish(scene.place, scene.ledger)
+    assert "is missing" in back.refused
+    scene.inbox.rmdir()
+    (scene.state / "unmounted").rename(scene.inbox)
+    scene.recover()
+    assert is_back(scene, look, "a.txt")
+
+
+def test_of_a_copy_that_was_cut_short_nothing_is_left_where_the_reason_is_gone(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_remove", done=False)
+    (scene.failed / "a.txt.error.json").unlink()
+    scene.crash()
+    scene.recover()
+    assert look.tree(scene.failed) == {"a.txt"}
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
+
+
+def test_a_name_that_is_taken_while_a_file_is_copied_leaves_it_where_it_is(scene_of, elsewhere, look, monkeypatch):
+    def copied(*what):
+        scene.drop("a.txt", b"a user's")
+        return real(*what)
+
+    scene, real = scene_of(failed=elsewhere / "failed"), carry.copied
+    set_aside(scene, "a.txt")
+    monkeypatch.setattr(carry, "copied", copied)
+    assert put_back(scene).refused.endswith("retry this one once that has left its inbox")
+    assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
+    assert look.drafts(scene.inbox) == set()
+
+
 def test_what_gets_the_name_of_a_file_whose_original_is_gone_stays_and_the_file_is_back_once_that_is_free(
     scene_of, elsewhere, look, monkeypatch
 ):
