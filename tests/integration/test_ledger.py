@@ -253,6 +253,22 @@ def test_a_folder_without_room_to_grow_is_a_fault_of_the_system(ledger, monkeypa
     assert raised.value.root == ledger.folder
 
 
+def test_a_folder_that_is_closed_to_us_is_told_in_the_same_words_each_time(ledger):
+    def told():
+        with pytest.raises(SystemFault) as raised:
+            ledger.probe()
+        return str(raised.value)
+
+    Path(ledger.folder).chmod(0o500)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    try:
+        assert told() == told()
+    finally:
+        os.seteuid(os.getuid())
+        Path(ledger.folder).chmod(0o700)
+
+
 # What is asked ------------------------------------------------------------------------------------------------------
 
 

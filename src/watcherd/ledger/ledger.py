@@ -284,5 +284,9 @@ class Ledger(Answers):
 
 def require_space(folder: str) -> None:
     """Raise OSError where a ledger in that folder could not grow."""
-    with TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, SPACE)
+    try:
+        with TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, SPACE)
+    except OSError as error:
+        error.filename = folder  # the file has another name each time, by which each time would be news
+        raise
