@@ -224,8 +224,8 @@ def _unfinished(place: Place, ledger: Ledger, found: Audit) -> None:
 
 def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
     """Look for files in our own folders that belong to nothing on its way."""
-    on_the_way = ledger.unfinished(place.inbox, *ON_THE_WAY)
-    needed, taken = {row.draft for row in on_the_way}, {ours_of(row) for row in on_the_way}
+    needed = ledger.drafts()
+    taken = {ours_of(row) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
     roots = {place.outbox.path: "", place.failed.path: ledger.id, place.archive.path: ledger.id}
     for root, owner in roots.items():
         # An outbox is one daemon's alone. Archive and failed may be shared, and drafts of others there are theirs.

@@ -555,6 +555,7 @@ def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were
         again.register("scans", "/srv/scans")
         (found,) = again.unfinished("scans", State.PUBLISHING, State.QUARANTINING)
         assert (found.id, found.number, found.draft, found.inode) == (first.id, 3, f"draft-{first.id}", 77)
+        assert again.drafts() == {f"draft-{first.id}"}
         assert record(again, "b.txt").state is State.WORKING
         assert again.next_id() > second.id
 
@@ -611,6 +612,7 @@ def test_an_intention_that_was_withdrawn_proves_nothing_any_more(ledger):
     ledger.withdraw(given)
     found = record(ledger, "a.txt")
     assert (found.state, found.number, found.draft, found.inode) == (State.WORKING, 0, "", 0)
+    assert ledger.drafts() == set()
 
 
 def test_why_a_file_is_set_aside_is_on_record(ledger):

@@ -92,6 +92,10 @@ class Answers:
         ((due,),) = self._rows("min(due)", inbox, f"{_UNFINISHED} AND state = 'retrying'")
         return None if due is None else float(due)
 
+    def drafts(self) -> set[str]:
+        """Return the names of all drafts that an intention refers to, of every inbox."""
+        return {name for (name,) in self._ask(f"SELECT draft FROM file WHERE {_UNFINISHED} AND draft IS NOT NULL")}
+
     def older(self, inbox: str, before: float, *, after: int, upto: int = LAST, limit: int = BLOCK) -> list[Record]:
         """Return terminal records older than `before`, Unix seconds, by id from the one after `after`, to `upto`."""
         where = f"id > ? AND id <= ? AND {_ENDED} AND at < ? ORDER BY id LIMIT ?"

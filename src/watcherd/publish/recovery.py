@@ -83,7 +83,7 @@ def recover(
     # For good, as their drafts go next: an intention whose draft is gone would be taken for a visible result.
     ledger.forget([intent.job.id for intent in intents[Found.VOID]], lastingly=True)
     hidden, visible = intents[Found.HIDDEN], intents[Found.VISIBLE]
-    _remove_leftovers(place, {intent.draft.name for intent in hidden}, ledger.first, checkpoint)
+    _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
     batch.resume(hidden, visible)
 
 
@@ -176,7 +176,8 @@ def _restore_newer(place: Place, job: Job, way: Way, since: int) -> None:
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:
-    # Where a kept result was replaced by an exchange, what has the draft's name is the result of before.
+    # Drafts of another inbox are its own, as where several are drained into one outbox by turns. Where a kept result
+    # was replaced by an exchange, what has the draft's name is the result of before.
     for root in place.roots:
         for name in root.leftovers(before):
             if name not in needed:

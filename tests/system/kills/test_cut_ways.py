@@ -69,3 +69,27 @@ def test_a_kill_before_any_call_where_no_rename_spares_what_is_there_does_nothin
         hold_to_account(site, load.inputs, after)
 
     cut.everywhere(load.run, prepare=load.add, hold=hold)
+
+
+def test_a_drain_that_is_killed_has_its_results_though_another_inbox_is_drained_into_their_outbox_before_the_next(
+    site, cut
+):
+    other = site.base / "other"
+    other.mkdir()
+    flags = [f"--{role}={getattr(site, role)}" for role in ("outbox", "archive", "failed", "state")]
+
+    def run(command, inbox, prefix=()):
+        return site.daemon(command, f"--inbox={inbox}", *flags, prefix=prefix).spawn()
+
+    def hold():
+        for inbox in (other, site.inbox):
+            assert run("drain", inbox).process.wait() == 0
+            assert run("audit", inbox).process.wait() == 0
+        assert visible(site.outbox) == ["a.txt.words.json", "b.txt.words.json"]
+        assert visible(site.archive) == ["a.txt", "b.txt"]
+        assert not site.drafts()
+
+    (other / "b.txt").write_text("one two")
+    site.write("a.txt")
+    call = "renameat2 outbox/.watcherd/#-#-#"
+    cut.at(lambda prefix: run("drain", site.inbox, prefix), call, 1, prepare=lambda: None, hold=hold)
