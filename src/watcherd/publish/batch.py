@@ -133,11 +133,14 @@ class Batch:
             self._fail(Stage.VISIBLE, intent, error)
 
     def abandon(self) -> list[Job]:
-        """Give up what is not on record, and return its jobs; the rest is taken up at the next start."""
-        given_up = [*self._stages.taken(Stage.CHECKED), *self._stages.taken(Stage.READY)]
-        for intent in given_up:
+        """Give up what is not on record, and return its jobs; the rest is taken up at the next start.
+
+        So is the draft of what was about to be on record: where the ledger failed, it may be there all the same.
+        """
+        ready = self._stages.taken(Stage.READY)
+        for intent in ready:
             self._discard_draft(intent)
-        return [intent.job for intent in given_up]
+        return [intent.job for intent in (*self._stages.taken(Stage.CHECKED), *ready)]
 
     # Stage one: durable, checked, on record ------------------------------------------------------------------------
 

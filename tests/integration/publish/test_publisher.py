@@ -619,6 +619,28 @@ def test_a_stop_within_a_pause_whose_fault_has_passed_settles_what_was_put(going
     assert ended(going) == {State.PUBLISHED: 1}
 
 
+def test_a_stop_leaves_the_draft_of_what_may_be_on_record_though_the_ledger_failed_to_the_next_start(
+    going, look, monkeypatch
+):
+    def disk_fails(*_):
+        raise SystemFault("its disk fails", root="")
+
+    def is_written_all_the_same(intents):
+        intend(intents)
+        disk_fails()
+
+    intend = going.ledger.intend
+    monkeypatch.setattr(going.ledger, "intend", is_written_all_the_same)
+    monkeypatch.setattr(going.ledger, "give_back", disk_fails)
+    going.publishing.put(going.done(going.job("a.txt")))
+    look.eventually(lambda: going.publishing.paused)
+    assert going.publishing.stop(10)
+    going.crash()
+    going.recover()
+    assert going.settle() == [State.PUBLISHED]
+    assert look.tree(going.outbox) == {"a.txt.words.json"}
+
+
 def test_an_idle_publisher_stops_at_once(scene, look, monkeypatch):
     monkeypatch.setattr(publisher, "TICK", 3600.0)
     publishing = scene.publisher()
