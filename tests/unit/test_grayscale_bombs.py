@@ -248,11 +248,21 @@ print(int(re.search(r"VmPeak:\\s+(\\d+)", open("/proc/self/status").read())[1]) 
 """
 
 
+def taken_by(data):
+    told = subprocess.run([sys.executable, "-c", MEASURED], input=data, stdout=subprocess.PIPE, check=True).stdout
+    return int(told)
+
+
 def test_the_header_of_a_transparent_jpeg_2000_asks_for_all_that_its_encoder_takes():
     # Where that is refused memory, it neither ends nor says so.
     data = encoded("JPEG2000", Image.new("RGBA", (1000, 1000)))
-    taken = subprocess.run([sys.executable, "-c", MEASURED], input=data, stdout=subprocess.PIPE, check=True).stdout
-    assert int(taken) <= 1000 * 1000 * bounds.at_worst("JPEG2000")
+    assert taken_by(data) <= 1000 * 1000 * bounds.at_worst("JPEG2000")
+
+
+def test_of_a_moving_png_four_pictures_of_four_bytes_a_pixel_are_held_at_most():
+    shots = [Image.new("RGBA", (1500, 1500), (level, 0, 0, 99)) for level in range(3)]
+    data = encoded("PNG", shots[0], save_all=True, append_images=shots[1:])
+    assert taken_by(data) <= 1500 * 1500 * (4 * 4 + 1)
 
 
 MANY, SIDE = 350, 500  # together more than there is room for

@@ -174,7 +174,8 @@ class _Stage:
     def show(self, image: ImageFile.ImageFile) -> Image.Image:
         """Return in grey what is seen with a frame, and prepare the ground for the next as it asks."""
         stream, box = cast("PngImagePlugin.PngImageFile", image), image.info.get("bbox")
-        stream.decoderconfig, stream.blend_op = (), Blend.OP_SOURCE
+        stream.decoderconfig = ()
+        stream.dispose_op, stream._prev_im = Disposal.OP_NONE, None  # noqa: SLF001 (or Pillow lays it over others, too)
         if box is None:  # the picture for viewers that show no animations
             return grey(image)
         left, top, right, bottom = box
