@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from PIL import GifImagePlugin, Image, ImageChops, ImageDraw, ImageSequence
 
-from watcherd.model import FileFault
+from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import convert, tiff
 from watcherd.processors.grayscale import frames as walk
 
@@ -173,6 +173,14 @@ def test_where_an_opaque_frame_of_a_png_was_cleared_away_it_is_black(palette, gr
     data = apng(palette, [(0, grey * 2, clear, 0), (1, grey, keep, 0)], len(grey))
     with Image.open(BytesIO(convert(BytesIO(data))[0])) as image:
         assert [frame.tobytes() for frame in ImageSequence.Iterator(image)] == [b"\x64\x64", b"\0\x64"]
+
+
+@pytest.mark.parametrize(("disposal", "blend"), [(0, 1), (1, 0)], ids=["over", "cleared"])
+def test_what_is_transparent_of_sixteen_bits_is_not_laid_over_others(disposal, blend):
+    shots = [(0, b"\x0a\x0a" * 2, disposal, 0), (1, b"\x1e\x1e", 0, blend)]
+    with pytest.raises(FileFault, match="frames of 16 bits") as fault:
+        convert(BytesIO(apng([(b"tRNS", b"\x1e\x1e")], shots, 2)))
+    assert fault.value.failure is Failure.UNSUPPORTED
 
 
 @pytest.mark.parametrize("blend", [0, 1], ids=["instead", "over"])

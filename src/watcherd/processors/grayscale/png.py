@@ -19,7 +19,7 @@ from PIL.PngImagePlugin import Blend, Disposal
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.container import SIGNATURE, require_sound_chunks
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
-from watcherd.processors.grayscale.grey import PALETTE, described, grey
+from watcherd.processors.grayscale.grey import DEEP, PALETTE, described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
 
 if TYPE_CHECKING:
@@ -178,6 +178,7 @@ class _Stage:
         stream.dispose_op, stream._prev_im = Disposal.OP_NONE, None  # noqa: SLF001 (or Pillow lays it over others, too)
         if box is None:  # the picture for viewers that show no animations
             return grey(image)
+        _refuse_holes_of_sixteen_bits(image)
         left, top, right, bottom = box
         frame = grey(image.crop((0, 0, right - left, bottom - top) if image.info.get("interlace") else box))
         shown = self._ground.copy() if self._ground else Image.new(frame.mode, image.size)
@@ -190,6 +191,14 @@ class _Stage:
         if image.info["disposal"] != Disposal.OP_PREVIOUS:
             self._ground, self._hole = shown, box if image.info["disposal"] == Disposal.OP_BACKGROUND else None
         return shown
+
+
+def _refuse_holes_of_sixteen_bits(image: ImageFile.ImageFile) -> None:
+    """Refuse to lay over others, or to clear away, what has a transparent level: there is no LA of 16 bits."""
+    is_plain = (image.info["blend"], image.info["disposal"]) == (Blend.OP_SOURCE, Disposal.OP_NONE)
+    if image.mode in DEEP and image.has_transparency_data and not is_plain:
+        why = "has frames of 16 bits with a transparent level, laid over each other: save it with 8 bits"
+        raise FileFault(Failure.UNSUPPORTED, why)
 
 
 def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
