@@ -202,6 +202,13 @@ def test_a_tiff_of_more_samples_than_pillow_reads_is_unsupported():
     assert failure_of(SOUND["tiff"].replace(three, seven)) is Failure.UNSUPPORTED
 
 
+def test_a_tiff_with_a_tag_beyond_its_end_is_truncated_and_loses_no_pages():
+    data = bytearray(encoded("TIFF", frames=3, compression="tiff_lzw", tiffinfo={65000: "of a text"}))
+    at = data.index(struct.pack("<HH", 65000, 2)) + 8
+    struct.pack_into("<I", data, at, len(data))
+    assert failure_of(bytes(data)) is Failure.TRUNCATED
+
+
 def test_a_bigtiff_with_the_high_byte_first_is_unsupported_and_not_truncated():
     fault = fault_of(struct.pack(">2sHHHQQ", b"MM", 43, 8, 0, 16, 0))
     assert "unsupported order of bytes in a BigTIFF" in str(fault)

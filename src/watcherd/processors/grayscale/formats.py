@@ -93,7 +93,8 @@ class _Gif(GifImagePlugin.GifImageFile):
 class _Tiff(TiffImagePlugin.TiffImageFile):
     """A TIFF whose planes and bits are read as what they are, and whose compression is named where it is unknown.
 
-    Pillow names such a compression by its number alone, like a tag that is missing. It reads a BigTIFF with the high
+    Pillow names such a compression by its number alone, like a tag that is missing. Where a tag is beyond the end of
+    the file, it goes on without those behind, and without the link to the next page. It reads a BigTIFF with the high
     byte first as a classic one, which then ends nowhere. Where each colour has a plane, uncompressed, it takes every
     byte for a level, even if a level has two; and it does not know all numbers of bits with the lowest first. Here
     libtiff reads both. But what it reads plane by plane, Pillow always takes for red, green, blue and alpha.
@@ -106,7 +107,13 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
         file.seek(0)
         super()._open()
 
+    def _seek(self, frame: int) -> None:
+        self.tag_v2.next = None
+        super()._seek(frame)
+
     def _setup(self) -> None:
+        if self.tag_v2.next is None:  # its tags were not read to their end
+            raise SyntaxError("a tag, or the link to the next page, lies beyond the end of the file")
         number = self.tag_v2.get(TiffImagePlugin.COMPRESSION, 1)
         if number not in TiffImagePlugin.COMPRESSION_INFO:
             raise SyntaxError(f"unsupported compression, number {number}: save it with another")
