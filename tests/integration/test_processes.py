@@ -520,6 +520,19 @@ def test_a_spare_that_never_got_ready_is_buried_and_told_once_and_the_next_is_st
     assert [entry for entry in told(logs) if entry[0] == "warning"] == [("warning", spare)]
 
 
+def test_a_worker_that_dies_at_work_is_told_aloud_also_while_no_other_gets_ready(do, interpreter):
+    with (
+        closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, warm=False)) as pool,
+        capture_logs() as logs,
+        do.begun(pool.slot(Hand(time.monotonic))) as (_, pid),
+    ):
+        interpreter("exit 3")
+        with pytest.raises(SystemFault, match="three times"):
+            do(pool.slot(Hand(time.monotonic)), "good")
+        os.kill(pid, signal.SIGKILL)
+    assert ("warning", pid) in told(logs)
+
+
 def test_a_worker_that_leaves_as_it_was_told_to_is_no_death_to_a_look(workers, slot, do, monkeypatch):
     do(slot, "good")
     bury = Worker.bury

@@ -134,7 +134,7 @@ class IsolatedWorkers(Pool):
     def tell(self, worker: Worker, status: int | None, job: Job | None = None) -> None:
         """Say how `worker` ended; as debug while none gets ready, as each would say the same for ever."""
         if not self._stopping:
-            say = log.debug if self._failing else log.warning
+            say = log.warning if worker.is_ready or not self._failing else log.debug
             say("worker.died", pid=worker.pid, **_how(status), **_what(job))
 
     def heard(self, worker: Worker) -> None:
