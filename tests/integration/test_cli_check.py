@@ -97,6 +97,13 @@ def test_a_file_in_place_of_a_folder_is_a_problem_that_no_mkdir_mends(settings, 
         assert "move it away" in problems[subject, True].mend
 
 
+def test_a_file_in_place_of_our_own_folder_is_a_problem(settings, tmp_path):
+    loaded = settings()
+    (tmp_path / "out/.watcherd").touch()
+    problem = found(loaded)["inbox.inbox.outbox", True]
+    assert problem.message == f"{tmp_path}/out/.watcherd is no folder"
+
+
 def test_links_that_go_in_circles_in_place_of_a_folder_are_a_problem(settings, tmp_path):
     for name in ("archive", "failed"):
         (tmp_path / name).symlink_to(name)

@@ -127,10 +127,12 @@ def _existing(path: Path) -> Path:
 
 def _writable(subject: str, path: Path, *, is_made: bool = False) -> Iterator[Finding]:
     """Report a folder that cannot be written to, or made where a run makes one that is missing (`is_made`)."""
-    if (flaw := folders.flaw(path)) and not (is_made and _is_free(path)):
+    own = path / OURS
+    place = own if os.path.lexists(own) else path
+    if (flaw := folders.flaw(place)) and not (is_made and _is_free(place)):
         yield Finding(subject, *flaw)
         return
-    tried = _existing(path / OURS)
+    tried = _existing(place)
     try:
         _try_to_write(tried)
     except OSError as error:
