@@ -336,3 +336,9 @@ def test_a_moving_avif_that_is_to_be_turned_stands_upright(told, turn):
         for shot, frame in zip(shots, ImageSequence.Iterator(seen), strict=True):
             off = ImageChops.difference(frame.convert("L"), shot.convert("L").transpose(turn))
             assert off.getextrema()[1] < 8
+
+
+def test_a_moving_avif_without_exif_gets_none_as_it_is_turned():
+    plain = moving("AVIF", frames(transparent=False))
+    with Image.open(BytesIO(convert(BytesIO(plain.replace(b"ccst\0", b"irot\1")))[0])) as seen:
+        assert "exif" not in seen.info

@@ -61,12 +61,12 @@ def orientation(block: bytes) -> object:
 
 
 def upright(block: bytes) -> bytes:
-    """Return an EXIF block without its orientation; empty where it cannot be put together anew."""
+    """Return an EXIF block without its orientation; empty where that was all, or it cannot be rewritten."""
     if not rewritable(block):
         return b""
     exif = _loaded(block)
     del exif[ORIENTATION]
-    return exif.tobytes()
+    return exif.tobytes() if exif else b""
 
 
 def upright_xmp(xmp: bytes) -> bytes:
