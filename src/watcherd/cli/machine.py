@@ -151,7 +151,7 @@ def _is_free(path: Path) -> bool:
 
 
 def _try_to_write(folder: Path) -> None:
-    """Write a file and sync it, as a run does. It has no name, so nothing is left of it, whatever ends us."""
+    """Write a file and sync it, as a run does; on most file systems it has no name, so that nothing is ever left."""
     with tempfile.TemporaryFile(dir=folder, prefix=".check-", buffering=0) as trial:
         trial.write(b"?")
         os.fsync(trial.fileno())
