@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import tomllib
 from contextlib import suppress
 from pathlib import Path
@@ -23,7 +22,6 @@ from watcherd import __version__, cli
 from watcherd.cli import options, show
 from watcherd.model import Refused, Stopped
 from watcherd.paths import as_fields, typed
-from watcherd.rooms import RELOAD
 
 #: The way in that the installed script goes.
 SCRIPT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]["watcherd"]
@@ -272,14 +270,6 @@ def test_the_configuration_is_named_before_the_command(watcherd, here):
     watcherd("init", "there")
     facts = json.loads(watcherd("--config", "there/watcherd.toml", "config", "--json")[1])
     assert facts["inbox.inbox.path"]["value"] == f"{here}/there/inbox"
-
-
-def test_a_configuration_of_300_inboxes_is_read_in_the_time_that_a_reload_has(watcherd, here):
-    tables = (f'[inbox.i{it}]\npath = "{it}/in"\noutbox = "{it}/out"\n' for it in range(300))
-    (here / "watcherd.toml").write_text("".join(tables))
-    began = time.process_time()
-    assert watcherd("config")[0] == 0
-    assert time.process_time() - began < RELOAD
 
 
 @pytest.mark.usefixtures("ready")
