@@ -560,6 +560,13 @@ def test_a_deadline_beyond_what_the_kernel_counts_is_far_away(slot, do):
         os.kill(pid, signal.SIGKILL)
 
 
+def test_a_worker_stopped_while_idle_is_killed_at_the_deadline_and_another_does_the_job(slot, do):
+    pid = do.pid(slot)
+    stop(pid)
+    assert do(slot, "good", timeout=1.0) == PICTURE
+    assert do.pid(slot) != pid
+
+
 def test_a_worker_killed_before_it_took_the_job_costs_nothing(slot, do):
     pid = do.pid(slot)
     stop(pid)

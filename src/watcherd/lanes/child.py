@@ -5,7 +5,7 @@ Facts that forced its shape:
 - The pipe is a pair of SOCK_SEQPACKET sockets: a packet is there whole or not at all, so no half frame can block a
   reader, and one `recv` with a timeout is the whole wait.
 - A worker says that it has taken an order before it looks at it. Nothing else tells: the kernel delivers one even to
-  a process that is about to be killed. So a worker that is killed while idle costs no job.
+  a process that is about to be killed. So a worker that is killed while idle, or stopped, costs no job.
 """
 
 from __future__ import annotations
@@ -99,13 +99,17 @@ class Worker:
     def ask(self, order: bytes, descriptors: Sequence[int], timeout: float, now: Callable[[], float]) -> bytes:
         """Hand over `order` and return the answer.
 
-        Raises TimeoutError after `timeout` seconds of `now`; EOFError where it took the order and is gone,
-        ConnectionError where it is gone without having taken it.
+        Raises TimeoutError where it took the order and is late, `timeout` seconds of `now`, EOFError where it took it
+        and is gone, ConnectionError where it is gone, or late, without having taken it.
         """
         self.jobs += 1
         by = now() + timeout
         socket.send_fds(self._pipe, [order], descriptors)
-        said = self._hear(by, now)
+        try:
+            said = self._hear(by, now)
+        except TimeoutError:
+            self.kill()  # somebody has stopped it: nothing else keeps one that is ready from taking an order
+            raise ConnectionError from None
         if not said:
             raise ConnectionError
         if said != wire.TAKEN:
