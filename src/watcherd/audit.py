@@ -155,8 +155,7 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
         seen = [it for row in _lasting(place, ledger, rows) if (it := _seen(place, row, found)) is not None]
         # The folders come first, then the ledger: a running daemon puts a result on record before it shows it, so
         # what was seen is on record by now.
-        outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen])
-        outlived |= ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw], others=True)
+        outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw])
         for it in seen:
             with found.looking(place.inbox):
                 _judge(place, it, found, outlived=it.row.id in outlived)

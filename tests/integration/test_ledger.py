@@ -394,16 +394,15 @@ def test_a_later_result_is_of_the_same_path_or_of_another_that_found_its_name_fr
     ledger.flush()
     latest = record(ledger, "a.txt")
     earlier = replace(latest, id=latest.id - 1)
-    for asked, inode, same, others in (
-        (earlier, 5, False, False),
-        (earlier, 6, True, True),
-        (earlier, 7, False, True),
-        (earlier, 8, False, False),
-        (latest, 6, False, False),
-        (latest, 7, False, True),
+    for asked, inode, outlived in (
+        (earlier, 5, False),
+        (earlier, 6, True),
+        (earlier, 7, True),
+        (earlier, 8, False),
+        (latest, 6, False),
+        (latest, 7, True),
     ):
-        assert ledger.outlived([(asked, inode)]) == ({asked.id} if same else set())
-        assert ledger.outlived([(asked, inode)], others=True) == ({asked.id} if others else set())
+        assert ledger.outlived([(asked, inode)]) == ({asked.id} if outlived else set())
     assert ledger.outlived([(earlier, 6), (latest, 6)]) == {earlier.id}
     assert ledger.outlived([]) == set()
 

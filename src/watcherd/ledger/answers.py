@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from itertools import repeat
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -134,25 +133,23 @@ class Answers:
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
 
-    def outlived(self, shown: Sequence[tuple[Record, int]], *, others: bool = False) -> set[int]:
+    def outlived(self, shown: Sequence[tuple[Record, int]]) -> set[int]:
         """Return the ids of the records, all of one inbox, whose results later ones of ours have replaced.
 
         Each comes with the inode seen under its result's name. Its result was replaced if a later row has that inode:
-        one of the same path, or with `others` of any, whose file found the name free (this reads all later rows).
-        Earlier rows prove nothing: the file system gives a free inode to the next file.
+        of the same path, or of another whose file found the name free. Earlier rows prove nothing: the file system
+        gives a free inode to the next file. This reads all later rows.
         """
         if not shown:
             return set()
         inodes = [signed(inode) for _, inode in shown]
-        paths = [] if others else [os.fsencode(record.file.path) for record, _ in shown]
-        keys, of_paths = ("NULL, result", "") if others else ("path, result", f"AND path IN ({marks(len(paths))})")
-        where = f"id > ? AND result IN ({marks(len(inodes))}) {of_paths} GROUP BY {keys}"
+        where = f"id > ? AND result IN ({marks(len(inodes))}) GROUP BY result"
         first = min(record.id for record, _ in shown)
-        by = "NOT INDEXED" if others else ""  # by its index of paths, SQLite would look through all rows of the inbox
-        found = self._rows(f"{keys}, max(id)", shown[0][0].file.inbox, where, first, *inodes, *paths, by=by)
-        latest = {(path, result): row for path, result, row in found}
-        asked = zip(shown, paths or repeat(None), inodes, strict=False)
-        return {record.id for (record, _), path, inode in asked if latest.get((path, inode), 0) > record.id}
+        # By its index of paths, SQLite would look through all rows of the inbox.
+        found = self._rows("result, max(id)", shown[0][0].file.inbox, where, first, *inodes, by="NOT INDEXED")
+        latest = dict(found)
+        asked = zip(shown, inodes, strict=True)
+        return {record.id for (record, _), inode in asked if latest.get(inode, 0) > record.id}
 
     # How -----------------------------------------------------------------------------------------------------------
 
