@@ -224,8 +224,7 @@ class Intake:
 
     def _suffer(self, fault: SystemFault) -> None:
         """Report the fault, forget what was in hand, and look at everything again."""
-        # Without the frames that it came through: while the publisher hangs, each fault waits there.
-        self._desk.put(SystemFault(str(fault), root=fault.root, errno=fault.errno))
+        self._desk.put(fault)
         self._begin_anew("fault")
         for gate in self._gates.values():
             gate.pending.wind()  # a scan does not meet what is gone by then

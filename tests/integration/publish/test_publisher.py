@@ -91,6 +91,17 @@ def test_what_is_done_is_published_told_and_let_go(going, look):
     assert (end.ended.state, end.ended.visible, end.told) == (State.PUBLISHED, "a.txt.words.json", done)
 
 
+def test_where_a_publisher_hangs_faults_do_not_pile_up_and_outcomes_are_kept(scene, look):
+    hanging = scene.publisher()  # not started, it takes nothing
+    for _ in range(1000):
+        hanging.put(SystemFault("too few descriptors", root=scene.place.root))
+    hanging.put(scene.done(scene.job("a.txt")))
+    assert hanging._queue.qsize() == 1 + 1
+    hanging.start()
+    look.eventually(lambda: free(scene))
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
 def test_the_ledger_is_told_of_what_ended_once_nothing_is_left_to_do(going, look):
     going.publishing.put(going.done(going.job("a.txt")))
     look.eventually(lambda: free(going))
