@@ -38,8 +38,11 @@ class Reader:
         return data
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Move to `offset`. Where a damaged file asks for what no disk can hold: OSError, ValueError."""
-        return self._buffer.seek(offset, whence)
+        """Move to `offset`. Damaged files ask for what no disk can hold, or no number: ValueError, TypeError."""
+        try:
+            return self._buffer.seek(offset, whence)
+        except OSError:
+            raise ValueError("an offset leads out of the file") from None
 
     def read_at(self, offset: int, size: int) -> bytes:
         """Read `size` bytes from `offset` on."""
