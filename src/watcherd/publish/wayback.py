@@ -228,11 +228,12 @@ def _carry(it: _Return, source: int, name: str) -> None:
 
 
 def _whole(it: _Return) -> str:
-    """Return the name of a copy once it is whole and on disk: where the original is gone, it is the file.
+    """Return the name of a copy that is whole and on disk: where the original is gone, it is the file.
 
-    Other than a draft's, it is found whichever folder has the inbox's path by then.
+    It is that also where its file system has another number by then, as after a restart of the machine, or where its
+    inbox was moved to another.
     """
-    return f"{BACK}{it.ledger.id}-whole-{it.record.id}"
+    return f"{BACK}{it.ledger.id}-{it.record.id}"
 
 
 def _is_carried(it: _Return) -> bool:

@@ -10,6 +10,7 @@ import os
 import shutil
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -511,6 +512,18 @@ def test_a_file_that_was_carried_away_once_its_copy_was_on_disk_is_back_all_the_
     scene.crash()
     scene.recover()
     assert is_back(scene, look)
+
+
+def test_a_file_whose_original_is_gone_is_back_also_where_its_file_system_has_another_number_since(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "_remove")
+    monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_fsid=1))
+    scene.crash()
+    scene.recover()
+    assert is_back(scene, look, "a.txt")
 
 
 @pytest.mark.parametrize("of_the_old_name", [True, False])
