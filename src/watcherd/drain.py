@@ -174,7 +174,7 @@ def _is_over(lines: list[Line], patience: Patience, files: int) -> bool:
 
 def _is_drained(line: Line) -> bool:
     """Whether only what waits for somebody is left of an inbox."""
-    return bool(line.intake.lost) or line.intake.drained(besides=line.publisher.unretired())
+    return bool(line.intake.lost) or line.intake.drained()
 
 
 def _pause(line: Line) -> str:

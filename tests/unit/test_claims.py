@@ -100,12 +100,12 @@ def test_claims_are_idle_once_nothing_is_held_and_nothing_waits_to_come_back():
     assert claims.idle()
 
 
-def test_claims_are_idle_besides_what_only_waits():
+def test_claims_are_idle_once_none_is_held():
     claims = Claims(2)
     claims.claim("a")
-    assert claims.idle(besides={"a"})
-    claims.claim("b")
-    assert not claims.idle(besides={"a"})
+    assert not claims.idle()
+    claims.release("a")
+    assert claims.idle()
 
 
 def test_a_path_that_comes_back_wakes_and_may_be_claimed_from_there():

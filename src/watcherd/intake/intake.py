@@ -31,8 +31,6 @@ from watcherd.states import State
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
-    from collections.abc import Container
-
     from watcherd.intake.probe import Mount
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
@@ -104,14 +102,13 @@ class Intake:
         self._updated.append(inbox)
         self.wake()
 
-    def drained(self, besides: Container[str] = ()) -> bool:
+    def drained(self) -> bool:
         """Whether everything that was there has been led through, and nothing is in flight or due to be tried again.
 
-        What is being written, keeps changing or cannot be read does not count; `waiting` lists it. Nor do the paths
-        in flight that are among `besides`.
+        What is being written, keeps changing or cannot be read does not count; `waiting` lists it.
         """
         turned = self.turned  # what is taken between two of these looks takes another turn
-        return self._quiet and self._claims.idle(besides) and self.turned == turned and not self._bell.rung
+        return self._quiet and self._claims.idle() and self.turned == turned and not self._bell.rung
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""

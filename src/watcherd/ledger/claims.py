@@ -9,7 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container
+    from collections.abc import Callable
 
 
 class Claims:
@@ -37,10 +37,10 @@ class Claims:
             self._full = self._full or len(self._held) >= self.limit
             return self.limit - len(self._held)
 
-    def idle(self, besides: Container[str] = ()) -> bool:
-        """Whether nothing is in flight `besides` these paths, and nothing waits to be looked at again."""
+    def idle(self) -> bool:
+        """Whether nothing is in flight, and nothing waits to be looked at again."""
         with self._lock:
-            return not self._returned and all(path in besides for path in self._held)
+            return not self._returned and not self._held
 
     def claim(self, path: str) -> bool:
         """Claim `path`; False where it is in flight (it comes back through `returned`), or where there is no room."""
