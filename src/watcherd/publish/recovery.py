@@ -144,8 +144,8 @@ def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | No
 
 
 def _both_away(inbox: str, root: str) -> SystemFault:
-    reason = f"it is missing, and what was on its way out of it is not in {root}: mount both, or bring them back"
-    return SystemFault(f"{inbox}: {reason}", root=inbox)
+    reason = f"it is missing, or empty, and what was on its way out of it is not in {root}"
+    return SystemFault(f"{inbox}: {reason}: mount both; or, if nothing is lost, put any file into it", root=inbox)
 
 
 def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bool:
