@@ -66,6 +66,19 @@ def cut_short(scene, monkeypatch, step, *, done=True):
             put_back(scene)
 
 
+@pytest.fixture
+def cut_between_disks(scene_of, elsewhere, monkeypatch):
+    """Put a file back from another file system, be killed at a step as `cut_short` says, and return the scene."""
+
+    def cut(step, path="a.txt", *, done=False):
+        scene = scene_of(failed=elsewhere / "failed")
+        set_aside(scene, path)
+        cut_short(scene, monkeypatch, step, done=done)
+        return scene
+
+    return cut
+
+
 def forget_what_is_gone(scene):
     """Prune as a daemon does whose rows are all old."""
     Pruning(scene.place, scene.ledger, lambda: False).prune(time.time() + 60)
@@ -279,12 +292,8 @@ def test_what_is_on_its_way_back_waits_for_an_inbox_that_is_missing_at_the_start
     assert is_back(scene, look, "a.txt")
 
 
-def test_a_retry_that_was_cut_short_is_finished_though_its_row_is_old_enough_to_be_forgotten(
-    scene_of, elsewhere, look, monkeypatch
-):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_remove")
+def test_a_retry_that_was_cut_short_is_finished_though_its_row_is_old_enough_to_be_forgotten(cut_between_disks, look):
+    scene = cut_between_disks("_remove", done=True)
     forget_what_is_gone(scene)
     scene.crash()
     scene.recover()
@@ -301,10 +310,8 @@ def test_a_retry_that_is_killed_leaves_our_folder_in_its_inbox_which_tells_it_fr
     assert is_back(scene, look, "a.txt")
 
 
-def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back(scene_of, elsewhere, look, monkeypatch):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "sub/a.txt")
-    cut_short(scene, monkeypatch, "_remove", done=False)
+def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back(cut_between_disks, look):
+    scene = cut_between_disks("_remove", path="sub/a.txt")
     (scene.failed / "sub/a.txt").write_bytes(b"mended once more")
     scene.crash()
     scene.recover()
@@ -502,12 +509,8 @@ def test_a_copy_that_was_cut_short_is_not_taken_for_a_file_whose_original_was_ca
     assert scene.ledger.quarantined("scans") == []
 
 
-def test_a_file_that_was_carried_away_once_its_copy_was_on_disk_is_back_all_the_same(
-    scene_of, elsewhere, look, monkeypatch
-):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "sub/a.txt")
-    cut_short(scene, monkeypatch, "_remove", done=False)
+def test_a_file_that_was_carried_away_once_its_copy_was_on_disk_is_back_all_the_same(cut_between_disks, look):
+    scene = cut_between_disks("_remove", path="sub/a.txt")
     (scene.failed / "sub/a.txt").unlink()
     scene.crash()
     scene.recover()
@@ -515,11 +518,9 @@ def test_a_file_that_was_carried_away_once_its_copy_was_on_disk_is_back_all_the_
 
 
 def test_a_file_whose_original_is_gone_is_back_also_where_its_file_system_has_another_number_since(
-    scene_of, elsewhere, look, monkeypatch
+    cut_between_disks, look, monkeypatch
 ):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_remove")
+    scene = cut_between_disks("_remove", done=True)
     monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_fsid=1))
     scene.crash()
     scene.recover()
@@ -528,11 +529,9 @@ def test_a_file_whose_original_is_gone_is_back_also_where_its_file_system_has_an
 
 @pytest.mark.parametrize("of_the_old_name", [True, False])
 def test_a_file_whose_original_is_gone_is_back_though_another_of_its_name_was_set_aside_meanwhile(
-    scene_of, elsewhere, look, monkeypatch, of_the_old_name
+    cut_between_disks, look, of_the_old_name
 ):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_show", done=False)
+    scene = cut_between_disks("_show")
     if of_the_old_name:
         came_back(scene)  # as it seems to a daemon that runs: the reason goes, and its name is free
     scene.claims.release("a.txt")
@@ -545,12 +544,8 @@ def test_a_file_whose_original_is_gone_is_back_though_another_of_its_name_was_se
     assert look.drafts(scene.inbox) == set()
 
 
-def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folder_by_now(
-    scene_of, elsewhere, look, monkeypatch
-):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_show", done=False)
+def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folder_by_now(cut_between_disks, look):
+    scene = cut_between_disks("_show")
     scene.inbox.rename(scene.state / "former")
     shutil.copytree(scene.state / "former", scene.inbox)  # as onto a larger disk
     scene.crash()
@@ -560,11 +555,9 @@ def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folde
 
 
 def test_a_file_whose_original_is_gone_is_not_forgotten_where_its_inbox_is_a_bare_mount_point(
-    scene_of, elsewhere, look, monkeypatch
+    cut_between_disks, look
 ):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_show", done=False)
+    scene = cut_between_disks("_show")
     scene.inbox.rename(scene.state / "unmounted")
     scene.inbox.mkdir()
     scene.crash()
@@ -576,12 +569,8 @@ def test_a_file_whose_original_is_gone_is_not_forgotten_where_its_inbox_is_a_bar
     assert is_back(scene, look, "a.txt")
 
 
-def test_of_a_copy_that_was_cut_short_nothing_is_left_where_the_reason_is_gone(
-    scene_of, elsewhere, look, monkeypatch
-):
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_remove", done=False)
+def test_of_a_copy_that_was_cut_short_nothing_is_left_where_the_reason_is_gone(cut_between_disks, look):
+    scene = cut_between_disks("_remove")
     (scene.failed / "a.txt.error.json").unlink()
     scene.crash()
     scene.recover()
@@ -624,15 +613,13 @@ def test_what_gets_the_name_of_a_file_whose_original_is_gone_stays_and_the_file_
     assert is_back(scene, look, "a.txt")
 
 
-def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(scene_of, elsewhere, look, monkeypatch):
+def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(cut_between_disks, look, monkeypatch):
     def fill(*what):
         publisher.turned = 0.0  # as long ago as can be
         real(*what)
         turned.append(publisher.turned)
 
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_carry", done=False)
+    scene = cut_between_disks("_carry")
     scene.crash()
     publisher, turned, real = scene.publisher(), [], carry._fill
     monkeypatch.setattr(carry, "_fill", fill)
@@ -643,16 +630,14 @@ def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(scene_of, elsew
 
 
 def test_a_stop_ends_the_copying_of_a_large_file_back_settles_what_is_done_and_leaves_the_copy_to_the_next_start(
-    scene_of, elsewhere, look, monkeypatch
+    cut_between_disks, look, monkeypatch
 ):
     def fill(*what):
         publisher.close()
         real(*what)
 
     monkeypatch.setattr("watcherd.publish.publisher.RECOVERING", -1.0)
-    scene = scene_of(failed=elsewhere / "failed")
-    set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_carry", done=False)
+    scene = cut_between_disks("_carry")
     scene.crash()
     publisher, real = scene.publisher(), carry._fill
     publisher.put(scene.done(scene.job("b.txt")))
