@@ -14,7 +14,8 @@ from watcherd.intake.gate import BLOCK
 from watcherd.intake.intake import Intake
 from watcherd.intake.terms import Desk
 from watcherd.lanes.alone import Alone
-from watcherd.lanes.lane import Bench, Lane
+from watcherd.lanes.bench import Bench
+from watcherd.lanes.lane import Lane
 from watcherd.lanes.order import HAND_FILES, Order
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.threads import Threads

@@ -21,8 +21,9 @@ from watcherd.lanes import hand as hand_module
 from watcherd.lanes import lane as lane_module
 from watcherd.lanes import order as order_module
 from watcherd.lanes.alone import Alone
+from watcherd.lanes.bench import Bench
 from watcherd.lanes.hand import Hand
-from watcherd.lanes.lane import Bench, Lane
+from watcherd.lanes.lane import Lane
 from watcherd.lanes.order import Order
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.lanes.threads import Threads
@@ -121,6 +122,8 @@ class Floor:
         self.refusal = None
         self.ids = itertools.count(1)
         self.alone = Alone()
+        root = self.root
+        self.bench = Bench(str(self.inbox), root.new_draft, root.hasten, root.discard, root.fault)
         self.order = Order(inboxes, capacity=1000, workers=workers, room=lambda _: None)
         self.lane = Lane(
             Kind.TEXT,
@@ -128,10 +131,7 @@ class Floor:
             pool or Threads(self.work),
             workers=workers,
             limits=limits or Limits(),
-            benches=dict.fromkeys(
-                inboxes,
-                Bench(str(self.inbox), self.root.new_draft, self.root.hasten, self.root.discard, self.root.fault),
-            ),
+            benches=dict.fromkeys(inboxes, self.bench),
             record=self._record,
             deliver=self.outcomes.put,
             alone=self.alone,
@@ -271,7 +271,8 @@ def test_an_unreadable_file_waits_for_permission():
             os.seteuid(65534)
         try:
             with beneath.Nearby() as nearby:
-                returned = lane.lane._work(None, Job(job.id, File("scans", "a.txt", version), Kind.TEXT), nearby)
+                job = job._replace(file=job.file._replace(version=version))
+                returned = lane.bench.work(job, None, Limits(), nearby)
         finally:
             if root:
                 os.seteuid(0)

@@ -3,9 +3,10 @@
 Along the way of a job:
 
     order      what waits for a worker: bounded by kind, shares by inbox, round-robin
-    lane       threads with slots: attempt on record, input opened, draft made, outcome delivered
+    lane       threads with slots: attempt on record, job done, outcome delivered; threads that are stuck
     hand       what one thread has in hand, and whether anything is heard of it
     clock      the time that counts against a file: only that in which we run
+    bench      one job done: input opened, draft made, slot at work, outcome
     errors     what an error is as the outcome of a job (pure)
     alone      side by side, or alone: how a suspect is told from its neighbours
     slot       where one job is worked on; the kernel's errors before the library's

@@ -1,8 +1,8 @@
 """A lane: the workers of one kind, from the order in which jobs wait to the outcome of each.
 
-A worker is a thread with a slot. It takes a hand full of jobs, has its slot ready, puts the attempts on record, and
-for each opens the input, makes the draft, lets the slot work, and delivers what came of it. Where the work runs, in
-this thread or in a process of its own, only the slot knows.
+A worker is a thread with a slot. It takes a hand full of jobs, has its slot ready, puts the attempts on record, does
+one after the other at the bench of its inbox, and delivers what came of each. Where the work runs, in this thread or
+in a process of its own, only the slot knows.
 
 A thread cannot be killed. One that is silent for seconds is stuck, as in a mount that hangs: another takes its place,
 and the rest of its hand waits again. It may still finish its job, and then ends. Far beyond its deadline it is given
@@ -12,19 +12,17 @@ up: its job is charged, and its late result ignored. A stop gives it up the same
 from __future__ import annotations
 
 import time
-from contextlib import nullcontext, suppress
-from dataclasses import dataclass
+from contextlib import nullcontext
 from threading import Event
 from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd import beneath, lifeline, sameness
+from watcherd import beneath, lifeline
 from watcherd.lanes.clock import Clock
-from watcherd.lanes.errors import failed, unreadable
 from watcherd.lanes.hand import SILENCE, Hand
-from watcherd.lanes.slot import Cut, DraftError, close_draft
-from watcherd.model import Done, Failed, Failure, Returned, Stalled, SystemFault
+from watcherd.lanes.slot import Cut
+from watcherd.model import Failed, Failure, Returned, Stalled, SystemFault
 from watcherd.states import State
 from watcherd.turns import turn
 
@@ -33,9 +31,10 @@ if TYPE_CHECKING:
     from threading import Thread
 
     from watcherd.lanes.alone import Alone
+    from watcherd.lanes.bench import Bench
     from watcherd.lanes.order import Order
     from watcherd.lanes.slot import Pool, Slot
-    from watcherd.model import Draft, Job, Kind, Limits, Outcome, Result
+    from watcherd.model import Job, Kind, Limits, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -44,20 +43,6 @@ GRACE = 30.0
 
 #: Seconds between looks for stuck threads; and seconds in which work must end once it is cut short.
 LOOK = CUT = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """What a lane knows of an inbox: its `root`, and how drafts are made, sent to disk and discarded in its outbox.
-
-    The first and the last raise SystemFault; `fault` makes one of an error in writing a draft.
-    """
-
-    root: str
-    new_draft: Callable[[int], tuple[Draft, int]]
-    hasten: Callable[[int], None]
-    discard: Callable[[str], None]
-    fault: Callable[[OSError], SystemFault]
 
 
 class Lane:
@@ -161,11 +146,12 @@ class Lane:
     def _work_each(self, hand: Hand, slot: Slot, nearby: beneath.Nearby) -> None:
         """Work on the jobs of a hand, which is emptied when another thread takes this one's place."""
         while (job := hand.next(self.limits.timeout + GRACE)) is not None:
-            outcome = self._work(slot, job, nearby)
+            bench = self._benches[job.file.inbox]
+            outcome = bench.work(job, slot, self.limits, nearby)
             if hand.put_down():
                 self._deliver(outcome)
             else:
-                self._forget(outcome)
+                bench.clear(outcome)
             if hand.replaced:
                 self._order.unstuck(job.file.inbox)
                 log.info("worker.came_back", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
@@ -183,49 +169,6 @@ class Lane:
         else:
             return True
         return False
-
-    def _work(self, slot: Slot, job: Job, nearby: beneath.Nearby) -> Outcome:
-        bench = self._benches[job.file.inbox]
-        try:
-            source, status = beneath.open_file(*nearby.parent(bench.root, job.file.path))
-            try:
-                if not sameness.is_still(status, job.file.version):
-                    return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
-                return self._process(slot, job, bench, source)
-            finally:
-                beneath.let_go(source)
-        except SystemFault as fault:
-            return Stalled(job, fault)
-        except OSError as error:
-            return unreadable(job, error)
-
-    def _process(self, slot: Slot, job: Job, bench: Bench, source: int) -> Outcome:
-        begin = time.monotonic()
-        draft, descriptor = bench.new_draft(job.id)
-        try:
-            result = self._written(slot, job, bench, source, descriptor)
-            return Done(job, draft, result, time.monotonic() - begin)
-        except Exception as error:
-            bench.discard(draft.name)
-            if isinstance(error, DraftError):
-                raise bench.fault(error) from error
-            if isinstance(error, Cut):
-                log.info("file.cut_short", kind=self._kind, inbox=job.file.inbox, path=job.file.path)
-            return failed(job, error)
-
-    def _written(self, slot: Slot, job: Job, bench: Bench, source: int, draft: int) -> Result:
-        try:
-            result = slot.run(job, source, draft, self.limits)
-            bench.hasten(draft)
-            return result
-        finally:
-            close_draft(draft)
-
-    def _forget(self, outcome: Outcome) -> None:
-        """Clear away what a thread made that was given up meanwhile: its job has another outcome."""
-        if isinstance(outcome, Done):
-            with suppress(SystemFault):  # then it is removed later
-                self._benches[outcome.job.file.inbox].discard(outcome.draft.name)
 
     # Threads that are stuck ----------------------------------------------------------------------------------------
 
