@@ -16,6 +16,8 @@ Along the way of a picture, with a writer for each family of formats:
     png        PNG, APNG
     gif        GIF
     tiff       TIFF, page by page
+    tags       which tags of a page of a TIFF are kept
+    directory  what is put into a TIFF once its pages are written
     strips     grey of plain rows, in bands
     turbo      TurboJPEG, and the types of what is called of it
     modern     WebP, AVIF

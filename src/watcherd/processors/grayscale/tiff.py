@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 import io
-import struct
 from typing import TYPE_CHECKING, Any, cast
 
-from PIL import Image, ImagePalette, TiffImagePlugin, TiffTags
+from PIL import ImagePalette, TiffImagePlugin
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale import bounds
-from watcherd.processors.grayscale.exif import LYING, ORIENTATION, XMP_ORIENTATION, upright_xmp
+from watcherd.processors.grayscale import bounds, directory
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import DEEP, grey, grey_profile
-from watcherd.processors.grayscale.source import DAMAGE, Written, decoding, encoding
+from watcherd.processors.grayscale.source import Written, decoding, encoding
 from watcherd.processors.grayscale.strips import grey_of_strips
+from watcherd.processors.grayscale.tags import PAGE_NUMBER, describing, orientation_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-    from PIL import ImageFile
+    from PIL import Image, ImageFile
 
     from watcherd.processors.grayscale.reader import Reader
-
-    Tags = TiffImagePlugin.ImageFileDirectory_v2
+    from watcherd.processors.grayscale.tags import Tags
 
 #: Compressions that hold any grey picture unchanged; JPEG holds mode L. The rest (fax, log-luminance, WebP) becomes
 #: Deflate, which loses nothing.
@@ -31,23 +29,7 @@ LOSSLESS = frozenset({"raw", "packbits", "tiff_lzw", "tiff_adobe_deflate", "tiff
 PREDICTED = frozenset({"tiff_lzw", "tiff_adobe_deflate", "tiff_deflate"})
 JPEG_QUALITY = 90
 
-XMP, IPTC = 700, 33723
-#: Tags that describe the picture to people or say where it is from, and hold in grey, too; with the types of values
-#: that libtiff takes for each: others make it fail, or even end the process.
-KEPT = (
-    # names of document, picture, make, model and page, the program, the date, the artist, the host, the copyright
-    dict.fromkeys((269, 270, 271, 272, 285, 305, 306, 315, 316, 33432), (TiffTags.ASCII,))
-    # what kind of page it is, the unit of its resolution, its number
-    | dict.fromkeys((254, 296, 297), (TiffTags.SHORT, TiffTags.LONG))
-    # its resolution, across and down
-    | dict.fromkeys((282, 283), (TiffTags.RATIONAL, TiffTags.FLOAT, TiffTags.DOUBLE, TiffTags.SHORT, TiffTags.LONG))
-    | dict.fromkeys((XMP, IPTC), (TiffTags.BYTE, TiffTags.UNDEFINED))
-)
-DIRECTORIES = (34665, 34853)  # EXIF, GPS
-NESTED = frozenset({40965})  # interoperability
-PAGE_NUMBER, LARGEST = 297, 0xFFFF
 PREDICTOR = 317
-RESOLUTIONS = {282: 283, 283: 282}
 HORIZONTAL = 2
 PROFILE = 34675
 PHOTOMETRIC, WHITE_IS_ZERO, YCBCR = 262, 0, 6
@@ -91,13 +73,13 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> Written:
     opened, target = cast("TiffImagePlugin.TiffImageFile", image), io.BytesIO()
     mode, numbers = "L", list[object]()
     with decoding(reader):
-        directories = _directories(opened)
+        hanging = directory.hanging_on(opened)
     with _Pages(target) as pages:
         while reach(image, reader, len(numbers)):
-            mode, number = _append(pages, opened, reader, () if numbers else directories)
+            mode, number = _append(pages, opened, reader, () if numbers else hanging)
             numbers.append(number)
-    _attach(target, directories)
-    _number(target, numbers)
+    directory.attach(target, hanging)
+    directory.number(target, numbers)
     return Written(memoryview(target.getvalue()), mode, len(numbers))
 
 
@@ -110,8 +92,8 @@ def _append(
         tags, name = image.tag_v2, image.info.get("compression", "raw")
         _expect(tags, reader)
         _refuse_shared_colours(tags, name)
-        orientation = _orientation(tags)  # Pillow forgets it as it turns the page
-        description = _description(tags, orientation, name)
+        orientation = orientation_of(tags)  # Pillow forgets it as it turns the page
+        description = describing(tags, orientation, name)
         description.update(dict.fromkeys(hanging, 0))
         picture = _picture(image, orientation, reader)
         _keep_meaning(picture, tags, description)
@@ -121,13 +103,6 @@ def _append(
         picture.save(pages, "TIFF", icc_profile=profile, tiffinfo=description, **options)
         pages.newFrame()
     return picture.mode, description.get(PAGE_NUMBER)
-
-
-def _orientation(tags: Tags) -> object:
-    """Return the orientation by which Pillow turns the page: from its tag, else from its XMP."""
-    xmp = tags.get(XMP)
-    said = XMP_ORIENTATION.search(xmp) if isinstance(xmp, bytes) else None
-    return tags.get(ORIENTATION, int(said[2]) if said else 1)
 
 
 def _picture(image: TiffImagePlugin.TiffImageFile, orientation: object, reader: Reader) -> Image.Image:
@@ -202,99 +177,3 @@ def _compression(picture: Image.Image, tags: Tags, name: str, description: Tags)
     if name in PREDICTED and picture.mode != "F" and tags.get(PREDICTOR) == HORIZONTAL:
         description[PREDICTOR] = HORIZONTAL
     return {"compression": name}
-
-
-def _description(tags: Tags, orientation: object, name: str) -> Tags:
-    """Return the tags that describe the page, once upright, and can be written with compression `name`."""
-    kept = TiffImagePlugin.ImageFileDirectory_v2()
-    turned = RESOLUTIONS if orientation in LYING else {}
-    for tag, types in KEPT.items():
-        if tag in tags and tags.tagtype[tag] in types:
-            _put(kept, turned.get(tag, tag), tags[tag], tags.tagtype[tag])
-    if not _is_pair(kept.get(PAGE_NUMBER)):
-        kept.pop(PAGE_NUMBER, None)
-    if tags.tagtype.get(IPTC) == TiffTags.LONG:  # as Photoshop writes these bytes; Pillow's own reader does this, too
-        _put(kept, IPTC, tags._tagdata[IPTC], TiffTags.UNDEFINED)  # noqa: SLF001
-    if isinstance(xmp := kept.get(XMP), bytes):
-        kept[XMP] = upright_xmp(xmp)
-    if kept and not _writable(kept, name):
-        _drop_unwritable(kept, name)
-    return kept
-
-
-def _put(tags: Tags, tag: int, value: object, kind: int) -> None:
-    tags[tag] = value
-    tags.tagtype[tag] = kind
-
-
-def _drop_unwritable(tags: Tags, name: str) -> None:
-    """Drop each tag that cannot be written, such as an unknown unit of resolution, or a negative resolution."""
-    for tag, value in list(tags.items()):
-        alone = TiffImagePlugin.ImageFileDirectory_v2()
-        _put(alone, tag, value, tags.tagtype[tag])
-        if not _writable(alone, name):
-            del tags[tag]
-
-
-def _writable(tags: Tags, name: str) -> bool:
-    compression = "raw" if name == "raw" else "tiff_adobe_deflate"  # Pillow itself writes it, or libtiff
-    try:
-        Image.new("L", (1, 1)).save(io.BytesIO(), "TIFF", tiffinfo=tags, compression=compression)
-    except DAMAGE:
-        return False
-    return True
-
-
-def _directories(image: TiffImagePlugin.TiffImageFile) -> dict[int, Mapping[int, Any]]:
-    """Return the directories that hang on the first page, EXIF and GPS, without those inside them."""
-    try:
-        found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES if tag in image.tag_v2}
-        plain = {tag: {key: value for key, value in found[tag].items() if key not in NESTED} for tag in found}
-        return {tag: values for tag, values in plain.items() if values and _block(values, 0)}
-    except DAMAGE:
-        return {}
-
-
-def _block(values: Mapping[int, Any], offset: int) -> bytes:
-    directory = TiffImagePlugin.ImageFileDirectory_v2(group=DIRECTORIES[0])
-    for tag, value in values.items():
-        directory[tag] = value
-    return directory.tobytes(offset)
-
-
-def _attach(target: io.BytesIO, directories: Mapping[int, Mapping[int, Any]]) -> None:
-    """Append the directories, and point the first page's entries, which were written as 0, at them.
-
-    libtiff cannot write a directory that hangs on another through Pillow.
-    """
-    content = target.getvalue()
-    entries = _entries(content, *struct.unpack_from("<L", content, 4))
-    places = {struct.unpack_from("<H", content, entry)[0]: entry + 8 for entry in entries}
-    for tag, values in directories.items():
-        if tag in places:
-            offset = target.seek(0, io.SEEK_END)
-            target.write(_block(values, offset))
-            target.seek(places[tag])
-            target.write(struct.pack("<L", offset))
-
-
-def _number(target: io.BytesIO, numbers: Iterable[object]) -> None:
-    """Write each page's number, and of how many: libtiff wants two numbers, and Pillow gives it an address."""
-    content, link = target.getbuffer(), 4
-    for number in numbers:
-        entries = _entries(content, *struct.unpack_from("<L", content, link))
-        for entry in entries:
-            if struct.unpack_from("<H", content, entry) == (PAGE_NUMBER,):
-                pair = cast("tuple[int, int]", number)
-                struct.pack_into("<HHLHH", content, entry, PAGE_NUMBER, TiffTags.SHORT, 2, *pair)
-        link = entries.stop
-
-
-def _entries(content: bytes | memoryview, page: int) -> range:
-    """Return where the entries of a directory are; behind them is the link to the next."""
-    (count,) = struct.unpack_from("<H", content, page)
-    return range(page + 2, page + 2 + 12 * count, 12)
-
-
-def _is_pair(value: object) -> bool:
-    return isinstance(value, tuple) and list(map(type, value)) == [int, int] and max(value) <= LARGEST
