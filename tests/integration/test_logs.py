@@ -18,6 +18,8 @@ import structlog
 
 from watcherd.paths import readable
 from watcherd.service import logs
+from watcherd.service import sink as sink_module
+from watcherd.service.sink import Sink
 
 UNDECODABLE = os.fsdecode(b"caf\xe9.txt")
 
@@ -42,6 +44,10 @@ def pipe():
     with suppress(OSError):  # the test closed it
         os.close(reading)
     stream.close()
+
+
+def dropped(lines):
+    return logs.as_json({"event": "log.dropped", "level": "warning", "lines": lines})
 
 
 def logged(pipe):
@@ -267,7 +273,7 @@ def test_a_stream_that_was_closed_does_not_raise(tmp_path):
 
 def test_a_full_disk_costs_lines_and_says_later_how_many(tmp_path):
     with Path("/dev/full").open("w") as full, (tmp_path / "log").open("w") as room:
-        sink = logs.Sink(full, logs.as_json)
+        sink = Sink(dropped, full)
         sink.write(b"lost\n")
         sink.write(b"lost too\n")
         os.dup2(room.fileno(), full.fileno())
@@ -279,8 +285,8 @@ def test_a_full_disk_costs_lines_and_says_later_how_many(tmp_path):
 
 
 def test_a_stuck_reader_holds_nobody_up_and_is_told_what_it_missed(pipe, monkeypatch):
-    monkeypatch.setattr(logs, "PATIENCE", 0.01)
-    sink = logs.Sink(pipe[1], logs.as_json)
+    monkeypatch.setattr(sink_module, "PATIENCE", 0.01)
+    sink = Sink(dropped, pipe[1])
     written = 0
     while not sink.dropped:
         sink.write(b"x" * 999 + b"\n")
@@ -294,7 +300,7 @@ def test_a_stuck_reader_holds_nobody_up_and_is_told_what_it_missed(pipe, monkeyp
 
 
 def test_a_reader_that_is_slow_with_a_long_line_holds_nobody_up_for_longer_than_one_that_is_stuck(pipe, monkeypatch):
-    monkeypatch.setattr(logs, "PATIENCE", 0.2)
+    monkeypatch.setattr(sink_module, "PATIENCE", 0.2)
     logs.configure("info", "json", pipe[1])
     over = threading.Event()
 
@@ -313,10 +319,10 @@ def test_a_reader_that_is_slow_with_a_long_line_holds_nobody_up_for_longer_than_
 
 
 def test_a_terminal_that_nobody_reads_holds_nobody_up(monkeypatch):
-    monkeypatch.setattr(logs, "PATIENCE", 0.01)
+    monkeypatch.setattr(sink_module, "PATIENCE", 0.01)
     reading, writing = pty.openpty()
     with os.fdopen(reading, "rb", buffering=0) as screen, os.fdopen(writing, "w") as stream:
-        sink, seen = logs.Sink(stream, logs.as_json), b""
+        sink, seen = Sink(dropped, stream), b""
         while not sink.dropped:
             sink.write(b"x" * 99 + b"\n")
         while b"seen" not in seen:
@@ -326,8 +332,8 @@ def test_a_terminal_that_nobody_reads_holds_nobody_up(monkeypatch):
 
 
 def test_a_line_that_was_cut_short_is_ended_before_the_next(pipe, monkeypatch):
-    monkeypatch.setattr(logs, "PATIENCE", 0.01)
-    sink = logs.Sink(pipe[1], logs.as_json)
+    monkeypatch.setattr(sink_module, "PATIENCE", 0.01)
+    sink = Sink(dropped, pipe[1])
     sink.write(b"x" * (1 << 20) + b"\n")
     cut = os.read(pipe[0], 1 << 20)
     assert set(cut) == {ord("x")}
@@ -339,7 +345,7 @@ def test_a_line_that_was_cut_short_is_ended_before_the_next(pipe, monkeypatch):
 def test_a_file_that_took_the_number_of_a_closed_stream_is_not_written_to(tmp_path):
     stream = (tmp_path / "log").open("w")
     number = stream.fileno()
-    sink = logs.Sink(stream, logs.as_json)
+    sink = Sink(dropped, stream)
     stream.close()
     with (tmp_path / "other").open("w") as other:
         os.dup2(other.fileno(), number)
@@ -350,7 +356,7 @@ def test_a_file_that_took_the_number_of_a_closed_stream_is_not_written_to(tmp_pa
 
 
 def test_lines_of_many_threads_stay_whole_also_where_they_take_several_writes(pipe):
-    sink = logs.Sink(pipe[1], logs.as_json)
+    sink = Sink(dropped, pipe[1])
     lines = [bytes([letter]) * 9000 + b"\n" for letter in b"abcd"]
     threads = [threading.Thread(target=lambda line=line: [sink.write(line) for _ in range(50)]) for line in lines]
     for thread in threads:

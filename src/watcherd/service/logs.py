@@ -1,9 +1,7 @@
 """Logs on standard error: lines of JSON for machines, colour and local time for people; or fields for the journal.
 
-What is logged here comes from files that strangers name, and goes to a pipe that anybody may close or forget to read.
-So a name that is no text, or holds newlines or a terminal's control characters, must neither break a line nor raise;
-and a reader that is gone, stuck or out of disk costs lines, never the daemon: `log.dropped` says how many, once it
-reads again.
+What is logged here comes from files that strangers name: a name that is no text, or holds newlines or a terminal's
+control characters, must neither break a line nor raise.
 """
 
 from __future__ import annotations
@@ -11,13 +9,11 @@ from __future__ import annotations
 import json
 import logging
 import os
-import select
 import sys
 import time
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
-from threading import Lock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -25,7 +21,8 @@ import structlog
 
 from watcherd.paths import as_fields, on_a_line, unbroken
 from watcherd.service import journal
-from watcherd.service.journal import PATIENCE, Journal
+from watcherd.service.journal import Journal
+from watcherd.service.sink import Sink
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -86,12 +83,17 @@ def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink 
     """Return how an event is rendered, and where it goes."""
     if format == "journal":
         with suppress(OSError):  # a sandbox may keep its socket from us: then by the stream
-            return as_journal, Journal(lambda lines: as_journal(_dropped(lines)), journal.ADDRESS)
+            return as_journal, Journal(_notice(as_journal), journal.ADDRESS)
         format = "json"  # noqa: A001
     render = as_json if format == "json" else _console(stream)
     if above_bar:
         render = _clearing(render)
-    return render, Sink(stream, render)
+    return render, Sink(_notice(render), stream)
+
+
+def _notice(render: Render) -> Callable[[int], bytes]:
+    """Return how it is said that so many lines were dropped."""
+    return lambda lines: render({"event": "log.dropped", "level": "warning", "lines": lines})
 
 
 def _console(stream: TextIO) -> Render:
@@ -172,64 +174,6 @@ def shown(value: object) -> str:
     """Write a value so that it stays on its line and in its place, whatever a stranger put into a name."""
     text = f"{value:.3f}" if isinstance(value, float) else str(value)
     return text if text.isprintable() and text and not set(text) & {" ", "="} else repr(text)
-
-
-# Where lines go
-
-
-class Sink:
-    """The end of all loggers: whole lines to one stream; what it cannot take in time is counted and dropped."""
-
-    def __init__(self, stream: TextIO, render: Render) -> None:
-        self.dropped = 0
-        self._cut = False
-        self._stream = stream
-        self._render = render
-        self._descriptor = _unshared(stream.fileno())
-        self._room = select.poll()
-        self._room.register(self._descriptor, select.POLLOUT)
-        self._lock = Lock()
-
-    def write(self, line: bytes) -> None:
-        """Write one line. Never raises, and never waits longer than `PATIENCE`."""
-        with self._lock:
-            if self._put(self._owed() + line):
-                self.dropped = 0
-            else:
-                self.dropped += 1
-
-    def _owed(self) -> bytes:
-        """Return what is to be said first: the end of a line that was cut short, and how many were dropped."""
-        notice = self._render(_dropped(self.dropped)) if self.dropped else b""
-        return b"\n" + notice if self._cut else notice
-
-    def _put(self, lines: bytes) -> bool:
-        try:
-            # The number of a stream that is closed may be another file's by now.
-            return not self._stream.closed and self._put_patiently(memoryview(lines))
-        except OSError:  # EPIPE, ENOSPC, EIO of a closed terminal: there is nobody to tell
-            return False
-
-    def _put_patiently(self, rest: memoryview) -> bool:
-        # A pipe that polls as writable takes PIPE_BUF bytes without waiting. Its O_NONBLOCK is not ours to set: the
-        # open file is shared with the shell.
-        ends = time.monotonic() + (0.0 if self.dropped else PATIENCE)
-        while rest and self._room.poll(max(0.0, ends - time.monotonic()) * 1000):
-            rest = rest[os.write(self._descriptor, rest[: select.PIPE_BUF]) :]
-            self._cut = bool(rest)
-        return not rest
-
-
-def _dropped(lines: int) -> Mapping[str, Any]:
-    return {"event": "log.dropped", "level": "warning", "lines": lines}
-
-
-def _unshared(descriptor: int) -> int:
-    """Open a terminal anew, to set O_NONBLOCK for us alone: one that polls as writable may block after one byte."""
-    with suppress(OSError):  # another user's, after `su`
-        if os.isatty(descriptor):
-            return os.open(f"/dev/fd/{descriptor}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-    return descriptor
 
 
 # Libraries
