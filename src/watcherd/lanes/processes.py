@@ -213,7 +213,9 @@ class _Isolated(Slot):
         by = time.monotonic() + START
         for _ in range(TRIES):
             try:
-                with self._at_work(by) as worker:
+                worker = self._own(by)
+                with self._pool.at_work(worker):
+                    self._require_ready(worker, by)
                     return attempt(worker)
             except NotTaken as error:
                 reason = error
@@ -224,25 +226,22 @@ class _Isolated(Slot):
         if self._worker:
             self._end(self._worker)
 
-    @contextmanager
-    def _at_work(self, by: float) -> Iterator[Worker]:
-        """Hold a worker that is ready, this slot's own if it has one. Raises NotTaken, and Cut where we stop."""
-        self._recycle()
-        self._worker = worker = self._worker or self._pool.hire(by)
-        with self._pool.at_work(worker):
-            try:
-                worker.require_ready(by)
-            except NotTaken:
-                self._end_dead(worker)
-                raise
-            finally:
-                self._pool.heard(worker)
-            yield worker
-
-    def _recycle(self) -> None:
+    def _own(self, by: float) -> Worker:
+        """Return this slot's worker: another where it has none, or that one has done its jobs. Raises as `hire`."""
         if self._worker and self._worker.jobs >= self._pool.recycle_after:
             log.debug("worker.recycled", pid=self._worker.pid, jobs=self._worker.jobs)
             self._end(self._worker)
+        self._worker = self._worker or self._pool.hire(by)
+        return self._worker
+
+    def _require_ready(self, worker: Worker, by: float) -> None:
+        try:
+            worker.require_ready(by)
+        except NotTaken:
+            self._end_dead(worker)
+            raise
+        finally:
+            self._pool.heard(worker)
 
     def _ask(self, worker: Worker, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits) -> bytes:
         try:
