@@ -11,7 +11,8 @@ Along the way of a job:
     alone      side by side, or alone: how a suspect is told from its neighbours
     slot       where one job is worked on; the kernel's errors before the library's
     threads    the text lane's slots
-    processes  the image lane's slots: one child each, one warm spare, deadline, recycling
+    processes  the image lane's slots: one child each, deadline, recycling
+    feeder     where their children come from, one warm spare ahead
     child      one worker process and the daemon's end of its pipe
     wire       what passes through that pipe, checked
     worker     what runs inside the worker process

@@ -2,27 +2,22 @@
 
 No pool that we tried keeps a file from harming its neighbours: they fail what is pending when one worker dies, or
 have no deadline. Here a slot has one direct child and one private pipe, so a death is one job's, and known at once.
-
-Two rules hold it together. PR_SET_PDEATHSIG fires when the *thread* that spawned dies: so one thread, the feeder,
-spawns all workers, lives as long as the pool, and buries them at its end. A worker is taken before it says that it is
-ready: it warms up meanwhile, and many slots can start theirs at once.
 """
 
 from __future__ import annotations
 
-import queue
 import time
 from contextlib import contextmanager
 from math import inf
-from threading import Lock, Semaphore
+from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from watcherd.lanes import wire
 from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
+from watcherd.lanes.feeder import Feeder
 from watcherd.lanes.slot import Cut, Pool, Slot, overdue
-from watcherd.lifeline import Thread
 from watcherd.model import Failure, FileFault, SystemFault
 
 if TYPE_CHECKING:
@@ -58,16 +53,12 @@ class IsolatedWorkers(Pool):
     ) -> None:
         self.recycle_after = recycle_after
         self._terms = (module, memory, tuple(keep_open))
-        self._started: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: stopping
-        self._wanted = Semaphore(int(warm))
         self._lock = Lock()
         self._alive: set[Worker] = set()
         self._busy: set[Worker] = set()
         self._stopping = False  # whether workers are killed, and their jobs cut
         self._failing = False  # whether the last worker that was started did not get ready
-        self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
-        if warm:
-            self._begin()
+        self._feeder = Feeder(self._start, self._bury_all, warm=warm)
 
     def slot(self, hand: Hand) -> Slot:
         """Return a slot for one thread."""
@@ -79,8 +70,7 @@ class IsolatedWorkers(Pool):
             self._stopping = True
             for worker in self._busy:
                 worker.kill()
-        self._started.put(None)
-        self._wanted.release()
+        self._feeder.end()
 
     def close(self) -> None:
         """Stop as `kill_busy` does, and wait until all children are gone, for a few seconds at most."""
@@ -88,23 +78,8 @@ class IsolatedWorkers(Pool):
         self._feeder.join(LEAVE + BURY)
 
     def hire(self, by: float) -> Worker:
-        """Have one more started, and return the first that is there, ready or not.
-
-        Raises NotTaken where there is none `by` that time, Cut where we stop, SystemFault where no feeder can begin.
-        """
-        self._begin()
-        self._wanted.release()
-        try:
-            worker = self._started.get(timeout=max(0.0, by - time.monotonic()))
-        except queue.Empty:
-            self._wanted.acquire(blocking=False)
-            raise NotTaken("none is started") from None
-        if worker is None:
-            self._started.put(None)  # for the next who waits
-            raise Cut("the daemon stops")
-        if isinstance(worker, Exception):
-            raise NotTaken(f"could not be started: {worker}") from worker
-        return worker
+        """Return one more worker, ready or not. Raises as `Feeder.hire`."""
+        return self._feeder.hire(by)
 
     @contextmanager
     def at_work(self, worker: Worker) -> Iterator[None]:
@@ -153,22 +128,8 @@ class IsolatedWorkers(Pool):
             self._busy.discard(worker)
         return status
 
-    def _begin(self) -> None:
-        """Have the feeder begin, once."""
-        with self._lock:
-            if self._feeder.ident is None:
-                self._feeder.start()
-
-    def _feed(self) -> None:
-        while self._wanted.acquire() and not self._stopping:
-            self._started.put(self._start())
-        self._bury_all()
-
-    def _start(self) -> Worker | Exception:
-        try:
-            worker = Worker(*self._terms)
-        except Exception as error:  # noqa: BLE001 (whoever hires hears of it; the feeder must not die)
-            return error
+    def _start(self) -> Worker:
+        worker = Worker(*self._terms)
         with self._lock:
             self._alive.add(worker)
         return worker
