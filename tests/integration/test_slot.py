@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from watcherd.lanes.child import signal_name, verdict
-from watcherd.lanes.slot import Cut, DraftError, WorkerKilled, work
+from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
+from watcherd.lanes.work import work
 from watcherd.model import Failure, FileFault, Limits, Picture
 
 PICTURE = Picture(format="PNG", mode="L", width=3, height=2)

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, TiffImagePlugin
 
-from watcherd.lanes import slot
-from watcherd.lanes.slot import Stream
+from watcherd.lanes import work
+from watcherd.lanes.work import Stream
 from watcherd.model import Failure, FileFault, Limits
 from watcherd.processors.grayscale import convert, process
 
@@ -310,7 +310,7 @@ def test_a_disk_that_cannot_be_read_is_no_fault_of_the_file(kind, tmp_path, monk
         while True:
             stream.readinto(bytearray(1 << 20))
 
-    monkeypatch.setattr(Stream, "readinto", slot._remembering(readinto))  # noqa: SLF001 (as all that reads is)
+    monkeypatch.setattr(Stream, "readinto", work._remembering(readinto))  # noqa: SLF001 (as all that reads is)
     monkeypatch.setattr(Stream, "readall", readall)
     (tmp_path / "source").write_bytes(SOUND[kind])
     with (
@@ -318,7 +318,7 @@ def test_a_disk_that_cannot_be_read_is_no_fault_of_the_file(kind, tmp_path, monk
         (tmp_path / "draft").open("wb") as draft,
         pytest.raises(OSError, match="Input/output error"),
     ):
-        slot.work(process, "", source.fileno(), draft.fileno(), Limits(), lambda: None)
+        work.work(process, "", source.fileno(), draft.fileno(), Limits(), lambda: None)
 
 
 def test_the_callers_file_and_pillow_are_left_as_they_were():

@@ -9,7 +9,8 @@ Along the way of a job:
     bench      one job done: input opened, draft made, slot at work, outcome
     errors     what an error is as the outcome of a job (pure)
     alone      side by side, or alone: how a suspect is told from its neighbours
-    slot       where one job is worked on; the kernel's errors before the library's
+    slot       where one job is worked on, and what ends it there
+    work       the work itself; the kernel's errors before the library's
     threads    the text lane's slots
     processes  the image lane's slots: one child each, deadline, recycling
     feeder     where their children come from, one warm spare ahead

@@ -14,7 +14,8 @@ import structlog
 
 from watcherd import beneath, sameness
 from watcherd.lanes.errors import failed, unreadable
-from watcherd.lanes.slot import Cut, DraftError, close_draft
+from watcherd.lanes.slot import Cut, DraftError
+from watcherd.lanes.work import close_draft
 from watcherd.model import Done, Returned, Stalled, SystemFault
 from watcherd.states import State
 

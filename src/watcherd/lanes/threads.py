@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from watcherd.lanes.slot import Cut, Pool, Slot, overdue, work
+from watcherd.lanes.slot import Cut, Pool, Slot, overdue
+from watcherd.lanes.work import work
 
 if TYPE_CHECKING:
     from watcherd.lanes.hand import Hand

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, heap
 from watcherd.lanes import wire
-from watcherd.lanes.slot import close_draft, work
+from watcherd.lanes.work import close_draft, work
 from watcherd.model import Failure, FileFault
 from watcherd.processors import load
 
