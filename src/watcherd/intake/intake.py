@@ -1,9 +1,8 @@
 """One inbox's intake: a thread that turns what is in a folder into jobs.
 
-A turn of its loop is the drawing: listen to the kernel, recall what is due, and lead what is to be looked at through
-the gate of its kind; then let that kind's cursor scan a stride further. So a hint never waits behind a long scan, and
-a kind whose lane is full holds up no other. Each inbox has a thread of its own, so that a mount that hangs stops
-nobody else.
+A turn of its loop is the drawing: listen to the kernel, recall what is due, and let each kind's inlet lead through
+what is to be looked at, and then what its scan finds in a stride. So a hint never waits behind a long scan. Each
+inbox has a thread of its own, so that a mount that hangs stops nobody else.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ import structlog
 from watcherd import lifeline
 from watcherd.intake.bell import Bell
 from watcherd.intake.gate import Gate
-from watcherd.intake.pending import SHARE
+from watcherd.intake.inlet import Inlet
 from watcherd.intake.retries import Retries
 from watcherd.intake.root import Root, mend_of
 from watcherd.intake.rounds import Rounds
@@ -52,11 +51,12 @@ class Intake:
         self._log = log.bind(inbox=inbox.name)
         self._root = Root(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._root)
-        self._gates = {
+        gates = {
             kind: Gate(inbox.name, kind, ledger, claims, desk, checkpoint=self._checkpoint, drop=self._drop)
             for kind in Kind
         }
-        self._retries = Retries(inbox.name, ledger, [gate.pending for gate in self._gates.values()])
+        self._inlets = {kind: Inlet(kind, gate, self._rounds) for kind, gate in gates.items()}
+        self._retries = Retries(inbox.name, ledger, [inlet.pending for inlet in self._inlets.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
         self._suspicious = False  # whether to ask what an unclean end left behind
         self._root_at = 0.0  # when to look at the root again, in monotonic seconds
@@ -112,7 +112,7 @@ class Intake:
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""
-        files = [entry for gate in self._gates.values() for entry in gate.pending.waiting()]
+        files = [entry for inlet in self._inlets.values() for entry in inlet.pending.waiting()]
         return sorted(files + list(self._rounds.unlisted.copy().items()))
 
     # The loop ------------------------------------------------------------------------------------------------------
@@ -155,24 +155,11 @@ class Intake:
             return
         self._recall()
         self._ask_when_time()
-        for kind, gate in self._gates.items():
-            self._advance(kind, gate, terms)
+        for inlet in self._inlets.values():
+            self._checkpoint()
+            inlet.advance(terms)
         self._rounds.conclude(terms.rescan)
         self._quiet = self._is_quiet()
-
-    def _advance(self, kind: Kind, gate: Gate, terms: Terms) -> None:
-        self._checkpoint()
-        gate.flush()
-        if gate.blocked:
-            return
-        room, wants = gate.room(), self._rounds.wants(kind)
-        hints = gate.pending.take(time.monotonic(), room - room // SHARE if wants else room)
-        gate.admit(hints, terms)
-        # Also where the lane is full by now: both together are no more than there was room for.
-        if wants and (room := min(room - len(hints), gate.room())) > 0:
-            with self._rounds.charged(kind):
-                paths = self._rounds.take(kind, room)
-                gate.admit(dict.fromkeys(paths, How.SEEN), terms)
 
     # What is heard and recalled ------------------------------------------------------------------------------------
 
@@ -197,7 +184,7 @@ class Intake:
             self._log.debug("file.ignored", path=path, reason=kind.reason)
             if how is How.DUE and not self._claims.holds(path):  # what is in flight needs its row until it ends
                 self._drop(path)
-        elif not self._gates[kind].pending.hint(path, how):
+        elif not self._inlets[kind].pending.hint(path, how):
             self._rounds.ask_kind(kind)
 
     def _recall(self) -> None:
@@ -223,8 +210,8 @@ class Intake:
         """Report the fault, forget what was in hand, and look at everything again."""
         self._desk.put(fault)
         self._begin_anew("fault")
-        for gate in self._gates.values():
-            gate.pending.wind()  # a scan does not meet what is gone by then
+        for inlet in self._inlets.values():
+            inlet.pending.wind()  # a scan does not meet what is gone by then
         self._bell.wait(None, TICK)
 
     def _begin_anew(self, reason: str) -> None:
@@ -236,9 +223,8 @@ class Intake:
         now = time.monotonic()
         if now >= self._rounds.next:
             self._rounds.ask("period")
-        for kind, gate in self._gates.items():
-            if gate.pending.take_overdue(now):
-                self._rounds.ask_kind(kind)
+        for inlet in self._inlets.values():
+            inlet.ask_overdue(now)
 
     # The inbox itself ----------------------------------------------------------------------------------------------
 
@@ -269,8 +255,8 @@ class Intake:
         self._rounds.suspend()
         self._root.close()
         self._terms = None
-        for gate in self._gates.values():
-            gate.pending.forget()
+        for inlet in self._inlets.values():
+            inlet.pending.forget()
         mend, before = mend_of(reason), self.lost
         self.lost = reason
         # Said again where another mend is needed now, as for a folder that was made again but is closed to us; not
@@ -307,8 +293,8 @@ class Intake:
             return
         self.inbox = self._rounds.inbox = wanted
         self._terms = Terms.of(wanted, terms.mount)
-        for gate in self._gates.values():
-            gate.pending.forget()
+        for inlet in self._inlets.values():
+            inlet.pending.forget()
         self._root.rearm()
         self._begin_anew("update")
 
@@ -318,17 +304,13 @@ class Intake:
         """Return when the next turn is due at the latest."""
         if self._terms is None or self._desk.paused():
             return self._root_at
-        if any(self._can_go_on(kind, gate) for kind, gate in self._gates.items()):
+        inlets = self._inlets.values()
+        if any(inlet.can_go_on for inlet in inlets):
             return 0.0
-        alarms = [gate.pending.alarm for gate in self._gates.values() if not gate.blocked]
-        return min(self._root_at, self._rounds.next, self._retries.at, *alarms)
-
-    def _can_go_on(self, kind: Kind, gate: Gate) -> bool:
-        return not gate.blocked and (gate.pending.hinted or self._rounds.wants(kind))
+        return min(self._root_at, self._rounds.next, self._retries.at, *(inlet.alarm for inlet in inlets))
 
     def _is_quiet(self) -> bool:
-        """Whether nothing is left to be led through, besides what is parked: that is in flight."""
-        for kind, gate in self._gates.items():
-            if gate.pending.hinted or gate.pending.settling or self._rounds.wants(kind):
-                return False
+        """Whether nothing is left to be led through, besides what is parked, and no retry that could be."""
+        if not all(inlet.is_quiet for inlet in self._inlets.values()):
+            return False
         return self._desk.doubted() or self._retries.all_wait()
