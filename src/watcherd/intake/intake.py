@@ -20,7 +20,7 @@ from watcherd.intake.bell import Bell
 from watcherd.intake.gate import Gate
 from watcherd.intake.inlet import Inlet
 from watcherd.intake.retries import Retries
-from watcherd.intake.root import Root, mend_of
+from watcherd.intake.root import Root, is_news, mend_of
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
@@ -234,11 +234,12 @@ class Intake:
         if now < self._root_at:
             return
         self._root_at = now + TICK
-        if self._terms is not None:
-            reason = self._root.lost()
-            if not reason:
-                return
+        if self._terms is not None and (reason := self._root.lost()):
             self._lose(reason)
+        if self._terms is None:
+            self._seek()
+
+    def _seek(self) -> None:
         try:
             mount = self._root.open()
             self._desk.on_found(bool(self.lost))
@@ -257,12 +258,9 @@ class Intake:
         self._terms = None
         for inlet in self._inlets.values():
             inlet.pending.forget()
-        mend, before = mend_of(reason), self.lost
-        self.lost = reason
-        # Said again where another mend is needed now, as for a folder that was made again but is closed to us; not
-        # where there is only nothing left, as when a dead mount was unmounted.
-        if not before or mend not in {mend_of(before), mend_of("")}:
-            mend = f"{mend}; it is looked for every second"
+        before, self.lost = self.lost, reason
+        if is_news(reason, before):
+            mend = f"{mend_of(reason)}; it is looked for every second"
             self._log.error("inbox.lost", path=self.inbox.root, error=reason, mend=mend)
 
     def _find(self, mount: Mount) -> None:

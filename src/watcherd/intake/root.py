@@ -48,6 +48,15 @@ def mend_of(reason: str) -> str:
     return next(known, "mount it, bring it back, or make the folder")
 
 
+def is_news(reason: str, before: str) -> bool:
+    """Whether to say for what `reason` an inbox is lost, where `before` was said, or nothing yet (pure).
+
+    Another mend is, as for a folder that was made again but is closed to us; not that only nothing is left, as when a
+    dead mount was unmounted.
+    """
+    return not before or mend_of(reason) not in {mend_of(before), mend_of("")}
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """An inbox's folder as it was when it was opened."""
