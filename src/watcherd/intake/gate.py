@@ -20,8 +20,9 @@ import structlog
 from watcherd import beneath, decide, sameness
 from watcherd.intake.pending import Pending
 from watcherd.intake.probe import Looks
+from watcherd.intake.restless import Restless
 from watcherd.intake.rules import what_it_is
-from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge, stretched
+from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge
 from watcherd.model import After, CameBack, Failed, File, Job, SystemFault
 from watcherd.states import State
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
-    from watcherd.intake.settle import Pace
     from watcherd.intake.terms import Desk, Terms
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
@@ -39,8 +39,6 @@ log = structlog.get_logger(__name__)
 
 #: Files led through at once: one question to the ledger, and a few milliseconds.
 BLOCK = 256
-#: How many files that changed while they were worked on are remembered, and for how many seconds.
-MOST_RESTLESS, RESTLESS = 1_024, 3_600.0
 #: Seconds until an unreadable file is tried again without an event, and one on which another process has a lease.
 UNREADABLE, LEASED = 30.0, 1.0
 
@@ -73,7 +71,7 @@ class Gate:
         self._desk = desk
         self._checkpoint = checkpoint
         self._drop = drop
-        self._restless: dict[str, tuple[int, float, float]] = {}  # path → inode, quiet time, until when it is asked
+        self._restless = Restless()
         self._parked: deque[Job] = deque()
         self._log = log.bind(inbox=inbox, kind=kind)  # bound once, so that an unwanted event costs next to nothing
 
@@ -206,7 +204,7 @@ class Gate:
         now = time.time()
         version = beneath.version_of(status)
         if how is How.CHANGED:
-            self._stretch(path, version.inode, terms.pace)
+            self._restless.changed(path, version.inode, terms.pace, time.monotonic())
         return Sighting(
             path,
             version,
@@ -214,20 +212,8 @@ class Gate:
             changed_ago=now - status.st_ctime,
             written_ago=now - status.st_mtime,
             linked=status.st_nlink > 1,
-            restless=self._quiet_time(path, version.inode) if self._restless else 0.0,
+            restless=self._restless.quiet(path, version.inode, time.monotonic()) if self._restless.known else 0.0,
         )
-
-    def _quiet_time(self, path: str, inode: int) -> float:
-        """Return the seconds of quiet to ask of a file that changed while it was worked on; 0 of any other."""
-        its, seconds, until = self._restless.get(path, (0, 0.0, 0.0))
-        return seconds if its == inode and time.monotonic() < until else 0.0
-
-    def _stretch(self, path: str, inode: int, pace: Pace) -> None:
-        seconds = stretched(self._quiet_time(path, inode), pace)
-        self._restless.pop(path, None)  # the last to have changed is the last to be forgotten
-        self._restless[path] = inode, seconds, time.monotonic() + RESTLESS
-        if len(self._restless) > MOST_RESTLESS:
-            del self._restless[next(iter(self._restless))]
 
     def _judged(self, sighting: Sighting, writer: Writer, terms: Terms) -> Sighting | None:
         wait = judge(sighting, self.pending.known(sighting.path), time.monotonic(), terms.pace, writer)
@@ -251,7 +237,7 @@ class Gate:
 
     def _gone(self, path: str, how: How) -> None:
         self.pending.drop(path)
-        self._restless.pop(path, None)
+        self._restless.forget(path)
         if how is How.DUE:
             self._drop(path)
 

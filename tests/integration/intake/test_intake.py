@@ -344,7 +344,7 @@ def test_a_file_that_changed_under_us_waits_twice_as_long_each_time(watching, ro
 
 
 def test_a_file_that_changed_under_us_long_ago_waits_no_longer_than_others(watching, root, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.gate.RESTLESS", 1.2)
+    monkeypatch.setattr("watcherd.intake.restless.LONGEST", 1.2)
     with watching(settle=0.05, after=After.KEEP).scanned() as inbox:
         inbox.renamed_in("log.txt")
         inbox.job("log.txt")
