@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from watcherd.cli import service
+from watcherd.cli import service, standing
 from watcherd.install import places
 
 
@@ -206,7 +206,7 @@ def test_root_writes_and_removes_nothing_where_another_user_s_links_may_lead(hom
 def stands(path, mode):
     """Return whether the service may read the file, or enter the folder, that has this mode."""
     path.chmod(mode)
-    return service._look(str(path)).is_open  # noqa: SLF001 (what refuses is tried in a machine of its own)
+    return standing.look(str(path)).is_open
 
 
 def test_what_others_may_enter_or_read_is_open(home):
@@ -215,15 +215,15 @@ def test_what_others_may_enter_or_read_is_open(home):
     (home.path / "file").touch()
     assert stands(home.path / "file", 0o604)
     assert not stands(home.path / "file", 0o640)
-    assert service._look(str(home.path / "none")) is None  # noqa: SLF001 (the same)
+    assert standing.look(str(home.path / "none")) is None
 
 
 def test_what_the_service_s_own_user_or_group_may_read_is_open_to_it(home, monkeypatch):
     us = home.path.stat()
-    monkeypatch.setattr(service.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=us.st_uid + 1))
-    monkeypatch.setattr(service.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=us.st_gid))
+    monkeypatch.setattr(standing.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=us.st_uid + 1))
+    monkeypatch.setattr(standing.grp, "getgrnam", lambda _: SimpleNamespace(gr_gid=us.st_gid))
     assert stands(home.path, 0o710)
-    monkeypatch.setattr(service.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=us.st_uid))
+    monkeypatch.setattr(standing.pwd, "getpwnam", lambda _: SimpleNamespace(pw_uid=us.st_uid))
     assert stands(home.path, 0o700)
     assert not stands(home.path, 0o017)
 

@@ -13,6 +13,7 @@ that `--help` and completion answer at once.
     failures    failures, retry
     audit       audit
     service     service install, service uninstall: what is asked for, and what is there
+    standing    whether the service may read or enter a path
     steps       the steps of an installation, told and done
     whole       files for people: written whole, or not at all
     completion  completion

@@ -4,14 +4,10 @@
 
 from __future__ import annotations
 
-import grp
 import os
-import pwd
 import re
-import stat
 import sys
 import sysconfig
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,7 +21,6 @@ if TYPE_CHECKING:
 
     from watcherd.install.places import Folders, Host
     from watcherd.install.plan import Facts
-    from watcherd.install.reach import Standing
     from watcherd.settings import Settings
 
 _EPILOG = """\b
@@ -209,13 +204,14 @@ def _require_systemd(host: Host) -> None:
 
 
 def _require_reachable(host: Host, settings: Settings, inboxes: Sequence[Folders]) -> None:
+    from watcherd.cli.standing import look
     from watcherd.install import reach
 
     program = (_command(), sys.executable, sys.base_prefix, watcherd.__file__)
     paths = dict.fromkeys(it for path in program for it in (path, os.path.realpath(path)))
-    reach.require_program(paths, sys.prefix, _look)
-    reach.require_folders([path for folders in inboxes for path in folders.all()], _look)
-    reach.require_configuration(host, _state(host, settings), _look)
+    reach.require_program(paths, sys.prefix, look)
+    reach.require_folders([path for folders in inboxes for path in folders.all()], look)
+    reach.require_configuration(host, _state(host, settings), look)
 
 
 def _state(host: Host, settings: Settings) -> str | None:
@@ -224,31 +220,3 @@ def _state(host: Host, settings: Settings) -> str | None:
         return host.state
     is_said = settings.layers.place("state").startswith(host.configuration)
     return os.path.abspath(settings.state) if is_said else None
-
-
-def _look(path: str) -> Standing | None:
-    from watcherd.install.reach import Standing
-
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return Standing(status.st_uid, is_open=_is_open(status) or _has_list(path))
-
-
-def _has_list(path: str) -> bool:
-    """Whether an access list says more than the mode: then the kernel decides."""
-    with suppress(OSError):  # a file system that has none
-        return "system.posix_acl_access" in os.listxattr(path)
-    return False
-
-
-def _is_open(status: os.stat_result) -> bool:
-    """Whether the service's user, if there is one by now, may read this file, or enter this folder."""
-    right = stat.S_IXOTH if stat.S_ISDIR(status.st_mode) else stat.S_IROTH
-    with suppress(KeyError):
-        if status.st_uid == pwd.getpwnam("watcherd").pw_uid:
-            right <<= 6
-        elif status.st_gid == grp.getgrnam("watcherd").gr_gid:
-            right <<= 3
-    return bool(status.st_mode & right)
