@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from PIL import Image
 
-from watcherd.cli import machine
+from watcherd.cli import machine, trials
 from watcherd.intake import probe
 from watcherd.model import FileFault, Limits
 from watcherd.processors.grayscale import convert, turbo
@@ -69,7 +69,7 @@ def test_a_file_system_that_is_mounted_inside_a_folder_is_a_problem(
     settings, tmp_path, monkeypatch, after, concerned
 ):
     inside = [Mount("0:1", Path("/"), tmp_path / name / "disk", "ext4") for name in ("in", "out")]
-    monkeypatch.setattr(machine, "mounts", lambda: inside)
+    monkeypatch.setattr(trials, "mounts", lambda: inside)
     problems = found(settings(INBOX__INBOX__AFTER=after))
     assert {subject for subject, is_problem in problems if is_problem} == {f"inbox.inbox.{key}" for key in concerned}
     assert str(tmp_path / "out/disk") in problems["inbox.inbox.outbox", True].message

@@ -8,7 +8,8 @@ that `--help` and completion answer at once.
     drain       drain: progress bar and summary
     init        init
     check       check: how findings are told
-    machine     what check tries on this machine
+    trials      what check tries in folders
+    machine     what check asks of the kernel, of memory and of libraries
     config      config
     failures    failures, retry
     audit       audit

@@ -13,7 +13,7 @@ from watcherd.cli import options, show
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from watcherd.cli.machine import Finding
+    from watcherd.cli.trials import Finding
 
 _PROBLEMS = 2
 _EPILOG = """\b
@@ -41,13 +41,13 @@ def check(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
 
 
 def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]:
-    from watcherd.cli import machine
+    from watcherd.cli import machine, trials
     from watcherd.settings import ConfigurationError
 
     try:
         settings = options.load_or_raise(context, flags)
     except ConfigurationError as error:
-        return [machine.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
+        return [trials.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
     return list(machine.examine(settings))
 
 

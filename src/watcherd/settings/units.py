@@ -104,6 +104,11 @@ def size_text(count: int) -> str:
     return f"{count}B"
 
 
+def about(count: int) -> str:
+    """Write bytes in whole MiB, where there are as many."""
+    return size_text(count >> 20 << 20 or count)
+
+
 @dataclass(frozen=True, slots=True)
 class MinFree:
     """What must stay free on a file system: the larger of `share` of its size (0 to 1) and `bytes`."""
