@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -32,15 +32,27 @@ FAILED_SHARE = 10
 
 
 @dataclass(slots=True)
+class _Part:
+    """One kind's part of a scan of the whole: done when its cursor has answered what `until` says."""
+
+    cursor: Cursor
+    until: int
+    spent: float = 0.0  # processor seconds
+    again: float = 0.0  # when it is to be walked once more, if it is done and waits for another; 0: not known yet
+
+    @property
+    def is_done(self) -> bool:
+        return self.cursor.answered >= self.until
+
+
+@dataclass(slots=True)
 class _Round:
-    """A scan of the whole: done when each kind's cursor has answered what `until` says."""
+    """A scan of the whole."""
 
     reason: str
-    until: dict[Kind, int]
+    parts: dict[Kind, _Part]
     began: float
     files: int = 0
-    spent: dict[Kind, float] = field(default_factory=lambda: dict.fromkeys(Kind, 0.0))  # processor seconds
-    again: dict[Kind, float] = field(default_factory=dict)  # when a kind that has answered is to be walked once more
 
 
 class Rounds:
@@ -77,8 +89,8 @@ class Rounds:
         self.unlisted.clear()
         self._failed, self._held = False, 0.0
         self._root.reconsider()
-        until = {kind: cursor.ask() for kind, cursor in self._cursors.items()}
-        self._round = _Round(reason, until, time.monotonic())
+        parts = {kind: _Part(cursor, cursor.ask()) for kind, cursor in self._cursors.items()}
+        self._round = _Round(reason, parts, time.monotonic())
         self.next = inf
 
     def ask_kind(self, kind: Kind) -> None:
@@ -108,7 +120,7 @@ class Rounds:
     def take(self, kind: Kind, most: int) -> list[str]:
         """Return the next paths for one kind, at most `most`."""
         paths = self._cursors[kind].take(most)
-        if self._round is not None and not self._has_answered(kind, self._round):
+        if self._round is not None and not self._round.parts[kind].is_done:
             self._round.files += len(paths)
         return paths
 
@@ -118,7 +130,7 @@ class Rounds:
         began, since = time.thread_time(), time.monotonic()
         yield
         if self._round is not None:
-            self._round.spent[kind] += time.thread_time() - began
+            self._round.parts[kind].spent += time.thread_time() - began
             self._held += time.monotonic() - since
 
     def conclude(self, period: float) -> None:
@@ -126,7 +138,7 @@ class Rounds:
         done = self._round
         if done is None:
             return
-        if not all(self._has_answered(kind, done) for kind in Kind):
+        if not all(part.is_done for part in done.parts.values()):
             self._walk_again(done, period)
             return
         self._round = None
@@ -134,23 +146,20 @@ class Rounds:
         self._root.concluded()
         self.ended = time.time()
         now = time.monotonic()
-        self.next = now + self._pause(period, sum(done.spent.values()))
+        self.next = now + self._pause(period, sum(part.spent for part in done.parts.values()))
         tell = self._log.debug if done.reason == "period" else self._log.info
         tell("inbox.rescanned", reason=done.reason, files=done.files, seconds=round(now - done.began, 6))
-
-    def _has_answered(self, kind: Kind, asked: _Round) -> bool:
-        return self._cursors[kind].answered >= asked.until[kind]
 
     def _walk_again(self, under_way: _Round, period: float) -> None:
         """Have each kind walked by the clock that waits for another: one whose lane is full may do so for hours."""
         now = time.monotonic()
-        for kind, cursor in self._cursors.items():
-            if cursor.wants:
+        for part in under_way.parts.values():
+            if part.cursor.wants:
                 continue
-            if now >= under_way.again.setdefault(kind, now + self._pause(period, under_way.spent[kind])):
-                del under_way.again[kind]
-                under_way.spent[kind] = 0.0
-                cursor.ask()
+            part.again = part.again or now + self._pause(period, part.spent)
+            if now >= part.again:
+                part.again = part.spent = 0.0
+                part.cursor.ask()
 
     def _pause(self, period: float, spent: float) -> float:
         """Return the seconds between two scans that take so many of the processor."""

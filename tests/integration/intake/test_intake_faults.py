@@ -548,9 +548,9 @@ def test_a_folder_that_takes_long_to_fail_is_listed_less_often_also_while_the_ot
     inbox.capacity[Kind.IMAGE] = 0
     with inbox:
         inbox.until(lambda: inbox.claims.holds("a.png"))
-        again = inbox.intake._rounds._round.again  # noqa: SLF001 (in 5 s it would fail once more)
-        inbox.until(lambda: Kind.TEXT in again)
-        assert again[Kind.TEXT] > dying() + 60
+        part = inbox.intake._rounds._round.parts[Kind.TEXT]  # noqa: SLF001 (in 5 s it would fail once more)
+        inbox.until(lambda: part.again)
+        assert part.again > dying() + 60
 
 
 def test_a_folder_that_appears_and_can_be_watched_is_no_reason_to_scan_the_whole(watching, root):
