@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 #: What the sandbox hides, or replaces by something empty.
 _HIDDEN = ("/home", "/root", "/run/user", "/tmp", "/var/tmp")  # noqa: S108 (no files of ours)
-_UNSEEN = "a service sees nothing in there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +40,7 @@ def require_program(paths: Iterable[str], prefix: str, look: Look) -> None:
     `prefix` is the environment that it is installed in.
     """
     for path in paths:
-        if _is_hidden(path):
-            mend = "install watcherd with /usr/bin/python3 -m venv /opt/watcherd, or use --user"
-            raise Refused(f"the service cannot reach {path}: {_UNSEEN}; {mend}")
+        _require_seen(path, "install watcherd with /usr/bin/python3 -m venv /opt/watcherd, or use --user")
         if closed := _closed(path, look):
             mend = f"chmod -R o=rX {quote(prefix)}" if lies_in(closed, prefix) else f"chmod o+x {quote(closed)}"
             raise Refused(f"the service cannot reach {path}: {closed} is closed to other users; {mend}")
@@ -59,8 +56,7 @@ def require_names(paths: Iterable[str]) -> None:
 def require_folders(paths: Iterable[str], look: Look) -> None:
     """Raise Refused where the service could not reach a folder of its inboxes, or nobody may make it safely."""
     for path in paths:
-        if _is_hidden(path):
-            raise Refused(f"the service cannot reach {path}: {_UNSEEN}; choose another folder, or --user")
+        _require_seen(path, "choose another folder, or --user")
         if closed := _closed(str(PurePosixPath(path).parent), look):
             mend = f"chmod o+x {quote(closed)}"
             raise Refused(f"the service cannot reach {path}: {closed} is closed to other users; {mend}")
@@ -83,8 +79,9 @@ def require_configuration(host: Host, state: str | None, look: Look) -> None:
         raise Refused(f"{host.configuration}: {said}; {mend}")
 
 
-def _is_hidden(path: str) -> bool:
-    return any(lies_in(path, folder) for folder in _HIDDEN)
+def _require_seen(path: str, mend: str) -> None:
+    if any(lies_in(path, folder) for folder in _HIDDEN):
+        raise Refused(f"the service cannot reach {path}: a service sees nothing in there; {mend}")
 
 
 def _way(path: str) -> list[str]:
