@@ -3,7 +3,8 @@
 Along the way of a picture, with a writer for each family of formats:
 
     reader     a file as Pillow reads it
-    formats    which format it is, and who decodes it
+    formats    which format it is
+    decoders   who decodes it: Pillow, mended
     source     how it is opened, and whose fault an error was
     shortage   whether a library failed for want of memory
     container  what containers say and decoders do not ask: ends, checksums

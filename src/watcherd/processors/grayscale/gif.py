@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from PIL import ImageChops
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale.formats import CLEAR, KEEP
+from watcherd.processors.grayscale.decoders import CLEAR, KEEP
 from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
 from watcherd.processors.grayscale.grey import PALETTE
 from watcherd.processors.grayscale.source import Written, save

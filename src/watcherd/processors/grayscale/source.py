@@ -14,6 +14,7 @@ from PIL import Image
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale import container, shortage
+from watcherd.processors.grayscale.decoders import decoder
 from watcherd.processors.grayscale.formats import no_image
 
 if TYPE_CHECKING:
@@ -71,12 +72,11 @@ class Written(NamedTuple):
 @contextmanager
 def opened(reader: Reader, name: str) -> Iterator[ImageFile.ImageFile]:
     """Open the picture with the decoder of the format `name` alone; pixels are not decoded yet."""
-    if name not in Image.OPEN or name not in Image.SAVE:
+    if (decode := decoder(name)) is None:
         raise FileFault(Failure.UNSUPPORTED, f"{name} cannot be read and written by this build of Pillow")
-    decoder, _ = Image.OPEN[name]  # `Image.open` would not tell why one failed
     with _judged(ERRORS, partial(_unopened, reader, name)):
         container.require_whole(reader, name)
-        image = decoder(cast("BinaryIO", reader), "")
+        image = decode(cast("BinaryIO", reader), "")
     with image:
         yield image
 
