@@ -131,31 +131,57 @@ def _unfiltered(picture: Image.Image, options: Mapping[str, object]) -> memoryvi
 
 
 def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
-    """Write an APNG: https://www.w3.org/TR/png-3/#apng-frame-based-animation."""
-    target, sequence = io.BytesIO(), itertools.count()
-    hidden = bool(getattr(image, "default_image", False))  # a picture for viewers that show no animations
+    """Write an animation, each frame cut to what changed since the one before."""
+    hidden = bool(getattr(image, "default_image", False))
+    film, mode = _Apng(hidden=hidden), "L"
     options: Mapping[str, int] = {}
     before: Image.Image | None = None
-    count, counted_at, mode = 0, 0, "L"
     for frame in frames(image, reader, _Stage().show):
         options = options or deflation(frame.picture)
-        description = {} if count else _options(image, _early_texts(image))
-        box = changed(None if hidden and count == 1 else before, frame.picture)
-        head, pixels = _split(save(frame.picture.crop(box), "PNG", **options, **description))
-        if not count:
-            counted_at = target.write(head)
-            target.write(_chunk(b"acTL", bytes(8)))
-        if count or not hidden:
-            target.write(_chunk(b"fcTL", _control(next(sequence), box, frame.duration)))
-        name, number = (b"fdAT", struct.pack(">I", next(sequence))) if count else (b"IDAT", b"")
-        target.write(_chunk(name, number + pixels))
-        before, mode, count = frame.picture, frame.picture.mode, count + 1
-    if count == hidden:
-        raise FileFault(Failure.CORRUPT, "claims to be animated, and has no frames")
-    target.write(_chunk(b"IEND", b""))
-    target.seek(counted_at)
-    target.write(_chunk(b"acTL", struct.pack(">II", count - hidden, _loops(image))))
-    return Written(_shaped(image, memoryview(target.getvalue())), mode, count)
+        description = {} if film.count else _options(image, _early_texts(image))
+        box = changed(None if hidden and film.count == 1 else before, frame.picture)
+        film.add(save(frame.picture.crop(box), "PNG", **options, **description), box, frame.duration)
+        before, mode = frame.picture, frame.picture.mode
+    return Written(_shaped(image, film.whole(_loops(image))), mode, film.count)
+
+
+class _Apng:
+    """An APNG as it is put together: https://www.w3.org/TR/png-3/#apng-frame-based-animation.
+
+    If `hidden`, the first frame is a picture for viewers that show no animations, and others do not show it.
+    """
+
+    def __init__(self, *, hidden: bool) -> None:
+        self.count = 0
+        self._hidden = hidden
+        self._file = io.BytesIO()
+        self._sequence = itertools.count()
+        self._counted_at = 0
+
+    def add(self, encoded: memoryview, box: Box, duration: float) -> None:
+        """Add a frame, encoded as a PNG, of which the first describes the whole."""
+        head, pixels = _split(encoded)
+        if not self.count:
+            self._counted_at = self._file.write(head)
+            self._put(b"acTL", bytes(8))
+        if self.count or not self._hidden:
+            self._put(b"fcTL", _control(next(self._sequence), box, duration))
+        name, number = (b"fdAT", struct.pack(">I", next(self._sequence))) if self.count else (b"IDAT", b"")
+        self._put(name, number + pixels)
+        self.count += 1
+
+    def whole(self, loops: int) -> memoryview:
+        """Return the file. Raises FileFault where it shows nothing."""
+        shown = self.count - self._hidden
+        if not shown:
+            raise FileFault(Failure.CORRUPT, "claims to be animated, and has no frames")
+        self._put(b"IEND", b"")
+        self._file.seek(self._counted_at)
+        self._put(b"acTL", struct.pack(">II", shown, loops))
+        return memoryview(self._file.getvalue())
+
+    def _put(self, name: bytes, data: bytes) -> None:
+        self._file.write(_chunk(name, data))
 
 
 class _Stage:
