@@ -18,7 +18,8 @@ ELSEWHERE = [Folders.under("/data/scans")]
 
 
 def facts(host, files=None, enabled=(), *, is_there=False):
-    return Facts(dict.fromkeys(host.files) | (files or {}), frozenset(enabled), lambda _: is_there)
+    there = {host.configuration, host.state, *host.folders.all()} if is_there else set()
+    return Facts(dict.fromkeys(host.files) | (files or {}), frozenset(enabled), there)
 
 
 def install(host=SYSTEM, inboxes=None, files=None, **others):

@@ -88,7 +88,7 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
         os.umask(0o022)  # sudo may give one under which the service could not read what is written for it
     if not dry_run:
         _require_systemd(host)
-    steps.go(plan.install(host, _command(), inboxes, _facts(host)), dry_run=dry_run)
+    steps.go(plan.install(host, _command(), inboxes, _facts(host, inboxes)), dry_run=dry_run)
     if is_user:
         print("note    it runs while you are logged in; `loginctl enable-linger` lets it run always")
 
@@ -166,12 +166,13 @@ def _inboxes(settings: Settings) -> list[Folders]:
     return [Folders(*map(os.path.realpath, paths)) for paths in named]
 
 
-def _facts(host: Host) -> Facts:
+def _facts(host: Host, inboxes: Sequence[Folders] = ()) -> Facts:
     from watcherd.install.plan import Facts
 
     links = (link.stem for link in Path(host.units).glob("*.wants/watcherd*.service"))
     enabled = {unit for unit in links if unit.partition("@")[0] == "watcherd"}
-    return Facts({path: _content(path) for path in host.files}, enabled, os.path.exists)
+    places = (host.configuration, host.state, *(path for folders in inboxes for path in folders.all()))
+    return Facts({path: _content(path) for path in host.files}, enabled, set(filter(os.path.exists, places)))
 
 
 def _content(path: str) -> str | None:

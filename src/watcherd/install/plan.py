@@ -15,7 +15,7 @@ from watcherd.install.places import lies_in
 from watcherd.install.unit_files import is_ours
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from watcherd.install.places import Folders, Host
 
@@ -63,12 +63,13 @@ class Facts:
     """What is there now.
 
     `files`: what is in each of `Host.files`, None where there is none. `enabled`: units of ours that start by
-    themselves, as every installed one does. `is_there`: whether something is at a path.
+    themselves, as every installed one does. `there`: which of the configuration, the state and the folders of inboxes
+    are.
     """
 
     files: Mapping[str, str | None]
     enabled: Collection[str]
-    is_there: Callable[[str], bool]
+    there: Collection[str]
 
 
 # Install
@@ -103,7 +104,7 @@ def _places(host: Host, inboxes: Sequence[Folders], facts: Facts) -> Iterator[St
         yield Run(("systemd-tmpfiles", "--create", host.tmpfiles))
         return
     for path in (path for folders in inboxes for path in folders.all()):
-        yield Keep(path) if facts.is_there(path) else Make(path)
+        yield Keep(path) if path in facts.there else Make(path)
 
 
 def _started(host: Host, changed: Collection[str], facts: Facts) -> Iterator[Step]:
@@ -134,7 +135,7 @@ def uninstall(host: Host, facts: Facts) -> list[Step]:
     if not (own or leftover or host.unit in facts.enabled):
         return []
     removed = [*own, *(common if is_last else ())]
-    kept = [path for path in (host.configuration, host.state) if facts.is_there(path)]
+    kept = [path for path in (host.configuration, host.state) if path in facts.there]
     return [*_stopped(host, facts), *map(Remove, removed), *_forgotten(host), *map(Keep, kept)]
 
 
