@@ -120,6 +120,14 @@ def test_a_tilde_is_the_home_folder(write, environ, tmp_path, monkeypatch):
     assert load({}, environ, tmp_path, config).inbox["scans"].path == tmp_path / "home/in"
 
 
+@pytest.mark.parametrize("flags", [{}, {"inbox": "3", "outbox": "3o"}])
+def test_a_tilde_is_the_home_folder_of_the_named_file_too(write, environ, tmp_path, monkeypatch, flags):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    config = write(MINIMAL + '[log]\nlevel = "error"\n', "home/my.toml")
+    assert load(flags, environ, tmp_path, Path("~/my.toml")).layers.place("log", "level") == f"{config}:5"
+    assert load({}, environ | {"WATCHERD_CONFIG": "~/my.toml"}, tmp_path).log.level == "error"
+
+
 def test_the_way_up_from_a_symbolic_link_is_the_kernels(write, environ, tmp_path):
     (tmp_path / "real/deep").mkdir(parents=True)
     (tmp_path / "link").symlink_to(tmp_path / "real/deep")

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from watcherd.settings import folders
-from watcherd.settings.layers import NOT_TOML, Layer, Layers, from_environment, from_file, from_flags, home
+from watcherd.settings.layers import NOT_TOML, Layer, Layers, at_home, from_environment, from_file, from_flags, home
 from watcherd.settings.live import flat
 from watcherd.settings.machine import chunk, workers
 from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
@@ -70,7 +70,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config
 
 def _layers(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config: Path | None) -> Layers:
     by_flags = flags.get("inbox") is not None
-    path, notes = (config and cwd / config, ()) if by_flags else _find_file(environ, cwd, config)
+    path, notes = (config and cwd / at_home(config), ()) if by_flags else _find_file(environ, cwd, config)
     said = [
         from_flags(flags if by_flags else {"state": flags.get("state")}, cwd),
         from_environment(environ, cwd),
@@ -99,7 +99,7 @@ def _left_aside(layer: Layer) -> Iterator[str]:
 def _find_file(environ: Mapping[str, str], cwd: Path, config: Path | None) -> tuple[Path | None, tuple[str, ...]]:
     """Return the one file to read, and what was passed over on the way to it."""
     if config is not None or environ.get("WATCHERD_CONFIG"):
-        return cwd / (config or environ["WATCHERD_CONFIG"]), ()
+        return cwd / at_home(config or Path(environ["WATCHERD_CONFIG"])), ()
     here = cwd / "watcherd.toml"
     skipped = _distrusted(here)
     found = (path for path in ([] if skipped else [here]) + list(_usual_places(environ)) if os.path.isfile(path))

@@ -193,7 +193,7 @@ def _absolute(value: object, base: Path) -> object:
         return value
     if VARIABLE.match(os.fspath(value)):
         return os.fspath(value)
-    path = base.absolute() / _at_home(Path(value))
+    path = base.absolute() / at_home(Path(value))
     # "a/../b" is not "b" where a is a symbolic link: only the kernel's way up is right.
     return Path(os.path.realpath(path)) if ".." in path.parts else path
 
@@ -206,7 +206,8 @@ def home(environ: Mapping[str, str]) -> Path:
         return Path("/")
 
 
-def _at_home(path: Path) -> Path:
+def at_home(path: Path) -> Path:
+    """Return a path with a leading ``~`` made the home folder."""
     try:
         return path.expanduser()
     except RuntimeError:  # a user without a home, or no such user: then it is a name like any other
