@@ -323,11 +323,25 @@ def test_check_leaves_with_2_and_a_line_for_each_problem(check):
 
 def test_check_lists_a_wrong_configuration_the_same_way(check):
     status, out = check("--json", "--inbox", "in", "--outbox", "in/out")
-    (fact,) = json.loads(out)
+    fact, *_ = json.loads(out)
     assert status == 2
     assert fact["what"] == "--outbox"
     assert "lies in" in fact["message"]
     assert "beside" in fact["mend"]
+
+
+def test_check_lists_what_is_wrong_with_the_configuration_and_with_the_machine_at_once(check, tmp_path):
+    scans = f'[inbox.scans]\npath = "in"\noutbox = "out"\narchive = "{tmp_path}/state/archive"\n'
+    (tmp_path / "watcherd.toml").write_text(f'{scans}[inbox.photos]\npath = "photos"\n[log]\nlevel = "loud"\n')
+    status, out = check()
+    assert status == 2
+    assert [line.split("\t")[1] for line in out.splitlines()] == [
+        f"{tmp_path}/watcherd.toml:4",
+        f"{tmp_path}/watcherd.toml:5",
+        f"{tmp_path}/watcherd.toml:8",
+        "inbox.scans.path",
+        "inbox.scans.outbox",
+    ]
 
 
 @pytest.mark.parametrize("missing", [False, True])

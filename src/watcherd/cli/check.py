@@ -47,7 +47,8 @@ def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]
     try:
         settings = options.load_or_raise(context, flags)
     except ConfigurationError as error:
-        return [trials.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
+        found = [trials.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
+        return found + (list(machine.examine(error.besides)) if error.besides else [])
     return list(machine.examine(settings))
 
 

@@ -17,6 +17,7 @@ Known to the rooms above it alone: those below are given plain values.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,10 +63,20 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config
     try:
         settings = Settings.of(layers)
     except ValidationError as error:
-        raise ConfigurationError(in_order([*problems, *explained(error, layers)])) from error
+        found = in_order([*problems, *explained(error, layers)])
+        raise ConfigurationError(found, _besides(error, layers)) from error
     if problems:
-        raise ConfigurationError(in_order(problems))
+        raise ConfigurationError(in_order(problems), settings)
     return settings
+
+
+def _besides(error: ValidationError, layers: Layers) -> Settings | None:
+    """Return the settings without the keys in which an error is; of an inbox that lacks one, nothing."""
+    found = error.errors(include_url=False)
+    wrong = {tuple(map(str, it["loc"][:-1] if it["type"] == "missing" else it["loc"])) for it in found}
+    with suppress(ValidationError):
+        return Settings.of(layers.without(wrong))
+    return None
 
 
 def _layers(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config: Path | None) -> Layers:

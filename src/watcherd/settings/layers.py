@@ -10,12 +10,12 @@ import os
 import re
 import tomllib
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 PREFIX = "WATCHERD_"
 ROLES = ("path", "outbox", "archive", "failed")
@@ -84,6 +84,15 @@ class Layers:
     def inboxes(self) -> list[str]:
         """Return the names of all inboxes that any source mentions, those of the weakest source first."""
         return list(dict.fromkeys(name for layer in reversed(self.layers) for name in layer.inboxes()))
+
+    def without(self, keys: Collection[Keys]) -> Layers:
+        """Return what they say besides these keys, and all beneath them."""
+        return Layers(tuple(replace(layer, values=_without(layer.values, keys)) for layer in self.layers))
+
+
+def _without(values: Mapping[str, Any], keys: Collection[Keys], table: Keys = ()) -> dict[str, Any]:
+    kept = {key: value for key, value in values.items() if (*table, key) not in keys}
+    return {key: _without(it, keys, (*table, key)) if isinstance(it, dict) else it for key, it in kept.items()}
 
 
 def from_flags(flags: Mapping[str, Any], cwd: Path) -> Layer:

@@ -57,10 +57,14 @@ def _line(problem: Problem) -> int:
 
 
 class ConfigurationError(WatcherdError):
-    """The configuration cannot be used. Its text has a line for each of its `problems`."""
+    """The configuration cannot be used. Its text has a line for each of its `problems`.
 
-    def __init__(self, problems: Iterable[Problem]) -> None:
+    `besides` are the settings without what is wrong by itself; None where that leaves none.
+    """
+
+    def __init__(self, problems: Iterable[Problem], besides: Settings | None = None) -> None:
         self.problems = tuple(problems)
+        self.besides = besides
         super().__init__("\n".join(map(str, self.problems)))
 
 
