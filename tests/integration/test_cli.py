@@ -345,10 +345,11 @@ def test_a_missing_outbox_is_said_with_its_mend_before_anything_is_made(watcherd
 
 @pytest.mark.parametrize("command", ["run", "drain"])
 @pytest.mark.parametrize("file", ["in", "out"])
-def test_a_file_in_place_of_a_folder_is_said_before_anything_is_made(watcherd, here, command, file):
+@pytest.mark.parametrize("make", [[], ["--make-folders"]])
+def test_a_file_in_place_of_a_folder_is_said_before_anything_is_made(watcherd, here, command, file, make):
     (here / {"in": "out", "out": "in"}[file]).mkdir()
     (here / file).touch()
-    status, _, err = watcherd(command, "--inbox", "in", "--outbox", "out")
+    status, _, err = watcherd(command, "--inbox", "in", "--outbox", "out", *make)
     assert (status, err) == (1, f"watcherd: {here}/{file} is no folder; move it away, or name another\n")
     assert sorted(path.name for path in here.iterdir()) == ["in", "out"]
 
