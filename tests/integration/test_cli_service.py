@@ -158,6 +158,13 @@ def test_folders_that_were_chosen_are_in_the_configuration_and_not_changed_later
     assert f"{home.configuration} is there already" in err
 
 
+def test_a_tilde_in_what_the_service_is_given_is_the_home_folder(home, called):
+    assert called("service", "install", "--user", "--inbox=~/in", "--outbox=~/out")[0] == 0
+    assert (home.path / "in").is_dir()
+    config = f"--config=~/{home.configuration.relative_to(home.path)}"
+    assert called(config, "service", "install", "--user", "--inbox=~/in", "--outbox=~/out")[0] == 0
+
+
 def test_a_configuration_that_is_wrong_is_told_first(home, watcherd):
     home.configuration.parent.mkdir(parents=True)
     home.configuration.write_text("[imgae]\n")

@@ -134,7 +134,7 @@ def _host(context: click.Context, name: str, *, is_user: bool) -> Host:
 
 def _require_configuration(named: Path | None, host: Host) -> None:
     """Refuse one that this service does not read: another than the one that is meant would be started, or stopped."""
-    if named is not None and os.path.realpath(named) != os.path.realpath(host.configuration):
+    if named is not None and _real(named) != os.path.realpath(host.configuration):
         raise click.UsageError(f"this service reads {host.configuration}: --name NAME, in place of --config.")
 
 
@@ -151,11 +151,16 @@ def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> 
     usual = {"inbox": Path(host.folders.inbox), "outbox": Path(host.folders.outbox)}
     there = os.path.exists(host.configuration)
     settings = options.load_from(context, {} if there else flags or usual, host.configuration if there else None)
-    wanted = {os.path.realpath(path) for path in flags.values()}
+    wanted = {_real(path) for path in flags.values()}
     if not any(wanted <= set(folders.all()) for folders in _inboxes(settings)):
         mend = "name the folders in it, and come again without --inbox and --outbox"
         raise click.ClickException(f"{host.configuration} is there already: {mend}")
     return settings
+
+
+def _real(path: Path) -> str:
+    """Return where a path leads that was given to a command, whose shell may have left a ``~`` at its beginning."""
+    return os.path.realpath(os.path.expanduser(path))
 
 
 def _inboxes(settings: Settings) -> list[Folders]:
