@@ -332,13 +332,15 @@ def test_check_lists_a_wrong_configuration_the_same_way(check):
 
 def test_check_lists_what_is_wrong_with_the_configuration_and_with_the_machine_at_once(check, tmp_path):
     scans = f'[inbox.scans]\npath = "in"\noutbox = "out"\narchive = "{tmp_path}/state/archive"\n'
-    (tmp_path / "watcherd.toml").write_text(f'{scans}[inbox.photos]\npath = "photos"\n[log]\nlevel = "loud"\n')
+    others = '[inbox.photos]\npath = "photos"\n[inbox.mail]\npath = 5\noutbox = "mail/letters"\n'
+    (tmp_path / "watcherd.toml").write_text(f'{scans}{others}[log]\nlevel = "loud"\n')
     status, out = check()
     assert status == 2
     assert [line.split("\t")[1] for line in out.splitlines()] == [
         f"{tmp_path}/watcherd.toml:4",
         f"{tmp_path}/watcherd.toml:5",
         f"{tmp_path}/watcherd.toml:8",
+        f"{tmp_path}/watcherd.toml:11",
         "inbox.scans.path",
         "inbox.scans.outbox",
     ]

@@ -25,7 +25,17 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from watcherd.settings import folders
-from watcherd.settings.layers import NOT_TOML, Layer, Layers, at_home, from_environment, from_file, from_flags, home
+from watcherd.settings.layers import (
+    NOT_TOML,
+    ROLES,
+    Layer,
+    Layers,
+    at_home,
+    from_environment,
+    from_file,
+    from_flags,
+    home,
+)
 from watcherd.settings.live import flat
 from watcherd.settings.machine import chunk, workers
 from watcherd.settings.problems import ConfigurationError, Problem, explained, in_order
@@ -71,11 +81,13 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config
 
 
 def _besides(error: ValidationError, layers: Layers) -> Settings | None:
-    """Return the settings without the keys in which an error is; of an inbox that lacks one, nothing."""
-    found = error.errors(include_url=False)
-    wrong = {tuple(map(str, it["loc"][:-1] if it["type"] == "missing" else it["loc"])) for it in found}
+    """Return the settings without the keys in which an error is: of an inbox whose folders are not known, nothing.
+
+    None where the state is not known, or nothing else is left.
+    """
+    found = (tuple(map(str, it["loc"])) for it in error.errors(include_url=False))
     with suppress(ValidationError):
-        return Settings.of(layers.without(wrong))
+        return Settings.of(layers.without({keys[:2] if keys[-1] in ROLES else keys for keys in found}))
     return None
 
 
