@@ -343,6 +343,13 @@ def test_a_missing_outbox_is_said_with_its_mend_before_anything_is_made(watcherd
     assert [path.name for path in here.iterdir()] == ["in"]
 
 
+@pytest.mark.parametrize("link", ["in", "out"])
+def test_a_folder_that_cannot_be_made_where_a_link_leads_is_said_at_once(watcherd, here, link):
+    (here / link).symlink_to("nowhere")
+    status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")
+    assert (status, err) == (1, f"watcherd: {here}/{link} cannot be made: File exists; make it or name another\n")
+
+
 @pytest.mark.parametrize("command", ["run", "drain"])
 @pytest.mark.parametrize("file", ["in", "out"])
 @pytest.mark.parametrize("make", [[], ["--make-folders"]])

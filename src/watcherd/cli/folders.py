@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -36,9 +35,10 @@ def require(settings: Settings, *, make: bool) -> None:
 
 
 def _make(path: Path) -> None:
+    if os.path.exists(path):  # if it is no folder, that is told next
+        return
     try:
-        with suppress(FileExistsError):  # what is there is no folder, which is told next
-            path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise click.ClickException(f"{path} cannot be made: {error.strerror}; make it or name another") from error
 
