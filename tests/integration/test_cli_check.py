@@ -192,10 +192,24 @@ def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(s
         assert "chmod it, or the folder that holds it" in problems[subject, True].mend
 
 
-def test_an_archive_on_another_file_system_is_worth_a_note(settings):
+@pytest.mark.parametrize(
+    ("key", "after", "noted"),
+    [
+        ("archive", "archive", True),
+        ("failed", "archive", True),
+        ("failed", "delete", True),
+        ("failed", "keep", False),
+        ("outbox", "archive", False),
+    ],
+)
+def test_a_folder_on_another_file_system_that_inputs_go_to_is_worth_a_note(settings, tmp_path, key, after, noted):
+    beside = {f"INBOX__INBOX__{name.upper()}": str(tmp_path / name) for name in ("archive", "failed", "outbox")}
     with TemporaryDirectory(dir="/dev/shm") as other:
-        note = found(settings(INBOX__INBOX__ARCHIVE=other))["inbox.inbox.archive", False]
-    assert "inputs are copied, not moved" in note.message
+        elsewhere = {f"INBOX__INBOX__{key.upper()}": other, "INBOX__INBOX__AFTER": after}
+        notes = found(settings(outbox=None, **beside | elsewhere))
+    notes = {subject: it.message for (subject, is_problem), it in notes.items() if not is_problem}
+    assert list(notes) == [f"inbox.inbox.{key}"] * noted
+    assert all("inputs are copied, not moved" in message for message in notes.values())
 
 
 def test_a_mount_without_events_is_worth_a_note(settings, monkeypatch):

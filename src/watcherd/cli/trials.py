@@ -75,9 +75,9 @@ def _mount(subject: str, path: Path) -> Iterator[Finding]:
 def _written_to(name: str, inbox: Inbox) -> Iterator[Finding]:
     for key, path in _destinations(inbox).items():
         yield from _writable(f"{name}.{key}", path, is_made=key != "outbox")
-    if inbox.after is After.ARCHIVE and _device(inbox.archive) != _device(inbox.path):
-        message = f"{inbox.archive} is on another file system than {inbox.path}: inputs are copied, not moved"
-        yield Finding(f"{name}.archive", message, is_problem=False)
+        if key != "outbox" and inbox.after is not After.KEEP and _device(path) != _device(inbox.path):
+            message = f"{path} is on another file system than {inbox.path}: inputs are copied, not moved"
+            yield Finding(f"{name}.{key}", message, is_problem=False)
 
 
 def _destinations(inbox: Inbox) -> dict[str, Path]:
