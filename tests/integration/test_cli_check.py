@@ -247,6 +247,7 @@ def test_formats_that_the_memory_holds_fewer_pixels_of_are_worth_a_note_with_wha
     (note,) = [finding for finding in machine.examine(settings()) if finding.subject == "image.memory"]
     assert not note.is_problem
     assert "WEBP 25 MP, AVIF 23 MP, " in note.message
+    assert "GIF 45 MP, APNG 45 MP, PNG 91 MP" in note.message
     assert 'memory = "4070MiB"' in note.mend
     enough = settings(IMAGE__MEMORY=note.mend.split('"')[1])
     assert "image.memory" not in {finding.subject for finding in machine.examine(enough)}

@@ -27,10 +27,9 @@ PLAIN = 4 + GREY
 
 #: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. Measured
 #: as the address space of one conversion, at 16 to 100 megapixels.
-BESIDE = {"WEBP": 30, "AVIF": 32, "JPEG2000": 20, "GIF": 12, "PNG": 1}
+BESIDE = {"WEBP": 30, "AVIF": 32, "JPEG2000": 20, "GIF": 12, "APNG": 12, "PNG": 1}
 #: The same where there is transparency. OpenJPEG's encoder that is refused memory does not end, nor says anything.
 BESIDE_ALPHA = {"JPEG2000": 32}
-ANIMATED_PNG = 12
 PROGRESSIVE_JPEG = 6
 
 
@@ -60,13 +59,12 @@ def per_pixel(image: ImageFile.ImageFile) -> int:
     if image.format in {"JPEG", "MPO"}:
         decoded = 1 if image.mode == "RGB" else decoded  # of YCbCr only the luma is decoded
         return decoded + grey + (PROGRESSIVE_JPEG if "progressive" in image.info else 1)
-    if image.format == "PNG" and getattr(image, "n_frames", 1) > 1:
-        return decoded + grey + ANIMATED_PNG
-    return decoded + grey + _beside(image.format or "", is_transparent=image.has_transparency_data)
+    name = "APNG" if image.format == "PNG" and getattr(image, "n_frames", 1) > 1 else image.format or ""
+    return decoded + grey + _beside(name, is_transparent=image.has_transparency_data)
 
 
 def at_worst(name: str) -> int:
-    """Return the bytes for a pixel of a still picture of that format with colours and transparency."""
+    """Return the bytes for a pixel of a picture of that format with colours and transparency."""
     return 4 + GREY_WITH_ALPHA + _beside(name, is_transparent=True)
 
 
