@@ -185,6 +185,12 @@ def test_damage_that_shows_in_the_entropy_code_is_corrupt(monkeypatch, options):
     assert by_both_ways(bytes(data), monkeypatch)[0] is Failure.CORRUPT
 
 
+def with_a_note_behind_a_thumbnail(data):
+    thumbnail = jpeg(scene().resize((40, 30)))
+    segment = struct.pack(">2sH", b"\xff\xe1", 2 + len(thumbnail)) + thumbnail
+    return data[:20] + segment + b"and a note" + data[20:]
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -193,6 +199,7 @@ def test_damage_that_shows_in_the_entropy_code_is_corrupt(monkeypatch, options):
         pytest.param(lambda data: data[:-2] + bytes(40) + data[-2:], id="zeros before the end"),
         pytest.param(lambda data: data[:-2] + b"\xff" * 40 + data[-2:], id="fill bytes before the end"),
         pytest.param(lambda data: data[:20] + bytes(9) + data[20:], id="zeros between headers"),
+        pytest.param(with_a_note_behind_a_thumbnail, id="notes between headers behind a thumbnail"),
         pytest.param(lambda data: data.replace(b"JFIF\0\1", b"JFIF\0\7"), id="an unknown JFIF"),
     ],
 )

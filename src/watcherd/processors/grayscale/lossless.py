@@ -21,7 +21,9 @@ _GRAY, _PROGRESSIVE, _COPYNONE = 8, 32, 64  # TJXOPT_… in turbojpeg.h
 #: How libjpeg words its warnings (jerror.h) of entropy codes that do not fit.
 _DAMAGE = re.compile(r"Corrupt JPEG data|Inconsistent progression sequence")
 _EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0x(..)")
-_START_OF_SCAN = b"\xff\xda"
+#: What begins a segment: a zero behind FF is none, and further FFs fill up (ISO/IEC 10918-1, B.1.1).
+_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+_START_OF_SCAN = b"\xda"
 
 
 def luma(turbo: ctypes.CDLL, jpeg: bytes, *, progressive: bool) -> bytes | None:
@@ -57,5 +59,15 @@ def _is_padding(said: str, jpeg: bytes) -> bool:
     if extra is None:
         return False
     count, marker = int(extra[1]), bytes.fromhex(f"FF{extra[2]}")
-    at = jpeg.find(marker, jpeg.find(_START_OF_SCAN) + 1)
+    at = jpeg.find(marker, _behind_headers(jpeg))
     return at < 0 or not jpeg[at - count : at].strip(b"\0")
+
+
+def _behind_headers(jpeg: bytes) -> int:
+    """Return where the first scan begins: a thumbnail in one of the segments before it has scans of its own."""
+    at = 2
+    while found := _MARKER.search(jpeg, at):
+        at = found.end() + int.from_bytes(jpeg[found.end() : found.end() + 2])
+        if found[1] == _START_OF_SCAN:
+            break
+    return at
