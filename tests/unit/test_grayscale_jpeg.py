@@ -185,6 +185,13 @@ def test_damage_that_shows_in_the_entropy_code_is_corrupt(monkeypatch, options):
     assert by_both_ways(bytes(data), monkeypatch)[0] is Failure.CORRUPT
 
 
+@pytest.mark.parametrize("way", ["stored"], indirect=True)
+def test_damage_is_corrupt_also_where_a_marker_stands_alone_between_the_headers(monkeypatch):
+    data = jpeg(scene(), quality=90)
+    data = data[:20] + b"\xff\xd0" + data[20:-2] + b"damage" + data[-2:]
+    assert by_both_ways(data, monkeypatch)[0] is Failure.CORRUPT
+
+
 def with_a_note_behind_a_thumbnail(data):
     thumbnail = jpeg(scene().resize((40, 30)))
     segment = struct.pack(">2sH", b"\xff\xe1", 2 + len(thumbnail)) + thumbnail
@@ -199,6 +206,7 @@ def with_a_note_behind_a_thumbnail(data):
         pytest.param(lambda data: data[:-2] + bytes(40) + data[-2:], id="zeros before the end"),
         pytest.param(lambda data: data[:-2] + b"\xff" * 40 + data[-2:], id="fill bytes before the end"),
         pytest.param(lambda data: data[:20] + bytes(9) + data[20:], id="zeros between headers"),
+        pytest.param(lambda data: data[:20] + b"\xff" * 200_000 + b"\0" + data[20:], id="fill bytes between headers"),
         pytest.param(with_a_note_behind_a_thumbnail, id="notes between headers behind a thumbnail"),
         pytest.param(lambda data: data.replace(b"JFIF\0\1", b"JFIF\0\7"), id="an unknown JFIF"),
     ],

@@ -21,8 +21,8 @@ _GRAY, _PROGRESSIVE, _COPYNONE = 8, 32, 64  # TJXOPT_… in turbojpeg.h
 #: How libjpeg words its warnings (jerror.h) of entropy codes that do not fit.
 _DAMAGE = re.compile(r"Corrupt JPEG data|Inconsistent progression sequence")
 _EXTRA = re.compile(r"(\d+) extraneous bytes before marker 0x(..)")
-#: What begins a segment: a zero behind FF is none, and further FFs fill up (ISO/IEC 10918-1, B.1.1).
-_MARKER = re.compile(rb"\xff+([\x01-\xfe])")
+#: What begins a segment with a length: FFs before it fill up, and some markers stand alone (ISO/IEC 10918-1, B.1).
+_MARKER = re.compile(rb"\xff([\x02-\xcf\xda-\xfe])")
 _START_OF_SCAN = b"\xda"
 
 
