@@ -22,7 +22,7 @@ from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
 from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish import quarantine, wayback
-from watcherd.publish.retire import ours_of
+from watcherd.publish.custody import ours_of
 from watcherd.rebuild import found_aside
 from watcherd.service import locks
 from watcherd.states import State

@@ -30,8 +30,8 @@ from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, Refused, Stopped, SystemFault
 from watcherd.publish import wayback
 from watcherd.publish.batch import Batch
+from watcherd.publish.custody import ours_of
 from watcherd.publish.publisher import Publisher
-from watcherd.publish.retire import ours_of
 from watcherd.rooms import assembled
 from watcherd.service import locks, signals
 from watcherd.settings import ConfigurationError, Problem

@@ -18,7 +18,9 @@ Along the way of a result; then what happens beside it:
     disk        when what was written goes to disk, and how that is cheapest
     folders     the folders of one batch, opened and synced once
     rename      names that change hands, atomically, overwriting nothing
-    retire      taking an input: rename first, look afterwards
+    retire      which way an input leaves its inbox
+    taker       taking it: rename first, look afterwards
+    custody     our own folder of the inbox, where it may lie meanwhile
     carry       an input to another file system: copy, verify, sync, rename
     carrier     the thread that does so
     reason      the error.json

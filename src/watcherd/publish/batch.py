@@ -23,9 +23,11 @@ from watcherd import beneath, sameness
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, Returned, SystemFault
 from watcherd.publish import reveal
+from watcherd.publish.custody import Custody
 from watcherd.publish.folders import Folders
-from watcherd.publish.retire import Inputs, Taken
+from watcherd.publish.retire import Inputs
 from watcherd.publish.stages import Stage, Stages
+from watcherd.publish.taker import Taken
 from watcherd.publish.unretired import Hindered, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
@@ -84,7 +86,8 @@ class Batch:
         self._tell = tell
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
-        self._inputs = Inputs(place, self._folders, is_away)
+        self._custody = Custody(place.root, self._folders)
+        self._inputs = Inputs(place, self._folders, self._custody, is_away)
         self._stages = Stages(self._fail, alive)
         #: What has something in its way for now.
         self.unretired = Unretired(place.root)
@@ -273,7 +276,7 @@ class Batch:
         return None
 
     def _discard_input(self, intent: Intent) -> Onward:
-        is_discarded = self._inputs.discard(intent.job, self._ways.of(intent))
+        is_discarded = self._custody.discard(intent.job, self._ways.of(intent))
         return Stage.RETIRED if is_discarded else Stage.VISIBLE, intent  # the latter to be carried once more
 
     # What all stages need ------------------------------------------------------------------------------------------
@@ -290,7 +293,7 @@ class Batch:
         if intent.state is State.PUBLISHING and stage is Stage.INTENDED:
             self._withdraw(intent, Failure.UNPLACEABLE, _said(error))
         else:  # visible, or a quarantine, which has no other place to go: only time helps
-            self._inputs.tell_where(intent.job, error)
+            self._custody.tell_where(intent.job, error)
             self._let_wait(stage, intent, _said(error))
 
     def _let_wait(self, stage: Stage, intent: Intent, reason: str) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from watcherd import beneath, lifeline
 from watcherd.model import SystemFault
 from watcherd.publish.carry import carry
-from watcherd.publish.retire import ours_of
+from watcherd.publish.custody import ours_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.model import Failure
 from watcherd.publish import reason
-from watcherd.publish.retire import ours_of
+from watcherd.publish.custody import ours_of
 from watcherd.sameness import is_as_written, looks_like
 from watcherd.states import State
 

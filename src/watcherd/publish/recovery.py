@@ -35,7 +35,7 @@ from watcherd import beneath, sameness
 from watcherd.access import told_plainly
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
-from watcherd.publish import retire, reveal
+from watcherd.publish import reveal, taker
 from watcherd.publish.folders import Folders
 from watcherd.states import State
 
@@ -172,7 +172,7 @@ def _restore_newer(place: Place, job: Job, way: Way, since: int) -> None:
     """Restore a newer file that was taken for an input, `since` then at the earliest, and not looked at any more."""
     if way.into is not None:
         with told_plainly(way.into.path):
-            retire.restore_newer(place.root, job, way.into.path, way.retired, since)
+            taker.restore_newer(place.root, job, way.into.path, way.retired, since)
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:

@@ -20,9 +20,8 @@ from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
 from watcherd.publish import batch as batch_module
-from watcherd.publish import disk, quarantine, rename, retire, reveal, stages, unretired
+from watcherd.publish import disk, quarantine, rename, retire, reveal, stages, taker, unretired
 from watcherd.publish.folders import Folders
-from watcherd.publish.retire import Inputs
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 
@@ -630,7 +629,7 @@ def test_a_link_that_took_the_inputs_name_is_put_back(scene_of, look, monkeypatc
 
 
 def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypatch):
-    real = retire.move
+    real = taker.move
     arrivals = iter([b"newer", b"still newer"])
 
     def move(source, name, target, new_name):
@@ -644,8 +643,8 @@ def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypa
             if content:
                 scene.drop("a.txt", content)
 
-    for name in ("take", "move"):
-        monkeypatch.setattr(retire, name, move)
+    monkeypatch.setattr(retire, "take", move)
+    monkeypatch.setattr(taker, "move", move)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"still newer"
@@ -657,7 +656,7 @@ def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypa
 def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, look, monkeypatch, tmp_path, happens):
     sub, outside = scene.inbox / "sub", tmp_path / "outside"
     outside.mkdir()
-    real, calls = retire.move, count()
+    real, calls = taker.move, count()
 
     def move(*names):
         match next(calls):
@@ -673,8 +672,8 @@ def test_a_newer_file_is_put_back_though_its_folder_goes_in_that_instant(scene, 
             case _:
                 real(*names)
 
-    for name in ("take", "move"):
-        monkeypatch.setattr(retire, name, move)
+    monkeypatch.setattr(retire, "take", move)
+    monkeypatch.setattr(taker, "move", move)
     scene.add("sub/a.txt")
     assert scene.settle() == [State.PUBLISHED]
     back = sub / "a.txt" if happens == "removed" else scene.inbox / "a.txt"
@@ -699,7 +698,7 @@ def test_a_newer_file_waits_to_be_given_back_to_its_own_folder_while_nothing_can
     scene.add("sub/a.txt")
     with monkeypatch.context() as context:
         context.setattr(retire, "take", take)
-        context.setattr(retire, "move", move)
+        context.setattr(taker, "move", move)
         assert scene.settle() == ["hindered"]
     scene.batch.release()
     assert scene.settle() == [State.PUBLISHED]
@@ -768,7 +767,7 @@ def test_a_newer_file_that_cannot_be_given_back_is_told_and_given_back_when_it_c
     scene.add("a.txt")
     with monkeypatch.context() as context:
         context.setattr(scene.ledger, "intend", intend)
-        context.setattr(retire, "move", fail)
+        context.setattr(taker, "move", fail)
         scene.batch.settle()
         (hindered,) = scene.told()
         assert hindered.reason == f"{os.strerror(errno.EIO)}: a.txt"
@@ -796,13 +795,13 @@ def test_an_input_that_is_removed_after_its_result_is_visible_is_published(scene
 
 
 def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monkeypatch):
-    real = Inputs._take
+    real = taker.Taker.take
 
     def take(*what):
         os.rmdir(scene.archive / "sub")
         return real(*what)
 
-    monkeypatch.setattr(Inputs, "_take", take)
+    monkeypatch.setattr(taker.Taker, "take", take)
     scene.add("sub/a.txt")
     assert scene.settle() == ["hindered"]
     monkeypatch.undo()

@@ -18,7 +18,7 @@ from watcherd import lifeline
 from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
 from watcherd.publish import carrier as carrier_module
-from watcherd.publish import carry, retire
+from watcherd.publish import carry, custody, retire
 from watcherd.states import State
 
 DEADLINE = 10.0
@@ -59,7 +59,7 @@ def test_an_original_is_gone_on_disk_too_before_its_input_is_published(far, monk
 def test_an_input_that_somebody_removed_from_our_own_folder_once_it_was_carried_is_published(far, look):
     (job,) = far.add("a.txt")
     far.settle()
-    far.is_away = (far.inbox / retire.ours_of(job)).unlink  # it is asked for after the carrying, and says no
+    far.is_away = (far.inbox / custody.ours_of(job)).unlink  # it is asked for after the carrying, and says no
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
 
@@ -112,7 +112,7 @@ def test_an_input_is_carried_once_to_where_times_are_not_held(far, look, monkeyp
 
     (job,) = far.add("a.txt")
     far.settle()
-    taken = far.inbox / retire.ours_of(job)
+    taken = far.inbox / custody.ours_of(job)
     os.utime(taken, ns=(1, 1))  # its owner may write into it before it is carried, too
     monkeypatch.setattr(os, "utime", refuses)
     assert far.carry() == [State.PUBLISHED]
@@ -199,7 +199,7 @@ def test_a_crash_after_the_copy_leaves_one_archive_however_coarse_its_times_are(
     (job,) = far.add("a.txt")
     far.settle()
     far.carried.clear()
-    carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+    carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
     far.crash()
     far.recover()
     far.settle()
@@ -212,9 +212,9 @@ def test_a_copy_that_is_there_already_is_on_disk_before_its_original_is_removed(
     synced, real = set(), os.fsync
     (job,) = far.add("a.txt")
     far.settle()
-    carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+    carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
-    carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+    carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
     assert synced == {str(far.archive / "a.txt"), str(far.archive)}
 
 
@@ -242,7 +242,7 @@ def test_a_crash_within_the_copy_leaves_no_draft(far, look, monkeypatch):
     monkeypatch.setattr(carry, "_finish", dies)
     monkeypatch.setattr(type(far.place.archive), "discard", lambda *_: None)
     with pytest.raises(Cut):
-        carry.carry(str(far.inbox), retire.ours_of(job), far.place.archive, "a.txt", job.id)
+        carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
     monkeypatch.undo()
     assert look.drafts(far.archive)
     far.crash()
@@ -271,7 +271,7 @@ def test_an_input_that_somebody_still_writes_into_is_not_lost(far, monkeypatch):
 def test_an_input_that_cannot_be_carried_is_told_by_the_path_at_which_it_lies_now(far):
     (job,) = far.add("a.txt")
     far.settle()
-    taken = far.inbox / retire.ours_of(job)
+    taken = far.inbox / custody.ours_of(job)
     taken.rename(far.inbox / "aside")
     taken.symlink_to(far.inbox / "aside")
     assert far.carry() == ["hindered"]
@@ -298,7 +298,7 @@ def test_a_full_archive_is_the_systems_fault_and_the_original_stays(far, look, m
     (intent,) = far.carried
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(SystemFault, match="No space left"):
-        carry.carry(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
     monkeypatch.undo()
     assert look.drafts(far.archive) == set()
     assert len(look.drafts(far.inbox)) == 1
@@ -311,7 +311,7 @@ def test_a_copy_that_differs_is_not_believed(far, look, monkeypatch):
     monkeypatch.setattr(os, "write", lambda fd, block: real(fd, bytes(block).upper()))
     (intent,) = far.carried
     with pytest.raises(SystemFault, match="differs"):
-        carry.carry(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
     assert look.tree(far.archive) == set()
 
 
@@ -374,7 +374,7 @@ def test_an_attribute_that_a_full_archive_has_no_room_for_is_the_systems_fault(f
     monkeypatch.setattr(os, "setxattr", full)
     monkeypatch.setattr(os, "fstatvfs", lambda _: Mock(f_bavail=1, f_frsize=4096))
     with pytest.raises(SystemFault, match="No space left"):
-        carry.carry(str(far.inbox), retire.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
 
 
 def test_to_delete_an_input_needs_no_carrying(scene_of, elsewhere, look):
@@ -404,7 +404,7 @@ def while_carrying(monkeypatch):
 
     def arrange(intent, act):
         def carry_and_act(inbox, source, *others):
-            if source == retire.ours_of(intent.job):
+            if source == custody.ours_of(intent.job):
                 act()
             return real(inbox, source, *others)
 

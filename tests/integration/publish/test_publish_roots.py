@@ -14,7 +14,7 @@ import pytest
 
 from watcherd.beneath import OURS
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
-from watcherd.publish import disk, rename, retire
+from watcherd.publish import custody, disk, rename
 from watcherd.publish.folders import Folders
 from watcherd.publish.reason import reason
 from watcherd.publish.root import Root
@@ -153,14 +153,14 @@ def test_a_whole_batch_works_where_the_flags_are_unknown(scene_of, look, after):
 @pytest.mark.usefixtures("less")
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
 def test_a_newer_file_is_given_back_where_the_flags_are_unknown(scene_of, look, monkeypatch, after):
-    scene, rename_it = scene_of(after), retire._rename
+    scene, rename_it = scene_of(after), custody._rename
 
     def replaced(*names):
         scene.drop("newer", b"newer")
         os.rename(scene.inbox / "newer", scene.inbox / "a.txt")
         rename_it(*names)
 
-    monkeypatch.setattr(retire, "_rename", replaced)
+    monkeypatch.setattr(custody, "_rename", replaced)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_text() == "newer"
@@ -173,7 +173,7 @@ def test_a_crash_between_two_names_leaves_one_where_the_flags_are_unknown(scene,
     scene.add("a.txt")
     scene.settle()
     if carried:
-        monkeypatch.setattr(retire.Inputs, "discard", lambda *_: 1 // 0)
+        monkeypatch.setattr(custody.Custody, "discard", lambda *_: 1 // 0)
         with pytest.raises(ZeroDivisionError):
             scene.carry()
         monkeypatch.undo()

@@ -16,7 +16,7 @@ import pytest
 
 from watcherd import beneath
 from watcherd.model import After, CameBack, SystemFault
-from watcherd.publish import carry, quarantine, retire, wayback
+from watcherd.publish import carry, custody, quarantine, wayback
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.root import OURS, Root
 from watcherd.states import State
@@ -478,7 +478,7 @@ def test_what_is_held_lies_where_it_was_taken_to_whatever_has_its_name(scene_of,
     assert scene.settle() == []
     scene.drop("a.txt", b"a newer file")
     (row,) = quarantine.held(scene.place, scene.ledger)
-    assert row.where == f"{scene.inbox}/{retire.ours_of(job)}"
+    assert row.where == f"{scene.inbox}/{custody.ours_of(job)}"
 
 
 def test_what_lies_there_without_its_reason_is_not_set_aside(scene):
