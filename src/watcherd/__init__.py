@@ -10,7 +10,8 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     rooms       all rooms together: assembled, started, reloaded and stopped
     vitals      whether the daemon gets on, and what is done and in hand, in a line
     assembly    the composition root: which room is built when, and what is wired to what
-    rebuild     a new ledger in place of a damaged one, from what the folders prove
+    rebuild     a new ledger in place of a damaged one
+    evidence    what the folders prove without one
     plain       what each room takes of the settings, in plain values
     premises    the folders of each inbox before it is served: made, and noted as ours
     settings    flags, environment, TOML, defaults: one frozen object, known to the rooms above alone

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from watcherd import beneath, decide, sameness
 from watcherd.access import told_plainly
 from watcherd.beneath import OURS
+from watcherd.evidence import found_aside
 from watcherd.intake.probe import Looks
 from watcherd.intake.root import mend_of
 from watcherd.intake.scan import admitted
@@ -23,7 +24,6 @@ from watcherd.model import After, SystemFault
 from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish import quarantine, wayback
 from watcherd.publish.custody import ours_of
-from watcherd.rebuild import found_aside
 from watcherd.service import locks
 from watcherd.states import State
 

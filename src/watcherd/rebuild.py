@@ -1,9 +1,5 @@
 """A new ledger in place of a damaged one: what the folders still prove is put on record again.
 
-- What was set aside lies in the failed folder with its reason, which says what the row said.
-- A kept input has its result, which is no older; that of a text names its source and its size. (Of an image no more
-  can be said without decoding it, and strangers' pictures are decoded in workers alone.)
-
 An input that is still in its inbox otherwise is processed as if it were new. One whose result was visible and which
 was not retired yet has a second result then, under a number: nothing is lost, and nothing overwritten.
 """
@@ -12,10 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import time
-from dataclasses import replace
-from datetime import datetime
 from itertools import count, islice
 from math import inf
 from pathlib import Path
@@ -23,44 +16,23 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd import beneath, sameness
+from watcherd import evidence
 from watcherd.access import told_plainly
-from watcherd.intake.scan import admitted
 from watcherd.ledger.answers import BLOCK
 from watcherd.ledger.database import Damaged, require_sound
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Failure, File, Kind, Record
-from watcherd.paths import from_fields, readable
 from watcherd.plain import inbox_of, place_of
-from watcherd.publish.reason import facts_in, is_anothers
-from watcherd.states import State
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from watcherd.intake.terms import Inbox
+    from watcherd.model import Record
     from watcherd.publish.place import Place
     from watcherd.publish.root import Root
     from watcherd.settings import Settings
 
 log = structlog.get_logger(__name__)
-
-_REASON = ".error.json"
-
-#: The end of a reason's name that was too long to show its number, and how many numbers are tried then.
-_SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
-
-#: Errors of a file that cannot be reached. Any other is one of its disk or mount.
-_NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
-
-#: The same of a folder, which may be gone by the time it is listed.
-_NOT_LISTED = {*_NO_WAY, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
-
-#: Errors of opening something that is no file.
-_NO_FILE = {errno.ELOOP, errno.EINVAL}
-
-#: Attempts that a reason of ours may count: as many as the ledger can hold.
-_COUNTS = range(1 << 31)
 
 
 def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None] = lambda: None) -> None:
@@ -119,8 +91,9 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with told_plainly(place.root):
         _discard_drafts(place.outbox, checkpoint)
-        quarantined = _remembered(ledger, found_aside(place, inbox, _proves_nothing, checkpoint))
-        kept = _remembered(ledger, _kept(place, inbox, ledger, checkpoint)) if place.after is After.KEEP else 0
+        aside = evidence.found_aside(place, inbox, evidence.proves_nothing, checkpoint)
+        quarantined = _remembered(ledger, aside)
+        kept = _remembered(ledger, evidence.kept(place, inbox, ledger, checkpoint))
     for root in place.roots:
         root.rest()
     log.warning("ledger.rebuilt", inbox=place.inbox, quarantined=quarantined, kept=kept)
@@ -140,161 +113,3 @@ def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
     for name in outbox.leftovers(inf, of_all=True):
         checkpoint()
         outbox.discard(name)
-
-
-# What was kept ------------------------------------------------------------------------------------------------------
-
-
-def _kept(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> Iterator[Record]:
-    """Yield the kept inputs whose results are there."""
-    for kind, paths in admitted(inbox, _refused):
-        known = ledger.lookup(inbox.name, paths)
-        for path in paths:
-            checkpoint()
-            if record := _kept_one(place, path, kind, known.get(path)):
-                yield record
-
-
-def _refused(folder: str, error: OSError) -> None:
-    """Pass over what is closed in an inbox; raise what hides all of it, as before it is mounted."""
-    if not folder:
-        raise error
-    _proves_nothing(error)
-
-
-def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Record | None:
-    source = _status(place.root, path)
-    if source is None:
-        return None
-    record = Record(0, File(place.inbox, path, beneath.version_of(source)), kind, State.PUBLISHED)
-    if known is not None and known.file == record.file:
-        return None  # it was set aside, and its result is an earlier version's
-    visible = place.way(record, State.PUBLISHING, 0).visible
-    result = _status(place.outbox.path, visible)
-    if result is None or not result.st_size or result.st_mtime_ns < _since(source):
-        return None
-    if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), record.file):
-        return None
-    return _with_result(record, result)
-
-
-def _since(source: os.stat_result) -> int:
-    """Return when a file became what it is, in nanoseconds; its mtime may be from a clock that is ahead (pure)."""
-    return min(source.st_mtime_ns, source.st_ctime_ns)
-
-
-def _tells_of(facts: Mapping[str, object], file: File) -> bool:
-    """Whether the result of a text is that of this file (pure)."""
-    return (from_fields("source", facts), facts.get("bytes")) == (file.path, file.version.size)
-
-
-# What was set aside -------------------------------------------------------------------------------------------------
-
-
-def _proves_nothing(error: OSError) -> None:
-    """Pass over what is closed; raise a fault of the machine, or what it hides would be forgotten."""
-    if error.errno not in _NOT_LISTED:
-        raise error
-
-
-def found_aside(
-    place: Place, inbox: Inbox, on_refused: Callable[[OSError], None], checkpoint: Callable[[], None] = lambda: None
-) -> Iterator[Record]:
-    """Yield the files that lie in the failed folder with a reason of ours; call `checkpoint` before each.
-
-    `on_refused` is told of a folder that cannot be listed, and of a reason that cannot be read. Raises OSError.
-    """
-    for _, paths in beneath.tree(place.failed.path, _is_theirs, on_refused):
-        for reason in (path for path in paths if path.endswith(_REASON)):
-            checkpoint()
-            if record := _found_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused)):
-                yield record
-
-
-def _is_theirs(folder: str) -> bool:
-    """Whether a folder may mirror one of the inbox: no dot-folder does (pure)."""
-    return not beneath.split(folder)[1].startswith(".")
-
-
-def _found_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, object]) -> Record | None:
-    path, status = from_fields("path", facts), _status(place.failed.path, reason)
-    kind = inbox.rules.kind(path)
-    is_its = "root" in facts or facts.get("inbox") == place.inbox  # an inbox's name is a label: it may be another now
-    if not is_its or is_anothers(facts, place.root):
-        return None
-    if not isinstance(kind, Kind) or status is None:
-        return None
-    file = File(place.inbox, path, beneath.version_of(status))
-    for number in _numbers_in(reason):
-        record = _with_result(Record(0, file, kind, State.QUARANTINED, number=number), status)
-        if place.way(record, State.QUARANTINING, number).visible == reason:
-            return _as_it_lies(place, record, facts)
-    return None
-
-
-def _numbers_in(reason: str) -> Iterator[int]:
-    """Yield the numbers that a reason may have by its name: those in there, and 0, which is never written (pure).
-
-    A name that was too long for its number shows none, so the first `_NUMBERS` are tried. One of more than 18 digits
-    is none of ours: the ledger could not hold it.
-    """
-    yield from map(int, re.findall(r"\.(\d{1,18})(?=\.)", reason))
-    yield from range(_NUMBERS if _SHORTENED.search(reason) else 1)
-
-
-def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Record | None:
-    """Return the record of what lies in the failed folder, mended or not; of a kept file, only as its reason has it.
-
-    A kept file is in its inbox, or in the failed folder if `keep` was set after it was moved there.
-    """
-    found = _status(place.failed.path, place.way(record, State.QUARANTINING, record.number).retired)
-    if place.after is After.KEEP:
-        either = found, _status(place.root, record.file.path)
-        found = next((it for it in either if _is_as_said(it, facts)), None)
-    if found is None:
-        return None
-    return _quarantined(facts, replace(record, file=record.file._replace(version=beneath.version_of(found))))
-
-
-def _is_as_said(found: os.stat_result | None, facts: Mapping[str, object]) -> bool:
-    """Whether a file has the time that its reason says (pure)."""
-    try:
-        return sameness.has_time(found, datetime.fromisoformat(str(facts.get("modified"))).timestamp())
-    except ValueError:
-        return False
-
-
-def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
-    """Return the record with what the reason says of it; None where that is no reason of ours."""
-    attempts, failure, message = facts.get("attempts"), facts.get("class"), facts.get("message")
-    if not isinstance(attempts, int) or attempts not in _COUNTS:
-        return None
-    if not isinstance(message, str) or failure not in list(Failure):
-        return None
-    return replace(record, attempts=attempts, failure=Failure(str(failure)), message=readable(message))
-
-
-def _facts(root: str, path: str, on_refused: Callable[[OSError], None] = _proves_nothing) -> Mapping[str, object]:
-    """Return what a result or a reason says; nothing where it is none. `on_refused` gets the error of reading it."""
-    try:
-        return facts_in(root, path)
-    except OSError as error:
-        if error.errno not in _NO_FILE:
-            error.filename = f"{root}/{path}"
-            on_refused(error)
-        return {}
-
-
-def _with_result(record: Record, result: os.stat_result) -> Record:
-    size, mtime_ns, _, inode = beneath.version_of(result)
-    return replace(record, inode=inode, result_size=size, result_mtime_ns=mtime_ns)
-
-
-def _status(root: str, path: str) -> os.stat_result | None:
-    """Return what is at a path; None where it cannot be reached, as through a closed folder: that proves nothing."""
-    try:
-        return beneath.status(root, path)
-    except OSError as error:
-        if error.errno not in _NO_WAY:
-            raise
-        return None
