@@ -13,29 +13,21 @@ from watcherd.beneath import OURS, Doubt
 
 
 class Ground:
-    """The folder at `path`, from when it is met on. What it does raises OSError; one thread at a time may use it."""
+    """The folder that is met at `path` when this is made, and from then on no other. One thread at a time may use it.
+
+    `doubt`: whether it may be a bare mount point. `home` tells it from others that had its path. Raises OSError.
+    """
 
     def __init__(self, path: str, *, durable: bool) -> None:
         self._path = path
         self._durable = durable
-        self._identity: tuple[int, int] | None = None
+        self._mounted = os.path.ismount(path)
+        self.doubt = Doubt(path)
+        self._identity, self.home = _identity(path), _home(path)
         self._mark: int | None = None
-
-    @property
-    def is_met(self) -> bool:
-        """Whether it was met."""
-        return self._identity is not None
-
-    def meet(self) -> None:
-        """See the folder for the first time: from now on it is this one, and no other."""
-        self._mounted = os.path.ismount(self._path)
-        self.doubt = Doubt(self._path)
-        self._identity, self.home = _identity(self._path), _home(self._path)
 
     def is_here(self) -> bool:
         """Whether the folder that was met is at the path; our own folder is in it then."""
-        if self._identity is None:
-            self.meet()
         identity = _identity(self._path)
         if identity != self._identity and self._is_back():
             self._identity, self.home = identity, _home(self._path)

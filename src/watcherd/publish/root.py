@@ -43,15 +43,15 @@ class Root:
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
         self._strays: set[str] = set()  # drafts that a fault kept from being removed
         self._syncs = disk.Syncs()
-        self._ground = Ground(path, durable=durable)
+        self._ground: Ground | None = None  # until it is met
         if not awaited:
             with self.faults():
-                self._ground.meet()
+                self._met()
 
     @property
     def doubt(self) -> Doubt:
-        """Whether the folder may be a bare mount point, once it was used."""
-        return self._ground.doubt
+        """Whether the folder may be a bare mount point."""
+        return self._met().doubt
 
     def check(self) -> None:
         """Raise SystemFault where the folder is not the one that we started with, or not to be reached."""
@@ -95,7 +95,7 @@ class Root:
         return draft.name.startswith(self._prefix())
 
     def _prefix(self) -> str:
-        return f"{self._owner}-{self._ground.home}-"
+        return f"{self._owner}-{self._met().home}-"
 
     def hasten(self, descriptor: int) -> None:
         """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that, or needs it."""
@@ -176,7 +176,7 @@ class Root:
     def fault(self, error: OSError) -> SystemFault:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
-        if not self._ground.is_met:
+        if self._ground is None:
             missing = "it is missing: mount it, or bring it back"  # nor is it to be made: another run may know it
             reason = missing if error.errno == errno.ENOENT else reason + access.how_to_use(self.path, error)
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
@@ -211,9 +211,15 @@ class Root:
                 self._ours = beneath.open_folder(self.path, OURS)
         return self._ours
 
+    def _met(self) -> Ground:
+        """Return the ground, which is met now if it was not before. Raises OSError."""
+        if self._ground is None:
+            self._ground = Ground(self.path, durable=self._durable)
+        return self._ground
+
     def _check(self) -> None:
         with self.faults():
-            is_here = self._ground.is_here()
+            is_here = self._met().is_here()
         if not is_here:
             raise SystemFault(
                 f"{self.path} is not the folder that watcherd started with: mount it again, or restart watcherd",
