@@ -223,8 +223,7 @@ class Gate:
         return None
 
     def _unseen(self, path: str, how: How, error: OSError) -> None:
-        if shortage := beneath.shortage(error):
-            raise shortage from error
+        beneath.raise_shortage(error)
         if error.errno in _GONE:
             self._gone(path, how)
             return

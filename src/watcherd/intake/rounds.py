@@ -193,8 +193,7 @@ class Rounds:
 
         Raises SystemFault where descriptors are short.
         """
-        if shortage := beneath.shortage(error):
-            raise shortage from error
+        beneath.raise_shortage(error)
         self.unlisted[folder] = reason = str(error.strerror)
         if folder not in self._told:
             self._told.add(folder)

@@ -311,8 +311,7 @@ class Batch:
 
     def _blame(self, error: OSError) -> None:
         """Raise SystemFault where an error is not of one file alone: where a root fails, or the process does."""
-        if shortage := beneath.shortage(error):
-            raise shortage from error
+        beneath.raise_shortage(error)
         if not self._probed:
             for root in self._place.roots:
                 root.probe()
