@@ -10,8 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import structlog
 
@@ -39,6 +38,13 @@ PROOF = 3.0
 MOST = 16
 
 
+class _Proof(NamedTuple):
+    """A fault that seems to have passed: it is over where it stays away until `at`, in monotonic seconds."""
+
+    reason: str
+    at: float
+
+
 class Health:
     """The state of one inbox's roots and of the ledger. One thread uses it; others read `paused`.
 
@@ -56,15 +62,14 @@ class Health:
         self._on_pause = on_pause
         self._next_look = 0.0
         self._told: set[str] = set()  # faults since all was well
-        self._over = ""  # the last of them, while work goes on
-        self._proved_at = inf  # when it has stayed away for long enough
+        self._proof: _Proof | None = None  # of the last of them, once work goes on
 
     def is_due(self, *, idle: bool) -> bool:
         """Whether it is time to look; if so, that is noted. With nothing to do, and all well, it seldom is."""
         now = time.monotonic()
         if now < self._next_look:
             return False
-        calm = idle and not self.paused and self._proved_at == inf
+        calm = idle and not self.paused and self._proof is None
         self._next_look = now + (CALM if calm else TICK)
         return True
 
@@ -78,10 +83,10 @@ class Health:
 
     def conclude(self) -> None:
         """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""
-        if time.monotonic() >= self._proved_at:
-            log.info("intake.resumed", inbox=self._place.inbox, reason=self._over)
+        if self._proof and time.monotonic() >= self._proof.at:
+            log.info("intake.resumed", inbox=self._place.inbox, reason=self._proof.reason)
             self._told.clear()
-            self._proved_at = inf
+            self._proof = None
         if shortage := self._shortage():
             self.pause(shortage)
         elif self.paused:
@@ -91,7 +96,7 @@ class Health:
         """Admit nothing more, until the next look finds that all is well."""
         reason = _reason(fault)
         self._next_look = time.monotonic() + TICK
-        self._proved_at = inf
+        self._proof = None
         if reason != self.paused:
             self._tell(reason)
             self.paused = reason
@@ -117,7 +122,7 @@ class Health:
 
     def _resume(self) -> None:
         if self.paused != STARTING:
-            self._over, self._proved_at = self.paused, time.monotonic() + PROOF
+            self._proof = _Proof(self.paused, time.monotonic() + PROOF)
         self.paused = ""
         self._on_pause()
 
