@@ -10,6 +10,7 @@ Along the way of a result; then what happens beside it:
     ways        which way each of a batch goes, and numbers that give no name twice
     reveal      giving a result its visible name
     unretired   inputs that cannot be taken for now
+    earlier     what an earlier run left, taken up once
     recovery    after a crash: what was on record is taken up where it was
     place       where the files of an inbox go (pure)
     names       names of results, archives, reasons (pure)

@@ -6,19 +6,18 @@ settles it as one batch, so the cost of a file falls as the load grows, and one 
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter, deque
-from contextlib import suppress
 from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import lifeline
 from watcherd.model import CameBack, Done, Failed, Returned, Stalled, Stopped, SystemFault
-from watcherd.publish import quarantine, recovery, said, wayback
+from watcherd.publish import quarantine, said
 from watcherd.publish.batch import BATCH, Batch, Exit
 from watcherd.publish.carrier import Carried, Carrier
+from watcherd.publish.earlier import EarlierRun
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.judge import Judge
 from watcherd.publish.said import say
@@ -52,9 +51,9 @@ class Publisher:
     """Publishes for one inbox, in a thread of its own.
 
     What waits here holds its claim, so there is never more of it than there are claims, and `put` never blocks.
-    `least_free` and `on_pause` are its `Health`'s, `is_away` is also its `Batch`'s; `prepare` is called before the
-    folders are looked at in a pause, and raises SystemFault until they are ready; `on_end` is called with each file
-    that is published or quarantined, `on_death` with whatever ends the thread.
+    `least_free` and `on_pause` are its `Health`'s, `is_away` its `Batch`'s and `EarlierRun`'s; `prepare` is called
+    before the folders are looked at in a pause, and raises SystemFault until they are ready; `on_end` is called with
+    each file that is published or quarantined, `on_death` with whatever ends the thread.
     """
 
     def __init__(  # noqa: PLR0913 (what it is wired to)
@@ -78,7 +77,6 @@ class Publisher:
         self.turned = inf  # when its thread was last seen to get on, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
         self._prepare = prepare
-        self._is_away = is_away
         self._place = place
         self._ledger = ledger
         self._claims = claims
@@ -98,9 +96,10 @@ class Publisher:
             alive=self._live,
         )
         self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
+        self._earlier_run = EarlierRun(
+            place, ledger, self._batch, self._told, is_away=is_away, checkpoint=self._checkpoint
+        )
         self._halted = True  # whether nothing can be settled either
-        self._recovered = False  # whether what an earlier run had on record is taken up
-        self._retries_finished = False  # whether the retries that it left half done are finished
         self._idle = False
         self._closed = inf  # when it was asked to end, in monotonic seconds
         self._thread = lifeline.thread(self._serve, name=f"publisher-{place.inbox}", on_death=on_death)
@@ -294,29 +293,10 @@ class Publisher:
         if self.paused:
             self._prepare()
             self._health.probe()
-        self._take_up()
+        self._earlier_run.take_up()
         self._halted = False
         self._batch.release()
         self._health.conclude()
-
-    def _take_up(self) -> None:
-        """Take up what an earlier run left, once; a retry that was cut short waits for its inbox."""
-        if self._retries_finished:
-            return
-        away = self._is_away() or not os.path.isdir(self._place.root)  # `_is_away` knows nothing of one never seen
-        if not self._recovered:
-            self._told |= recovery.decided(self._place, self._ledger)
-            recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
-            self._recovered = True
-        if not away:
-            with suppress(Stopped):  # a large file takes minutes: what the lanes finished is settled all the same
-                self._finish_retries()
-
-    def _finish_retries(self) -> None:
-        for it in wayback.finish(self._place, self._ledger, self._checkpoint):
-            if it.refused:
-                say("warning", "retry.refused", it.row.record, reason=it.refused)
-        self._retries_finished = True
 
     # The end -------------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,74 @@
+"""What an earlier run left in one inbox, taken up once: what it had on record, and retries that were cut short."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from enum import Enum, unique
+from typing import TYPE_CHECKING
+
+from watcherd.model import Stopped
+from watcherd.publish import recovery, wayback
+from watcherd.publish.said import say
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from watcherd.ledger.ledger import Ledger
+    from watcherd.model import Done, Failed
+    from watcherd.publish.batch import Batch
+    from watcherd.publish.place import Place
+
+
+@unique
+class Left(Enum):
+    """What is not taken up yet."""
+
+    ALL = "what was on record, and retries"
+    RETRIES = "retries, as they need their inbox"
+    NOTHING = "nothing"
+
+
+class EarlierRun:
+    """What an earlier run left for a `batch` to finish. One thread uses it.
+
+    `told` gets what is to be said of its jobs once they have ended, by their ids. `is_away` looks whether the inbox
+    is gone for now; `checkpoint` is called before each file, and may raise Stopped.
+    """
+
+    def __init__(  # noqa: PLR0913 (what it is wired to)
+        self,
+        place: Place,
+        ledger: Ledger,
+        batch: Batch,
+        told: dict[int, Done | Failed],
+        *,
+        is_away: Callable[[], bool],
+        checkpoint: Callable[[], None],
+    ) -> None:
+        self._place = place
+        self._ledger = ledger
+        self._batch = batch
+        self._told = told
+        self._is_away = is_away
+        self._checkpoint = checkpoint
+        self._left = Left.ALL
+
+    def take_up(self) -> None:
+        """Take up what is left, as far as can be. Raises SystemFault, and Stopped; then it can be called again."""
+        if self._left is Left.NOTHING:
+            return
+        away = self._is_away() or not os.path.isdir(self._place.root)  # `is_away` knows nothing of one never seen
+        if self._left is Left.ALL:
+            self._told.update(recovery.decided(self._place, self._ledger))
+            recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
+            self._left = Left.RETRIES
+        if not away:
+            with suppress(Stopped):  # a large file takes minutes: what the lanes finished is settled all the same
+                self._finish_retries()
+                self._left = Left.NOTHING
+
+    def _finish_retries(self) -> None:
+        for it in wayback.finish(self._place, self._ledger, self._checkpoint):
+            if it.refused:
+                say("warning", "retry.refused", it.row.record, reason=it.refused)
