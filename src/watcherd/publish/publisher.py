@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from watcherd.publish.batch import News
     from watcherd.publish.place import Place
 
+    #: What comes to a publisher.
+    Arrival = Outcome | Carried | CameBack | SystemFault
+
 T = TypeVar("T")
 
 #: Seconds without work after which the ledger is told what it does not know yet.
@@ -81,10 +84,10 @@ class Publisher:
         self._ledger = ledger
         self._claims = claims
         self._on_end = on_end
-        self._queue: SimpleQueue[Outcome | Carried | CameBack | SystemFault | None] = SimpleQueue()
+        self._queue: SimpleQueue[Arrival | None] = SimpleQueue()
         self._carrier = Carrier(place, self._queue.put, on_death)
         self._has_fault = False  # whether one waits in there
-        self._unsorted: deque[Outcome | Carried | CameBack | SystemFault] = deque()
+        self._unsorted: deque[Arrival] = deque()
         self._unreported: deque[News] = deque()
         self._batch = Batch(
             place,
@@ -230,7 +233,7 @@ class Publisher:
 
     # What comes from the lanes -------------------------------------------------------------------------------------
 
-    def _sort(self, outcome: Outcome | Carried | CameBack | SystemFault) -> None:
+    def _sort(self, outcome: Arrival) -> None:
         match outcome:
             case Done():
                 self._told[outcome.job.id] = outcome
