@@ -152,13 +152,20 @@ def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
     last = 0
     while rows := ledger.older(place.inbox, inf, after=last):
         found.finished += len(rows)
-        seen = [it for row in _lasting(place, ledger, rows) if (it := _seen(place, row, found)) is not None]
+        seen: list[_Seen] = []
+        for row in _lasting(place, ledger, rows):
+            with found.looking(place.inbox):
+                _judge_input(place, row, found)
+                if it := _seen(place, row):
+                    seen.append(it)
+                else:
+                    found.collected += 1
         # The folders come first, then the ledger: a running daemon puts a result on record before it shows it, so
         # what was seen is on record by now.
         outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw])
         for it in seen:
             with found.looking(place.inbox):
-                _judge(place, it, found, outlived=it.row.id in outlived)
+                _judge_result(place, it, found, outlived=it.row.id in outlived)
         last = rows[-1].id
 
 
@@ -174,22 +181,21 @@ def _lies_aside(place: Place, row: Record) -> bool:
     return row.state is State.QUARANTINED and quarantine.way_of(place, row).into is not None
 
 
-def _seen(place: Place, row: Record, found: Audit) -> _Seen | None:
-    """Judge the input of a row, and look for its result; None where that was collected, or cannot be looked for."""
-    with found.looking(place.inbox):
-        if place.after is not After.KEEP and _version(place.root, row.file.path) == row.file.version:
-            message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
-            found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
-        state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
-        way = place.way(row, state, row.number)
-        result = _status(way.root.path, way.visible)
-        if result is not None:
-            return _Seen(row, way, result, _flaw(row, result))
-        found.collected += 1
-    return None
+def _judge_input(place: Place, row: Record, found: Audit) -> None:
+    if place.after is not After.KEEP and _version(place.root, row.file.path) == row.file.version:
+        message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
+        found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
 
 
-def _judge(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
+def _seen(place: Place, row: Record) -> _Seen | None:
+    """Return what is seen of a row's result; None where somebody has collected it."""
+    state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
+    way = place.way(row, state, row.number)
+    result = _status(way.root.path, way.visible)
+    return None if result is None else _Seen(row, way, result, _flaw(row, result))
+
+
+def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
     """Judge a result that was seen. Raises OSError, with the folder that cannot be looked into as `filename`."""
     if outlived:
         found.collected += place.after is not After.KEEP  # a kept file's was replaced, not taken away
@@ -283,7 +289,7 @@ def _unaccounted_for(looks: Looks, path: str, record: Record | None, after: Afte
 
 
 def _is_accounted_for(record: Record | None, version: Version, after: After) -> bool:
-    """Whether a file is one that the ledger speaks of: unfinished, kept, or named by `_judge` already (pure)."""
+    """Whether the ledger speaks of a file: it is unfinished, kept, or named by `_judge_input` already (pure)."""
     return record is not None and (decide.is_done(record, version, after) or record.file.version == version)
 
 
