@@ -9,6 +9,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     daemon      what the main thread does from start to stop: the mailbox, the threads
     rooms       all rooms together: assembled, started, reloaded and stopped
     vitals      whether the daemon gets on, and what is done and in hand, in a line
+    pruner      old rows of all inboxes, forgotten now and then
     assembly    the composition root: which room is built when, and what is wired to what
     rebuild     a new ledger in place of a damaged one
     evidence    what the folders prove without one

@@ -34,6 +34,7 @@ from watcherd.assembly import Died, Ears, Mailbox, deaths
 from watcherd.beneath import FULL
 from watcherd.ledger.ledger import require_space
 from watcherd.model import Stopped
+from watcherd.pruner import Pruner
 from watcherd.rooms import assembled
 from watcherd.service import signals, systemd
 from watcherd.vitals import Pulse
@@ -103,7 +104,7 @@ def _serve(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Cal
     log.info("daemon.ready", inboxes=[line.name for line in rooms.lines])
     manager.ready()
     manager.status(vitals.status(rooms.lines))
-    with rooms.pruning(mailbox.put):
+    with Pruner(rooms.lines, lambda: rooms.settings.ledger.history).running(mailbox.put):
         status = _attend(rooms, mailbox, manager, reload)
     log.info("daemon.stopping")
     manager.stopping()

@@ -12,14 +12,13 @@ from __future__ import annotations
 import time
 from contextlib import ExitStack, contextmanager
 from queue import Empty, SimpleQueue
-from threading import Event
 from typing import TYPE_CHECKING
 
 import structlog
 
 from watcherd import lifeline, rebuild
 from watcherd.access import told_plainly
-from watcherd.assembly import Died, build
+from watcherd.assembly import build
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault, WatcherdError
 from watcherd.plain import inbox_of, limits_of, policy_of
@@ -44,13 +43,6 @@ FLUSH = 10.0
 
 #: Seconds that a new configuration may take to be read, and its folders to be looked at.
 RELOAD = 5.0
-
-#: Seconds between two looks at all old rows, which may be forgotten; and before the first, and between parts of one.
-PRUNE_EVERY = 600.0
-PRUNE_MORE = 1.0
-
-#: A look at all old rows is followed by this many times its own processor time without one: kept files may be many.
-PRUNE_SHARE = 200
 
 
 @contextmanager
@@ -86,7 +78,6 @@ class Rooms:
         self.lanes = lanes
         self.lines = lines
         self._stopped = False
-        self._pruned_for = 0.0  # processor seconds of the look at old rows that is under way
 
     def start(self) -> None:
         """Start what was built: the end of the way of a file first."""
@@ -149,35 +140,6 @@ class Rooms:
             line.publisher.update(policy_of(settings), settings.min_free.of)
             line.intake.update(inbox_of(line.name, settings, root=line.place.root))
 
-    @contextmanager
-    def pruning(self, on_death: Callable[[Died], None]) -> Iterator[None]:
-        """Forget old rows now and then, in a thread of its own: it looks at folders, and one of them may hang."""
-        ending = Event()
-
-        def prune() -> None:
-            quiet = PRUNE_MORE
-            while not ending.wait(quiet):
-                quiet = self.prune()
-
-        thread = lifeline.thread(prune, name="pruning", on_death=lambda error: on_death(Died("pruning", error)))
-        thread.start()
-        try:
-            yield
-        finally:
-            ending.set()
-            thread.join(LEAVE)
-
-    def prune(self) -> float:
-        """Forget some of the rows that are older than `history`, and return when to come again, in seconds."""
-        before, began = time.time() - self.settings.ledger.history, time.thread_time()
-        # In a pause no folder is looked at but by its publisher, which knows when they are ready.
-        more = [_pruned(line, before) for line in self.lines if not line.publisher.paused]
-        self._pruned_for += time.thread_time() - began
-        if any(more):
-            return PRUNE_MORE
-        spent, self._pruned_for = self._pruned_for, 0.0
-        return max(PRUNE_EVERY, PRUNE_SHARE * spent)
-
 
 def _in_time(load: Callable[[], Settings]) -> Settings:
     """Return what `load` returns, in bounded time: it looks at folders, one of which may hang.
@@ -193,11 +155,3 @@ def _in_time(load: Callable[[], Settings]) -> Settings:
     if isinstance(settings, BaseException):
         raise settings
     return settings
-
-
-def _pruned(line: Line, before: float) -> bool:
-    try:
-        return line.pruning.prune(before)
-    except SystemFault as fault:
-        line.publisher.put(fault)
-        return False

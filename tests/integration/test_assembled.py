@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 from structlog.testing import capture_logs
 
-from watcherd import beneath, daemon, failures
+from watcherd import beneath, daemon, failures, pruner
 from watcherd import drain as draining
 from watcherd import rooms as together
 from watcherd import settings as configuration
@@ -28,6 +28,7 @@ from watcherd.decide import Retry
 from watcherd.intake.intake import Intake
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, Refused, Stopped, SystemFault
+from watcherd.pruner import Pruner
 from watcherd.publish import wayback
 from watcherd.publish.batch import Batch
 from watcherd.publish.custody import ours_of
@@ -582,7 +583,7 @@ def test_a_room_that_dies_while_all_are_stopped_is_heard_of_too(site, events, mo
 
 
 def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
-    monkeypatch.setattr(together, "PRUNE_MORE", 0.02)
+    monkeypatch.setattr(pruner, "MORE", 0.02)
     looks = []
 
     def prune(_):
@@ -591,14 +592,14 @@ def test_old_rows_are_looked_for_while_nothing_happens(site, monkeypatch):
             os.kill(os.getpid(), signal.SIGTERM)
         return 0.01
 
-    monkeypatch.setattr(together.Rooms, "prune", prune)
+    monkeypatch.setattr(pruner.Pruner, "prune", prune)
     assert daemon.run(quick(site), pytest.fail) == 0
     assert len(looks) >= 3
 
 
 def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(site, monkeypatch):
-    monkeypatch.setattr(together, "PRUNE_MORE", 0.01)
-    monkeypatch.setattr(together, "LEAVE", 0.1)
+    monkeypatch.setattr(pruner, "MORE", 0.01)
+    monkeypatch.setattr(pruner, "LEAVE", 0.1)
     hanging, answer = threading.Event(), threading.Event()
 
     def prune(_):
@@ -606,15 +607,15 @@ def test_a_folder_that_hangs_while_old_rows_are_looked_for_holds_up_no_signal(si
         answer.wait(30)
         return 30.0
 
-    monkeypatch.setattr(together.Rooms, "prune", prune)
+    monkeypatch.setattr(pruner.Pruner, "prune", prune)
     later(lambda: hanging.wait(30) and os.kill(os.getpid(), signal.SIGTERM))
     assert daemon.run(quick(site), pytest.fail) == 0
     answer.set()
 
 
 def test_a_bug_in_the_look_for_old_rows_ends_the_run_with_1(site, events, monkeypatch):
-    monkeypatch.setattr(together, "PRUNE_MORE", 0.01)
-    monkeypatch.setattr(together.Rooms, "prune", lambda _: 1 // 0)
+    monkeypatch.setattr(pruner, "MORE", 0.01)
+    monkeypatch.setattr(pruner.Pruner, "prune", lambda _: 1 // 0)
     assert daemon.run(quick(site), pytest.fail) == 1
     assert [event["room"] for event in named(events, "room.died")] == ["pruning"]
 
@@ -718,11 +719,13 @@ def test_a_configuration_that_cannot_be_read_changes_nothing_and_is_logged(site,
 # Old rows -------------------------------------------------------------------------------------------------------
 
 
+def pruner_of(rooms, *, history=-60.0):
+    """Return what prunes as if all rows were old, or with that `history`."""
+    return Pruner(rooms.lines, lambda: history)
+
+
 def forget_all(rooms):
-    """Prune as if all rows were old."""
-    ledger = rooms.settings.ledger.model_copy(update={"history": -60.0})
-    rooms.settings = rooms.settings.model_copy(update={"ledger": ledger})
-    return rooms.prune()
+    return pruner_of(rooms).prune()
 
 
 def paths(site):
@@ -737,9 +740,9 @@ def test_old_rows_of_files_that_are_gone_are_forgotten(site):
     with running(quick(site)) as rooms:
         site.drop("a.txt")
         published(site, "a.txt")
-        rooms.prune()
+        pruner_of(rooms, history=60.0).prune()
         assert paths(site) == ["a.txt"]
-        assert forget_all(rooms) == together.PRUNE_EVERY
+        assert forget_all(rooms) == pruner.EVERY
         assert paths(site) == []
 
 
@@ -748,12 +751,10 @@ def test_old_rows_are_looked_for_some_at_a_time_and_all_in_the_end(site, monkeyp
     names = site.texts(5)
     with running(quick(site)) as rooms:
         published(site, *names)
-        assert [rooms.prune() for _ in range(4)] == [together.PRUNE_MORE] * 2 + [
-            together.PRUNE_EVERY,
-            together.PRUNE_MORE,
-        ]
+        young = pruner_of(rooms, history=60.0)
+        assert [young.prune() for _ in range(4)] == [*[pruner.MORE] * 2, pruner.EVERY, pruner.MORE]
         assert len(paths(site)) == 5
-        site.wait_for(lambda: forget_all(rooms) == together.PRUNE_EVERY and not paths(site))
+        site.wait_for(lambda: forget_all(rooms) == pruner.EVERY and not paths(site))
 
 
 def test_old_rows_of_kept_files_last_while_the_file_does(site):
@@ -863,11 +864,12 @@ def test_what_cannot_be_looked_at_is_not_taken_for_gone(site):
 
 def test_the_dearer_a_look_at_all_old_rows_the_later_the_next(site, monkeypatch):
     monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
-    monkeypatch.setattr(together, "PRUNE_SHARE", 10**9)
+    monkeypatch.setattr(pruner, "SHARE", 10**9)
     with running(quick(site, {"after": "keep"})) as rooms:
         published(site, *site.texts(10))
-        assert [forget_all(rooms) for _ in range(2)] == [together.PRUNE_MORE] * 2
-        assert forget_all(rooms) > 1000 * together.PRUNE_EVERY
+        looks = pruner_of(rooms)
+        assert [looks.prune() for _ in range(2)] == [pruner.MORE] * 2
+        assert looks.prune() > 1000 * pruner.EVERY
 
 
 def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
@@ -875,11 +877,7 @@ def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
     with running(quick(site)) as rooms:
         names = site.texts(10)
         published(site, *names)
-        assert [forget_all(rooms) for _ in range(3)] == [
-            together.PRUNE_MORE,
-            together.PRUNE_MORE,
-            together.PRUNE_EVERY,
-        ]
+        assert [forget_all(rooms) for _ in range(3)] == [*[pruner.MORE] * 2, pruner.EVERY]
         assert paths(site) == []
 
 
