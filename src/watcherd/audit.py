@@ -22,7 +22,8 @@ from watcherd.intake.scan import admitted
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
 from watcherd.plain import inbox_of, ledger_of, place_of
-from watcherd.publish import quarantine, wayback
+from watcherd.publish import quarantine
+from watcherd.publish.crossing import BACK
 from watcherd.publish.custody import ours_of
 from watcherd.service import locks
 from watcherd.states import State
@@ -244,7 +245,7 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
 
 
 def _said_of_taken(name: str) -> str:
-    if name.startswith(wayback.BACK):
+    if name.startswith(BACK):
         return "is of a retry that was cut short: start watcherd, or retry, and it is finished"
     return "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
 

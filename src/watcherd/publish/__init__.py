@@ -29,4 +29,5 @@ Along the way of a result; then what happens beside it:
     pruning     forgetting rows that are old, and whose file is gone
     quarantine  what is set aside, and where it lies
     wayback     the way back out of there
+    crossing    that way to another file system
 """

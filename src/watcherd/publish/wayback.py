@@ -14,26 +14,23 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watcherd import beneath, sameness
+from watcherd import beneath
 from watcherd.access import told_plainly
-from watcherd.beneath import OURS, Doubt, version_of
+from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
-from watcherd.publish import carry
+from watcherd.publish import crossing
+from watcherd.publish.crossing import Return
 from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
 from watcherd.publish.rename import move
-from watcherd.publish.root import Root
 from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Record, Version
-    from watcherd.publish.place import Place, Way
+    from watcherd.model import Record
+    from watcherd.publish.place import Place
     from watcherd.publish.quarantine import SetAside
-
-#: How the names of copies on their way back begin: they are others than the daemon's drafts.
-BACK = "back-"
 
 #: Why a retry is refused of what is not on record as set aside any more; what lies there now is of a later row.
 FORESTALLED = "is not set aside any more: another `watcherd retry` was faster, or its owner"
@@ -47,22 +44,6 @@ class PutBack:
     refused: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Return:
-    """One file's way back: its `row`, the `way` that it went, and what is called `between` the blocks of a copy."""
-
-    place: Place
-    ledger: Ledger
-    row: SetAside
-    way: Way
-    between: Callable[[], None]
-
-    @property
-    def record(self) -> Record:
-        """What the ledger has of it."""
-        return self.row.record
-
-
 def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
     if row.held:
@@ -70,7 +51,7 @@ def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     with _alone(ledger, wait=True), _marked(place.root):
         if not ledger.send_back(row.record.id, time.time()):
             return PutBack(row, FORESTALLED)
-        return _tried(_put_back, _Return(place, ledger, row, way_of(place, row.record), between=lambda: None))
+        return _tried(_put_back, Return(place, ledger, row, way_of(place, row.record), between=lambda: None))
 
 
 def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: None) -> list[PutBack]:
@@ -84,10 +65,10 @@ def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: N
     with _alone(ledger, wait=False) as alone:
         records = ledger.quarantined(place.inbox, sent_back=True) if alone else []
         rows = (row_of(place, record) for record in records)
-        return [_tried(_finish, _Return(place, ledger, row, way_of(place, row.record), between)) for row in rows]
+        return [_tried(_finish, Return(place, ledger, row, way_of(place, row.record), between)) for row in rows]
 
 
-def _tried(act: Callable[[_Return], None], it: _Return) -> PutBack:
+def _tried(act: Callable[[Return], None], it: Return) -> PutBack:
     try:
         act(it)
     except (OSError, SystemFault) as error:
@@ -99,14 +80,14 @@ def _tried(act: Callable[[_Return], None], it: _Return) -> PutBack:
     return PutBack(it.row)
 
 
-def _has_begun(it: _Return) -> bool:
+def _has_begun(it: Return) -> bool:
     """Whether the file has left the failed folder, or that cannot be told."""
     with suppress(OSError, SystemFault):
-        return _is_carried(it) or not is_set_aside(it.place, it.record)
+        return crossing.is_carried(it) or not is_set_aside(it.place, it.record)
     return True
 
 
-def _refusal(it: _Return, error: OSError | SystemFault) -> str:
+def _refusal(it: Return, error: OSError | SystemFault) -> str:
     match error:
         case FileExistsError():
             there = f"{it.place.root}/{it.row.path}"
@@ -143,11 +124,11 @@ def _marked(inbox: str) -> Iterator[None]:
         os.rmdir(f"{inbox}/{OURS}")
 
 
-def _finish(it: _Return) -> None:
+def _finish(it: Return) -> None:
     is_aside_anew = _is_aside_anew(it)
-    if is_aside_anew or not _is_aside(it):
-        _show(it)
-    _discard_copies(it)  # what was cut short is made anew
+    if is_aside_anew or not crossing.is_aside(it):
+        crossing.show(it)
+    crossing.discard_copies(it)  # what was cut short is made anew
     if is_aside_anew:
         it.ledger.forget([it.record.id])  # what lies there, and its reason, are those of a later row
     elif it.place.after is After.KEEP or is_set_aside(it.place, it.record):
@@ -156,20 +137,20 @@ def _finish(it: _Return) -> None:
         _forget(it)
 
 
-def _is_aside_anew(it: _Return) -> bool:
+def _is_aside_anew(it: Return) -> bool:
     """Whether it came back, and a daemon has set it, or what came after it, aside by the same name."""
     aside = {State.QUARANTINING, State.QUARANTINED}
     later = (_latest(it), *it.ledger.namesakes(it.place.inbox, it.record.file.path))
     return any(row.state in aside and row.id > it.record.id and row.number == it.record.number for row in later)
 
 
-def _latest(it: _Return) -> Record:
+def _latest(it: Return) -> Record:
     """Return what is on record of what had its path last."""
     path = it.record.file.path
     return it.ledger.lookup(it.place.inbox, [path]).get(path, it.record)
 
 
-def _put_back(it: _Return) -> None:
+def _put_back(it: Return) -> None:
     if it.way.into:
         _move(it)
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
@@ -178,12 +159,12 @@ def _put_back(it: _Return) -> None:
         _touch(it.place.root, it.record.file.path)
 
 
-def _forget(it: _Return) -> None:
+def _forget(it: Return) -> None:
     remove_reason(it.place, it.record)
     it.ledger.forget([it.record.id])
 
 
-def _move(it: _Return) -> None:
+def _move(it: Return) -> None:
     inside, name = beneath.split(it.way.retired)
     target, new_name = beneath.split(it.record.file.path)
     with (
@@ -195,85 +176,10 @@ def _move(it: _Return) -> None:
         except OSError as error:
             if error.errno != errno.EXDEV:
                 raise
-            _carry(it, source, name)
-            _show(it)
+            crossing.bring(it, source, name)
+            crossing.show(it)
         beneath.sync_names(folder)
         beneath.sync_names(source)
-
-
-# To another file system --------------------------------------------------------------------------------------------
-#
-# A file goes into our own folder of its inbox first, as a copy, and gets its name once the original is gone: a daemon
-# that runs may take it as soon as it has that, and an original that is still there would be put back once more.
-
-
-def _carry(it: _Return, source: int, name: str) -> None:
-    """Bring a file from the folder `source` into our own folder of its inbox. Raises SystemFault, and OSError."""
-    inbox = Root(it.place.root, f"{BACK}{it.ledger.id}")
-    try:
-        _require_free(it)
-        original = version_of(os.lstat(name, dir_fd=source))
-        copy = carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
-        _require_free(it)  # again: that takes as long as the file is large
-        with inbox.faults():
-            os.rename(copy.name, _whole(it), src_dir_fd=inbox.drafts(), dst_dir_fd=inbox.drafts())
-            beneath.sync_names(inbox.drafts())
-        _remove(it, source, name, original)
-    except (OSError, SystemFault):
-        if _is_aside(it):
-            _discard_copies(it)
-        raise
-    finally:
-        inbox.rest()
-
-
-def _whole(it: _Return) -> str:
-    """Return the name of a copy that is whole and on disk: where the original is gone, it is the file.
-
-    It is that also where its file system has another number by then, as after a restart of the machine, or where its
-    inbox was moved to another.
-    """
-    return f"{BACK}{it.ledger.id}-{it.record.id}"
-
-
-def _is_carried(it: _Return) -> bool:
-    """Whether it has come as far as our own folder. Raises OSError."""
-    return beneath.status(it.place.root, f"{OURS}/{_whole(it)}") is not None
-
-
-def _discard_copies(it: _Return) -> None:
-    """Remove a file's copies, whole or cut short. Raises OSError."""
-    with suppress(FileNotFoundError), beneath.folder(it.place.root, OURS) as ours:
-        for name in os.listdir(ours):
-            if name.startswith(f"{BACK}{it.ledger.id}-") and name.endswith(f"-{it.record.id}"):
-                os.unlink(name, dir_fd=ours)
-
-
-def _require_free(it: _Return) -> None:
-    """Raise FileExistsError where the file's name is taken: that shows before all of it is copied."""
-    if beneath.status(it.place.root, it.record.file.path) is not None:
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), it.record.file.path)
-
-
-def _remove(it: _Return, source: int, name: str, original: Version) -> None:
-    """Remove what was copied. Raises OSError where its owner wrote into it since, or put another in its place."""
-    if not sameness.is_unwritten(os.lstat(name, dir_fd=source), original):
-        raise OSError(errno.EBUSY, "changed while it was copied", it.row.where)
-    os.unlink(name, dir_fd=source)
-    beneath.sync_names(source)
-
-
-def _show(it: _Return) -> None:
-    """Give a file its name that has come as far as our own folder, if it has. Raises OSError: EEXIST if taken."""
-    if _is_carried(it):
-        carry.place(it.place.root, _whole(it), it.record.file.path)
-    elif Doubt(it.place.root):  # it may be in what is not mounted yet
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), it.place.root)
-
-
-def _is_aside(it: _Return) -> bool:
-    """Whether something lies where the file was set aside. Raises OSError."""
-    return beneath.status(it.way.root.path, it.way.retired) is not None
 
 
 def _touch(root: str, path: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from watcherd import beneath
 from watcherd.model import After, CameBack, SystemFault
-from watcherd.publish import carry, custody, quarantine, wayback
+from watcherd.publish import carry, crossing, custody, quarantine, wayback
 from watcherd.publish.pruning import Pruning
 from watcherd.publish.root import OURS, Root
 from watcherd.states import State
@@ -51,9 +51,13 @@ def put_back(scene):
     return wayback.put_back(scene.place, scene.ledger, row)
 
 
+def home_of(step):
+    return crossing if hasattr(crossing, step) else wayback
+
+
 def cut_short(scene, monkeypatch, step, *, done=True):
     """Put back, and be killed right behind a step; before it, where it is not `done`."""
-    real = getattr(wayback, step)
+    real = getattr(home_of(step), step)
 
     def cut(*what):
         if done:
@@ -61,7 +65,7 @@ def cut_short(scene, monkeypatch, step, *, done=True):
         raise Cut
 
     with monkeypatch.context() as context:
-        context.setattr(wayback, step, cut)
+        context.setattr(home_of(step), step, cut)
         with pytest.raises(Cut):
             put_back(scene)
 
@@ -215,16 +219,16 @@ def test_what_somebody_wrote_where_a_reason_was_stays_though_it_has_the_same_ino
 
 
 @pytest.mark.parametrize("acts_first", [False, True])
-@pytest.mark.parametrize("step", ["_move", "_carry", "remove_reason", "_touch"])
+@pytest.mark.parametrize("step", ["_move", "bring", "remove_reason", "_touch"])
 def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
-    real = getattr(wayback, step)
+    real = getattr(home_of(step), step)
 
     def cut(*what):
         if acts_first:
             real(*what)
         raise Cut
 
-    monkeypatch.setattr(wayback, step, cut)
+    monkeypatch.setattr(home_of(step), step, cut)
     try:
         put_back(aside)
     except Cut:
@@ -235,9 +239,9 @@ def test_wherever_it_is_cut_short_the_next_start_finishes_it(aside, look, monkey
 
 
 @pytest.mark.parametrize("acts_first", [False, True])
-@pytest.mark.parametrize("step", ["_move", "_carry", "_show", "_remove", "remove_reason"])
+@pytest.mark.parametrize("step", ["_move", "bring", "show", "_remove", "remove_reason"])
 def test_whatever_fails_it_has_not_begun_or_the_next_start_finishes_it(aside, look, monkeypatch, step, acts_first):
-    real = getattr(wayback, step)
+    real = getattr(home_of(step), step)
 
     def fails(*what):
         if acts_first:
@@ -245,7 +249,7 @@ def test_whatever_fails_it_has_not_begun_or_the_next_start_finishes_it(aside, lo
         raise OSError(errno.EIO, os.strerror(errno.EIO), "x")
 
     with monkeypatch.context() as context:
-        context.setattr(wayback, step, fails)
+        context.setattr(home_of(step), step, fails)
         refused = put_back(aside).refused
     waits = [row.path for row in quarantine.set_aside(aside.place, aside.ledger)]
     if waits and look.drafts(aside.inbox) == set():
@@ -325,7 +329,7 @@ def test_what_was_mended_while_its_copy_was_on_its_way_back_is_not_removed(
 ):
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
-    remove = wayback._remove
+    remove = crossing._remove
 
     def mended(*what):
         if how == "replaced":
@@ -335,7 +339,7 @@ def test_what_was_mended_while_its_copy_was_on_its_way_back_is_not_removed(
             (scene.failed / "a.txt").write_bytes(b"mended")
         remove(*what)
 
-    monkeypatch.setattr(wayback, "_remove", mended)
+    monkeypatch.setattr(crossing, "_remove", mended)
     assert "changed while it was copied" in put_back(scene).refused
     assert (scene.failed / "a.txt").read_bytes() == b"mended"
     assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
@@ -356,7 +360,7 @@ def test_what_a_daemon_took_and_deleted_after_a_retry_was_cut_short_is_not_put_b
 ):
     scene = scene_of(After.DELETE, failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_show")
+    cut_short(scene, monkeypatch, "show")
     publish_and_start_again(scene, content=None)
     assert look.tree(scene.inbox) == look.tree(scene.failed) == look.drafts(scene.inbox) == set()
 
@@ -366,7 +370,7 @@ def test_what_was_copied_and_not_shown_is_put_back_though_another_had_its_name_m
 ):
     scene = scene_of(After.DELETE, failed=elsewhere / "failed")
     set_aside(scene, "a.txt")
-    cut_short(scene, monkeypatch, "_show", done=False)
+    cut_short(scene, monkeypatch, "show", done=False)
     publish_and_start_again(scene, content=b"another")
     assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
     assert is_back(scene, look, "a.txt")
@@ -531,7 +535,7 @@ def test_a_file_whose_original_is_gone_is_back_also_where_its_file_system_has_an
 def test_a_file_whose_original_is_gone_is_back_though_another_of_its_name_was_set_aside_meanwhile(
     cut_between_disks, look, of_the_old_name
 ):
-    scene = cut_between_disks("_show")
+    scene = cut_between_disks("show")
     if of_the_old_name:
         came_back(scene)  # as it seems to a daemon that runs: the reason goes, and its name is free
     scene.claims.release("a.txt")
@@ -545,7 +549,7 @@ def test_a_file_whose_original_is_gone_is_back_though_another_of_its_name_was_se
 
 
 def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folder_by_now(cut_between_disks, look):
-    scene = cut_between_disks("_show")
+    scene = cut_between_disks("show")
     scene.inbox.rename(scene.state / "former")
     shutil.copytree(scene.state / "former", scene.inbox)  # as onto a larger disk
     scene.crash()
@@ -557,7 +561,7 @@ def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folde
 def test_a_file_whose_original_is_gone_is_not_forgotten_where_its_inbox_is_a_bare_mount_point(
     cut_between_disks, look
 ):
-    scene = cut_between_disks("_show")
+    scene = cut_between_disks("show")
     scene.inbox.rename(scene.state / "unmounted")
     scene.inbox.mkdir()
     scene.crash()
@@ -598,10 +602,10 @@ def test_what_gets_the_name_of_a_file_whose_original_is_gone_stays_and_the_file_
         scene.drop("a.txt", b"a user's")
         show(it)
 
-    scene, show = scene_of(failed=elsewhere / "failed"), wayback._show
+    scene, show = scene_of(failed=elsewhere / "failed"), crossing.show
     set_aside(scene, "a.txt")
     with monkeypatch.context() as context:
-        context.setattr(wayback, "_show", taken)
+        context.setattr(crossing, "show", taken)
         assert "it is on its way" in put_back(scene).refused
     scene.crash()
     scene.recover()
@@ -619,7 +623,7 @@ def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(cut_between_dis
         real(*what)
         turned.append(publisher.turned)
 
-    scene = cut_between_disks("_carry")
+    scene = cut_between_disks("bring")
     scene.crash()
     publisher, turned, real = scene.publisher(), [], carry._fill
     monkeypatch.setattr(carry, "_fill", fill)
@@ -637,7 +641,7 @@ def test_a_stop_ends_the_copying_of_a_large_file_back_settles_what_is_done_and_l
         real(*what)
 
     monkeypatch.setattr("watcherd.publish.publisher.RECOVERING", -1.0)
-    scene = cut_between_disks("_carry")
+    scene = cut_between_disks("bring")
     scene.crash()
     publisher, real = scene.publisher(), carry._fill
     publisher.put(scene.done(scene.job("b.txt")))
@@ -680,7 +684,7 @@ def test_a_fault_on_the_way_back_leaves_it_where_it_is_to_be_asked_for_again(sce
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
     with monkeypatch.context() as context:
-        context.setattr(wayback.carry, "copied", full)
+        context.setattr(carry, "copied", full)
         assert put_back(scene).refused == "the inbox is full"
     (row,) = quarantine.set_aside(scene.place, scene.ledger)
     assert not row.record.due
