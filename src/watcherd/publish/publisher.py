@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import lifeline
 from watcherd.model import CameBack, Done, Failed, Returned, Stalled, Stopped, SystemFault
-from watcherd.publish import quarantine, said
+from watcherd.publish import quarantine
 from watcherd.publish.batch import BATCH, Batch, Exit
 from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.earlier import EarlierRun
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.judge import Judge
-from watcherd.publish.said import say
+from watcherd.publish.said import say, say_end
 from watcherd.publish.unretired import Hindered
 from watcherd.states import State
 from watcherd.turns import turn
@@ -266,7 +266,10 @@ class Publisher:
         job = news.job
         match news:
             case Exit():
-                self._tell(news, self._told.pop(job.id, None))
+                told = self._told.pop(job.id, None)
+                self.ended[news.state] += 1
+                self._on_end(news, told)
+                say_end(news, told)
                 self._judge.let_go(job, claimed=not news.unclaimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)
@@ -277,15 +280,6 @@ class Publisher:
             case Failed() | Returned():
                 self._told.pop(job.id, None)
                 self._sort(news)
-
-    def _tell(self, ended: Exit, told: Done | Failed | None) -> None:
-        self.ended[ended.state] += 1
-        self._on_end(ended, told)
-        facts = said.result(told) if isinstance(told, Done) else said.why(told) if told else {}
-        if ended.state is State.PUBLISHED:
-            say("info", "file.published", ended.job, **facts, result=ended.visible)
-        else:
-            say("warning", "file.quarantined", ended.job, **facts, reason_file=ended.visible)
 
     # Pausing -------------------------------------------------------------------------------------------------------
 

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import structlog
 
-from watcherd.model import Words
+from watcherd.model import Done, Words
+from watcherd.states import State
 
 if TYPE_CHECKING:
-    from watcherd.model import Done, Failed, Job, Record
+    from watcherd.model import Failed, Job, Record
+    from watcherd.publish.batch import Exit
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +21,16 @@ def say(level: str, event: str, job: Job | Record, **facts: object) -> None:
     getattr(log, level)(event, inbox=job.file.inbox, path=job.file.path, kind=job.kind, **facts)
 
 
-def result(done: Done) -> dict[str, object]:
+def say_end(ended: Exit, told: Done | Failed | None) -> None:
+    """Log how a job ended, with what was `told` of it: nothing of one whose result an earlier run made."""
+    facts = _result(told) if isinstance(told, Done) else why(told) if told else {}
+    if ended.state is State.PUBLISHED:
+        say("info", "file.published", ended.job, **facts, result=ended.visible)
+    else:
+        say("warning", "file.quarantined", ended.job, **facts, reason_file=ended.visible)
+
+
+def _result(done: Done) -> dict[str, object]:
     """Return what was found out, or made."""
     it = done.result
     size = {"words": it.words} if isinstance(it, Words) else {"size": f"{it.width}x{it.height}"}
