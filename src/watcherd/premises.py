@@ -60,15 +60,16 @@ class Premises:
             _write(self.note)
 
 
-def prepare(settings: Settings, stack: ExitStack) -> Mapping[str, Premises]:
+def prepare(settings: Settings, stack: ExitStack, *, once: bool) -> Mapping[str, Premises]:
     """Prepare the folders of all inboxes; the notes in them are taken back when `stack` ends.
 
-    Raises SystemFault where no inbox can be served, and Refused where a folder is somebody else's.
+    Raises Refused where a folder is somebody else's; with `once`, as nobody waits, SystemFault where no inbox can be
+    served.
     """
     premises = {name: Premises(inbox, str(settings.state)) for name, inbox in settings.inbox.items()}
     stack.callback(leave, [note for each in premises.values() for note in (each.outbox_note, each.note)])
     faults = [fault for each in premises.values() if (fault := _fault_of(each))]
-    if len(faults) == len(premises):
+    if once and len(faults) == len(premises):
         raise faults[0]
     return premises
 

@@ -59,7 +59,7 @@ def assembled(
         make(state, mode=0o700)
         with told_plainly(state):
             lock = stack.enter_context(locks.state(state))
-        premises = prepare(settings, stack)
+        premises = prepare(settings, stack, once=once)
         path = settings.state / "ledger.db"
         rebuild.mend(path, settings, checkpoint)
         ledger = stack.enter_context(Ledger(path, durable=settings.is_durable))

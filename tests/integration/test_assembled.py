@@ -389,11 +389,22 @@ def test_a_publisher_that_hangs_is_left_behind_and_said_so(site, events, monkeyp
 
 
 @pytest.mark.parametrize("root", ["inbox", "outbox"])
-def test_a_root_in_which_nothing_can_be_noted_is_said_in_one_line(site, root):
+def test_a_root_in_which_nothing_can_be_noted_is_said_in_one_line_and_ends_a_drain_before_its_start(site, root):
     (getattr(site, root) / ".watcherd").touch()
     said = f"cannot use the folder {getattr(site, root)}: Not a directory"
-    with pytest.raises(SystemFault, match=said), running(quick(site)):
+    with pytest.raises(SystemFault, match=said), assembled(quick(site), Ears(on_death=pytest.fail), once=True):
         pass
+
+
+@pytest.mark.parametrize("root", ["inbox", "outbox"])
+def test_the_only_inbox_waits_for_a_root_in_which_nothing_can_be_noted(site, root):
+    in_the_way = getattr(site, root) / ".watcherd"
+    in_the_way.touch()
+    with running(quick(site)) as rooms:
+        site.wait_for(lambda: "Not a directory" in rooms.lines[0].publisher.paused, "the pause")
+        site.drop("a.txt")
+        in_the_way.unlink()
+        assert site.await_words("a.txt") == 3
 
 
 @pytest.mark.parametrize("before", ["missing", "another folder"])

@@ -173,6 +173,19 @@ def test_a_start_at_which_no_inbox_can_be_served_ends_with_1_and_makes_nothing(s
     assert not (site.base / "state").exists()
 
 
+def test_a_service_waits_for_the_outbox_of_its_only_inbox(site, said_once):
+    site.outbox.rmdir()
+    site.drop("a.txt")
+    daemon = site.daemon(environment={"NOTIFY_SOCKET": str(site.base / "nobody listens")}).start()
+    assert said_once(daemon) == f"cannot use the folder {site.outbox}: No such file or directory"
+    assert sorted(os.listdir(site.base)) == ["inbox", "log-0.jsonl", "state", "watcherd.toml"]
+    site.outbox.mkdir()
+    assert site.await_words("a.txt") == 3
+    daemon.wait("intake.resumed", 10)
+    assert daemon.stop() == 0
+    site.audit()
+
+
 def test_an_inbox_of_another_daemon_is_refused_also_where_its_outbox_is_missing(site, other):
     site.daemon("run", f"--inbox={other / 'in'}", f"--outbox={other / 'out'}", f"--state={other / 'state'}").start()
     site.configure(**{"inbox.other": {"path": other / "in", "outbox": other / "missing"}})

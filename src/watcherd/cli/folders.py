@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 make_option = click.option("--make-folders", is_flag=True, help="Make a missing inbox and outbox first.")
 
 
-def require(settings: Settings, *, make: bool) -> None:
+def require(settings: Settings, *, make: bool, awaited: bool = False) -> None:
     """Raise ClickException where an inbox is no folder, or no outbox is there; `make` makes both first.
 
     A missing inbox is waited for. One outbox of several that is missing keeps only its own inbox waiting, which the
-    daemon says.
+    daemon says; so do all of them where they are `awaited`.
     """
     inboxes = settings.inbox.values()
     for path in (path for inbox in inboxes for path in (inbox.path, inbox.outbox) if make):
         _make(path)
     no_inboxes = [found for inbox in inboxes if os.path.exists(inbox.path) and (found := flaw(inbox.path))]
     no_outboxes = [found for inbox in inboxes if (found := flaw(inbox.outbox))]
-    if no_inboxes or len(no_outboxes) == len(inboxes):
+    if no_inboxes or (len(no_outboxes) == len(inboxes) and not awaited):
         raise click.ClickException("; ".join([*no_inboxes, *no_outboxes][0]))
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ Examples:
 def run(context: click.Context, /, *, make_folders: bool, **flags: object) -> None:
     """Watch the inboxes until SIGTERM or SIGINT (Ctrl-C)."""
     settings, reload = options.load(context, flags), options.loader(context, flags)
-    folders.require(settings, make=make_folders)
+    # A service waits: its disk may come late, and one that ended five times in five minutes stays down.
+    folders.require(settings, make=make_folders, awaited="NOTIFY_SOCKET" in os.environ)
     if sys.stderr.isatty():
         _welcome(settings)
     with options.without_rich():

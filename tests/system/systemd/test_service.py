@@ -233,6 +233,16 @@ def test_a_wrong_configuration_is_said_and_not_tried_for_ever(service):
     )
 
 
+def test_a_service_whose_outbox_comes_late_waits_for_it(service):
+    service.systemctl("stop")
+    service.shell(f"mv {OUTBOX} /srv/away")
+    service.systemctl("start")
+    service.wait_for(lambda: "No such file" in service.show("StatusText"), "its word")
+    service.shell(f"mv /srv/away {OUTBOX}; echo one two three > {INBOX}/a.txt")
+    assert await_result(service, "a.txt") == 3
+    assert service.show("NRestarts") == "0"
+
+
 def test_a_service_that_fails_again_and_again_stays_down(service):
     service.systemctl("stop")
     service.path("/var/lib/watcherd/ledger.db").unlink()
