@@ -773,9 +773,22 @@ def test_old_rows_of_kept_files_last_while_the_file_does(site):
         site.drop("kept.txt")
         site.drop("gone.txt")
         published(site, "kept.txt", "gone.txt")
-        (site.inbox / "gone.txt").unlink()
+        for gone in (site.inbox / "gone.txt", *site.outbox.glob("*.json")):
+            gone.unlink()
         forget_all(rooms)
         assert paths(site) == ["kept.txt"]
+
+
+def test_a_kept_file_that_was_gone_for_long_and_is_restored_is_done_and_its_result_still_follows_it(site, events):
+    with running(quick(site, {"after": "keep"})) as rooms:
+        published(site, *site.texts(2))
+        (site.inbox / "text-0001.txt").rename(site.base / "backup")
+        forget_all(rooms)
+        (site.base / "backup").rename(site.inbox / "text-0001.txt")
+        site.drop("text-0001.txt", b"one two three")
+        site.wait_for(lambda: site.words("text-0001.txt") == 3 or site.failure("text-0001.txt"))
+        assert site.failure("text-0001.txt") is None
+    assert len(named(events, "file.published")) == 3
 
 
 def test_of_a_kept_file_s_old_rows_only_the_one_that_proves_its_result_lasts(site):
@@ -795,6 +808,7 @@ def test_nothing_is_forgotten_of_kept_files_while_there_is_none_as_before_their_
         site.drop("a.txt")
         published(site, "a.txt")
         (site.inbox / "a.txt").rename(site.base / "a.txt")
+        (site.outbox / "a.txt.words.json").unlink()
         forget_all(rooms)
         assert paths(site) == ["a.txt"]
         site.drop("b.txt")

@@ -71,4 +71,7 @@ class Pruning:
     def _is_kept(self, row: Record) -> bool:
         latest = self._ledger.result(self._place.inbox, row.file.path)
         is_latest = latest is not None and latest.id == row.id  # only that one proves the visible result ours
-        return is_latest and beneath.status(self._place.root, row.file.path) is not None
+        # A file that is gone may be restored, and would meet its own result as somebody else's.
+        result = self._place.outbox.path, self._place.way(row, State.PUBLISHING, row.number).visible
+        both = (self._place.root, row.file.path), result
+        return is_latest and any(beneath.status(*it) is not None for it in both)
