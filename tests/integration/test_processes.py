@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -20,6 +21,7 @@ from unittest.mock import Mock, call
 import pytest
 from structlog.testing import capture_logs
 
+import watcherd
 from watcherd.lanes import processes, wire
 from watcherd.lanes.child import LEAVE, NotTaken, Worker
 from watcherd.lanes.feeder import Feeder
@@ -592,6 +594,18 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
     with (
         closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
         pytest.raises(SystemFault, match="no_such_processor"),
+    ):
+        do(pool.slot(Hand(time.monotonic)), "good")
+
+
+def test_a_worker_of_a_version_that_was_installed_since_the_daemon_began_takes_no_job(do, monkeypatch, tmp_path):
+    newer = shutil.copytree(Path(watcherd.__file__).parent, tmp_path / "newer/watcherd")
+    top = newer / "__init__.py"
+    top.write_text(top.read_text("utf-8").replace(watcherd.__version__, "99.0"), "utf-8")
+    monkeypatch.syspath_prepend(newer.parent)
+    with (
+        closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool,
+        pytest.raises(SystemFault, match=r"its watcherd is 99\.0: restart this one"),
     ):
         do(pool.slot(Hand(time.monotonic)), "good")
 

@@ -13,6 +13,7 @@ import json
 from dataclasses import asdict
 from typing import Any, TypeVar, get_args, get_type_hints
 
+from watcherd import __version__
 from watcherd.lanes.slot import DraftError
 from watcherd.model import Failure, FileFault, Limits, Result
 
@@ -21,7 +22,9 @@ T = TypeVar("T")
 #: Bytes of the longest packet, which is an answer.
 LONGEST = 1 << 16
 
-READY = b"ready"
+#: What a worker says once it is ready. One of another version, which was installed since the daemon began, knows no
+#: other of these packets for sure: it takes no job, and this is why.
+READY = f"its watcherd is {__version__}: restart this one".encode()
 
 #: What a worker says before it looks at an order.
 TAKEN = b"taken"
