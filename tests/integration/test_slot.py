@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from watcherd.lanes import slot
 from watcherd.lanes.child import signal_name, verdict
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.lanes.work import work
 from watcherd.model import Failure, FileFault, Limits, Picture
 
 PICTURE = Picture(format="PNG", mode="L", width=3, height=2)
+DEADLINE = 10.0
 
 
 @pytest.fixture
@@ -59,6 +61,24 @@ def test_a_source_that_cannot_be_read_is_no_damaged_picture_whatever_the_library
     with pytest.raises(IsADirectoryError):
         do(swallow, folder, draft)
     os.close(folder)
+
+
+@pytest.mark.parametrize("is_slow", [True, False])
+def test_little_is_read_at_a_time_with_a_sign_of_life_after_each_where_reading_is_slow(
+    tmp_path, draft, monkeypatch, is_slow
+):
+    def ask(source):
+        sizes.extend(iter(lambda: source.readinto(bytearray(1 << 20)), 0))
+        return b"grey", PICTURE
+
+    sizes, signs = [], []
+    monkeypatch.setattr(slot, "SLOW", -1.0 if is_slow else DEADLINE)
+    (tmp_path / "large").write_bytes(bytes(4 << 20))
+    with (tmp_path / "large").open("rb") as large:
+        do(ask, large.fileno(), draft, lambda: signs.append(1))
+    assert sum(sizes) == 4 << 20
+    assert max(sizes) == (slot.LITTLE if is_slow else 1 << 20)
+    assert len(signs) == (len(sizes) + 1 if is_slow else 0)
 
 
 def test_a_result_is_not_believed_after_an_error_of_the_kernel_s(tmp_path, draft):

@@ -71,6 +71,15 @@ def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, qu
     site.audit()
 
 
+def test_a_mount_that_is_slow_is_not_taken_for_one_that_hangs(site, served):
+    site.configure(inbox={"settle": "100ms", "rescan": "200ms", "after": "keep"})
+    served(site.inbox, "--read-rate=80k")
+    daemon = site.start()
+    site.write("a.txt", b"some words " * 75_000)
+    assert site.await_words("a.txt", 2 * SOON) == 150_000
+    assert not daemon.events("worker.stuck")
+
+
 def test_a_reload_beside_a_mount_that_hangs_fails_and_holds_up_no_stop(site, served, quick):  # noqa: ARG001 (short)
     server = served(site.inbox, "--read-rate=30M")
     daemon = hang_while_at_work(site, server)
