@@ -5,6 +5,7 @@ What waits here holds its claim: behind one that takes minutes, small files woul
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
@@ -26,12 +27,23 @@ if TYPE_CHECKING:
 #: Bytes from which on an input is a long one.
 LONG = 16 << 20
 
+#: Bytes for each of which, copied in vain, an input rests a second, and the most seconds: it may be in vain for ever,
+#: as where its name has a character that the other file system cannot hold.
+IN_VAIN, LONGEST_REST = 16 << 10, 600.0
+
 
 class Carried(NamedTuple):
     """What came of carrying an input: `error` is None where it lies where it belongs, at the version in `intent`."""
 
     intent: Intent
     error: OSError | SystemFault | None
+
+
+class _Refusal(NamedTuple):
+    """Why an input could not be carried, and until when, in monotonic seconds, it is not tried again."""
+
+    error: OSError
+    until: float
 
 
 class Carrier:
@@ -48,6 +60,7 @@ class Carrier:
         self._on_death = on_death
         self._orders: SimpleQueue[Intent | None] = SimpleQueue()
         self._long: deque[Intent] = deque()
+        self._refusals: dict[int, _Refusal] = {}  # by the ids of jobs
         self._stopping = False
         self._thread: Thread | None = None
 
@@ -89,7 +102,16 @@ class Carrier:
                 self._carry(intent, lambda: None)
 
     def _carry(self, intent: Intent, between: Callable[[], None]) -> None:
-        self._report(self._carried(intent, between))
+        job = intent.job
+        refusal = self._refusals.pop(job.id, None)
+        if refusal is None or time.monotonic() >= refusal.until:
+            carried = self._carried(intent, between)
+            refusal = _refusal(carried.error, job.file.version.size)
+        else:
+            carried = Carried(intent, refusal.error)
+        if refusal:
+            self._refusals[job.id] = refusal
+        self._report(carried)
 
     def _carried(self, intent: Intent, between: Callable[[], None]) -> Carried:
         job, way = intent.job, self._place.way(intent.job, intent.state, intent.number)
@@ -102,6 +124,14 @@ class Carrier:
         except OSError as error:  # a shortage is a fault now: an error would be met anew at each look at the report
             return Carried(intent, beneath.shortage(error) or error)
         return Carried(_at(version, intent), None)
+
+
+def _refusal(error: OSError | SystemFault | None, size: int) -> _Refusal | None:
+    """Return what is remembered of an input of so many bytes; nothing where it was carried, or has to be renamed."""
+    if not isinstance(error, OSError) or isinstance(error, FileExistsError):
+        return None
+    rest = min(size / IN_VAIN, LONGEST_REST)
+    return _Refusal(error.with_traceback(None), time.monotonic() + rest)  # its frames hold a block of the copy
 
 
 def _at(version: Version, intent: Intent) -> Intent:

@@ -39,6 +39,22 @@ def test_an_input_is_carried_and_the_original_removed(far, look):
     assert look.drafts(far.inbox, far.archive, far.outbox) == set()
 
 
+@pytest.mark.parametrize(("size", "again"), [(0, type(None)), (1 << 20, NotADirectoryError)])
+def test_an_input_that_was_copied_in_vain_rests_the_longer_the_more_that_took(far, look, size, again):
+    far.add("sub/a.txt", content=bytes(size))
+    far.settle()
+    (far.archive / "sub").rmdir()
+    (far.archive / "sub").touch()
+    reports = []
+    carrier = carrier_module.Carrier(far.place, reports.append, far.deaths.append)
+    carrier.take(far.carried[0])
+    look.eventually(lambda: reports)
+    (far.archive / "sub").unlink()
+    carrier.take(far.carried[0])
+    carrier.stop(DEADLINE)
+    assert [type(report.error) for report in reports] == [NotADirectoryError, again]
+
+
 def test_an_input_is_on_disk_in_our_own_folder_before_it_is_carried(far, monkeypatch):
     synced, real = set(), os.fsync
     monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
