@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, lifeline
 from watcherd.model import SystemFault
-from watcherd.publish.carry import carry
+from watcherd.publish.carry import InVain, carry
 from watcherd.publish.custody import ours_of
 
 if TYPE_CHECKING:
@@ -40,9 +40,9 @@ class Carried(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    """Why an input could not be carried, and until when, in monotonic seconds, it is not tried again."""
+    """Why an input was copied in vain, and until when, in monotonic seconds, it is not copied again."""
 
-    error: OSError
+    error: InVain
     until: float
 
 
@@ -127,11 +127,12 @@ class Carrier:
 
 
 def _refusal(error: OSError | SystemFault | None, size: int) -> _Refusal | None:
-    """Return what is remembered of an input of so many bytes; nothing where it was carried, or has to be renamed."""
-    if not isinstance(error, OSError) or isinstance(error, FileExistsError):
+    """Return what is remembered of an input of so many bytes that was copied in vain; nothing of any other."""
+    if not isinstance(error, InVain):
         return None
     rest = min(size / IN_VAIN, LONGEST_REST)
-    return _Refusal(error.with_traceback(None), time.monotonic() + rest)  # its frames hold a block of the copy
+    it = InVain(error.errno, error.strerror, error.filename)  # without the frames, which hold a block of the copy
+    return _Refusal(it, time.monotonic() + rest)
 
 
 def _at(version: Version, intent: Intent) -> Intent:

@@ -33,6 +33,10 @@ _REFUSALS = frozenset(
 )
 
 
+class InVain(OSError):
+    """An input was copied, or a part of it, for nothing: to try again costs as much, and may be in vain for ever."""
+
+
 def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     inbox: str, source: str, root: Root, path: str, number: int, between: Callable[[], None] = lambda: None
 ) -> Version:
@@ -43,19 +47,32 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
 
     A copy keeps mode, times and extended attributes; the owner where we may. `between` is called between its blocks.
     Raises FileExistsError where the name is taken, SystemFault where `root` fails, OSError where the source cannot be
-    read or its copy not be placed.
+    opened, or its copy not have a folder, InVain where it fails after that.
     """
     root.check()
     with beneath.file(inbox, source) as (original, status):
         version = beneath.version_of(status)
         if _is_there(root, path, original, status, between) or _linked(inbox, source, root.path, path):
             return version
-        draft = _copied(original, status, root, number, between)
+        with _in_vain():
+            draft = _copied(original, status, root, number, between)
     try:
-        place(root.path, draft.name, path)
+        with _in_vain():
+            place(root.path, draft.name, path)
     finally:
         root.discard(draft.name)
     return version
+
+
+@contextmanager
+def _in_vain() -> Iterator[None]:
+    """Raise an OSError as InVain, unless it is that a name is taken: then it is carried by another one."""
+    try:
+        yield
+    except FileExistsError:
+        raise
+    except OSError as error:
+        raise InVain(error.errno, error.strerror, error.filename) from error
 
 
 def copied(folder: str, source: str, root: Root, number: int, between: Callable[[], None]) -> Draft:

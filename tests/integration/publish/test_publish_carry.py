@@ -39,20 +39,43 @@ def test_an_input_is_carried_and_the_original_removed(far, look):
     assert look.drafts(far.inbox, far.archive, far.outbox) == set()
 
 
-@pytest.mark.parametrize(("size", "again"), [(0, type(None)), (1 << 20, NotADirectoryError)])
-def test_an_input_that_was_copied_in_vain_rests_the_longer_the_more_that_took(far, look, size, again):
-    far.add("sub/a.txt", content=bytes(size))
+@pytest.fixture
+def carrying(far, look):
+    """Carry an input as it is, and once more after a `mend`; return what came of both."""
+
+    def twice(mend):
+        reports = []
+        carrier = carrier_module.Carrier(far.place, reports.append, far.deaths.append)
+        carrier.take(far.carried[0])
+        look.eventually(lambda: reports)
+        mend()
+        carrier.take(far.carried[0])
+        carrier.stop(DEADLINE)
+        return [type(report.error) for report in reports]
+
+    return twice
+
+
+@pytest.mark.parametrize("step", ["_fill", "_require_unchanged", "place"])
+@pytest.mark.parametrize(("size", "again"), [(0, type(None)), (1 << 20, carry.InVain)])
+def test_an_input_that_was_copied_in_vain_rests_the_longer_the_larger_it_is(far, carrying, step, size, again):
+    def fails(*_):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    far.add("a.txt", content=bytes(size))
     far.settle()
-    (far.archive / "sub").rmdir()
-    (far.archive / "sub").touch()
-    reports = []
-    carrier = carrier_module.Carrier(far.place, reports.append, far.deaths.append)
-    carrier.take(far.carried[0])
-    look.eventually(lambda: reports)
-    (far.archive / "sub").unlink()
-    carrier.take(far.carried[0])
-    carrier.stop(DEADLINE)
-    assert [type(report.error) for report in reports] == [NotADirectoryError, again]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(carry, step, fails)
+        assert carrying(patch.undo) == [carry.InVain, again]
+
+
+def test_an_input_that_cannot_be_carried_is_tried_again_at_once_where_nothing_was_copied(far, carrying):
+    far.add("sub/a.txt", content=bytes(1 << 20))
+    far.settle()
+    in_the_way = far.archive / "sub"
+    in_the_way.rmdir()
+    in_the_way.touch()
+    assert carrying(in_the_way.unlink) == [NotADirectoryError, type(None)]
 
 
 def test_an_input_is_on_disk_in_our_own_folder_before_it_is_carried(far, monkeypatch):
