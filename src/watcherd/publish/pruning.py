@@ -40,7 +40,8 @@ class Pruning:
         rows = self._ledger.older(self._place.inbox, before, after=self._looked_at, upto=upto, limit=ROWS)
         gone = [row for row in rows if not self._lasts(row)]
         # Below a root that is away nothing is to be found, and that says nothing about the files.
-        self._place.failed.check()
+        for root in (self._place.outbox, self._place.failed):
+            root.check()
         is_bare = self._place.after is After.KEEP and beneath.is_bare(self._place.root)
         if not self._is_away() and not is_bare:
             for row in gone:
@@ -70,8 +71,12 @@ class Pruning:
 
     def _is_kept(self, row: Record) -> bool:
         latest = self._ledger.result(self._place.inbox, row.file.path)
-        is_latest = latest is not None and latest.id == row.id  # only that one proves the visible result ours
+        if latest is None or latest.id != row.id:
+            return False  # only that one proves the visible result ours
         # A file that is gone may be restored, and would meet its own result as somebody else's.
-        result = self._place.outbox.path, self._place.way(row, State.PUBLISHING, row.number).visible
-        both = (self._place.root, row.file.path), result
-        return is_latest and any(beneath.status(*it) is not None for it in both)
+        return beneath.status(self._place.root, row.file.path) is not None or self._has_result(row)
+
+    def _has_result(self, row: Record) -> bool:
+        """Whether the result of a row is there, or may be in what is not mounted yet. Raises OSError."""
+        visible = self._place.way(row, State.PUBLISHING, row.number).visible
+        return bool(self._place.outbox.doubt) or beneath.status(self._place.outbox.path, visible) is not None

@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -16,6 +17,7 @@ from watcherd.beneath import OURS
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.publish import custody, disk, rename
 from watcherd.publish.folders import Folders
+from watcherd.publish.pruning import Pruning
 from watcherd.publish.reason import reason
 from watcherd.publish.root import Root
 from watcherd.states import State
@@ -197,6 +199,22 @@ def test_a_root_that_is_gone_is_a_fault_that_names_it(tmp_path):
         with pytest.raises(SystemFault, match="outbox") as fault:
             ask()
         assert fault.value.root == root.path
+
+
+@pytest.mark.parametrize("since", ["a moment", "the start"])
+def test_no_row_of_a_kept_file_is_forgotten_while_the_disk_of_its_result_is_away(scene_of, tmp_path, since):
+    scene = scene_of(After.KEEP)
+    scene.add("a.txt", "b.txt")
+    scene.settle()
+    scene.ledger.flush()
+    (scene.inbox / "a.txt").unlink()
+    scene.outbox.rename(tmp_path / "unmounted")
+    scene.outbox.mkdir()
+    if since == "the start":
+        scene.crash()
+    with suppress(SystemFault):
+        Pruning(scene.place, scene.ledger, lambda: False).prune(time.time() + 60)
+    assert scene.states("a.txt") == [State.PUBLISHED]
 
 
 def test_a_link_in_place_of_our_own_folder_is_not_followed(tmp_path):
