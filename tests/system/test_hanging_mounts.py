@@ -100,13 +100,16 @@ def test_a_command_that_a_mount_holds_up_says_so_and_can_be_given_a_limit_as_a_r
     assert (done.returncode, b"does not answer" in done.stderr) == (124, True)
 
 
-#: A check whose mount hangs once the settings have been read from it: its server is stopped in between.
+#: A check whose mount hangs once the settings have been read from it: its server is stopped in between, all of it, as
+#: the kernel lets no process end whose request it has read, and not answered.
 HUNG_CHECK = """
-import os, signal, sys
+import os, pathlib, signal, sys
 from watcherd.cli import machine
 server, examine = int(sys.argv.pop(1)), machine.examine
 def examined(settings):
     os.kill(server, signal.SIGSTOP)
+    while any(b") T" not in stat.read_bytes() for stat in pathlib.Path(f"/proc/{server}/task").glob("*/stat")):
+        pass
     return examine(settings)
 machine.examine = examined
 from watcherd.__main__ import main
