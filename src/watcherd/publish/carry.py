@@ -66,13 +66,20 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
 
 @contextmanager
 def _in_vain() -> Iterator[None]:
-    """Raise an OSError as InVain, unless it is that a name is taken: then it is carried by another one."""
+    """Raise an OSError as InVain, unless it is that a name is taken: then it is carried by another one.
+
+    So is that a file is larger than its new file system can hold any: a fault of that would pause its inbox for ever.
+    """
     try:
         yield
     except FileExistsError:
         raise
     except OSError as error:
         raise InVain(error.errno, error.strerror, error.filename) from error
+    except SystemFault as fault:
+        if fault.errno != errno.EFBIG:
+            raise
+        raise InVain(fault.errno, os.strerror(fault.errno), fault.root) from fault
 
 
 def copied(folder: str, source: str, root: Root, number: int, between: Callable[[], None]) -> Draft:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import threading
 import time
 from queue import SimpleQueue
@@ -67,6 +68,17 @@ def test_an_input_that_was_copied_in_vain_rests_the_longer_the_larger_it_is(far,
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(carry, step, fails)
         assert carrying(patch.undo) == [carry.InVain, again]
+
+
+def test_an_input_larger_than_its_archive_s_disk_can_hold_any_is_its_own_fault_not_that_of_the_disk(far, carrying):
+    far.add("a.txt", content=bytes(1 << 20))
+    far.settle()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
+    try:
+        assert carrying(lambda: None) == [carry.InVain, carry.InVain]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_input_that_cannot_be_carried_is_tried_again_at_once_where_nothing_was_copied(far, carrying):
