@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from watcherd.lanes import slot
+from watcherd.lanes import work as the_work
 from watcherd.lanes.child import signal_name, verdict
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.lanes.work import work
@@ -72,12 +72,12 @@ def test_little_is_read_at_a_time_with_a_sign_of_life_after_each_where_reading_i
         return b"grey", PICTURE
 
     sizes, signs = [], []
-    monkeypatch.setattr(slot, "SLOW", -1.0 if is_slow else DEADLINE)
+    monkeypatch.setattr(the_work, "SLOW", -1.0 if is_slow else DEADLINE)
     (tmp_path / "large").write_bytes(bytes(4 << 20))
     with (tmp_path / "large").open("rb") as large:
         do(ask, large.fileno(), draft, lambda: signs.append(1))
     assert sum(sizes) == 4 << 20
-    assert max(sizes) == (slot.LITTLE if is_slow else 1 << 20)
+    assert max(sizes) == (the_work.LITTLE if is_slow else 1 << 20)
     assert len(signs) == (len(sizes) + 1 if is_slow else 0)
 
 
