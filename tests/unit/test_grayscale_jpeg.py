@@ -188,7 +188,7 @@ def test_damage_that_shows_in_the_entropy_code_is_corrupt(monkeypatch, options):
 @pytest.mark.parametrize("way", ["stored"], indirect=True)
 def test_damage_is_corrupt_also_where_a_marker_stands_alone_between_the_headers(monkeypatch):
     data = jpeg(scene(), quality=90)
-    data = data[:20] + b"\xff\xd0" + data[20:-2] + b"damage" + data[-2:]
+    data = data[:20] + b"\xff\xd0" + data[20:-2] + b"damage" * 9 + data[-2:]
     assert by_both_ways(data, monkeypatch)[0] is Failure.CORRUPT
 
 
