@@ -12,19 +12,26 @@ import pytest
 
 COMMAND = [sys.executable, "-m", "watcherd"]
 
+#: The status of a drain that set something aside.
+QUARANTINED = 3
+
 #: What is said of a folder of another user's.
 ROOT_S = "belongs to root: let this user write there, or run watcherd as that one"
 
 
-def test_drain_processes_what_is_there_and_says_what_it_did(site, picture):
+def test_drain_processes_what_is_there_and_says_what_became_of_each(site, picture):
     site.texts(30)
     site.drop("a.png", picture())
-    told = site.command("drain", "--json")
-    assert told.returncode == 0, told.stderr
+    site.drop("bad.txt", bytes(300))
+    with (site.inbox / "half.txt").open("wb", buffering=0) as half:
+        half.write(b"one ")
+        told = site.command("drain", "--json")
+    assert told.returncode == QUARANTINED, told.stderr
     facts = json.loads(told.stdout)
     assert facts["published"] == {"text": 30, "image": 1}
-    assert facts["quarantined"] == facts["waiting"] == []
-    assert not site.left()
+    assert [(it["path"], it["class"]) for it in facts["quarantined"]] == [("bad.txt", "not-text")]
+    assert [(it["path"], it["reason"]) for it in facts["waiting"]] == [("half.txt", "being written")]
+    assert site.left() == ["half.txt"]
 
 
 @pytest.mark.parametrize("closed", ["0<&-", "1>&-", "2>&-", "0<&- 1>&- 2>&-"])
@@ -36,7 +43,7 @@ def test_drain_does_its_work_also_where_nobody_listens(site, closed):
         capture_output=True,
         check=False,
     )
-    assert told.returncode == 3
+    assert told.returncode == QUARANTINED
     assert b"Traceback" not in told.stderr
     assert site.words("text-0002.txt") == 3
 
@@ -54,27 +61,6 @@ def test_drain_whose_terminal_is_closed_goes_on_and_says_elsewhere_what_it_did(s
     assert json.loads(out)["published"] == {"image": 1}
 
 
-def test_drain_of_a_bad_file_exits_with_3_and_names_it(site):
-    site.drop("good.txt")
-    site.drop("bad.txt", bytes(300))
-    told = site.command("drain", "--json")
-    assert told.returncode == 3
-    (bad,) = json.loads(told.stdout)["quarantined"]
-    assert (bad["path"], bad["class"]) == ("bad.txt", "not-text")
-    assert site.words("good.txt") == 3
-
-
-def test_drain_leaves_what_is_being_written_and_says_so(site):
-    site.drop("whole.txt")
-    with (site.inbox / "half.txt").open("wb", buffering=0) as half:
-        half.write(b"one ")
-        told = site.command("drain", "--json")
-    assert told.returncode == 0
-    (waiting,) = json.loads(told.stdout)["waiting"]
-    assert (waiting["path"], waiting["reason"]) == ("half.txt", "being written")
-    assert site.left() == ["half.txt"]
-
-
 def test_drain_of_an_inbox_that_may_not_be_written_to_ends_and_lists_what_stays(site, as_nobody):
     names = site.texts(3)
     site.inbox.chmod(0o555)
@@ -90,7 +76,7 @@ def test_drain_does_not_wait_for_a_retry_of_what_will_fail_again_but_for_its_end
     site.configure(image={"timeout": "500ms"}, retry={"attempts": 2, "backoff": "100ms"})
     site.drop("slow.webp", heavy)
     told = site.command("drain", "--json")
-    assert told.returncode == 3
+    assert told.returncode == QUARANTINED
     assert json.loads(told.stdout)["quarantined"][0]["class"] == "timeout"
 
 
@@ -99,15 +85,6 @@ def test_drain_beside_a_running_daemon_is_refused(site):
     told = site.command("drain")
     assert told.returncode == 1
     assert b"in use" in told.stderr
-
-
-def test_failures_lists_what_is_set_aside_by_class(site):
-    site.drop("sub/bad.txt", bytes(300))
-    site.drop("bad.png", b"no picture")
-    site.run_until_empty()
-    rows = json.loads(site.command("failures", "--json").stdout)
-    assert [(row["class"], row["path"]) for row in rows] == [("not-image", "bad.png"), ("not-text", "sub/bad.txt")]
-    assert json.loads(site.command("failures", "--class", "not-text", "--json").stdout)[0]["path"] == "sub/bad.txt"
 
 
 def test_retry_puts_a_file_back_where_a_running_daemon_takes_it_anew(site):
@@ -119,17 +96,6 @@ def test_retry_puts_a_file_back_where_a_running_daemon_takes_it_anew(site):
     site.wait_for(lambda: len(daemon.events("file.quarantined")) == 2, "another try")
     site.await_empty_inbox()
     assert len(json.loads(site.command("failures", "--json").stdout)) == 1
-
-
-def test_retry_is_refused_where_the_name_is_taken(site):
-    site.drop("bad.txt", bytes(300))
-    site.run_until_empty()
-    site.drop("bad.txt", b"newer")
-    told = site.command("retry", "--all")
-    assert told.returncode == 1
-    assert b"is there again" in told.stdout
-    assert (site.inbox / "bad.txt").read_bytes() == b"newer"
-    assert (site.failed / "bad.txt").stat().st_size == 300
 
 
 def test_of_two_that_were_set_aside_by_one_name_each_is_put_back_as_the_refusal_says(site):
@@ -157,44 +123,42 @@ def test_a_folder_that_may_not_be_read_is_told_alike_whether_a_flag_or_a_file_na
     assert b"chmod it, or the folder that holds it, so that this user may read it, and drain again" in by_flags.stderr
 
 
-@pytest.mark.parametrize("command", [["failures"], ["retry", "--all"]])
-def test_a_closed_folder_of_what_is_set_aside_is_told_in_one_line(site, as_nobody, command):
+def test_a_closed_folder_of_what_is_set_aside_is_told_in_one_line(site, as_nobody):
     site.drop("sub/bad.txt", bytes(3000)).parent.chmod(0o777)
-    daemon = site.start(prefix=as_nobody)
-    site.await_failure("sub/bad.txt")
-    assert daemon.stop() == 0
+    assert site.command("drain", prefix=as_nobody).returncode == QUARANTINED
     (site.failed / "sub").chmod(0)
-    told = site.command(*command, prefix=as_nobody)
-    assert told.returncode == 1
-    assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
+    for command in (["failures"], ["retry", "--all"]):
+        told = site.command(*command, prefix=as_nobody)
+        assert told.returncode == 1
+        assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
 
 
 def test_a_folder_that_may_only_be_read_is_not_blamed_for_another_that_is_closed(site, as_nobody):
     site.drop("sub/bad.txt", bytes(3000)).parent.chmod(0o777)
-    assert site.command("drain", prefix=as_nobody).returncode == 3
+    assert site.command("drain", prefix=as_nobody).returncode == QUARANTINED
     os.chown(site.failed, 0, 0)
     (site.failed / "sub").chmod(0)
     told = site.command("failures", prefix=as_nobody)
     assert told.stderr.decode() == f"watcherd: cannot use the folder {site.failed}: Permission denied (sub)\n"
 
 
-@pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"], ["drain"]])
-def test_a_state_folder_of_another_user_is_told_with_whom_to_be(site, as_nobody, command):
+def test_a_state_folder_of_another_user_is_told_with_whom_to_be(site, as_nobody):
     site.run_until_empty()
-    told = site.command(*command, prefix=as_nobody)
-    assert told.returncode == 1
-    assert told.stderr.decode().splitlines()[-1].endswith(f"; {site.state} {ROOT_S}")
+    for command in (["failures"], ["retry", "--all"], ["audit"], ["drain"]):
+        told = site.command(*command, prefix=as_nobody)
+        assert told.returncode == 1
+        assert told.stderr.decode().splitlines()[-1].endswith(f"; {site.state} {ROOT_S}")
 
 
-@pytest.mark.parametrize("command", ["failures", "audit", "drain"])
-def test_a_folder_that_lies_in_one_of_another_user_is_told_with_whom_to_be(site, as_nobody, command):
+def test_a_folder_that_lies_in_one_of_another_user_is_told_with_whom_to_be(site, as_nobody):
     assert site.command("drain", prefix=as_nobody).returncode == 0
     theirs = site.base / "theirs"
     theirs.mkdir(mode=0o700)
     folders = [f"--{name}={getattr(site, name)}" for name in ("inbox", "outbox", "archive", "state")]
-    told = site.command(command, *folders, f"--failed={theirs / 'failed'}", prefix=as_nobody)
-    assert told.returncode == 1
-    assert told.stderr.decode().endswith(f"; {theirs} {ROOT_S}\n")
+    for command in ("failures", "audit", "drain"):
+        told = site.command(command, *folders, f"--failed={theirs / 'failed'}", prefix=as_nobody)
+        assert told.returncode == 1
+        assert told.stderr.decode().endswith(f"; {theirs} {ROOT_S}\n")
 
 
 def test_a_ledger_that_may_only_be_read_is_told_with_a_mend_that_a_shell_understands(site, as_nobody):
@@ -219,25 +183,18 @@ def test_nobody_is_told_to_be_another_user_where_a_mount_is_read_only(site, as_n
     assert told.stderr.decode().endswith(f"; {site.state} is mounted read-only: mount it for writing\n")
 
 
-@pytest.mark.parametrize("command", [["failures"], ["retry", "--all"], ["audit"]])
-def test_a_command_that_was_told_another_inbox_than_the_daemon_says_of_which_something_is_on_record(site, command):
+def test_a_command_that_was_told_another_inbox_than_the_daemon_says_of_which_something_is_on_record(site):
     elsewhere = site.base / "elsewhere"
     elsewhere.mkdir()
     site.drop("bad.txt", bytes(3000), root=elsewhere)
     site.start(environment={"WATCHERD_INBOX__SCANS__PATH": str(elsewhere)})
     site.wait_for(lambda: site.failure("bad.txt"), "the quarantine")
     said = f"watcherd: nothing is on record of {site.inbox}, but of {elsewhere}; give the command the flags and"
-    assert site.command(*command).stderr.decode().startswith(said)
-    assert (site.failed / "bad.txt").exists()
-    told = site.command(*command, "--inbox", elsewhere, "--outbox", site.outbox, "--state", site.state)
-    assert b"nothing is on record" not in told.stderr
-
-
-def test_retry_of_a_name_that_is_not_set_aside_is_refused(site):
-    site.start().stop()
-    told = site.command("retry", "nothing.txt")
-    assert told.returncode == 1
-    assert b"is not quarantined" in told.stderr
+    right = ("--inbox", elsewhere, "--outbox", site.outbox, "--state", site.state)
+    for command in (["failures"], ["audit"], ["retry", "--all"]):
+        assert site.command(*command).stderr.decode().startswith(said)
+        assert (site.failed / "bad.txt").exists()
+        assert b"nothing is on record" not in site.command(*command, *right).stderr
 
 
 @pytest.mark.parametrize("path", ["/usr/bin:/bin", f"{Path(sys.executable).parent}:/usr/bin:/bin"])
