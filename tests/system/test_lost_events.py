@@ -77,19 +77,6 @@ def test_a_watching_thread_that_dies_ends_the_daemon_with_1_and_the_next_start_m
     site.audit()
 
 
-def test_a_deleted_inbox_is_lost_and_recovered_once_it_is_made_again(site):
-    daemon = site.start()
-    shutil.rmtree(site.inbox)
-    daemon.wait("inbox.lost")
-    site.inbox.mkdir()
-    site.write("early.txt")
-    daemon.wait("inbox.recovered")
-    site.await_words("early.txt")
-    site.drop("late.txt")
-    site.await_words("late.txt")
-    assert len(daemon.events("inbox.lost")) == 1
-
-
 def test_an_inbox_that_is_moved_away_and_back_is_recovered(site):
     daemon = site.start()
     away = site.base / "away"
@@ -129,16 +116,6 @@ def lead(link, folder):
     newer = link.with_name("newer")
     newer.symlink_to(folder)
     newer.rename(link)
-
-
-def test_an_inbox_that_is_missing_at_the_start_is_waited_for(site):
-    site.inbox.rmdir()
-    daemon = site.daemon().start()
-    daemon.wait("inbox.lost")
-    site.inbox.mkdir()
-    site.write("a.txt")
-    site.await_words("a.txt")
-    daemon.wait("inbox.recovered")
 
 
 @pytest.mark.parametrize("begins", ["open", "closed"])
@@ -209,17 +186,6 @@ def test_an_idle_inbox_can_be_unmounted_and_is_recovered_once_it_is_mounted_agai
     site.await_words("after.txt")
 
 
-def test_a_folder_that_is_moved_in_is_processed_whole(site):
-    tree = site.base / "tree"
-    names = [f"tree/{'/'.join('abcdef'[:depth])}/{depth}.txt".replace("//", "/") for depth in range(6)]
-    for name in names:
-        site.write(name, root=site.base)
-    site.start()
-    tree.rename(site.inbox / "tree")
-    for name in names:
-        site.await_words(name)
-
-
 def test_folders_that_are_made_while_files_appear_in_them_miss_none(site):
     site.start()
     names = [f"{number % 10}/{number}/deep/er/{number}.txt" for number in range(300)]
@@ -254,11 +220,3 @@ def test_a_name_without_an_extension_of_ours_is_processed_once_it_has_one(site):
     site.await_words("beside.txt")
     path.rename(site.inbox / "upload.txt")
     site.await_words("upload.txt")
-
-
-def test_a_file_that_comes_back_from_the_archive_is_processed_again(site):
-    daemon = site.start()
-    site.drop("a.txt")
-    daemon.wait("file.published")
-    (site.archive / "a.txt").rename(site.inbox / "a.txt")
-    assert site.await_words("a.1.txt") == 3

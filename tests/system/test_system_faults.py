@@ -20,19 +20,6 @@ def test_a_ledger_that_somebody_holds_locked_pauses_intake_once_and_charges_nobo
     assert not site.rows("id", "attempts > 0")
 
 
-def test_the_fault_of_one_inbox_pauses_no_other(site, other, mounts):
-    mounts.mount(site.outbox)
-    daemon = site.daemon().start()
-    daemon.wait("inbox.rescanned", inbox="scans")
-    mounts.remount(site.outbox, "ro")
-    site.drop("a.txt")
-    daemon.wait("intake.paused", inbox="scans")
-    site.drop("b.txt", root=other / "in")
-    daemon.wait("file.published", inbox="other")
-    mounts.remount(site.outbox, "rw")
-    site.await_words("a.txt")
-
-
 def test_a_stop_during_a_pause_is_a_clean_one(site, mounts):
     mounts.mount(site.outbox)
     daemon = site.start()

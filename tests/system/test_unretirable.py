@@ -177,16 +177,6 @@ def test_as_many_as_may_wait_aside_pause_their_inbox_and_it_goes_on_by_itself_on
     site.audit()
 
 
-def test_a_folder_where_an_archive_belongs_is_left_as_it_is(site):
-    (site.archive / "a.txt").mkdir(parents=True)
-    site.drop("a.txt")
-    site.drop("b.txt")
-    site.run_until_empty()
-    assert site.words("a.1.txt") == site.words("b.txt") == 3
-    assert (site.archive / "a.1.txt").exists()
-    assert os.listdir(site.archive / "a.txt") == []
-
-
 def test_an_input_on_a_file_system_that_is_mounted_inside_its_inbox_waits_aside_and_it_is_said_what_to_do(
     site, mounts
 ):
