@@ -402,14 +402,23 @@ def _event(line):
     return json.loads(line) if line.startswith(b"{") and line.endswith(b"\n") else None
 
 
+def is_alive(pid):
+    """Whether a process is there, and not only what is left of one that nobody has buried yet."""
+    with suppress(OSError):
+        return _state_and_parent(pid)[0] not in "ZX"
+    return False
+
+
 def _processes():
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with suppress(OSError):
-                state, parent = (
-                    Path(f"/proc/{entry}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[:2]
-                )
+                state, parent = _state_and_parent(entry)
                 yield int(entry), int(parent), state
+
+
+def _state_and_parent(pid):
+    return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[:2]
 
 
 def _runs_us(pid):

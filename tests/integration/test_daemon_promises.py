@@ -3,10 +3,10 @@
 import os
 import shutil
 import signal
-from contextlib import suppress
 from pathlib import Path
 
 from PIL import Image
+from tests.conftest import is_alive
 
 
 def test_a_text_and_an_image_become_results_and_a_stop_ends_with_0(site, picture):
@@ -155,9 +155,3 @@ def test_a_damaged_ledger_is_set_aside_and_made_anew_of_what_the_folders_prove(s
     assert daemon.events("ledger.rebuilt", kept=1, quarantined=1)
     assert daemon.stop() == 0
     site.audit()
-
-
-def is_alive(pid):
-    with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[0] != "Z"
-    return False

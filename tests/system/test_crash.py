@@ -2,13 +2,12 @@
 
 import os
 import random
-import re
 import signal
 import subprocess
 from contextlib import suppress
-from pathlib import Path
 
 import pytest
+from tests.conftest import is_alive
 from tests.system.account import carry_away, ended, fill, finish, hold_to_account, visible
 
 #: `make soak` takes its time: 200 kills under load.
@@ -83,9 +82,3 @@ def test_a_second_crash_in_a_row_charges_nobody(site, heavy, picture):
     finish(site, lambda: ended(site) == len(inputs) + 1)
     assert len(site.rows("path", "attempts > 0")) <= 1
     assert visible(site.failed) == []
-
-
-def is_alive(pid):
-    with suppress(OSError):
-        return re.search(r"\) [^ZX] ", Path(f"/proc/{pid}/stat").read_text("ascii", "replace")) is not None
-    return False
