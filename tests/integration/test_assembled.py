@@ -12,11 +12,10 @@ import subprocess
 import sys
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 from PIL import Image
-from structlog.testing import capture_logs
+from tests.integration.conftest import failing
 
 from watcherd import beneath, daemon, failures, pruner
 from watcherd import drain as draining
@@ -69,12 +68,6 @@ def _hearing():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
-
-
-@pytest.fixture
-def events():
-    with capture_logs() as logged:
-        yield logged
 
 
 def named(events, name):
@@ -133,13 +126,11 @@ def test_a_state_folder_is_closed_to_others_and_so_are_those_that_are_made_aroun
         assert {path.stat().st_mode & 0o777 for path in made} == {0o700}
 
 
-def test_folders_that_are_made_are_on_disk(site, monkeypatch):
-    synced, fsync = set(), os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+def test_folders_that_are_made_are_on_disk(site, synced):
     archive = site.base / "var/archive"
     with assembled(quick(site, inbox={"archive": archive}), Ears(on_death=pytest.fail)):
         assert archive.is_dir()
-    assert {str(site.base), str(archive.parent)} <= synced
+    assert {str(site.base), str(archive.parent)} <= {*synced}
 
 
 def test_a_missing_inbox_is_waited_for(site, events):
@@ -464,10 +455,7 @@ def test_a_signal_to_stop_ends_the_run_with_0(site, events):
 
 
 def test_a_signal_to_stop_ends_the_wait_for_room_on_the_ledger_s_disk(site, events, monkeypatch):
-    def require_space(_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(daemon, "require_space", require_space)
+    monkeypatch.setattr(daemon, "require_space", failing(errno.ENOSPC))
     later(lambda: os.kill(os.getpid(), signal.SIGTERM))
     assert daemon.run(quick(site), pytest.fail) == 0
     assert [event["event"] for event in events] == [
@@ -1275,21 +1263,6 @@ def test_a_kept_file_that_was_changed_is_not_set_aside_any_more(site):
     assert failures.set_aside(settings, pytest.fail) == []
     assert draining.drain(settings).published == {Kind.TEXT: 1}
     assert failures.set_aside(settings, pytest.fail) == []
-
-
-@pytest.fixture
-def elsewhere(tmp_path_factory):
-    """Give a folder on another file system than the tests' own."""
-    for base in ("/dev/shm", "/run"):  # noqa: S108 (what is made there has a name of its own)
-        if os.access(base, os.W_OK) and os.stat(base).st_dev != os.stat(tmp_path_factory.getbasetemp()).st_dev:
-            folder = Path(base, f"watcherd-test-{os.getpid()}")
-            folder.mkdir()
-            yield folder
-            for path in sorted(folder.rglob("*"), reverse=True):
-                path.rmdir() if path.is_dir() else path.unlink()
-            folder.rmdir()
-            return
-    pytest.skip("there is only one file system that may be written to")
 
 
 def test_a_retry_brings_the_file_back_across_file_systems(site, elsewhere):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.integration.conftest import failing
 
 from watcherd import __version__, cli
 from watcherd.cli import options, show
@@ -206,11 +207,8 @@ def test_init_where_nothing_can_be_made_says_why(watcherd, folder):
 
 
 def test_init_names_the_configuration_once_it_is_on_disk(watcherd, here, monkeypatch):
-    def fails(_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     with monkeypatch.context() as context:
-        context.setattr(os, "fsync", fails)
+        context.setattr(os, "fsync", failing(errno.EIO))
         assert "watcherd.toml cannot be written: Input/output error" in watcherd("init")[2]
     assert {path.name for path in here.iterdir()} == {"archive", "failed", "inbox", "outbox"}
     assert watcherd("init")[1].splitlines()[-1] == "made   watcherd.toml"

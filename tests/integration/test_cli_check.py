@@ -4,12 +4,12 @@ import io
 import json
 import os
 import re
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
 from PIL import Image
+from tests.integration.conftest import as_nobody
 
 from watcherd.cli import machine, trials
 from watcherd.intake import probe
@@ -30,17 +30,6 @@ def settings(tmp_path):
         return load(folders, {f"WATCHERD_{key}": value for key, value in environ.items()}, tmp_path)
 
     return loading
-
-
-@contextmanager
-def by_no_root():
-    """Act as another user where we are root, who may do everything."""
-    uid = os.geteuid()
-    os.seteuid(uid or 65534)
-    try:
-        yield
-    finally:
-        os.seteuid(uid)
 
 
 def found(settings):
@@ -144,7 +133,7 @@ def test_folders_without_permission_are_problems_all_at_once(settings, tmp_path)
     loaded = settings()
     for folder in ("in", "out", "state"):
         (tmp_path / folder).chmod(0)
-    with by_no_root():
+    with as_nobody():
         problems = {subject for subject, is_problem in found(loaded) if is_problem}
     assert {"inbox.inbox.path", "inbox.inbox.outbox", "state"} <= problems
 
@@ -154,7 +143,7 @@ def test_folders_without_permission_are_problems_all_at_once(settings, tmp_path)
 def test_an_inbox_that_may_only_be_listed_or_only_be_entered_is_a_problem(settings, tmp_path, mode):
     loaded = settings(INBOX__INBOX__AFTER="keep")
     (tmp_path / "in").chmod(mode)
-    with by_no_root():
+    with as_nobody():
         assert "cannot be read" in found(loaded)["inbox.inbox.path", True].message
 
 
@@ -163,7 +152,7 @@ def test_our_own_folder_is_named_where_it_is_the_one_that_is_closed(settings, tm
     loaded = settings()
     (tmp_path / "in").chmod(0o777)
     (tmp_path / "in/.watcherd").mkdir(0o500)  # as another user's daemon leaves it
-    with by_no_root():
+    with as_nobody():
         problem = found(loaded)["inbox.inbox.path", True]
     assert problem.message == f"{tmp_path}/in/.watcherd cannot be written to: Permission denied"
 
@@ -172,7 +161,7 @@ def test_our_own_folder_is_named_where_it_is_the_one_that_is_closed(settings, tm
 def test_a_folder_that_cannot_be_made_is_named_before_the_one_that_refuses_it(settings, tmp_path):
     loaded = settings(state="state/of/ours")
     (tmp_path / "state").chmod(0o555)
-    with by_no_root():
+    with as_nobody():
         problem = found(loaded)["state", True]
     assert problem.message == f"{tmp_path}/state/of/ours cannot be made in {tmp_path}/state: Permission denied"
     opened = f"chmod u+rwX {tmp_path}/state" if os.geteuid() else f"{tmp_path}/state belongs to root: let this user"
@@ -185,7 +174,7 @@ def test_a_folder_behind_one_that_may_not_be_entered_is_not_said_to_be_missing(s
     for name in ("in", "out"):
         (tmp_path / "closed" / name).mkdir(parents=True)
     (tmp_path / "closed").chmod(0)
-    with by_no_root():
+    with as_nobody():
         problems = found(loaded)
     for subject in ("inbox.inbox.path", "inbox.inbox.outbox"):
         assert "cannot be reached: Permission denied" in problems[subject, True].message

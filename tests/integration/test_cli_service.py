@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.integration.conftest import failing
 
 from watcherd.cli import service, standing
 from watcherd.install import places
@@ -130,10 +131,7 @@ def test_a_file_that_does_not_fit_is_named_and_written_by_the_next_attempt(home,
 
 
 def test_a_file_has_its_name_once_it_is_on_disk(home, watcherd, monkeypatch):
-    def fails(_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-    monkeypatch.setattr(os, "fsync", fails)
+    monkeypatch.setattr(os, "fsync", failing(errno.EIO))
     status, _, err = watcherd("install", "--user")
     assert (status, err) == (1, f"watcherd: {home.configuration}: Input/output error; mend that, and come again\n")
     assert [*home.configuration.parent.iterdir()] == []

@@ -14,6 +14,7 @@ from unittest.mock import Mock, call
 
 import pytest
 from structlog.testing import capture_logs
+from tests.integration.conftest import as_nobody, held
 
 from watcherd import beneath
 from watcherd.beneath import OURS
@@ -266,16 +267,9 @@ def test_an_unreadable_file_waits_for_permission():
         job = lane.job("a.txt")
         (lane.inbox / "a.txt").chmod(0)
         version = beneath.version_of(os.lstat(lane.inbox / "a.txt"))
-        root = os.geteuid() == 0
-        if root:
-            os.seteuid(65534)
-        try:
-            with beneath.Nearby() as nearby:
-                job = job._replace(file=job.file._replace(version=version))
-                returned = lane.bench.work(job, None, Limits(), nearby)
-        finally:
-            if root:
-                os.seteuid(0)
+        with as_nobody(), beneath.Nearby() as nearby:
+            job = job._replace(file=job.file._replace(version=version))
+            returned = lane.bench.work(job, None, Limits(), nearby)
     assert (returned.to, returned.reason, returned.changed) == (State.WAITING, "permission", False)
 
 
@@ -411,8 +405,7 @@ def test_nothing_stays_open_whatever_comes_of_a_file(floor, tmp_path):
         assert {type(lane.outcome()) for _ in range(4)} == {Done, Failed, Returned}
         lane.lane.stop(DEADLINE)
     lane.root.rest()
-    links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
-    assert not [it for link in links if link.is_symlink() and (it := os.readlink(link)).startswith(str(tmp_path))]
+    assert held(tmp_path) == []
     assert logs == []  # what is told of a file is told by who settles it
 
 

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from tests.integration.conftest import as_nobody
 
 from watcherd.decide import ENDS, Retry
 from watcherd.ledger.answers import BLOCK, LAST
@@ -260,13 +261,9 @@ def test_a_folder_that_is_closed_to_us_is_told_in_the_same_words_each_time(ledge
         return str(raised.value)
 
     Path(ledger.folder).chmod(0o500)
-    if os.geteuid() == 0:
-        os.seteuid(65534)
-    try:
+    with as_nobody():
         assert told() == told()
-    finally:
-        os.seteuid(os.getuid())
-        Path(ledger.folder).chmod(0o700)
+    Path(ledger.folder).chmod(0o700)
 
 
 # What is asked ------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from structlog.testing import capture_logs
+from tests.integration.conftest import as_nobody
 
 from watcherd.decide import ENDS, RetryPolicy
 from watcherd.intake.intake import Intake
@@ -182,26 +182,13 @@ def watching(root):
 
 
 @pytest.fixture
-def events():
-    """Collect what is logged, as data."""
-    with capture_logs() as logged:
-        yield logged
-
-
-@pytest.fixture
 def unprivileged():
-    """Be nobody for a while, as root may do everything; yields an intake of nobody's inbox."""
-    root = os.geteuid() == 0
+    """Be nobody for a while; yields an intake of nobody's inbox."""
     with tempfile.TemporaryDirectory() as place:
         inbox = Path(place, "inbox")
         inbox.mkdir()
         for folder in (place, inbox):
             os.chmod(folder, 0o777)  # noqa: S103 (a stranger is to work there)
         watching = Watching(inbox, settle=0.05).scanned()
-        if root:
-            os.seteuid(65534)
-        try:
+        with as_nobody():
             yield watching
-        finally:
-            if root:
-                os.seteuid(0)

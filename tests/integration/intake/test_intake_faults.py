@@ -17,6 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.integration.conftest import held
 
 from watcherd import beneath
 from watcherd.intake import gate, rounds
@@ -32,14 +33,6 @@ libc = ctypes.CDLL(None, use_errno=True)
 
 def names(events):
     return [event["event"] for event in events]
-
-
-def in_root(root):
-    """List what this process has open in `root`."""
-    links = [Path(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")]
-    return [
-        str(link.readlink()) for link in links if link.is_symlink() and str(link.readlink()).startswith(str(root))
-    ]
 
 
 def test_a_missing_inbox_is_waited_for(watching, root, events):
@@ -204,7 +197,7 @@ def test_nothing_stays_open_in_an_idle_inbox(watching, root):
     with watching(settle=0.0).scanned() as inbox:
         inbox.renamed_in("sub/a.txt")
         inbox.job("sub/a.txt")
-        inbox.until(lambda: in_root(root) == [])
+        inbox.until(lambda: held(root) == [])
 
 
 def test_nothing_stays_open_in_an_inbox_that_is_lost_while_it_is_scanned(watching, root, tmp_path):
@@ -214,7 +207,7 @@ def test_nothing_stays_open_in_an_inbox_that_is_lost_while_it_is_scanned(watchin
     inbox.before_offer = lambda _: root.is_dir() and root.rename(tmp_path / "elsewhere")
     with inbox:
         inbox.until(lambda: inbox.intake.lost)
-        assert in_root(tmp_path / "elsewhere") == []
+        assert held(tmp_path / "elsewhere") == []
 
 
 def test_an_inbox_can_be_unmounted_and_what_shows_below_is_not_taken(watching, root, events):
@@ -224,7 +217,7 @@ def test_an_inbox_can_be_unmounted_and_what_shows_below_is_not_taken(watching, r
     try:
         with watching(settle=0.0) as inbox:
             inbox.job("a.txt")
-            inbox.until(lambda: in_root(root) == [])
+            inbox.until(lambda: held(root) == [])
             inbox.until(lambda: libc.umount2(os.fsencode(root), 0) == 0)
             inbox.until(lambda: inbox.intake.lost)
             (root / "below.txt").write_bytes(b"x")
@@ -277,7 +270,7 @@ def test_a_scan_that_is_asked_for_during_another_ends_though_a_pause_cuts_that_o
     with inbox:
         inbox.until(lambda: inbox.looks > 1)
         assert not inbox.intake.last_scan
-        assert in_root(root) == []
+        assert held(root) == []
         inbox.paused = False
         inbox.intake.wake()
         inbox.until(lambda: inbox.intake.last_scan)

@@ -6,6 +6,7 @@ import shutil
 import threading
 
 import pytest
+from tests.integration.conftest import failing
 from watchdog.observers.inotify_c import InotifyFD
 
 from watcherd.intake.bell import Bell
@@ -221,13 +222,10 @@ def test_a_watch_that_cannot_be_made_for_want_of_descriptors_leaves_nothing_open
 
 
 def test_a_watch_that_could_not_be_read_leaves_nothing_open(monkeypatch):
-    def fail(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     before = os.listdir("/proc/self/fd")
     watch = Watch()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "read", fail)
+        patch.setattr(os, "read", failing(errno.EIO))
         patch.setattr(InotifyFD, "_check_inotify_fd", lambda _: True)
         with pytest.raises(OSError, match="Input/output error"):
             watch.hear()

@@ -5,8 +5,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -30,6 +28,7 @@ from watcherd.states import TRANSITIONS, State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from watcherd.ledger.ledger import Intent
     from watcherd.publish.batch import News
@@ -220,15 +219,6 @@ def tree(folder: Path) -> set[str]:
 def drafts(*folders: Path) -> set[str]:
     """Return the names in our own folders."""
     return {path.name for folder in folders for path in (folder / OURS).glob("*")}
-
-
-@pytest.fixture
-def elsewhere(tmp_path):
-    """Make a folder on another file system."""
-    if not os.path.isdir("/dev/shm") or os.stat("/dev/shm").st_dev == os.stat(tmp_path).st_dev:  # noqa: S108 (asked for by name)
-        pytest.skip("there is no second file system")
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture

@@ -8,12 +8,13 @@ import errno
 import os
 import sqlite3
 import time
-from contextlib import closing, suppress
+from contextlib import closing
 from itertools import count, repeat
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from tests.integration.conftest import as_nobody, failing, held
 
 from watcherd import beneath
 from watcherd.beneath import OURS
@@ -106,22 +107,18 @@ def test_what_could_not_be_put_on_record_is_published_later_though_no_file_follo
 
 @pytest.mark.parametrize("fault", [False, True])
 def test_the_folder_of_drafts_has_its_name_on_disk_before_the_ledger_relies_on_what_is_in_it(
-    scene, monkeypatch, fault
+    scene, monkeypatch, synced, fault
 ):
-    synced, fsync, intend = set(), os.fsync, scene.ledger.intend
-
-    def fails(_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     def intended(intents):
         assert str(scene.outbox) in synced
         intend(intents)
 
     if fault:  # it is there when that is over, and is not known to be on disk
-        monkeypatch.setattr(os, "fsync", fails)
-        with pytest.raises(SystemFault):
-            scene.place.outbox.check()
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", failing(errno.EIO))
+            with pytest.raises(SystemFault):
+                scene.place.outbox.check()
+    intend = scene.ledger.intend
     monkeypatch.setattr(scene.ledger, "intend", intended)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
@@ -141,35 +138,24 @@ def test_where_folders_know_no_sync_files_are_published_and_set_aside_all_the_sa
     assert look.tree(scene.archive) == {"sub/a.txt"}
 
 
-def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, monkeypatch):
-    steps = []
-    real = os.fsync
-    monkeypatch.setattr(
-        os, "fsync", lambda fd: (steps.append(("sync", os.readlink(f"/proc/self/fd/{fd}"))), real(fd))
-    )
-    take = retire.take
-    monkeypatch.setattr(retire, "take", lambda *names: (steps.append(("take", names[1])), take(*names)))
+def test_no_input_is_taken_before_its_result_and_its_folder_are_on_disk(scene, monkeypatch, synced):
+    take, before = retire.take, []
+    monkeypatch.setattr(retire, "take", lambda *names: (before.extend(synced), synced.clear(), take(*names)))
     scene.add("a.txt")
-    scene.settle()
-    taken = steps.index(("take", "a.txt"))
-    before = {what for step, what in steps[:taken]}
-    assert any(what.startswith(f"{scene.outbox}/.watcherd/") for what in before)
+    assert scene.settle() == [State.PUBLISHED]
+    assert any(path.startswith(f"{scene.outbox}/.watcherd/") for path in before)
     assert str(scene.outbox) in before
-    after = {what for step, what in steps[taken:]}
-    assert {str(scene.inbox), str(scene.archive)} <= after
+    assert {str(scene.inbox), str(scene.archive)} <= {*synced}
 
 
 @pytest.mark.parametrize("many", [False, True])
 def test_a_draft_that_the_disk_failed_to_take_is_not_believed_when_it_takes_the_next(scene, look, monkeypatch, many):
-    def fails(_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     names = {f"{n}.txt" for n in range(20 if many else 1)}
     scene.add(*names)
     scene.add("bad.txt", state=State.QUARANTINING)
     scene.place.archive.check()  # which makes our own folder in it, and syncs that
     with monkeypatch.context() as broken:
-        broken.setattr(*((disk, "sync_all") if many else (os, "fsync")), fails)
+        broken.setattr(*((disk, "sync_all") if many else (os, "fsync")), failing(errno.EIO))
         with pytest.raises(SystemFault, match="Input/output error"):
             scene.batch.settle()
     assert scene.settle() == [State.WAITING] * (len(names) + 1)
@@ -310,9 +296,8 @@ def test_a_file_that_a_user_puts_into_the_archives_place_stays_and_the_result_is
 
 @pytest.mark.parametrize("happens", ["nothing", "collected", "replaced"])
 def test_a_visible_result_gets_another_number_on_disk_too_unless_its_owner_has_taken_it_away(
-    scene, look, monkeypatch, happens
+    scene, look, synced, happens
 ):
-    synced, real = set(), os.fsync
     result, new = scene.outbox / "a.txt.words.json", scene.state / "new"
 
     def seen():  # it is asked for once the result is visible, and says no
@@ -322,7 +307,6 @@ def test_a_visible_result_gets_another_number_on_disk_too_unless_its_owner_has_t
             new.write_text("a user's")
             {"nothing": int, "collected": result.unlink, "replaced": lambda: new.replace(result)}[happens]()
 
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
     scene.add("a.txt")
     scene.is_away = seen
     assert scene.settle() == [State.PUBLISHED]
@@ -541,13 +525,10 @@ def test_an_input_that_was_removed_leaves_no_result(scene, look):
 
 
 def test_a_draft_that_cannot_be_removed_when_it_is_given_up_is_removed_once_that_is_over(scene, look, monkeypatch):
-    def fails(*_, **__):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     scene.add("a.txt")
     os.unlink(scene.inbox / "a.txt")
     with monkeypatch.context() as broken:
-        broken.setattr(os, "unlink", fails)
+        broken.setattr(os, "unlink", failing(errno.EIO))
         assert scene.settle() == [State.VANISHED]
     assert look.drafts(scene.outbox)
     scene.place.outbox.rest()
@@ -566,12 +547,9 @@ def test_an_input_that_was_removed_with_its_folder_leaves_no_result(scene, look)
 def test_an_input_whose_disk_fails_before_anything_is_on_record_is_looked_at_again_and_charged_nothing(
     scene, look, monkeypatch, state
 ):
-    def fails(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO), "a.txt")
-
     scene.add("a.txt", state=state)
     with monkeypatch.context() as broken:
-        broken.setattr(Folders, "status", fails)
+        broken.setattr(Folders, "status", failing(errno.EIO, "a.txt"))
         scene.batch.settle()
     (returned,) = scene.told()
     assert (returned.to, returned.reason) == (State.WAITING, "cannot be read for now: Input/output error")
@@ -891,11 +869,8 @@ def test_a_result_whose_archive_s_folder_is_closed_to_us_is_there_and_its_input_
         for path in {Path(base), *Path(base).rglob("*")} - {scene.archive / "sub"}:
             os.chown(path, 65534, -1)
         scene.add("sub/a.txt")
-        os.seteuid(65534)
-        try:
+        with as_nobody():
             assert scene.settle() == ["hindered"]
-        finally:
-            os.seteuid(0)
         assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
         scene.batch.release()
         assert scene.settle() == [State.PUBLISHED]
@@ -1105,12 +1080,7 @@ def test_no_descriptor_stays_open_in_any_root_after_it_rests(scene):
     scene.settle()
     for root in scene.place.roots:
         root.rest()
-    roots = (scene.inbox, scene.outbox, scene.archive, scene.failed)
-    held = []
-    for number in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # the one that lists them
-            held.append(os.readlink(f"/proc/self/fd/{number}"))
-    assert not [path for path in held if path.startswith(tuple(map(str, roots)))]
+    assert held(scene.inbox, scene.outbox, scene.archive, scene.failed) == []
 
 
 def test_the_input_is_known_by_the_version_that_was_admitted(scene):

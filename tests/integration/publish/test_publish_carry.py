@@ -14,6 +14,7 @@ from threading import Event
 from unittest.mock import Mock
 
 import pytest
+from tests.integration.conftest import failing
 
 from watcherd import lifeline
 from watcherd.beneath import OURS
@@ -90,19 +91,16 @@ def test_an_input_that_cannot_be_carried_is_tried_again_at_once_where_nothing_wa
     assert carrying(in_the_way.unlink) == [NotADirectoryError, type(None)]
 
 
-def test_an_input_is_on_disk_in_our_own_folder_before_it_is_carried(far, monkeypatch):
-    synced, real = set(), os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+def test_an_input_is_on_disk_in_our_own_folder_before_it_is_carried(far, synced):
     far.add("sub/a.txt")
     far.settle()
-    assert {str(far.inbox / OURS), str(far.inbox / "sub")} <= synced
+    assert {str(far.inbox / OURS), str(far.inbox / "sub")} <= {*synced}
 
 
-def test_an_original_is_gone_on_disk_too_before_its_input_is_published(far, monkeypatch):
+def test_an_original_is_gone_on_disk_too_before_its_input_is_published(far, synced):
     far.add("a.txt")
     far.settle()
-    synced, real = set(), os.fsync
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
+    synced.clear()
     assert far.carry() == [State.PUBLISHED]
     assert str(far.inbox / OURS) in synced
 
@@ -158,14 +156,11 @@ def test_what_is_written_into_an_input_after_it_was_copied_is_carried_too_where_
 
 
 def test_an_input_is_carried_once_to_where_times_are_not_held(far, look, monkeypatch):
-    def refuses(*_, **__):
-        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
-
     (job,) = far.add("a.txt")
     far.settle()
     taken = far.inbox / custody.ours_of(job)
     os.utime(taken, ns=(1, 1))  # its owner may write into it before it is carried, too
-    monkeypatch.setattr(os, "utime", refuses)
+    monkeypatch.setattr(os, "utime", failing(errno.EPERM))
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
     assert not taken.exists()
@@ -173,7 +168,7 @@ def test_an_input_is_carried_once_to_where_times_are_not_held(far, look, monkeyp
 
 def test_a_linked_input_that_is_written_into_for_ever_is_there_once_and_ends(scene_of, look, monkeypatch):
     scene = scene_of()
-    monkeypatch.setattr(retire, "take", Mock(side_effect=OSError(errno.EINVAL, os.strerror(errno.EINVAL))))
+    monkeypatch.setattr(retire, "take", failing(errno.EINVAL))
     scene.add("a.txt")
     with (scene.inbox / "a.txt").open("ab", buffering=0) as writer:
         scene.settle()
@@ -259,14 +254,13 @@ def test_a_crash_after_the_copy_leaves_one_archive_however_coarse_its_times_are(
     assert look.drafts(far.inbox) == set()
 
 
-def test_a_copy_that_is_there_already_is_on_disk_before_its_original_is_removed(far, monkeypatch):
-    synced, real = set(), os.fsync
+def test_a_copy_that_is_there_already_is_on_disk_before_its_original_is_removed(far, synced):
     (job,) = far.add("a.txt")
     far.settle()
-    carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
-    monkeypatch.setattr(os, "fsync", lambda fd: (synced.add(os.readlink(f"/proc/self/fd/{fd}")), real(fd)))
-    carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
-    assert synced == {str(far.archive / "a.txt"), str(far.archive)}
+    for _ in range(2):
+        synced.clear()
+        carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
+    assert {*synced} == {str(far.archive / "a.txt"), str(far.archive)}
 
 
 def test_a_crash_after_the_original_was_removed_needs_nothing_more(far, look):
@@ -341,13 +335,10 @@ def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fa
 
 
 def test_a_full_archive_is_the_systems_fault_and_the_original_stays(far, look, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "full")
-
     far.add("a.txt")
     far.settle()
     (intent,) = far.carried
-    monkeypatch.setattr(os, "write", full)
+    monkeypatch.setattr(os, "write", failing(errno.ENOSPC))
     with pytest.raises(SystemFault, match="No space left"):
         carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
     monkeypatch.undo()
@@ -367,35 +358,26 @@ def test_a_copy_that_differs_is_not_believed(far, look, monkeypatch):
 
 
 def test_what_a_file_system_refuses_to_hold_is_left_out(far, monkeypatch):
-    def refuses(*_):
-        raise OSError(errno.ENOTSUP, "no attributes here")
-
     far.add("a.txt")
     far.settle()
-    monkeypatch.setattr(os, "listxattr", refuses)
-    monkeypatch.setattr(os, "fchown", refuses)
+    for call in ("listxattr", "fchown"):
+        monkeypatch.setattr(os, call, failing(errno.ENOTSUP))
     assert far.carry() == [State.PUBLISHED]
 
 
 def test_a_copy_that_shows_as_another_user_s_is_archived_without_the_time_of_its_original(far, look, monkeypatch):
-    def refuses(*_, **__):
-        raise PermissionError(errno.EPERM, "not yours")
-
     far.add("a.txt")
     far.settle()
-    monkeypatch.setattr(os, "utime", refuses)
+    monkeypatch.setattr(os, "utime", failing(errno.EPERM))
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
 
 
 @pytest.mark.parametrize("call", ["listxattr", "getxattr"])
 def test_an_input_whose_attributes_cannot_be_read_is_no_fault_of_the_archive(far, look, monkeypatch, call):
-    def broken(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     far.drop("a.txt")
     monkeypatch.setattr(os, "listxattr", lambda _: ["user.note"])
-    monkeypatch.setattr(os, call, broken)
+    monkeypatch.setattr(os, call, failing(errno.EIO))
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
         carry.carry(str(far.inbox), "a.txt", far.place.archive, "a.txt", 1)
     assert look.tree(far.archive) == look.drafts(far.archive) == set()
@@ -415,14 +397,11 @@ def test_an_attribute_that_is_too_large_for_the_archive_s_file_system_is_left_ou
 
 
 def test_an_attribute_that_a_full_archive_has_no_room_for_is_the_systems_fault(far, monkeypatch):
-    def full(*_):
-        raise OSError(errno.ENOSPC, "full")
-
     os.setxattr(far.drop("a.txt"), "user.origin", b"a scanner")
     far.add("a.txt", content=None)
     far.settle()
     (intent,) = far.carried
-    monkeypatch.setattr(os, "setxattr", full)
+    monkeypatch.setattr(os, "setxattr", failing(errno.ENOSPC))
     monkeypatch.setattr(os, "fstatvfs", lambda _: Mock(f_bavail=1, f_frsize=4096))
     with pytest.raises(SystemFault, match="No space left"):
         carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)

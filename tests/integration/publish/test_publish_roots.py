@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from tests.integration.conftest import as_nobody, failing
 
 from watcherd.beneath import OURS
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
@@ -22,9 +23,7 @@ from watcherd.publish.reason import reason
 from watcherd.publish.root import Root
 from watcherd.states import State
 
-
-def unknown(*_, **__):
-    raise OSError(errno.ENOSYS, "unknown call")
+unknown = failing(errno.ENOSYS)
 
 
 def flagless(source, name, target, new_name, flags):
@@ -98,13 +97,10 @@ def test_what_comes_out_of_an_exchange_and_is_somebody_elses_goes_back(tmp_path,
 
 
 def test_other_errors_of_an_exchange_are_told(tmp_path, monkeypatch):
-    def fails(*_):
-        raise OSError(errno.EIO, "broken")
-
     (tmp_path / "old").write_text("old")
-    monkeypatch.setattr(rename, "_renameat2", fails)
+    monkeypatch.setattr(rename, "_renameat2", failing(errno.EIO))
     here = os.open(tmp_path, os.O_RDONLY)
-    with pytest.raises(OSError, match="broken"):
+    with pytest.raises(OSError, match="Input/output error"):
         rename.replace(here, "new", here, "old", lambda _: True)
     os.close(here)
 
@@ -253,43 +249,31 @@ def test_a_draft_that_shows_as_another_user_s_and_has_a_server_s_time_is_vouched
     os.utime(tmp_path / OURS / draft.name, (later, later))
     os.chmod(tmp_path / OURS / draft.name, 0o666 if ours_to_write else 0o644)
     os.chmod(tmp_path / OURS, 0o711)  # noqa: S103 (who is somebody else is to come to it)
-    os.seteuid(65534)
-    try:
+    with as_nobody():
         assert root.vouched(draft)
-    finally:
-        os.seteuid(0)
-        root.rest()
+    root.rest()
     assert (os.stat(tmp_path / OURS / draft.name).st_mtime <= time.time()) is ours_to_write
 
 
 def test_a_draft_that_cannot_be_written_is_a_fault_of_its_root(tmp_path, monkeypatch):
     root = Root(str(tmp_path), "0123abcd")
-
-    def full(*_, **__):
-        raise OSError(errno.ENOSPC, "full")
-
-    monkeypatch.setattr(os, "fdopen", full)
+    monkeypatch.setattr(os, "fdopen", failing(errno.ENOSPC))
     with pytest.raises(SystemFault, match="No space left"):
         root.write_draft(1, b"{}")
     root.rest()
 
 
-def test_a_folder_that_was_removed_needs_no_sync_and_one_that_fails_is_not_forgotten(tmp_path, monkeypatch):
+def test_a_folder_that_was_removed_needs_no_sync_and_one_that_fails_is_not_forgotten(tmp_path, monkeypatch, synced):
     (tmp_path / "gone").mkdir()
     (tmp_path / "here").mkdir()
     with Folders() as folders:
         folders.touch(str(tmp_path), "gone/a")
         folders.touch(str(tmp_path), "here/a")
         os.rmdir(tmp_path / "gone")
-
-        def fails(_):
-            raise OSError(errno.EIO, "broken")
-
-        monkeypatch.setattr(os, "fsync", fails)
-        with pytest.raises(OSError, match="here"):
-            folders.sync()
-        synced = []
-        monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fsync", failing(errno.EIO))
+            with pytest.raises(OSError, match="here"):
+                folders.sync()
         folders.sync()
         assert synced == [str(tmp_path / "here")]
 
@@ -302,9 +286,7 @@ def test_a_folder_that_cannot_be_entered_is_told_with_its_whole_path_and_a_root_
     assert raised.value.filename == f"{tmp_path}{named}"
 
 
-def test_a_folder_that_is_made_is_synced_with_those_around_it_and_one_that_is_there_alone(tmp_path, monkeypatch):
-    synced = []
-    monkeypatch.setattr(os, "fsync", lambda fd: synced.append(os.readlink(f"/proc/self/fd/{fd}")))
+def test_a_folder_that_is_made_is_synced_with_those_around_it_and_one_that_is_there_alone(tmp_path, synced):
     with Folders() as folders:
         for name in ("a/b/c.txt", "a/b/d.txt"):
             folders.parent(str(tmp_path), name, make=True)
@@ -347,12 +329,8 @@ def test_a_draft_of_which_nothing_can_be_told_is_closed_and_removed_once_that_is
     root = Root(str(tmp_path), "owner")
     root.drafts()
     before = os.listdir("/proc/self/fd")
-
-    def fail(*_, **__):
-        raise OSError(errno.ESTALE, "Stale file handle")
-
-    with monkeypatch.context() as failing:
-        failing.setattr(os, "fstat", fail)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "fstat", failing(errno.ESTALE))
         with pytest.raises(SystemFault, match="Stale file handle"):
             root.new_draft(1)
     assert os.listdir("/proc/self/fd") == before
@@ -364,8 +342,8 @@ def test_a_draft_of_which_nothing_can_be_told_is_closed_and_removed_once_that_is
 def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
     root = Root(str(tmp_path), "owner")
     name = root.write_draft(1, b"old").name
-    with monkeypatch.context() as failing:
-        failing.setattr(os, "unlink", unknown)
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "unlink", failing(errno.EIO))
         with pytest.raises(SystemFault):
             root.discard(name)
     draft = root.write_draft(1, b"new")

@@ -13,6 +13,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from tests.integration.conftest import failing, held
 
 from watcherd import beneath
 from watcherd.model import After, CameBack, SystemFault
@@ -101,34 +102,38 @@ def test_a_file_is_put_back_and_its_reason_is_gone(aside, look):
     assert is_back(aside, look)
 
 
-def test_a_file_is_on_disk_where_it_came_from_before_it_is_forgotten(scene, monkeypatch):
+@pytest.fixture
+def forgetting(monkeypatch, synced):
+    """Return the list of what is synced, in which "forgotten" stands where a file is forgotten."""
+    forget = wayback._forget
+    monkeypatch.setattr(wayback, "_forget", lambda *what: (synced.append("forgotten"), forget(*what)))
+    return synced
+
+
+def test_a_file_is_on_disk_where_it_came_from_before_it_is_forgotten(scene, forgetting):
     set_aside(scene, "sub/a.txt")
-    steps, forget, fsync = [], wayback._forget, os.fsync
-    monkeypatch.setattr(wayback, "_forget", lambda *what: (steps.append("forget"), forget(*what)))
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    forgetting.clear()
     assert not put_back(scene).refused
-    assert steps[:3] == [str(scene.inbox / "sub"), str(scene.failed / "sub"), "forget"]
+    assert forgetting[:3] == [str(scene.inbox / "sub"), str(scene.failed / "sub"), "forgotten"]
 
 
-def test_folders_that_are_made_for_a_file_that_comes_back_are_on_disk_before_it_is_forgotten(scene, monkeypatch):
+def test_folders_that_are_made_for_a_file_that_comes_back_are_on_disk_before_it_is_forgotten(scene, forgetting):
     set_aside(scene, "sub/within/a.txt")
     shutil.rmtree(scene.inbox / "sub")
-    steps, forget, fsync = [], wayback._forget, os.fsync
-    monkeypatch.setattr(wayback, "_forget", lambda *what: (steps.append("forget"), forget(*what)))
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    forgetting.clear()
     assert not put_back(scene).refused
-    before = steps[: steps.index("forget")]
+    before = forgetting[: forgetting.index("forgotten")]
     assert {str(scene.inbox), str(scene.inbox / "sub"), str(scene.inbox / "sub/within")} <= {*before}
 
 
 def test_a_file_from_another_file_system_is_on_disk_before_its_original_is_removed_and_shown_once_that_is_gone(
-    scene_of, elsewhere, monkeypatch
+    scene_of, elsewhere, monkeypatch, synced
 ):
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
-    steps, real, fsync = [], os.unlink, os.fsync
-    monkeypatch.setattr(os, "unlink", lambda name, **at: (steps.append(name), real(name, **at)))
-    monkeypatch.setattr(os, "fsync", lambda fd: (steps.append(os.readlink(f"/proc/self/fd/{fd}")), fsync(fd)))
+    steps, unlink = synced, os.unlink
+    steps.clear()
+    monkeypatch.setattr(os, "unlink", lambda name, **at: (steps.append(name), unlink(name, **at)))
     assert not put_back(scene).refused
     inbox, ours = str(scene.inbox / "sub"), str(scene.inbox / OURS)
     order = [ours, "a.txt", str(scene.failed / "sub"), inbox]
@@ -407,8 +412,7 @@ def test_a_name_that_is_taken_leaves_no_copy_from_another_file_system_and_nothin
     scene.drop("sub/a.txt", b"a user's")
     assert "is there again" in put_back(scene).refused
     assert look.drafts(scene.inbox) == set()
-    links = [f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd")]
-    assert not [link for link in links if os.path.realpath(link).startswith(str(scene.inbox))]
+    assert held(scene.inbox) == []
 
 
 @pytest.mark.parametrize("on_record", [False, True])
@@ -714,10 +718,7 @@ def test_where_there_are_no_links_a_file_comes_back_from_another_file_system_too
     scene = scene_of(failed=elsewhere / "failed")
     set_aside(scene, "sub/a.txt")
 
-    def linkless(*_, **__):
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(os, "link", linkless)
+    monkeypatch.setattr(os, "link", failing(errno.EPERM))
     assert not put_back(scene).refused
     assert is_back(scene, look)
 

@@ -11,13 +11,11 @@ import pkgutil
 import subprocess
 import time
 from collections import Counter
-from contextlib import suppress
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from threading import Event
 
 import pytest
 from structlog.testing import capture_logs
+from tests.integration.conftest import held
 
 from watcherd.decide import RetryPolicy
 from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
@@ -68,15 +66,6 @@ def ended(scene):
 
 def free(scene):
     return len(scene.claims) == 0
-
-
-def held(*folders):
-    """Return what this process has open beneath `folders`."""
-    links = []
-    for number in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # closed by another thread meanwhile
-            links.append(os.readlink(f"/proc/self/fd/{number}"))
-    return [link for link in links if link.startswith(tuple(map(str, folders)))]
 
 
 # Outcomes -----------------------------------------------------------------------------------------------------------
@@ -493,22 +482,19 @@ def test_a_ledger_that_fails_pauses_and_loses_nothing(going, look, monkeypatch):
 # Another file system, the end ---------------------------------------------------------------------------------------
 
 
-def test_an_input_for_another_file_system_holds_nobody_up(scene_of, look, monkeypatch):
-    if not os.path.isdir("/dev/shm"):  # noqa: S108 (asked for by name)
-        pytest.skip("there is no second file system")
-    with TemporaryDirectory(dir="/dev/shm") as folder:
-        scene = scene_of(archive=Path(folder, "archive"))
-        slow, real = Event(), carry._fill
-        monkeypatch.setattr(carry, "_fill", lambda *what: (slow.wait(10), real(*what)))
-        publishing = scene.publisher()
-        publishing.start()
-        publishing.put(scene.done(scene.job("a.txt")))
-        publishing.put(scene.done(scene.job("b.txt")))
-        look.eventually(lambda: len(look.tree(scene.outbox)) == 2)
-        assert not free(scene)
-        slow.set()
-        look.eventually(lambda: free(scene))
-        assert look.tree(scene.archive) == {"a.txt", "b.txt"}
+def test_an_input_for_another_file_system_holds_nobody_up(scene_of, elsewhere, look, monkeypatch):
+    scene = scene_of(archive=elsewhere / "archive")
+    slow, real = Event(), carry._fill
+    monkeypatch.setattr(carry, "_fill", lambda *what: (slow.wait(10), real(*what)))
+    publishing = scene.publisher()
+    publishing.start()
+    publishing.put(scene.done(scene.job("a.txt")))
+    publishing.put(scene.done(scene.job("b.txt")))
+    look.eventually(lambda: len(look.tree(scene.outbox)) == 2)
+    assert not free(scene)
+    slow.set()
+    look.eventually(lambda: free(scene))
+    assert look.tree(scene.archive) == {"a.txt", "b.txt"}
 
 
 def test_a_stop_settles_what_was_put(scene, look):
