@@ -90,6 +90,11 @@ class Scene:
             root.rest()
         self.open()
 
+    def start_again(self) -> None:
+        """End this life as SIGKILL does, and take up in the next one what it left."""
+        self.crash()
+        self.recover()
+
     def close(self) -> None:
         """End it properly."""
         for publisher in self.publishers:

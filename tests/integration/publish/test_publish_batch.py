@@ -357,8 +357,7 @@ def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_on
     monkeypatch.setattr(reveal, "rename", real)
     monkeypatch.setattr(scene.ledger, "intend", intend)
     if dies:
-        scene.crash()
-        scene.recover()
+        scene.start_again()
     else:
         scene.batch.release()
     assert scene.settle() in ([State.PUBLISHED], [State.QUARANTINED])

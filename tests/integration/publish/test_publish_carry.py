@@ -229,8 +229,7 @@ def test_a_crash_after_the_take_is_finished_by_the_next_start(far, look):
     far.add("a.txt")
     far.settle()
     far.carried.clear()
-    far.crash()
-    far.recover()
+    far.start_again()
     far.settle()
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
@@ -246,8 +245,7 @@ def test_a_crash_after_the_copy_leaves_one_archive_however_coarse_its_times_are(
     far.settle()
     far.carried.clear()
     carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
-    far.crash()
-    far.recover()
+    far.start_again()
     far.settle()
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
@@ -267,8 +265,7 @@ def test_a_crash_after_the_original_was_removed_needs_nothing_more(far, look):
     far.add("a.txt")
     far.settle()
     far.carry()
-    far.crash()
-    far.recover()
+    far.start_again()
     assert far.settle() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
     assert look.tree(far.outbox) == {"a.txt.words.json"}
@@ -290,8 +287,7 @@ def test_a_crash_within_the_copy_leaves_no_draft(far, look, monkeypatch):
         carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
     monkeypatch.undo()
     assert look.drafts(far.archive)
-    far.crash()
-    far.recover()
+    far.start_again()
     far.settle()
     assert far.carry() == [State.PUBLISHED]
     assert look.drafts(far.archive, far.outbox) == set()
@@ -493,8 +489,7 @@ def test_what_is_to_be_carried_when_all_stops_starts_no_thread_that_nobody_waits
     assert publishing.stop(DEADLINE)
     assert not [it.name for it in threading.enumerate() if it.name.startswith("carrier-")]
     assert not begun
-    far.crash()
-    far.recover()
+    far.start_again()
     far.settle()
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}

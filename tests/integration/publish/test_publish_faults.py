@@ -215,8 +215,7 @@ def test_wherever_the_process_dies_the_next_start_finishes_it(  # noqa: PLR0913,
         if not faults.hit:
             assert n > 90  # calls of one batch, each of which was broken
             break
-        scene.crash()
-        scene.recover()
+        scene.start_again()
         scene.batch.settle()
         _work_again(scene)
         _told((n, faults.hit), lambda scene=scene: _assert_all_is_well(scene, look))
@@ -261,8 +260,7 @@ def test_a_kept_result_is_replaced_whole_or_not_yet_whatever_fails(  # noqa: PLR
             break
         assert (scene.outbox / "a.txt.words.json").read_bytes() in {b"first", b"second"}
         if dies:
-            scene.crash()
-            scene.recover()
+            scene.start_again()
             scene.claims.release("a.txt")
             _work_again(scene)
         ended: list = []
@@ -329,8 +327,7 @@ def test_wherever_the_process_dies_on_the_way_to_another_file_system_the_next_st
             assert n > 90  # calls of one batch, each of which was broken
             break
         scene.carried.clear()
-        scene.crash()
-        scene.recover()
+        scene.start_again()
         _settle_far(scene, [])
         _work_again(scene)
         _settle_far(scene, [])

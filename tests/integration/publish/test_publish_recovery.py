@@ -43,8 +43,7 @@ def hide(scene, job):
 def test_an_intention_whose_draft_is_there_becomes_visible(scene, look):
     job = scene.job("a.txt")
     intend(scene, job, scene.done(job).draft)
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
     assert look.tree(scene.archive) == {"a.txt"}
@@ -72,8 +71,7 @@ def test_a_result_that_had_its_name_and_its_draft_s_when_the_run_died_is_there_o
     draft = scene.done(job).draft
     intend(scene, job, draft)
     os.link(scene.outbox / ".watcherd" / draft.name, scene.outbox / "a.txt.words.json")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
     assert look.drafts(scene.outbox) == set()
@@ -81,8 +79,7 @@ def test_a_result_that_had_its_name_and_its_draft_s_when_the_run_died_is_there_o
 
 def test_a_visible_result_gets_its_input_retired(scene, look):
     show(scene, "a.txt")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"a.txt"}
 
@@ -144,8 +141,7 @@ def test_a_result_whose_name_the_run_that_died_had_not_synced_is_on_disk_before_
         job = scene.job("sub/a.txt")
         intend(scene, job, scene.done(job).draft)
         (scene.outbox / "sub").mkdir()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     monkeypatch.setattr(os, "fsync", sync)
     assert scene.settle() == [State.PUBLISHED]
     assert {str(scene.outbox / "sub"), str(scene.outbox)} <= synced
@@ -165,8 +161,7 @@ def test_an_input_whose_taking_the_run_that_died_had_not_synced_is_gone_on_disk_
     (scene.inbox / "sub/a.txt").rename(scene.archive / "sub/a.txt")
     if newer:
         scene.drop("sub/a.txt", b"a newer file")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     finish = scene.ledger.finish
     synced.clear()
     monkeypatch.setattr(scene.ledger, "finish", finished)
@@ -181,8 +176,7 @@ def test_an_outbox_s_folder_that_is_closed_to_us_since_goes_to_disk_with_all_els
 
     within, whole, sync_all = beneath.open_within, set(), disk.sync_all
     show(scene, "sub/a.txt")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     monkeypatch.setattr(beneath, "open_within", closed)
     monkeypatch.setattr(disk, "sync_all", lambda fd: (whole.add(os.readlink(f"/proc/self/fd/{fd}")), sync_all(fd)))
     assert scene.settle() == [State.PUBLISHED]
@@ -216,8 +210,7 @@ def test_a_result_that_was_to_have_another_number_when_the_run_died_gets_that_of
     scene.ledger.intend = intend_and_die
     with pytest.raises(KeyboardInterrupt):
         scene.settle()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED if state is State.PUBLISHING else State.QUARANTINED]
     ending = ".words.json" if state is State.PUBLISHING else ".error.json"
     assert look.tree(root) | look.tree(into) == {"a.txt", "a.1.txt", f"a.1.txt{ending}"}
@@ -230,8 +223,7 @@ def test_a_result_that_was_to_have_another_number_and_whose_folder_is_a_file_by_
     intend(scene, job, Draft(scene.record("sub/a.txt").draft, inode), 1)
     shutil.rmtree(scene.outbox / "sub")
     (scene.outbox / "sub").write_text("a user's")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"sub/a.1.txt"}
 
@@ -250,8 +242,7 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
     replace_outbox(scene)
     (scene.outbox / there).parent.mkdir(exist_ok=True)
     (scene.outbox / there).write_text("a user's")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     assert look.tree(scene.outbox) == {there}
@@ -303,8 +294,7 @@ def test_an_input_that_was_being_carried_is_not_forgotten_while_its_inbox_and_it
     shutil.rmtree(scene.outbox)
     mounted.rename(scene.outbox)
     os.rename(scene.state / "unmounted", scene.inbox)
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert [*scene.settle(), *scene.carry()] == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"a.txt"}
     assert look.drafts(scene.inbox) == set()
@@ -317,8 +307,7 @@ def test_a_result_on_its_way_on_another_disk_than_is_mounted_now_is_made_again(s
     intend(scene, job, draft)
     (scene.outbox / ".watcherd" / draft.name).unlink()
     monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_fsid=1))  # its root may have the same inode
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
     assert scene.record("a.txt") is None
@@ -331,8 +320,7 @@ def test_a_result_on_its_way_that_has_another_inode_since_is_made_again(scene_of
     intend(scene, job, draft)
     drafts = scene.outbox / ".watcherd"  # as on FAT, whose inodes are numbered anew when it is mounted
     shutil.copy(drafts / draft.name, drafts / "copy").replace(drafts / draft.name)
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
     assert look.drafts(scene.outbox) == set()
@@ -342,8 +330,7 @@ def test_an_input_that_was_retired_before_its_outbox_was_replaced_needs_nothing_
     scene.add("a.txt")
     scene.settle()
     replace_outbox(scene)
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"a.txt"}
 
@@ -353,8 +340,7 @@ def test_a_visible_result_that_was_moved_to_a_new_outbox_gets_its_input_retired(
     draft = scene.done(job).draft
     intend(scene, job, draft)
     (replace_outbox(scene) / ".watcherd" / draft.name).rename(scene.outbox / "a.txt.words.json")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"a.txt"}
 
@@ -375,8 +361,7 @@ def test_an_input_whose_folder_is_a_file_by_now_is_gone(scene, look):
     show(scene, "sub/a.txt")
     os.rename(scene.inbox / "sub", scene.state / "elsewhere")
     scene.drop("sub", b"a file now")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == {"sub"}
 
@@ -397,8 +382,7 @@ def test_a_retired_input_needs_nothing_more_and_what_took_its_name_is_left_alone
 def test_a_taken_input_that_was_to_be_deleted_is_deleted(scene_of, look):
     scene = scene_of(After.DELETE)
     hide(scene, show(scene, "a.txt"))
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
 
@@ -409,8 +393,7 @@ def test_a_taken_input_that_was_written_to_in_that_instant_is_given_back_and_not
     taken = scene.inbox / ".watcherd" / f"taken-{job.id}-{job.file.version.inode}"
     taken.parent.mkdir()
     os.rename(scene.drop("a.txt", b"one two three\n"), taken)
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"one two three\n"
     assert look.drafts(scene.inbox) == set()
@@ -429,8 +412,7 @@ def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, l
     (scene.inbox / "sub/a.txt").unlink()
     if newest:
         scene.drop("sub/a.txt", b"the newest")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     texts = {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)}
     assert texts == ({b"a newer file", b"the newest"} if newest else {b"a newer file"})
@@ -458,8 +440,7 @@ def test_what_somebody_else_archived_where_the_input_was_to_go_stays_there(scene
     show(scene, "a.txt")
     (scene.archive / "a.txt").write_bytes(b"from another daemon, or from before inputs were kept")
     scene.after = After.ARCHIVE
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
     assert look.tree(scene.archive) == {"a.txt", "a.1.txt"}
@@ -473,8 +454,7 @@ def test_what_was_archived_long_before_an_input_was_deleted_stays_there(scene_of
     show(scene, "a.txt")
     (scene.inbox / "a.txt").unlink()
     scene.after = After.ARCHIVE
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
     assert look.tree(scene.archive) == {"a.txt"}
@@ -484,8 +464,7 @@ def test_an_input_that_was_taken_to_be_deleted_is_given_back_where_inputs_are_ke
     scene = scene_of(After.DELETE)
     hide(scene, show(scene, "a.txt"))
     scene.after = After.KEEP
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == {"a.txt"}
     assert look.drafts(scene.inbox) == set()
@@ -496,8 +475,7 @@ def test_an_input_that_was_taken_to_be_deleted_is_archived_since_beside_a_newer_
     hide(scene, show(scene, "a.txt"))
     scene.drop("a.txt", b"newer")
     scene.after = After.ARCHIVE
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == []
     assert scene.carry() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"newer"
@@ -511,8 +489,7 @@ def test_a_newer_file_that_was_taken_to_be_deleted_is_given_back_where_inputs_ar
     scene.drop("newer", b"a newer file").rename(scene.inbox / "a.txt")
     hide(scene, job)
     scene.after = After.ARCHIVE
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
     assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
@@ -525,8 +502,7 @@ def test_a_newer_file_that_was_taken_to_be_deleted_is_given_back_on_disk_too(sce
     scene.drop("newer", b"a newer file").rename(scene.inbox / "a.txt")
     hide(scene, job)
     scene.after = after
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     synced.clear()
     assert scene.settle() == [State.PUBLISHED]
     assert {str(scene.inbox), str(scene.inbox / ".watcherd")} <= {*synced}
@@ -538,8 +514,7 @@ def test_what_is_no_file_in_the_archives_place_is_not_given_back(scene, look, wh
     (scene.archive / "theirs").write_text("a user's")
     place = scene.archive / "a.txt"
     place.symlink_to("theirs") if what == "a link" else place.mkdir()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert os.path.lexists(place)
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
@@ -581,8 +556,7 @@ def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has
     die_once_a_result_has_changed_places(scene, monkeypatch, before=occupy)
     if newest:
         scene.drop("a.txt", b"edited again")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == ([] if newest else [State.RETRYING])
     assert visible.read_text() == "a user's"
     assert look.drafts(scene.outbox) == set()
@@ -594,8 +568,7 @@ def test_a_kept_result_that_took_the_place_of_the_one_before_when_the_run_died_a
     scene = scene_of(After.KEEP)
     die_once_a_result_has_changed_places(scene, monkeypatch)
     (scene.outbox / "a.txt.words.json").unlink()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
@@ -611,8 +584,7 @@ def test_a_file_that_was_on_its_way_to_a_failed_folder_elsewhere_when_the_run_di
     os.write(copy, b"one")
     os.close(copy)
     scene.carried.clear()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert [*scene.settle(), *scene.carry()] == [State.QUARANTINED]
     assert (scene.failed / "sub/a.txt.error.json").read_bytes() == b"{}"
     assert (scene.failed / "sub/a.txt").read_bytes() == b"one two\n"
@@ -634,8 +606,7 @@ def test_drafts_of_an_earlier_run_that_nothing_refers_to_are_removed_and_a_stran
     scene.done(job)
     (scene.outbox / ".watcherd" / "cafecafe-1").write_text("another daemon's")
     (scene.outbox / ".watcherd" / "notes.txt").write_text("a user's")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert look.drafts(scene.outbox) == {"cafecafe-1", "notes.txt"}
 
 
@@ -649,8 +620,7 @@ def test_what_a_probe_left_that_was_cut_short_is_removed(scene, look, monkeypatc
             with pytest.raises(KeyboardInterrupt):
                 root.probe()
     assert look.drafts(scene.outbox, scene.archive, scene.failed) == {f"{scene.ledger.id}-probe"}
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert look.drafts(scene.outbox, scene.archive, scene.failed) == set()
 
 

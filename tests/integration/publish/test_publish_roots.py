@@ -176,8 +176,7 @@ def test_a_crash_between_two_names_leaves_one_where_the_flags_are_unknown(scene,
             scene.carry()
         monkeypatch.undo()
     scene.carried.clear()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert [*scene.settle(), *scene.carry()] == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"a.txt"}
     assert look.tree(scene.outbox) == {"a.txt.words.json"}

@@ -262,8 +262,7 @@ def test_whatever_fails_it_has_not_begun_or_the_next_start_finishes_it(aside, lo
         assert not put_back(aside).refused
     else:
         assert not refused or "it is on its way" in refused
-        aside.crash()
-        aside.recover()
+        aside.start_again()
     assert is_back(aside, look)
 
 
@@ -273,8 +272,7 @@ def test_what_is_on_its_way_back_waits_for_its_inbox_and_the_failed_folder(scene
     mounted, away = scene.state / "failed", [True]
     scene.failed.rename(mounted)
     scene.failed.mkdir()  # what shows where a file system is not mounted yet
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     shutil.rmtree(scene.failed)
     mounted.rename(scene.failed)
     scene.crash()
@@ -304,8 +302,7 @@ def test_what_is_on_its_way_back_waits_for_an_inbox_that_is_missing_at_the_start
 def test_a_retry_that_was_cut_short_is_finished_though_its_row_is_old_enough_to_be_forgotten(cut_between_disks, look):
     scene = cut_between_disks("_remove", done=True)
     forget_what_is_gone(scene)
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert is_back(scene, look, "a.txt")
 
 
@@ -322,8 +319,7 @@ def test_a_retry_that_is_killed_leaves_our_folder_in_its_inbox_which_tells_it_fr
 def test_what_was_mended_once_more_after_a_retry_was_cut_short_is_put_back(cut_between_disks, look):
     scene = cut_between_disks("_remove", path="sub/a.txt")
     (scene.failed / "sub/a.txt").write_bytes(b"mended once more")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert (scene.inbox / "sub/a.txt").read_bytes() == b"mended once more"
     assert is_back(scene, look)
 
@@ -356,8 +352,7 @@ def publish_and_start_again(scene, content):
     scene.add("a.txt", content=content)
     assert scene.settle() == [State.PUBLISHED]
     scene.ledger.flush()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
 
 
 def test_what_a_daemon_took_and_deleted_after_a_retry_was_cut_short_is_not_put_back_again(
@@ -386,8 +381,7 @@ def test_what_is_on_its_way_back_goes_on_though_another_of_its_name_was_set_asid
     cut_short(scene, monkeypatch, "_move", done=False)
     scene.claims.release("a.txt")
     set_aside(scene, "a.txt")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert look.tree(scene.inbox) == {"a.txt"}
     assert look.tree(scene.failed) == {"a.1.txt", "a.1.txt.error.json"}
 
@@ -424,8 +418,7 @@ def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, loo
     assert scene.settle() == [State.QUARANTINED]
     if on_record:
         scene.ledger.flush()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     scene.settle()
     scene.ledger.flush()
     assert look.tree(scene.inbox) == set()
@@ -511,8 +504,7 @@ def test_a_copy_that_was_cut_short_is_not_taken_for_a_file_whose_original_was_ca
             put_back(scene)
     assert look.drafts(scene.inbox)
     (scene.failed / "sub/a.txt").unlink()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert look.tree(scene.inbox) == look.tree(scene.failed) == look.drafts(scene.inbox) == set()
     assert scene.ledger.quarantined("scans") == []
 
@@ -520,8 +512,7 @@ def test_a_copy_that_was_cut_short_is_not_taken_for_a_file_whose_original_was_ca
 def test_a_file_that_was_carried_away_once_its_copy_was_on_disk_is_back_all_the_same(cut_between_disks, look):
     scene = cut_between_disks("_remove", path="sub/a.txt")
     (scene.failed / "sub/a.txt").unlink()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert is_back(scene, look)
 
 
@@ -530,8 +521,7 @@ def test_a_file_whose_original_is_gone_is_back_also_where_its_file_system_has_an
 ):
     scene = cut_between_disks("_remove", done=True)
     monkeypatch.setattr("os.statvfs", lambda _: SimpleNamespace(f_fsid=1))
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert is_back(scene, look, "a.txt")
 
 
@@ -544,8 +534,7 @@ def test_a_file_whose_original_is_gone_is_back_though_another_of_its_name_was_se
         came_back(scene)  # as it seems to a daemon that runs: the reason goes, and its name is free
     scene.claims.release("a.txt")
     set_aside(scene, "a.txt")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert look.tree(scene.inbox) == {"a.txt"}
     name = "a.txt" if of_the_old_name else "a.1.txt"
     assert look.tree(scene.failed) == {name, f"{name}.error.json"}
@@ -556,8 +545,7 @@ def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folde
     scene = cut_between_disks("show")
     scene.inbox.rename(scene.state / "former")
     shutil.copytree(scene.state / "former", scene.inbox)  # as onto a larger disk
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
     assert is_back(scene, look, "a.txt")
 
@@ -580,8 +568,7 @@ def test_a_file_whose_original_is_gone_is_not_forgotten_where_its_inbox_is_a_bar
 def test_of_a_copy_that_was_cut_short_nothing_is_left_where_the_reason_is_gone(cut_between_disks, look):
     scene = cut_between_disks("_remove")
     (scene.failed / "a.txt.error.json").unlink()
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert look.tree(scene.failed) == {"a.txt"}
     assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
 
@@ -611,12 +598,10 @@ def test_what_gets_the_name_of_a_file_whose_original_is_gone_stays_and_the_file_
     with monkeypatch.context() as context:
         context.setattr(crossing, "show", taken)
         assert "it is on its way" in put_back(scene).refused
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert (scene.inbox / "a.txt").read_bytes() == b"a user's"
     os.unlink(scene.inbox / "a.txt")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
     assert is_back(scene, look, "a.txt")
 
@@ -656,8 +641,7 @@ def test_a_stop_ends_the_copying_of_a_large_file_back_settles_what_is_done_and_l
     assert look.drafts(scene.inbox) == set()
     assert look.tree(scene.outbox) == {"b.txt.words.json"}
     monkeypatch.setattr(carry, "_fill", real)
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert is_back(scene, look, "a.txt")
 
 
@@ -741,8 +725,7 @@ def test_a_name_that_is_taken_meanwhile_leaves_it_where_it_is_to_be_asked_for_ag
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "_move", done=False)
     scene.drop("a.txt", b"a user's")
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert look.tree(scene.failed) == {"a.txt", "a.txt.error.json"}
     os.unlink(scene.inbox / "a.txt")
     assert not put_back(scene).refused

@@ -744,8 +744,7 @@ def test_a_stop_waits_for_one_of_the_drafts_that_an_earlier_run_left_and_the_nex
     stopped.set()
     assert publishing.stop(10)
     assert len(look.drafts(scene.outbox) & {*left}) == 2
-    scene.crash()
-    scene.recover()
+    scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.drafts(scene.outbox) == set()
 
