@@ -30,6 +30,12 @@ hypothesis.settings.load_profile("busy")
 
 COMMAND = [sys.executable, "-m", "watcherd"]
 
+#: Whether there is time for all that can be tried: `make soak`.
+SOAK = bool(os.environ.get("SOAK"))
+
+#: The status of a drain that set something aside.
+QUARANTINED = 3
+
 #: Seconds that anything may take which ought to happen at once: this machine may be busy with other things.
 SOON = 30.0
 

@@ -9,6 +9,7 @@ import time
 from contextlib import closing
 
 import pytest
+from tests.conftest import QUARANTINED
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_what_was_set_aside_under_a_longer_path_than_the_kernel_takes_whole_is_a
     with os.fdopen(os.open("bad.txt", os.O_CREAT | os.O_WRONLY, dir_fd=bottom), "wb") as bad:
         bad.write(bytes(3000))
     (done.base / ("d" * 200)).rename(done.inbox / ("d" * 200))
-    assert done.command("drain").returncode == 3
+    assert done.command("drain").returncode == QUARANTINED
     assert done.audit() == {"running": False, "finished": 4, "collected": 0, "wrong": []}
 
 
@@ -218,7 +219,7 @@ def test_what_lies_in_a_folder_that_cannot_be_looked_into_is_told(site, as_nobod
         site.drop(name)
     site.drop("sub/bad.txt", bytes(3000))
     os.chown(site.inbox / "sub", 65534, 65534)
-    assert site.command("drain", prefix=as_nobody).returncode == 3
+    assert site.command("drain", prefix=as_nobody).returncode == QUARANTINED
     for root in (site.inbox, site.outbox, site.archive, site.failed):
         (root / "sub").chmod(0)
         told = site.command("audit", "--json", prefix=as_nobody)

@@ -7,8 +7,8 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from tests.conftest import SOAK
 
-SOAK = bool(os.environ.get("SOAK"))
 FEW, MANY = 1_000, 1_000_000 if SOAK else 50_000
 
 #: Bytes by which a backlog may make the daemon grow.

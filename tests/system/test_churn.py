@@ -1,7 +1,6 @@
 """Whatever people do to an inbox, whether or not the daemon sees it: what survives comes to its one end."""
 
 import io
-import os
 import random
 import signal
 from collections import Counter
@@ -9,9 +8,8 @@ from contextlib import suppress
 
 import pytest
 from PIL import Image
-from tests.conftest import files
-
-SOAK = bool(os.environ.get("SOAK"))
+from tests.conftest import SOAK, files
+from tests.system.account import result_of
 
 #: How files are called: half of them texts. A rename or a swap may call one what it is not.
 ENDINGS = ["txt", "txt", "png", "jpg"]
@@ -166,7 +164,6 @@ def result(site, name):
     """Return what was made of an input: its words, or the size of its grey picture."""
     if is_text(name):
         return site.words(name)
-    folder, _, own = name.rpartition("/")
-    with Image.open(site.outbox / folder / f"grayscale_{own}") as grey:
+    with Image.open(site.outbox / result_of(name)) as grey:
         assert grey.mode == "L"
         return grey.size

@@ -9,11 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-
-COMMAND = [sys.executable, "-m", "watcherd"]
-
-#: The status of a drain that set something aside.
-QUARANTINED = 3
+from tests.conftest import COMMAND, QUARANTINED
 
 #: What is said of a folder of another user's.
 ROOT_S = "belongs to root: let this user write there, or run watcherd as that one"

@@ -1,17 +1,15 @@
 """SIGKILL at any instant, and start again: each input has one right result, and is retired once."""
 
-import os
 import random
 import signal
 import subprocess
 from contextlib import suppress
 
 import pytest
-from tests.conftest import is_alive
+from tests.conftest import SOAK, is_alive
 from tests.system.account import carry_away, ended, fill, finish, hold_to_account, visible
 
 #: `make soak` takes its time: 200 kills under load.
-SOAK = bool(os.environ.get("SOAK"))
 KILLS = 50 if SOAK else 6
 
 

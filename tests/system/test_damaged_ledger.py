@@ -7,9 +7,7 @@ import sqlite3
 from contextlib import closing
 
 import pytest
-
-#: The status of a drain that set something aside.
-QUARANTINED = 3
+from tests.conftest import QUARANTINED
 
 
 def overwritten(ledger):

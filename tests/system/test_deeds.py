@@ -7,6 +7,7 @@ import subprocess
 import pytest
 from PIL import Image
 from tests.conftest import files
+from tests.system.account import result_of
 
 NEWER = (30, 20)
 
@@ -42,11 +43,6 @@ def deed(site, picture, request):
         return left and os.fspath(left.relative_to(site.inbox))
 
     return act
-
-
-def result_of(path):
-    folder, name = os.path.split(path)
-    return f"{folder}/grayscale_{name}"
 
 
 def size(path):

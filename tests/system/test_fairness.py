@@ -8,8 +8,7 @@ from threading import Thread
 
 import pytest
 from PIL import Image
-
-SOAK = bool(os.environ.get("SOAK"))
+from tests.conftest import SOAK
 
 #: Seconds that each single file may take beside whatever waits, more than a job that is in work already.
 PROMPT = 1.0

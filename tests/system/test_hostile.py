@@ -1,13 +1,11 @@
 """Content and places made to do harm: each comes to its class, or to its right result, and none does any."""
 
 import io
-import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
-
-SOAK = bool(os.environ.get("SOAK"))
+from tests.conftest import SOAK
 
 #: Bytes of one line: what a text's reader may not hold at once.
 LINE = (2 << 30) if SOAK else (200 << 20)

@@ -6,8 +6,8 @@ import signal
 from pathlib import Path
 
 import pytest
+from tests.conftest import SOAK
 
-SOAK = bool(os.environ.get("SOAK"))
 QUEUE = Path("/proc/sys/fs/inotify/max_queued_events")
 
 

@@ -7,9 +7,7 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.conftest import files
-
-SOAK = bool(os.environ.get("SOAK"))
+from tests.conftest import SOAK, files
 
 
 def test_the_mount_tells_how_it_must_be_looked_at_and_a_file_without_an_event_is_found(site, remote):

@@ -1,6 +1,5 @@
 """A run that is cut short before each of its calls in turn, and what there is to work on meanwhile."""
 
-import os
 import random
 import signal
 import sys
@@ -9,10 +8,8 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from tests.conftest import SOON
+from tests.conftest import SOAK, SOON
 from tests.system.account import ended, fill, finish
-
-SOAK = bool(os.environ.get("SOAK"))
 
 #: Of the calls of a run every so many-th is cut, from anywhere on: each test run cuts others. All of them with SOAK.
 STEP = 1 if SOAK else 16
@@ -142,3 +139,10 @@ def load(site, picture):
     load = Load(site, picture)
     load.configure()
     return load
+
+
+def pytest_collection_modifyitems(items):
+    """Give each of these tests the time for all its runs."""
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.timeout(7200 if SOAK else 240))

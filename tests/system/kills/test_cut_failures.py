@@ -1,15 +1,10 @@
 """SIGKILL before any call that changes the disk, on the way into quarantine and back: set aside once, and whole."""
 
 import json
-import os
 from itertools import count
 
 import pytest
 from tests.system.account import visible
-
-SOAK = bool(os.environ.get("SOAK"))
-
-pytestmark = pytest.mark.timeout(7200 if SOAK else 240)
 
 BAD = bytes(3000)
 

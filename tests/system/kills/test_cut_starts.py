@@ -1,16 +1,11 @@
 """SIGKILL before any call that changes the disk, in a start, a recovery, a reload and a pruning: nothing is lost."""
 
-import os
 import shutil
 import signal
 from contextlib import suppress
 
 import pytest
 from tests.system.account import hold_to_account, result_of, visible
-
-SOAK = bool(os.environ.get("SOAK"))
-
-pytestmark = pytest.mark.timeout(7200 if SOAK else 240)
 
 
 @pytest.fixture

@@ -1,14 +1,9 @@
 """SIGKILL before any call that changes the disk, on each way of a file: one right result, and retired once."""
 
-import os
 from itertools import count
 
 import pytest
 from tests.system.account import hold_to_account, visible
-
-SOAK = bool(os.environ.get("SOAK"))
-
-pytestmark = pytest.mark.timeout(7200 if SOAK else 240)
 
 
 def test_a_kill_before_any_call_on_the_way_of_a_file_loses_nothing_and_does_nothing_twice(site, cut, load, after):
