@@ -23,6 +23,12 @@ def intend(scene, job, draft, number=0, state=State.PUBLISHING):
     scene.ledger.intend([Intent(job, state, number, draft)])
 
 
+def leave_intent(scene, path):
+    """Put on record which draft is about to get its name, and die before it has."""
+    job = scene.job(path)
+    intend(scene, job, scene.done(job).draft)
+
+
 def show(scene, path):
     """Publish a result, and die before its input is retired; return the job."""
     job = scene.job(path)
@@ -41,8 +47,7 @@ def hide(scene, job):
 
 
 def test_an_intention_whose_draft_is_there_becomes_visible(scene, look):
-    job = scene.job("a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "a.txt")
     scene.start_again()
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
@@ -51,8 +56,7 @@ def test_an_intention_whose_draft_is_there_becomes_visible(scene, look):
 
 @pytest.mark.parametrize("gone", [False, True])
 def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draft(scene, look, gone):
-    job = scene.job("a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "a.txt")
     scene.crash()
     if gone:
         os.unlink(scene.inbox / "a.txt")
@@ -110,8 +114,7 @@ def test_an_inbox_s_folder_that_is_closed_to_us_holds_up_its_own_files_alone(sce
 
     status = Folders.status
     show(scene, "b.txt")
-    job = scene.job("sub/a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "sub/a.txt")
     if beyond:
         (replace_outbox(scene) / "b.txt.words.json").rename(scene.outbox / "b.txt.words.json")
     scene.crash()
@@ -138,8 +141,7 @@ def test_a_result_whose_name_the_run_that_died_had_not_synced_is_on_disk_before_
     if shown:
         show(scene, "sub/a.txt")
     else:  # killed when it had made its folder
-        job = scene.job("sub/a.txt")
-        intend(scene, job, scene.done(job).draft)
+        leave_intent(scene, "sub/a.txt")
         (scene.outbox / "sub").mkdir()
     scene.start_again()
     monkeypatch.setattr(os, "fsync", sync)
@@ -237,8 +239,7 @@ def replace_outbox(scene):
 
 @pytest.mark.parametrize("there", ["other", "sub", "sub/a.txt.words.json"])
 def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_made_again(scene, look, there):
-    job = scene.job("sub/a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "sub/a.txt")
     replace_outbox(scene)
     (scene.outbox / there).parent.mkdir(exist_ok=True)
     (scene.outbox / there).write_text("a user's")
@@ -250,8 +251,7 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
 
 
 def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look):
-    job = scene.job("a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "a.txt")
     replace_outbox(scene)
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
@@ -265,8 +265,7 @@ def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_
 
 
 def test_a_result_in_the_outbox_of_before_retires_no_input_whose_inbox_is_missing_at_the_start(scene, look):
-    job = scene.job("a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "a.txt")
     replace_outbox(scene)
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
@@ -632,8 +631,7 @@ def test_drafts_of_this_run_are_not_taken_for_leftovers(scene, look):
 
 
 def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypatch):
-    job = scene.job("a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "a.txt")
     scene.crash()
     real = Root.leftovers
 
@@ -650,8 +648,7 @@ def test_a_recovery_that_a_fault_cut_short_can_begin_again(scene, look, monkeypa
 
 
 def test_a_recovery_that_is_stopped_before_whichever_file_can_begin_again(scene, look):
-    job = scene.job("hidden.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "hidden.txt")
     show(scene, "visible.txt")
     scene.done(scene.job("worked on.txt"))
     stops = 0
@@ -690,8 +687,7 @@ def test_an_inbox_that_cannot_be_looked_into_is_the_systems_fault_and_nothing_is
 
     real = Folders.root
 
-    job = scene.job("a.txt")
-    intend(scene, job, scene.done(job).draft)
+    leave_intent(scene, "a.txt")
     scene.crash()
     monkeypatch.setattr(Folders, "status", fails)
     monkeypatch.setattr(Folders, "root", fails)

@@ -68,6 +68,13 @@ def free(scene):
     return len(scene.claims) == 0
 
 
+def leave_intents(scene, *paths, **more):
+    """Put on record what is about to be published, and die before it is."""
+    scene.add(*paths, **more)
+    scene.batch._write()
+    scene.crash()
+
+
 # Outcomes -----------------------------------------------------------------------------------------------------------
 
 
@@ -681,9 +688,7 @@ def test_a_bug_ends_the_thread_and_is_told(scene, look, monkeypatch):
 
 
 def test_what_an_earlier_run_intended_is_published_at_the_start(scene, look):
-    scene.add("a.txt", "b.txt")
-    scene.batch._write()
-    scene.crash()
+    leave_intents(scene, "a.txt", "b.txt")
     publishing = scene.publisher()
     publishing.start()
     look.eventually(lambda: ended(scene) == {State.PUBLISHED: 2})
@@ -710,9 +715,7 @@ def test_a_stop_right_after_the_start_leaves_nothing_of_a_short_recovery_to_the_
         publishing.close()
         return seen(root, draft)
 
-    scene.add("a.txt", "b.txt")
-    scene.batch._write()
-    scene.crash()
+    leave_intents(scene, "a.txt", "b.txt")
     publishing, seen = scene.publisher(), Root.seen
     monkeypatch.setattr(Root, "seen", stopped)
     publishing.start()
@@ -750,9 +753,7 @@ def test_a_stop_waits_for_one_of_the_drafts_that_an_earlier_run_left_and_the_nex
 
 
 def test_what_an_earlier_run_left_lets_go_of_no_newer_file_s_claim_and_has_its_name_looked_at_again(scene, look):
-    scene.add("a.txt", "b.txt")
-    scene.batch._write()
-    scene.crash()
+    leave_intents(scene, "a.txt", "b.txt")
     assert scene.claims.claim("a.txt")
     scene.publisher().start()
     look.eventually(lambda: ended(scene) == {State.PUBLISHED: 2})
@@ -764,9 +765,7 @@ def test_what_an_earlier_run_left_lets_go_of_no_newer_file_s_claim_and_has_its_n
 def test_what_an_earlier_run_left_and_cannot_be_placed_lets_go_of_no_newer_claim_and_is_looked_at_again(
     scene, look, blocked, becomes
 ):
-    scene.add("sub/a.txt")
-    scene.batch._write()
-    scene.crash()
+    leave_intents(scene, "sub/a.txt")
     (getattr(scene, blocked) / "sub").write_text("a user's file")
     assert scene.claims.claim("sub/a.txt")
     publishing = scene.publisher()
@@ -789,9 +788,7 @@ def test_what_an_earlier_run_left_and_cannot_be_placed_is_set_aside_once_though_
             publishing.put(scene.done(scene.job("a.txt", content=None)))
 
     scene = scene_of(After.KEEP)
-    scene.add("a.txt")
-    scene.batch._write()
-    scene.crash()
+    leave_intents(scene, "a.txt")
     (scene.outbox / "a.txt.words.json").write_text("a user's")
     publishing, withdraw = scene.publisher(), scene.ledger.withdraw
     monkeypatch.setattr(scene.ledger, "withdraw", withdrawn)
@@ -810,9 +807,7 @@ def test_what_an_earlier_run_left_and_cannot_be_placed_is_not_due_for_ever_besid
         newer.append(scene.job("sub/a.txt", content=b"newer"))  # an intake was faster
         withdraw(job)
 
-    scene.add("sub/a.txt", attempts=1)
-    scene.batch._write()
-    scene.crash()
+    leave_intents(scene, "sub/a.txt", attempts=1)
     (scene.outbox / "sub").write_text("a user's file")
     newer, withdraw = [], scene.ledger.withdraw
     monkeypatch.setattr(scene.ledger, "withdraw", withdrawn)
