@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 from tests.integration.conftest import failing
 
-from watcherd import beneath, daemon, failures, pruner
+from watcherd import assembly, beneath, daemon, failures, pruner
 from watcherd import drain as draining
 from watcherd import rooms as together
 from watcherd import settings as configuration
@@ -25,6 +25,7 @@ from watcherd.assembly import Ears
 from watcherd.audit import audit
 from watcherd.decide import Retry
 from watcherd.intake.intake import Intake
+from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, Refused, Stopped, SystemFault
 from watcherd.pruner import Pruner
@@ -68,6 +69,13 @@ def _hearing():
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(autouse=True)
+def _no_spare(monkeypatch):
+    """Let no worker stand by for images, which few of these tests have: it starts longer than most of them take."""
+    cold = {"warm": False}
+    monkeypatch.setattr(assembly, "IsolatedWorkers", lambda module, **terms: IsolatedWorkers(module, **terms | cold))
 
 
 def named(events, name):

@@ -185,16 +185,16 @@ else:
 
 @pytest.mark.parametrize("begins", ["before", "after"])
 def test_a_writer_that_holds_a_file_open_and_pauses_is_never_overtaken(watching, root, begins):
-    command = [sys.executable, "-c", WRITER, root / "a.txt", "4", "hold"]
+    command = [sys.executable, "-c", WRITER, root / "a.txt", "2", "hold"]
     inbox = watching(settle=0.1)
     if begins == "before":
         with subprocess.Popen(command):
             inbox.until((root / "a.txt").exists)
             with inbox:
-                assert inbox.job("a.txt").file.version.size == 4
+                assert inbox.job("a.txt").file.version.size == 2
     else:
         with inbox.scanned(), subprocess.Popen(command):
-            assert inbox.job("a.txt").file.version.size == 4
+            assert inbox.job("a.txt").file.version.size == 2
 
 
 def test_appending_again_and_again_within_settle_is_never_overtaken(watching, root):
