@@ -1284,15 +1284,6 @@ def test_a_retry_brings_the_file_back_across_file_systems(site, elsewhere):
     assert not (elsewhere / "sub/a.txt").exists()
 
 
-def test_a_retry_across_file_systems_is_refused_where_the_name_is_taken(site, elsewhere):
-    site.failed = elsewhere
-    settings = set_aside(site)
-    site.write("sub/a.txt", b"another one")
-    (back,) = failures.put_back(settings, failures.set_aside(settings, pytest.fail))
-    assert "is there again" in back.refused
-    assert (elsewhere / "sub/a.txt").exists()
-
-
 # An audit ---------------------------------------------------------------------------------------------------------
 
 

@@ -100,14 +100,6 @@ def test_claims_are_idle_once_nothing_is_held_and_nothing_waits_to_come_back():
     assert claims.idle()
 
 
-def test_claims_are_idle_once_none_is_held():
-    claims = Claims(2)
-    claims.claim("a")
-    assert not claims.idle()
-    claims.release("a")
-    assert claims.idle()
-
-
 def test_a_path_that_comes_back_wakes_and_may_be_claimed_from_there():
     woken = []
     claims = Claims(1, wake=lambda: woken.append(claims.claim("next")))

@@ -16,7 +16,6 @@ from tempfile import TemporaryDirectory
 import pytest
 from tests.integration.conftest import as_nobody, failing, held
 
-from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind, SystemFault
@@ -1080,8 +1079,3 @@ def test_no_descriptor_stays_open_in_any_root_after_it_rests(scene):
     for root in scene.place.roots:
         root.rest()
     assert held(scene.inbox, scene.outbox, scene.archive, scene.failed) == []
-
-
-def test_the_input_is_known_by_the_version_that_was_admitted(scene):
-    (job,) = scene.add("a.txt")
-    assert job.file.version == beneath.version_of(os.lstat(scene.inbox / "a.txt"))

@@ -57,13 +57,3 @@ def test_it_has_one_capability_and_can_get_no_other(said):
 
 def test_it_has_a_network_of_its_own_with_nobody_in_it(said, service):
     assert said["network"] != os.readlink(service.root.parent / "ns/net")
-
-
-def test_no_worker_can_speak_for_the_daemon(service, picture):
-    service.path("/srv/watcherd/inbox/a.png").write_bytes(picture())
-    service.wait_for(service.path("/srv/watcherd/outbox/grayscale_a.png").exists)
-    workers = service.run("pgrep", "-P", service.show("MainPID")).stdout.split()
-    for worker in workers:
-        environment = service.path(f"/proc/{worker}/environ").read_bytes()
-        assert b"NOTIFY_SOCKET" not in environment
-        assert b"WATCHDOG" not in environment
