@@ -1,4 +1,4 @@
-"""An audit beside what changes meanwhile: a daemon that starts, an owner who takes a file, a disk that fails."""
+"""An audit beside a daemon that starts, an owner who takes a file, a disk that fails; and after a crash."""
 
 import errno
 import os
@@ -6,11 +6,14 @@ from contextlib import ExitStack
 
 import pytest
 
-from watcherd import audit
+from watcherd import audit, beneath
 from watcherd import settings as configuration
 from watcherd.intake.probe import Looks
-from watcherd.ledger.ledger import Ledger
+from watcherd.ledger.ledger import Intent, Ledger
+from watcherd.model import Draft, File, Job, Kind
+from watcherd.publish.custody import ours_of
 from watcherd.service import locks
+from watcherd.states import State
 
 
 @pytest.fixture
@@ -91,3 +94,17 @@ def test_a_reason_of_what_was_set_aside_that_cannot_be_read_is_told(site, audite
 
     monkeypatch.setattr(os, "read", read_all_but_one)
     assert audited() == ([("unreadable", "failed/bad.txt.error.json")], False)
+
+
+def test_after_a_crash_it_tells_what_is_unfinished_and_nothing_that_belongs_to_it(site, audited):
+    path = site.drop("a.txt")
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        job = Job(ledger.next_id(), File("scans", "a.txt", beneath.version_of(path.stat())), Kind.TEXT)
+        draft = Draft(f"{ledger.id}-00000000-{job.id}", 1)
+        ledger.hand_over([job])
+        ledger.intend([Intent(job, State.PUBLISHING, 0, draft)])
+    for root, name in ((site.outbox, draft.name), (site.inbox, "owner"), (site.outbox, "owner")):
+        site.write(f".watcherd/{name}", root=root)
+    path.rename(site.inbox / ours_of(job))
+    assert audited() == ([("unfinished", "inbox/a.txt")], False)
