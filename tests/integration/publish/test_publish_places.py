@@ -1,0 +1,228 @@
+"""What cannot be placed: it costs its own file something, or waits, or is a fault of the system."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from tests.integration.conftest import as_nobody
+
+from watcherd.beneath import OURS
+from watcherd.model import After, Failure, SystemFault
+from watcherd.publish import unretired
+from watcherd.publish.folders import Folders
+from watcherd.states import State
+
+
+def test_a_result_whose_folder_is_a_file_is_unplaceable_and_the_others_are_published(scene, look):
+    (scene.outbox / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", "b.txt")
+    scene.batch.settle()
+    news = {it.job.file.path: it for it in scene.told()}
+    assert news["b.txt"].state is State.PUBLISHED
+    assert news["sub/a.txt"].failure is Failure.UNPLACEABLE
+    assert news["sub/a.txt"].message == f"Not a directory: {scene.outbox}/sub"
+    assert scene.states("sub/a.txt") == [State.WORKING]
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_a_result_whose_folder_is_a_link_is_not_put_where_it_leads(scene, look, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (scene.outbox / "sub").symlink_to(tmp_path / "elsewhere")
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.RETRYING]
+    assert look.tree(tmp_path / "elsewhere") == set()
+
+
+def test_an_outbox_that_was_well_when_one_file_failed_is_looked_at_again_before_the_next_is_charged(
+    scene, monkeypatch
+):
+    def intend(intents):
+        real(intents)
+        os.rename(scene.outbox, scene.state / "unmounted")
+
+    real = scene.ledger.intend
+    (scene.outbox / "sub").write_text("a user's file")
+    scene.add("sub/a.txt")
+    assert scene.settle() == [State.RETRYING]
+    scene.add("sub/b.txt")
+    with monkeypatch.context() as context:
+        context.setattr(scene.ledger, "intend", intend)
+        with pytest.raises(SystemFault, match="No such file or directory"):
+            scene.batch.settle()
+    assert scene.told() == []
+    os.rename(scene.state / "unmounted", scene.outbox)
+    os.unlink(scene.outbox / "sub")
+    assert scene.settle() == [State.PUBLISHED]
+
+
+def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_nothing(scene, look):
+    job, _ = scene.add("a.txt", "b.txt")
+    os.unlink(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id))
+    scene.batch.settle()
+    news = {it.job.file.path: it for it in scene.told()}
+    assert news["a.txt"].failure is Failure.UNPLACEABLE
+    assert news["b.txt"].state is State.PUBLISHED
+    assert look.tree(scene.inbox) == {"a.txt"}
+
+
+def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_can(scene, look):
+    (scene.archive / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", "b.txt")
+    assert sorted(scene.settle()) == ["hindered", State.PUBLISHED]
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    scene.batch.release()
+    assert scene.settle() == []
+    os.unlink(scene.archive / "sub")
+    scene.batch.release()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
+    assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_a_result_whose_archive_s_folder_is_closed_to_us_is_there_and_its_input_waits(scene_of, look):
+    with TemporaryDirectory() as base:
+        scene = scene_of(base=Path(base))
+        (scene.archive / "sub").mkdir(mode=0)
+        (scene.inbox / "sub").mkdir()
+        for root in scene.place.roots:
+            root.check()  # makes our own folder
+        for path in {Path(base), *Path(base).rglob("*")} - {scene.archive / "sub"}:
+            os.chown(path, 65534, -1)
+        scene.add("sub/a.txt")
+        with as_nobody():
+            assert scene.settle() == ["hindered"]
+        assert look.tree(scene.outbox) == {"sub/a.txt.words.json"}
+        scene.batch.release()
+        assert scene.settle() == [State.PUBLISHED]
+        assert look.tree(scene.archive) == {"sub/a.txt"}
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_where_a_fault_of_the_system_hides_which_numbers_are_free_it_is_met_once_and_nothing_is_shown(
+    scene, look, monkeypatch, number
+):
+    def fails(_, *name):
+        asked.append(name)
+        raise OSError(number, os.strerror(number))
+
+    asked = []
+    scene.add("a.txt", "b.txt")
+    scene.place.archive.check()  # makes our own folder
+    in_the_way = scene.archive / OURS / f"{scene.ledger.id}-probe"
+    in_the_way.mkdir()
+    with monkeypatch.context() as broken:
+        broken.setattr(Folders, "has", fails)
+        with pytest.raises(SystemFault):
+            scene.batch.settle()
+    assert (len(asked), look.tree(scene.outbox)) == (1, set())
+    in_the_way.rmdir()
+    assert scene.settle() == [State.PUBLISHED] * 2
+
+
+def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_go_in_the_end(scene, monkeypatch):
+    monkeypatch.setattr(unretired, "MOST", 2)
+    (scene.archive / "sub").write_text("a user's file")
+    scene.add("sub/a.txt", "sub/b.txt", "sub/c.txt")
+    with pytest.raises(SystemFault, match="2 inputs cannot be taken out of"):
+        scene.batch.settle()
+    os.unlink(scene.archive / "sub")
+    scene.told()
+    scene.batch.release()
+    assert scene.settle() == [State.PUBLISHED] * 3
+
+
+def test_a_root_that_is_another_folder_than_at_the_start_gets_nothing(scene, look):
+    scene.add("a.txt")
+    scene.place.outbox.rest()
+    os.rename(scene.outbox, scene.state / "unmounted")
+    scene.outbox.mkdir()
+    with pytest.raises(SystemFault, match="not the folder that watcherd started with"):
+        scene.batch.settle()
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+    os.rmdir(scene.outbox)
+    os.rename(scene.state / "unmounted", scene.outbox)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_an_archive_that_became_another_folder_while_drafts_were_synced_gets_nothing(scene, look, monkeypatch):
+    real = scene.place.outbox.to_disk
+
+    def to_disk(drafts):
+        real(drafts)
+        scene.place.archive.rest()
+        os.rename(scene.archive, scene.state / "unmounted")
+        scene.archive.mkdir()
+
+    monkeypatch.setattr(scene.place.outbox, "to_disk", to_disk)
+    scene.add("a.txt")
+    with pytest.raises(SystemFault, match="not the folder that watcherd started with"):
+        scene.batch.settle()
+    assert look.tree(scene.archive) == look.tree(scene.outbox) == set()
+    assert look.tree(scene.inbox) == {"a.txt"}
+
+
+def test_what_waited_aside_does_not_go_into_an_archive_that_is_another_folder_by_now(scene, look):
+    (scene.archive / "sub").write_text("a user's file")
+    scene.add("sub/a.txt")
+    scene.settle()
+    scene.place.archive.rest()
+    os.rename(scene.archive, scene.state / "unmounted")
+    scene.archive.mkdir()
+    scene.batch.release()
+    with pytest.raises(SystemFault, match="not the folder"):
+        scene.batch.settle()
+    assert look.tree(scene.archive) == set()
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+
+
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_an_input_is_not_missed_nor_looked_for_while_its_inbox_is_away(scene_of, look, after):
+    scene = scene_of(after)
+    scene.add("a.txt")
+    unmounted = scene.state / "unmounted"
+
+    def unmount():
+        if not unmounted.exists():
+            scene.inbox.rename(unmounted)
+            scene.inbox.mkdir()  # the bare mount point
+        return True
+
+    scene.is_away = unmount
+    assert scene.settle() == ["hindered"]
+    scene.batch.release()
+    assert scene.settle() == []
+    assert os.listdir(scene.inbox) == []
+    scene.inbox.rmdir()
+    unmounted.rename(scene.inbox)
+    scene.is_away = lambda: False
+    scene.batch.release()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == set()
+
+
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_an_input_is_not_missed_in_an_inbox_that_goes_while_it_is_looked_for(scene_of, look, after):
+    scene = scene_of(after)
+    scene.add("a.txt")
+    looks = iter([False, True])
+
+    def is_away():
+        if not (away := next(looks)):
+            (scene.inbox / "a.txt").rename(scene.state / "a.txt")
+        return away
+
+    scene.is_away = is_away
+    assert scene.settle() == ["hindered"]
+    (scene.state / "a.txt").rename(scene.inbox / "a.txt")
+    scene.is_away = lambda: False
+    scene.batch.release()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
+    assert look.tree(scene.inbox) == set()
