@@ -41,21 +41,3 @@ def test_where_inotify_runs_out_it_is_said_with_its_mend_and_the_inbox_is_scanne
     daemon.wait("inbox.sighted", inbox="scans")
     site.drop("2/b.txt")
     site.await_words("2/b.txt")
-
-
-def test_folders_made_after_the_watches_ran_out_are_scanned_and_it_is_said_with_its_mend(site):
-    limits = Limits(max_inotify_watches=2)
-    daemon = site.daemon(prefix=limits.prefix).start()
-    daemon.wait("inbox.rescanned")
-    for number in range(4):
-        (site.inbox / f"{number}").mkdir()
-    assert "max_user_watches" in daemon.wait("inbox.blind")["mend"]
-    for number in range(4):
-        site.drop(f"{number}/late.txt")
-    for number in range(4):
-        site.await_words(f"{number}/late.txt")
-    assert len(daemon.events("inbox.blind")) == 1
-    limits.raise_for(daemon)
-    daemon.wait("inbox.sighted")
-    site.drop("3/later.txt")
-    site.await_words("3/later.txt")

@@ -95,17 +95,16 @@ def test_a_removal_that_was_cut_short_is_finished_by_the_next_also_of_one_that_f
     assert bare.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "watcherd*").stdout == ""
 
 
-@pytest.mark.parametrize("home", ["/home/alice", "/root"])
-def test_an_interpreter_that_a_service_cannot_reach_is_refused(bare, home):
-    bare.run("rm", "-rf", f"{home}/venv")
-    bare.run("/usr/bin/python3", "-m", "venv", "--without-pip", f"{home}/venv")
-    (found,) = bare.path(f"{home}/venv/lib").glob("python3*")
-    bare.write(
-        f"{home}/venv/lib/{found.name}/site-packages/all.pth", f"/opt/watcherd/lib/{found.name}/site-packages\n"
-    )
-    bare.run("cp", "/opt/watcherd/bin/watcherd", f"{home}/venv/bin/")
-    refused = refusal(bare, f"{home}/venv/bin/python", "-m", "watcherd", "service", "install")
-    assert refused.startswith(f"watcherd: the service cannot reach {home}/venv/bin/")
+def test_an_interpreter_that_a_service_cannot_reach_is_refused(bare):
+    for home in ("/home/alice", "/root"):
+        bare.run("rm", "-rf", f"{home}/venv")
+        bare.run("/usr/bin/python3", "-m", "venv", "--without-pip", f"{home}/venv")
+        (found,) = bare.path(f"{home}/venv/lib").glob("python3*")
+        packages = f"lib/{found.name}/site-packages"
+        bare.write(f"{home}/venv/{packages}/all.pth", f"/opt/watcherd/{packages}\n")
+        bare.run("cp", "/opt/watcherd/bin/watcherd", f"{home}/venv/bin/")
+        refused = refusal(bare, f"{home}/venv/bin/python", "-m", "watcherd", "service", "install")
+        assert refused.startswith(f"watcherd: the service cannot reach {home}/venv/bin/")
 
 
 def refusal(machine, *command):
@@ -117,17 +116,14 @@ def refusal(machine, *command):
     return refused.stderr
 
 
-@pytest.mark.parametrize(
-    ("inbox", "made", "said"),
-    [
-        ("/data/priv/in", "mkdir -m 700 /data/priv", "chmod o+x /data/priv"),
-        ("/data/alice/in", "install -d -o alice /data/alice", "/data/alice on the way to it belongs to another user"),
-        ("/home/alice/in", "true", "a service sees nothing in there"),
-    ],
-)
-def test_a_folder_that_the_service_could_not_have_is_refused_before_anything_is_written(bare, inbox, made, said):
-    bare.shell(made)
-    assert said in refusal(bare, "watcherd", "service", "install", "--inbox", inbox, "--outbox", "/data/out")
+def test_a_folder_that_the_service_could_not_have_is_refused_before_anything_is_written(bare):
+    bare.shell("mkdir -m 700 /data/priv; install -d -o alice /data/alice")
+    for inbox, said in (
+        ("/data/priv/in", "chmod o+x /data/priv"),
+        ("/data/alice/in", "/data/alice on the way to it belongs to another user"),
+        ("/home/alice/in", "a service sees nothing in there"),
+    ):
+        assert said in refusal(bare, "watcherd", "service", "install", "--inbox", inbox, "--outbox", "/data/out")
 
 
 def test_an_environment_that_is_closed_to_others_is_refused_with_what_opens_it(bare):

@@ -201,7 +201,7 @@ def test_a_worker_that_takes_more_than_the_service_may_is_the_one_to_go(service,
 def test_a_stop_under_load_ends_in_time_and_the_next_start_does_the_rest(service, heavy):
     service.systemctl("stop")
     service.configure("[image]\nworkers = 1\n")  # so that not all of them are being worked on
-    for number in range(6):
+    for number in range(3):
         service.path(f"{INBOX}/{number}.webp").write_bytes(heavy)
     service.systemctl("start")
     service.wait_for(lambda: worker_at(service, f"{INBOX}/*.webp"), "work")
@@ -213,10 +213,10 @@ def test_a_stop_under_load_ends_in_time_and_the_next_start_does_the_rest(service
     left = [*service.path(INBOX).glob("*.webp")]
     done = [*service.path(OUTBOX).glob("*.webp")]
     assert left
-    assert len(left) + len(done) == 6
+    assert len(left) + len(done) == 3
     assert not [*service.path(OUTBOX).glob(".watcherd/*")]
     service.systemctl("start")
-    service.wait_for(lambda: len([*service.path(ARCHIVE).glob("*.webp")]) == 6, "the rest", 120)
+    service.wait_for(lambda: len([*service.path(ARCHIVE).glob("*.webp")]) == 3, "the rest", 120)
 
 
 # What goes wrong ---------------------------------------------------------------------------------------------------
