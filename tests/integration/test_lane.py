@@ -14,6 +14,7 @@ from unittest.mock import Mock, call
 
 import pytest
 from structlog.testing import capture_logs
+from tests.conftest import wait_for
 from tests.integration.conftest import as_nobody, held
 
 from watcherd import beneath
@@ -485,8 +486,7 @@ def test_a_stop_finishes_what_is_worked_on_and_forgets_what_is_queued(floor):
     assert lane.lane.working == 1
     stop = threading.Thread(target=lane.lane.stop, args=(DEADLINE,))
     stop.start()
-    while not lane.order._closed:
-        threading.Event().wait(0.001)
+    wait_for(lambda: lane.order._closed)
     lane.work.go_on.set()
     stop.join(DEADLINE)
     assert isinstance(lane.outcome(), Done)
@@ -531,8 +531,7 @@ def test_a_stop_begins_nothing_that_waits_for_its_turn_alone(floor):
     lane.lane.start()
     lane.work.begun.get(timeout=DEADLINE)
     lane.offer("alone.txt", alone=True)
-    while not lane.alone._wanting:
-        threading.Event().wait(0.001)
+    wait_for(lambda: lane.alone._wanting)
     lane.lane.close()
     lane.work.go_on.set()
     lane.lane.stop(DEADLINE)
@@ -579,15 +578,13 @@ def test_a_stuck_thread_that_comes_back_in_time_delivers_its_result_and_ends(flo
     lane.offer("stuck.txt", "hold")
     with capture_logs() as logs:
         lane.lane.start()
-        while not lane.lane._stuck:
-            threading.Event().wait(0.001)
+        wait_for(lambda: lane.lane._stuck)
         thread = lane.lane._stuck[0].thread
         lane.work.go_on.set()
         assert isinstance(lane.outcome(), Done)
         thread.join(DEADLINE)
         assert lane.do_next("b.txt").job.file.path == "b.txt"
-        while lane.lane._stuck:
-            threading.Event().wait(0.001)
+        wait_for(lambda: not lane.lane._stuck)
     assert not thread.is_alive()
     assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.came_back"]
 

@@ -20,6 +20,7 @@ from unittest.mock import Mock, call
 
 import pytest
 from structlog.testing import capture_logs
+from tests.conftest import wait_for
 
 import watcherd
 from watcherd.lanes import processes, wire
@@ -137,17 +138,17 @@ def kill_children() -> None:
     killed = children()
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: all(map(is_gone, killed)))
+    wait_for(lambda: all(map(is_gone, killed)))
 
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: is_gone(pid))
+    wait_for(lambda: is_gone(pid))
 
 
 def ready(workers: IsolatedWorkers) -> set[int]:
     """Wait until the spare has said that it is ready, and return its pid."""
-    wait_until(lambda: workers._alive)  # noqa: SLF001 (nobody else has its pipe)
+    wait_for(lambda: workers._alive)  # noqa: SLF001 (nobody else has its pipe)
     select.select([worker._pipe for worker in workers._alive], [], [], 10)  # noqa: SLF001 (the same)
     return children()
 
@@ -160,14 +161,7 @@ def told(logs: list) -> list[tuple[str, int]]:
 def stop(pid: int) -> None:
     """Stop a process, and see that it stands: until then it could still take an order."""
     os.kill(pid, signal.SIGSTOP)
-    wait_until(lambda: state(pid) == "T")
-
-
-def wait_until(condition, seconds: float = 10.0) -> None:
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "waited in vain"
-        select.select([], [], [], 0.001)
+    wait_for(lambda: state(pid) == "T")
 
 
 # What goes well -----------------------------------------------------------------------------------------------------
@@ -184,14 +178,14 @@ def test_a_file_may_lie_below_more_folders_than_a_packet_could_name(slot, do):
 
 def test_a_worker_serves_many_jobs_and_the_spare_stands_by(slot, do):
     assert do.pid(slot) == do.pid(slot)
-    wait_until(lambda: len(children()) == 2)
+    wait_for(lambda: len(children()) == 2)
 
 
 def test_a_worker_that_rests_gives_back_what_its_last_job_left_behind(slot, do):
     do(slot, "leave-holes")
     pid, pages = map(int, do.draft.split()[-2:])
     statm = Path(f"/proc/{pid}/statm")
-    wait_until(lambda: int(statm.read_text(encoding="ascii").split()[1]) < pages - 8000)
+    wait_for(lambda: int(statm.read_text(encoding="ascii").split()[1]) < pages - 8000)
 
 
 def test_a_worker_keeps_the_memory_of_one_picture_for_the_next(do):
@@ -215,7 +209,7 @@ def test_a_worker_is_replaced_after_so_many_jobs(do):
 
 def test_a_slot_gets_ready_with_the_worker_that_then_works(slot, do):
     slot.prepare()
-    wait_until(lambda: len(children()) == 2)  # and the spare
+    wait_for(lambda: len(children()) == 2)  # and the spare
     assert do.pid(slot) in children()
     assert len(children()) == 2
 
@@ -228,7 +222,7 @@ def test_nobody_expects_a_sign_of_life_of_a_slot_whose_worker_has_a_deadline(wor
 
 def test_a_thousand_jobs_leave_no_descriptor_behind(slot, do):
     do(slot, "good")
-    wait_until(lambda: len(children()) == 2)
+    wait_for(lambda: len(children()) == 2)
     before = sorted(os.listdir("/proc/self/fd"))
     for number in range(1000):
         if number % 250:
@@ -236,7 +230,7 @@ def test_a_thousand_jobs_leave_no_descriptor_behind(slot, do):
         else:
             with pytest.raises(FileFault):
                 do(slot, "exit 1")
-    wait_until(lambda: len(os.listdir("/proc/self/fd")) == len(before))
+    wait_for(lambda: len(os.listdir("/proc/self/fd")) == len(before))
 
 
 def test_the_real_processor_is_one_that_a_worker_can_run(tmp_path):
@@ -473,20 +467,20 @@ def test_a_kill_from_outside_is_never_the_file_s_fault(slot, do, number):
 
 def test_workers_killed_while_idle_cost_no_job(slot, do):
     do(slot, "good")
-    wait_until(lambda: len(children()) == 2)
+    wait_for(lambda: len(children()) == 2)
     kill_children()
     assert do(slot, "good") == PICTURE
 
 
 def test_a_spare_killed_while_it_starts_costs_no_job(slot, do):
-    wait_until(children)
+    wait_for(children)
     kill_children()
     assert do(slot, "good") == PICTURE
 
 
 def test_a_worker_killed_while_idle_is_buried_and_told_once_by_the_next_look(workers, slot, do):
     killed = do.pid(slot)
-    wait_until(lambda: len(children()) == 2)
+    wait_for(lambda: len(children()) == 2)
     with capture_logs() as logs:
         kill(killed)
         workers.look()
@@ -513,7 +507,7 @@ def test_a_spare_that_never_got_ready_is_buried_and_told_once_and_the_next_is_st
         capture_logs() as logs,
         closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
     ):
-        wait_until(lambda: children() and all(map(is_gone, children())))
+        wait_for(lambda: children() and all(map(is_gone, children())))
         (spare,) = children()
         for _ in range(3):
             pool.look()
@@ -541,7 +535,7 @@ def test_a_worker_that_leaves_as_it_was_told_to_is_no_death_to_a_look(workers, s
     bury = Worker.bury
 
     def looked_after(worker, leave):
-        wait_until(lambda: is_gone(worker.pid))
+        wait_for(lambda: is_gone(worker.pid))
         workers.look()
         return bury(worker, leave)
 
@@ -576,7 +570,7 @@ def test_a_worker_killed_before_it_took_the_job_costs_nothing(slot, do):
     worker = slot._worker  # noqa: SLF001 (to know when the order is on its way)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(do, slot, "good")
-        wait_until(lambda: worker.jobs == 2)
+        wait_for(lambda: worker.jobs == 2)
         os.kill(pid, signal.SIGKILL)
         assert future.result(20) == PICTURE
 
@@ -690,7 +684,7 @@ def test_there_is_one_worker_more_than_is_needed_only_where_a_warm_one_is_wanted
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, warm=warm)) as pool:
         for hired in range(1, 4):
             pool.hire(time.monotonic() + 10).require_ready(time.monotonic() + 20)
-            wait_until(lambda: len(children()) >= hired + warm)  # noqa: B023 (called at once)
+            wait_for(lambda: len(children()) >= hired + warm)  # noqa: B023 (called at once)
             assert len(children()) == hired + warm
 
 
@@ -720,7 +714,7 @@ def test_close_leaves_no_child_whatever_the_children_do(workers, do):
     slot, idle = workers.slot(Hand(time.monotonic)), workers.slot(Hand(time.monotonic))
     do(idle, "good")
     with do.begun(slot) as (future, pid):
-        wait_until(lambda: len(children()) == 3 and all(map(is_set_up, children())))
+        wait_for(lambda: len(children()) == 3 and all(map(is_set_up, children())))
         for child in children() - {pid}:
             stop(child)
         begin = time.monotonic()
@@ -747,7 +741,7 @@ from test_processes import *
 pool = IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)
 job = Bench(Path({str(tmp_path)!r})).begun(pool.slot(Hand(time.monotonic)))
 job.__enter__()
-wait_until(lambda: len(children()) == 2)
+wait_for(lambda: len(children()) == 2)
 print(*children(), flush=True)
 threading.Event().wait()
 """
@@ -755,7 +749,7 @@ threading.Event().wait()
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
         for pid in pids:
-            wait_until(lambda pid=pid: is_gone(pid), seconds=1)
+            wait_for(lambda pid=pid: is_gone(pid), seconds=1)
     assert len(pids) == 2
 
 
