@@ -408,11 +408,16 @@ def _event(line):
     return json.loads(line) if line.startswith(b"{") and line.endswith(b"\n") else None
 
 
+def state_of(pid):
+    """Return the letter that the kernel shows for a process; empty where there is none."""
+    with suppress(OSError):
+        return _state_and_parent(pid)[0]
+    return ""
+
+
 def is_alive(pid):
     """Whether a process is there, and not only what is left of one that nobody has buried yet."""
-    with suppress(OSError):
-        return _state_and_parent(pid)[0] not in "ZX"
-    return False
+    return state_of(pid) not in {"", "X", "Z"}
 
 
 def _processes():

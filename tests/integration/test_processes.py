@@ -20,7 +20,7 @@ from unittest.mock import Mock, call
 
 import pytest
 from structlog.testing import capture_logs
-from tests.conftest import wait_for
+from tests.conftest import is_alive, state_of, wait_for
 
 import watcherd
 from watcherd.lanes import processes, wire
@@ -138,12 +138,12 @@ def kill_children() -> None:
     killed = children()
     for pid in killed:
         os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: all(map(is_gone, killed)))
+    wait_for(lambda: not any(map(is_alive, killed)))
 
 
 def kill(pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: is_gone(pid))
+    wait_for(lambda: not is_alive(pid))
 
 
 def ready(workers: IsolatedWorkers) -> set[int]:
@@ -161,7 +161,7 @@ def told(logs: list) -> list[tuple[str, int]]:
 def stop(pid: int) -> None:
     """Stop a process, and see that it stands: until then it could still take an order."""
     os.kill(pid, signal.SIGSTOP)
-    wait_for(lambda: state(pid) == "T")
+    wait_for(lambda: state_of(pid) == "T")
 
 
 # What goes well -----------------------------------------------------------------------------------------------------
@@ -507,7 +507,7 @@ def test_a_spare_that_never_got_ready_is_buried_and_told_once_and_the_next_is_st
         capture_logs() as logs,
         closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
     ):
-        wait_for(lambda: children() and all(map(is_gone, children())))
+        wait_for(lambda: children() and not any(map(is_alive, children())))
         (spare,) = children()
         for _ in range(3):
             pool.look()
@@ -535,7 +535,7 @@ def test_a_worker_that_leaves_as_it_was_told_to_is_no_death_to_a_look(workers, s
     bury = Worker.bury
 
     def looked_after(worker, leave):
-        wait_for(lambda: is_gone(worker.pid))
+        wait_for(lambda: not is_alive(worker.pid))
         workers.look()
         return bury(worker, leave)
 
@@ -749,23 +749,10 @@ threading.Event().wait()
         pids = [int(pid) for pid in parent.stdout.readline().split()]
         parent.kill()
         for pid in pids:
-            wait_for(lambda pid=pid: is_gone(pid), seconds=1)
+            wait_for(lambda pid=pid: not is_alive(pid), seconds=1)
     assert len(pids) == 2
 
 
 def is_set_up(pid: int) -> bool:
     # It has named itself. Stopped before its exec, a child would hold up the thread that starts it.
     return Path(f"/proc/{pid}/comm").read_text(encoding="ascii") == "watcherd-worker\n"
-
-
-def is_gone(pid: int) -> bool:
-    # Whoever inherits an orphan may take its time to bury it.
-    return state(pid) in {"Z", ""}
-
-
-def state(pid: int) -> str:
-    """Return the letter that the kernel shows for a process; empty where there is none."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
