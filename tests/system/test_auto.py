@@ -65,3 +65,7 @@ def test_workers_are_as_many_as_the_cores_we_may_run_on(chosen, lacking):
 def test_workers_are_as_many_as_a_group_s_quota_lets_run(chosen, limited, cores, workers):
     here = chosen(*limited(cores))
     assert here["text.workers"] == here["image.workers"] == min(workers, len(os.sched_getaffinity(0)))
+
+
+def test_a_chunk_of_text_is_chosen_too(chosen):
+    assert chosen()["text.chunk"].endswith(("KiB", "MiB"))

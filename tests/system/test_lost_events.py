@@ -171,6 +171,21 @@ def test_one_lost_inbox_stops_no_other(site, other):
     assert not daemon.events("inbox.lost", inbox="other")
 
 
+def test_an_idle_inbox_can_be_unmounted_and_is_recovered_once_it_is_mounted_again(site, mounts):
+    mounts.mount(site.inbox)
+    daemon = site.start()
+    site.drop("before.txt")
+    site.await_words("before.txt")
+    mounts.unmount(site.inbox)
+    daemon.wait("inbox.lost")
+    site.write("beneath.txt")
+    site.never(lambda: site.words("beneath.txt") is not None, "a result of what lies on the bare mount point", 2)
+    mounts.mount(site.inbox)
+    site.write("after.txt")
+    daemon.wait("inbox.recovered")
+    site.await_words("after.txt")
+
+
 def test_folders_that_are_made_while_files_appear_in_them_miss_none(site):
     site.start()
     names = [f"{number % 10}/{number}/deep/er/{number}.txt" for number in range(300)]

@@ -211,6 +211,14 @@ def test_an_outbox_that_comes_late_and_is_another_daemon_s_by_then_is_waited_for
     assert daemon.stop() == 0
 
 
+def test_an_idle_outbox_can_be_unmounted(site, mounts):
+    mounts.mount(site.outbox)
+    site.start()
+    site.drop("a.txt")
+    site.await_words("a.txt")
+    mounts.unmount(site.outbox)
+
+
 def test_an_inbox_that_comes_back_and_cannot_be_marked_as_ours_pauses_alone_until_it_can(site, other, said_once):
     site.inbox.rmdir()
     daemon = site.daemon().start()

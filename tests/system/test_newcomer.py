@@ -92,6 +92,13 @@ def test_sigterm_under_load_finishes_what_is_in_work_and_leaves_the_rest_to_the_
     assert not site.rows("path", "attempts > 0 OR kills > 0 OR alone > 0")
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_stop_ends_an_idle_daemon_with_0(site, number):
+    daemon = site.start()
+    assert daemon.stop(number) == 0
+    assert daemon.events("daemon.stopped", status=0)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_comes_when_all_is_done_makes_no_other_status_of_it(site, number):
     daemon = site.start()
