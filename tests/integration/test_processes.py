@@ -593,7 +593,8 @@ def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do)
 
 
 def test_a_worker_of_a_version_that_was_installed_since_the_daemon_began_takes_no_job(do, monkeypatch, tmp_path):
-    newer = shutil.copytree(Path(watcherd.__file__).parent, tmp_path / "newer/watcherd")
+    # The name of its folder is one under which coverage knows an installed package as ours.
+    newer = shutil.copytree(Path(watcherd.__file__).parent, tmp_path / "site-packages/watcherd")
     top = newer / "__init__.py"
     top.write_text(top.read_text("utf-8").replace(watcherd.__version__, "99.0"), "utf-8")
     monkeypatch.syspath_prepend(newer.parent)
