@@ -160,7 +160,9 @@ def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> 
 
 def _real(path: Path) -> str:
     """Return where a path leads that was given to a command, whose shell may have left a ``~`` at its beginning."""
-    return os.path.realpath(os.path.expanduser(path))
+    from watcherd.settings.layers import at_home
+
+    return os.path.realpath(at_home(path))
 
 
 def _inboxes(settings: Settings) -> list[Folders]:

@@ -216,8 +216,5 @@ def home(environ: Mapping[str, str]) -> Path:
 
 
 def at_home(path: Path) -> Path:
-    """Return a path with a leading ``~`` made the home folder."""
-    try:
-        return path.expanduser()
-    except RuntimeError:  # a user without a home, or no such user: then it is a name like any other
-        return path
+    """Return a path with a leading ``~`` made the home folder; of a user without one, it is a name like any other."""
+    return Path(os.path.expanduser(path))
