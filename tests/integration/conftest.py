@@ -1,6 +1,7 @@
 """What tests of a room in its real surroundings share: what it syncs, has open and says, and how these refuse it."""
 
 import os
+import resource
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -49,6 +50,17 @@ def failing(number, *names):
         raise OSError(number, os.strerror(number), *names)
 
     return fail
+
+
+@contextmanager
+def limited(number, most):
+    """Be refused more than this of a resource (`resource.RLIMIT_…`) for the time of the block."""
+    before = resource.getrlimit(number)
+    resource.setrlimit(number, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(number, before)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.integration.conftest import failing
+from tests.integration.conftest import failing, limited
 
 from watcherd.cli import service, standing
 from watcherd.install import places
@@ -118,12 +118,8 @@ def test_a_place_that_cannot_be_read_is_named_with_what_to_do(home, watcherd):
 
 
 def test_a_file_that_does_not_fit_is_named_and_written_by_the_next_attempt(home, watcherd):
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    try:
+    with limited(resource.RLIMIT_FSIZE, 1000):
         status, _, err = watcherd("install", "--user")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert (status, err) == (1, f"watcherd: {home.configuration}: File too large; mend that, and come again\n")
     _, out, _ = watcherd("install", "--user")
     assert f"write   {home.configuration}" in out

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import os
 import resource
-import signal
 import sqlite3
 import time
 from contextlib import closing
@@ -20,7 +19,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.integration.conftest import as_nobody
+from tests.integration.conftest import as_nobody, limited
 
 from watcherd.decide import ENDS, Retry
 from watcherd.ledger.answers import BLOCK, LAST
@@ -242,15 +241,9 @@ def test_a_folder_without_room_to_grow_is_a_fault_of_the_system(ledger, monkeypa
     free, size = ledger.free()
     assert 0 < free < size
     monkeypatch.setattr("watcherd.ledger.ledger.SPACE", 1 << 20)
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, limits[1]))
-    try:
-        with pytest.raises(SystemFault, match=f"cannot use the folder {ledger.folder}") as raised:
-            ledger.probe()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, before)
+    said = f"cannot use the folder {ledger.folder}"
+    with limited(resource.RLIMIT_FSIZE, 1 << 19), pytest.raises(SystemFault, match=said) as raised:
+        ledger.probe()
     assert raised.value.root == ledger.folder
 
 

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import pytest
 import structlog
 from structlog.testing import capture_logs
+from tests.integration.conftest import limited
 
 from watcherd import vitals
 from watcherd.service import journal, logs
@@ -86,12 +87,8 @@ def test_signs_of_life_need_no_further_descriptor(listener, told):
     heard, name = listener
     manager = told({"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "3000000"})
     manager.ready()
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (1, limits[1]))
-    try:
+    with limited(resource.RLIMIT_NOFILE, 1):
         manager.alive()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     heard.settimeout(1)
     assert [heard.recv(4096), heard.recv(4096)] == [b"READY=1", b"WATCHDOG=1"]
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.integration.conftest import held
+from tests.integration.conftest import held, limited
 
 from watcherd import beneath
 from watcherd.intake import gate, rounds
@@ -372,15 +372,11 @@ def test_a_watch_that_cannot_be_read_is_begun_anew(watching, events, monkeypatch
 def starved(monkeypatch):
     """Have no inotify instance left, and an inbox polled in little time; return what ends that."""
     monkeypatch.setattr(rounds, "BLIND_RESCAN", 0.1)
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
     make = Watch.__init__
 
     def fail(self):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
-        try:
+        with limited(resource.RLIMIT_NOFILE, 0):
             make(self)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
     monkeypatch.setattr(Watch, "__init__", fail)
     return lambda: monkeypatch.setattr(Watch, "__init__", make)

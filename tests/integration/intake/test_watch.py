@@ -6,7 +6,7 @@ import shutil
 import threading
 
 import pytest
-from tests.integration.conftest import failing
+from tests.integration.conftest import failing, limited
 from watchdog.observers.inotify_c import InotifyFD
 
 from watcherd.intake.bell import Bell
@@ -211,13 +211,9 @@ def test_a_closed_watch_leaves_nothing_open():
 def test_a_watch_that_cannot_be_made_for_want_of_descriptors_leaves_nothing_open():
     before = os.listdir("/proc/self/fd")
     os.close(free := os.dup(0))
-    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (free + 1, limits[1]))  # enough for inotify, too few for its pipe
-    try:
-        with pytest.raises(OSError, match="Too many open files"):
-            Watch()
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    enough = free + 1  # for inotify, and too few for its pipe
+    with limited(resource.RLIMIT_NOFILE, enough), pytest.raises(OSError, match="Too many open files"):
+        Watch()
     assert os.listdir("/proc/self/fd") == before
 
 

@@ -14,7 +14,7 @@ from threading import Event
 from unittest.mock import Mock
 
 import pytest
-from tests.integration.conftest import failing
+from tests.integration.conftest import failing, limited
 
 from watcherd import lifeline
 from watcherd.beneath import OURS
@@ -61,25 +61,18 @@ def carrying(far, look):
 @pytest.mark.parametrize("step", ["_fill", "_require_unchanged", "place"])
 @pytest.mark.parametrize(("size", "again"), [(0, type(None)), (1 << 20, carry.InVain)])
 def test_an_input_that_was_copied_in_vain_rests_the_longer_the_larger_it_is(far, carrying, step, size, again):
-    def fails(*_):
-        raise OSError(errno.EIO, os.strerror(errno.EIO))
-
     far.add("a.txt", content=bytes(size))
     far.settle()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(carry, step, fails)
+        patch.setattr(carry, step, failing(errno.EIO))
         assert carrying(patch.undo) == [carry.InVain, again]
 
 
 def test_an_input_larger_than_its_archive_s_disk_can_hold_any_is_its_own_fault_not_that_of_the_disk(far, carrying):
     far.add("a.txt", content=bytes(1 << 20))
     far.settle()
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 19, hard))
-    try:
+    with limited(resource.RLIMIT_FSIZE, 1 << 19):
         assert carrying(lambda: None) == [carry.InVain, carry.InVain]
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_an_input_that_cannot_be_carried_is_tried_again_at_once_where_nothing_was_copied(far, carrying):

@@ -12,7 +12,7 @@ import time
 from contextlib import suppress
 
 import pytest
-from tests.integration.conftest import as_nobody, failing
+from tests.integration.conftest import as_nobody, failing, limited
 
 from watcherd.beneath import OURS
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
@@ -353,12 +353,7 @@ def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
 
 def test_a_reason_that_cannot_be_written_leaves_no_draft(tmp_path):
     root = Root(str(tmp_path), "owner")
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
-    try:
-        with pytest.raises(SystemFault, match="File too large"):
-            root.write_draft(1, b"reason")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with limited(resource.RLIMIT_FSIZE, 0), pytest.raises(SystemFault, match="File too large"):
+        root.write_draft(1, b"reason")
     assert not os.listdir(tmp_path / OURS)
     root.rest()
