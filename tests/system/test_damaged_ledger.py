@@ -229,6 +229,19 @@ def test_damage_that_is_met_while_running_ends_the_daemon_and_the_next_start_men
     site.audit()
 
 
+def test_one_that_the_disk_fails_to_read_is_not_taken_for_damaged(site, strace):
+    site.configure(inbox={"after": "keep"})
+    site.texts(50)
+    assert site.command("drain").returncode == 0
+    ledger = site.state / "ledger.db"
+    failing = strace("-o", "/dev/null", "-P", ledger, "-e", "inject=read,pread64:error=EIO:when=2+")
+    told = site.command("drain", prefix=failing)
+    assert told.returncode == 1
+    assert f"the ledger {ledger} cannot be used: Input/output error\n".encode() in told.stderr
+    assert sorted(os.listdir(site.state)) == ["ledger.db", "lock"]
+    assert json.loads(site.command("drain", "--json").stdout)["published"] == {}
+
+
 def test_one_that_is_removed_beside_a_running_daemon_pauses_intake_until_it_is_put_back(site):
     daemon = site.start()
     ledger = site.state / "ledger.db"

@@ -24,6 +24,9 @@ _ADDED = "ALTER TABLE file ADD COLUMN result_size INTEGER; ALTER TABLE file ADD 
 #: What is wrong with a ledger of no bytes: SQLite would take it for a new one.
 EMPTY = "it is empty"
 
+#: Bytes read at once to see whether all can be.
+READ = 1 << 20
+
 #: Seconds to wait for a lock on the database: a command of ours holds it for milliseconds.
 PATIENCE = 2.0
 
@@ -33,13 +36,26 @@ class Damaged(Refused):
 
 
 def require_sound(path: Path) -> None:
-    """Raise Damaged where there is a ledger in `path` that is not sound. A million rows take half a second."""
+    """Raise Damaged where there is a ledger in `path` that is not sound. A million rows take half a second.
+
+    Raises SystemFault where its disk fails to read it: SQLite would call that malformed, and it may be whole.
+    """
     if not path.exists():
         return
+    _require_readable(path)
     with closing(connect(path)) as connection, told_plainly(path):
         said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if path.stat().st_size else EMPTY
         if said != "ok":
             raise damaged(path, said)
+
+
+def _require_readable(path: Path) -> None:
+    try:
+        with path.open("rb") as file:
+            while file.read(READ):
+                pass
+    except OSError as error:
+        raise unusable(path, error.strerror) from error
 
 
 def damaged(path: Path, why: object) -> Damaged:
