@@ -6,8 +6,7 @@ Along the way of a job:
     lane       threads with slots: attempt on record, job done, outcome delivered; threads that are stuck
     hand       what one thread has in hand, and whether anything is heard of it
     clock      the time that counts against a file: only that in which we run
-    bench      one job done: input opened, draft made, slot at work, outcome
-    errors     what an error is as the outcome of a job (pure)
+    bench      one job done: input opened, draft made, slot at work, what came of it or what an error was
     alone      side by side, or alone: how a suspect is told from its neighbours
     slot       where one job is worked on, and what ends it there
     work       the work itself; the kernel's errors before the library's

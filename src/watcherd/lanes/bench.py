@@ -5,6 +5,7 @@ Whatever happens in between, the input is let go, and a draft that holds no resu
 
 from __future__ import annotations
 
+import errno
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,10 +14,9 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import beneath, sameness
-from watcherd.lanes.errors import failed, unreadable
-from watcherd.lanes.slot import Cut, DraftError
+from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
 from watcherd.lanes.work import close_draft
-from watcherd.model import Done, Returned, Stalled, SystemFault
+from watcherd.model import Done, Failed, Failure, FileFault, Returned, Stalled, SystemFault
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class Bench:
                 beneath.let_go(source)
         except SystemFault as fault:
             return Stalled(job, fault)
-        except OSError as error:
-            return unreadable(job, error)
+        except (FileFault, WorkerKilled, Cut, MemoryError, OSError) as error:
+            return self._failed(job, error)
 
     def _process(self, job: Job, slot: Slot, limits: Limits, source: int) -> Outcome:
         begin = time.monotonic()
@@ -62,13 +62,9 @@ class Bench:
         try:
             result = self._written(job, slot, limits, source, descriptor)
             return Done(job, draft, result, time.monotonic() - begin)
-        except Exception as error:
+        except Exception:
             self.discard(draft.name)
-            if isinstance(error, DraftError):
-                raise self.fault(error) from error
-            if isinstance(error, Cut):
-                log.info("file.cut_short", kind=job.kind, inbox=job.file.inbox, path=job.file.path)
-            return failed(job, error)
+            raise
 
     def _written(self, job: Job, slot: Slot, limits: Limits, source: int, draft: int) -> Result:
         try:
@@ -78,8 +74,37 @@ class Bench:
         finally:
             close_draft(draft)
 
+    def _failed(self, job: Job, error: FileFault | WorkerKilled | Cut | MemoryError | OSError) -> Outcome:
+        """Say what an error is as the outcome of its job: the file's, the system's, or nobody's."""
+        match error:
+            case FileFault():
+                return Failed(job, error.failure, str(error), trace=error.trace)
+            case WorkerKilled():
+                return Failed(job, Failure.CRASHED, str(error), charged=False)
+            case Cut():
+                log.info("file.cut_short", kind=job.kind, inbox=job.file.inbox, path=job.file.path)
+                return Returned(job, State.WAITING, "stopped")
+            case MemoryError():  # in our own process, where a text takes as little as any other
+                return Stalled(job, SystemFault("cannot work on a file: out of memory", root="", errno=errno.ENOMEM))
+            case DraftError():
+                return Stalled(job, self.fault(error))
+            case OSError():
+                return _unreadable(job, error)
+
     def clear(self, outcome: Outcome) -> None:
         """Clear away what a thread made that was given up meanwhile: its job has another outcome."""
         if isinstance(outcome, Done):
             with suppress(SystemFault):  # then it is removed later
                 self.discard(outcome.draft.name)
+
+
+def _unreadable(job: Job, error: OSError) -> Outcome:
+    """Say what an error in opening or reading an input means."""
+    if isinstance(error, (FileNotFoundError, NotADirectoryError)):
+        return Returned(job, State.VANISHED, "removed before it was taken")
+    if isinstance(error, PermissionError):
+        return Returned(job, State.WAITING, "permission")
+    if fault := beneath.shortage(error):
+        return Stalled(job, fault)
+    # Where the disk, or a mount, fails, it is looked at again less and less often, as if it had changed.
+    return Returned(job, State.WAITING, f"cannot be read for now: {error.strerror}", changed=True)
