@@ -11,13 +11,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 from watcherd import __version__
 from watcherd.lanes.slot import DraftError
 from watcherd.model import Failure, FileFault, Limits, Result
-
-T = TypeVar("T")
 
 #: Bytes of the longest packet, which is an answer.
 LONGEST = 1 << 16
@@ -65,19 +63,18 @@ def read_answer(packet: bytes, job: int) -> Result:
     Raises FileFault, DraftError, OSError as `work` in the worker did; ValueError where this is no answer to it.
     """
     try:
-        return _heard(json.loads(packet), job)
-    except (KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"not an answer: {packet[:80]!r}") from error
-
-
-def _heard(said: dict[str, Any], job: int) -> Result:
-    if said["id"] != job:
-        raise ValueError(f"an answer to job {said['id']} instead of {job}")
-    if "failure" in said:
-        raise FileFault(Failure(said["failure"]), _of(str, said["message"]), _of(str, said["trace"]))
-    if "errno" in said:
-        raise (DraftError if said["draft"] is True else OSError)(_of(int, said["errno"]), _of(str, said["message"]))
-    return _result(said["result"], said["fields"])
+        match json.loads(packet):
+            case {"id": int(other)} if other != job:
+                raise ValueError(f"an answer to job {other} instead of {job}")
+            case {"id": int(), "failure": str(failure), "message": str(message), "trace": str(trace)}:
+                raise FileFault(Failure(failure), message, trace)
+            case {"id": int(), "errno": int(number), "message": str(message), "draft": bool(is_draft)}:
+                raise (DraftError if is_draft else OSError)(number, message)
+            case {"id": int(), "result": str(name), "fields": fields}:
+                return _result(name, fields)
+    except (KeyError, TypeError, RecursionError):
+        pass
+    raise ValueError(f"not an answer: {packet[:80]!r}")
 
 
 def _result(name: str, fields: dict[str, Any]) -> Result:
@@ -86,9 +83,3 @@ def _result(name: str, fields: dict[str, Any]) -> Result:
         raise TypeError(name)
     made: Result = result(**fields)
     return made
-
-
-def _of(kind: type[T], value: object) -> T:
-    if not isinstance(value, kind):
-        raise TypeError(value)
-    return value
