@@ -25,7 +25,6 @@ from tests.conftest import is_alive, state_of, wait_for
 import watcherd
 from watcherd.lanes import processes, wire
 from watcherd.lanes.child import LEAVE, NotTaken, Worker
-from watcherd.lanes.feeder import Feeder
 from watcherd.lanes.hand import Hand
 from watcherd.lanes.processes import IsolatedWorkers
 from watcherd.lanes.slot import Cut, DraftError, WorkerKilled
@@ -650,7 +649,7 @@ def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch
 
 
 def test_a_worker_that_is_not_there_in_time_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(Feeder, "_feed", lambda _: None)
+    monkeypatch.setattr(IsolatedWorkers, "_feed", lambda _: None)
     with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool, pytest.raises(NotTaken):
         pool.hire(time.monotonic())
 
@@ -670,7 +669,7 @@ def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers,
 
 
 def test_a_stop_turns_back_all_that_wait_for_a_worker(monkeypatch):
-    monkeypatch.setattr(Feeder, "_feed", lambda _: None)
+    monkeypatch.setattr(IsolatedWorkers, "_feed", lambda _: None)
     with (
         closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool,
         ThreadPoolExecutor(3) as threads,

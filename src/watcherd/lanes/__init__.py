@@ -11,8 +11,7 @@ Along the way of a job:
     slot       where one job is worked on, and what ends it there
     work       the work itself; the kernel's errors before the library's
     threads    the text lane's slots
-    processes  the image lane's slots: one child each, deadline, recycling
-    feeder     where their children come from, one warm spare ahead
+    processes  the image lane's slots: one child each, one warm spare ahead, deadline, recycling
     child      one worker process and the daemon's end of its pipe
     wire       what passes through that pipe, checked
     worker     what runs inside the worker process

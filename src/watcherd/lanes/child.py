@@ -72,11 +72,7 @@ class Worker:
             except BaseException:
                 self._pipe.close()
                 raise
-
-    @property
-    def pid(self) -> int:
-        """The child's process id."""
-        return self._process.pid
+        self.pid = self._process.pid
 
     def require_ready(self, by: float) -> None:
         """Wait until the worker says that it is ready, `by` that time, and see that it still is. Raises NotTaken."""
@@ -97,10 +93,10 @@ class Worker:
         self.is_ready = True
 
     def ask(self, order: bytes, descriptors: Sequence[int], timeout: float, now: Callable[[], float]) -> bytes:
-        """Hand over `order` and return the answer.
+        """Hand over `order` and return the answer; nothing where the worker took it and is gone.
 
-        Raises TimeoutError where it took the order and is late, `timeout` seconds of `now`, EOFError where it took it
-        and is gone, ConnectionError where it is gone, or late, without having taken it.
+        Raises TimeoutError where it took the order and is late, `timeout` seconds of `now`, ConnectionError where it
+        is gone, or late, without having taken it.
         """
         self.jobs += 1
         by = now() + timeout
@@ -109,14 +105,10 @@ class Worker:
             said = self._hear(by, now)
         except TimeoutError:
             self.kill()  # somebody has stopped it: nothing else keeps one that is ready from taking an order
-            raise ConnectionError from None
+            said = b""
         if not said:
             raise ConnectionError
-        if said != wire.TAKEN:
-            return said
-        if answer := self._hear(by, now):
-            return answer
-        raise EOFError
+        return self._hear(by, now) if said == wire.TAKEN else said
 
     def _hear(self, by: float, now: Callable[[], float]) -> bytes:
         while True:

@@ -2,22 +2,27 @@
 
 No pool that we tried keeps a file from harming its neighbours: they fail what is pending when one worker dies, or
 have no deadline. Here a slot has one direct child and one private pipe, so a death is one job's, and known at once.
+
+PR_SET_PDEATHSIG fires when the *thread* that spawned dies: so one thread, the feeder, spawns all workers, lives as
+long as the pool, and buries them at its end. A worker is taken before it says that it is ready: it warms up
+meanwhile, and many slots can start theirs at once.
 """
 
 from __future__ import annotations
 
+import queue
 import time
 from contextlib import contextmanager
 from math import inf
-from threading import Lock
+from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, TypeVar
 
 import structlog
 
 from watcherd.lanes import wire
 from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
-from watcherd.lanes.feeder import Feeder
 from watcherd.lanes.slot import Cut, Pool, Slot, overdue
+from watcherd.lifeline import Thread
 from watcherd.model import Failure, FileFault, SystemFault
 
 if TYPE_CHECKING:
@@ -58,7 +63,11 @@ class IsolatedWorkers(Pool):
         self._busy: set[Worker] = set()
         self._stopping = False  # whether workers are killed, and their jobs cut
         self._failing = False  # whether the last worker that was started did not get ready
-        self._feeder = Feeder(self._start, self._bury_all, warm=warm)
+        self._wanted = Semaphore(int(warm))
+        self._started: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: we stop
+        self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
+        if warm:
+            self._feeder.start()
 
     def slot(self, hand: Hand) -> Slot:
         """Return a slot for one thread."""
@@ -70,7 +79,8 @@ class IsolatedWorkers(Pool):
             self._stopping = True
             for worker in self._busy:
                 worker.kill()
-        self._feeder.end()
+        self._started.put(None)
+        self._wanted.release()
 
     def close(self) -> None:
         """Stop as `kill_busy` does, and wait until all children are gone, for a few seconds at most."""
@@ -78,8 +88,25 @@ class IsolatedWorkers(Pool):
         self._feeder.join(LEAVE + BURY)
 
     def hire(self, by: float) -> Worker:
-        """Return one more worker, ready or not. Raises as `Feeder.hire`."""
-        return self._feeder.hire(by)
+        """Have one more started, and return the first that is there, ready or not.
+
+        Raises NotTaken where there is none `by` that time, Cut where we stop, SystemFault where no feeder can begin.
+        """
+        with self._lock:
+            if self._feeder.ident is None:
+                self._feeder.start()
+        self._wanted.release()
+        try:
+            worker = self._started.get(timeout=max(0.0, by - time.monotonic()))
+        except queue.Empty:
+            self._wanted.acquire(blocking=False)
+            raise NotTaken("none is started") from None
+        if worker is None:
+            self._started.put(None)  # for the next who waits
+            raise Cut("the daemon stops")
+        if isinstance(worker, Exception):
+            raise NotTaken(f"could not be started: {worker}") from worker
+        return worker
 
     @contextmanager
     def at_work(self, worker: Worker) -> Iterator[None]:
@@ -128,8 +155,16 @@ class IsolatedWorkers(Pool):
             self._busy.discard(worker)
         return status
 
-    def _start(self) -> Worker:
-        worker = Worker(*self._terms)
+    def _feed(self) -> None:
+        while self._wanted.acquire() and not self._stopping:
+            self._started.put(self._start())
+        self._bury_all()
+
+    def _start(self) -> Worker | Exception:
+        try:
+            worker = Worker(*self._terms)
+        except Exception as error:  # noqa: BLE001 (whoever hires hears of it; the feeder must not die)
+            return error
         with self._lock:
             self._alive.add(worker)
         return worker
@@ -160,13 +195,7 @@ class _Isolated(Slot):
 
     def run(self, job: Job, source: int, draft: int, limits: Limits) -> Result:
         """See `Slot.run`."""
-        order = wire.order(job.id, limits)
-
-        def attempt(worker: Worker) -> Result:
-            answer = self._ask(worker, job, order, (source, draft), limits)
-            return self._understand(worker, job, answer)
-
-        return self._insist(attempt)
+        return self._insist(lambda worker: self._ask(worker, job, (source, draft), limits))
 
     def _insist(self, attempt: Callable[[Worker], T]) -> T:
         """Call `attempt` with a worker that is ready, and with others until one takes the job."""
@@ -176,8 +205,7 @@ class _Isolated(Slot):
             try:
                 worker = self._own(by)
                 with self._pool.at_work(worker):
-                    self._require_ready(worker, by)
-                    return attempt(worker)
+                    return self._try(attempt, worker, by)
             except NotTaken as error:
                 reason = error
         raise SystemFault(f"cannot start a worker, three times in a row: {reason}", root="")
@@ -195,22 +223,20 @@ class _Isolated(Slot):
         self._worker = self._worker or self._pool.hire(by)
         return self._worker
 
-    def _require_ready(self, worker: Worker, by: float) -> None:
+    def _try(self, attempt: Callable[[Worker], T], worker: Worker, by: float) -> T:
         try:
             worker.require_ready(by)
+            self._pool.heard(worker)
+            return attempt(worker)
         except NotTaken:
             self._end_dead(worker)
-            raise
-        finally:
             self._pool.heard(worker)
+            raise
 
-    def _ask(self, worker: Worker, job: Job, order: bytes, descriptors: Sequence[int], limits: Limits) -> bytes:
+    def _ask(self, worker: Worker, job: Job, descriptors: Sequence[int], limits: Limits) -> Result:
         try:
-            return worker.ask(order, descriptors, limits.timeout, self._hand.now)
-        except EOFError:
-            raise verdict(self._end_dead(worker, job)) from None
+            answer = worker.ask(wire.order(job.id, limits), descriptors, limits.timeout, self._hand.now)
         except ConnectionError:
-            self._end_dead(worker)
             raise NotTaken("it ended before it took a job") from None
         except TimeoutError:
             worker.kill()
@@ -220,6 +246,9 @@ class _Isolated(Slot):
         except OSError as error:
             self._end(worker)
             raise SystemFault(f"cannot hand a job to a worker: {error}", root="", errno=error.errno) from error
+        if not answer:
+            raise verdict(self._end_dead(worker, job))
+        return self._understand(worker, job, answer)
 
     def _understand(self, worker: Worker, job: Job, answer: bytes) -> Result:
         try:
