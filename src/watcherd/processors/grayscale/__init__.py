@@ -3,10 +3,8 @@
 Along the way of a picture, with a writer for each family of formats:
 
     reader     a file as Pillow reads it
-    formats    which format it is
     decoders   who decodes it: Pillow, mended
-    source     how it is opened, and whose fault an error was
-    shortage   whether a library failed for want of memory
+    source     which format it is, how it is opened, and whose fault an error was
     container  what containers say and decoders do not ask: ends, checksums
     bounds     what a picture would take, from its header
     grey       pixels to grey, and which description still holds
@@ -37,14 +35,13 @@ from PIL import Image
 
 from watcherd.model import Limits, Picture
 from watcherd.processors.grayscale import bounds
-from watcherd.processors.grayscale.formats import recognise
 from watcherd.processors.grayscale.gif import write_gif
 from watcherd.processors.grayscale.jpeg import write_jpeg
 from watcherd.processors.grayscale.modern import write_avif, write_webp
 from watcherd.processors.grayscale.plain import write_bmp, write_jpeg2000, write_ppm, write_tga
 from watcherd.processors.grayscale.png import write_png
 from watcherd.processors.grayscale.reader import Reader
-from watcherd.processors.grayscale.source import opened
+from watcherd.processors.grayscale.source import opened, recognise
 from watcherd.processors.grayscale.tiff import write_tiff
 
 if TYPE_CHECKING:

@@ -1,7 +1,14 @@
-"""Between a stranger's file and Pillow: how a picture is opened, and whose fault an error was."""
+"""Between a stranger's file and Pillow: which format it is, how it is opened, and whose fault an error was.
+
+Many libraries report want of memory as damage, or as a bug of their own. The trace of it is the C library's `errno`:
+a failed malloc sets it, and neither freeing what there was before nor Pillow's way back to us overwrites it. Each
+thread has its own, so codecs must have no threads of theirs.
+"""
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import io
 import re
 import struct
@@ -13,9 +20,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, cast
 from PIL import Image
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale import container, shortage
+from watcherd.processors.grayscale import container
 from watcherd.processors.grayscale.decoders import decoder
-from watcherd.processors.grayscale.formats import no_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -24,6 +30,22 @@ if TYPE_CHECKING:
     from PIL import ImageFile
 
     from watcherd.processors.grayscale.reader import Reader
+
+#: How each format begins. TGA has no mark, so it comes last, and Pillow's checks of its header have to do.
+MARKS = (
+    ("JPEG", re.compile(rb"\xff\xd8\xff")),
+    ("PNG", re.compile(rb"\x89PNG\r\n\x1a\n")),
+    ("GIF", re.compile(rb"GIF8[79]a")),
+    ("WEBP", re.compile(rb"RIFF....WEBPVP8[ LX]", re.DOTALL)),
+    ("TIFF", re.compile(rb"II[*+]\0|MM\0[*+]")),
+    ("BMP", re.compile(rb"BM.{12}[\x0c\x28\x34\x38\x40\x6c\x7c]\0\0\0", re.DOTALL)),
+    ("JPEG2000", re.compile(rb"\xffO\xffQ|\0\0\0\x0cjP  \r\n\x87\n")),
+    ("AVIF", re.compile(rb"....ftyp(avi[fs]|(mif1|msf1)....(....)*avi[fs])", re.DOTALL)),
+    ("PPM", re.compile(rb"P[1-6f](\s+\d|\s*#)")),
+    ("TGA", re.compile(rb".[\0\1][\1\2\3\x09\x0a\x0b]", re.DOTALL)),
+)
+
+PREFIX = 64  # bytes that hold every mark
 
 #: What Pillow has been seen to raise on damaged content.
 DAMAGE = (
@@ -59,6 +81,9 @@ _TRUNCATED = re.compile(r"truncated", re.IGNORECASE)
 _NUMBER_ONLY = re.compile(r"(decoder|encoder) error -?\d+", re.IGNORECASE)
 _TOO_LARGE = re.compile(r"too large for PngImagePlugin|decompressed data too large|too much memory", re.IGNORECASE)
 
+_errno = ctypes.CDLL(None)["__errno_location"]  # glibc's and musl's name of where this thread's is
+_errno.restype = ctypes.POINTER(ctypes.c_int)
+
 
 class Written(NamedTuple):
     """What a writer returns: the grey picture, encoded, its mode, how many frames it has, and its size if turned."""
@@ -67,6 +92,21 @@ class Written(NamedTuple):
     mode: str
     frames: int = 1
     size: tuple[int, int] | None = None
+
+
+def recognise(reader: Reader) -> str:
+    """Return Pillow's name of the format that the content begins with, whatever the file is called."""
+    with reader.ahead():
+        prefix = reader.read(PREFIX)
+    for name, mark in MARKS:
+        if mark.match(prefix):
+            return name
+    raise _no_image(reader)
+
+
+def _no_image(reader: Reader) -> FileFault:
+    what = "is not an image of any supported format" if reader.size else "is empty, and not an image"
+    return FileFault(Failure.NOT_IMAGE, what)
 
 
 @contextmanager
@@ -94,11 +134,12 @@ def encoding(name: str, picture: Image.Image) -> AbstractContextManager[None]:
 @contextmanager
 def _judged(kinds: tuple[type[Exception], ...], judge: Callable[[Exception], FileFault]) -> Iterator[None]:
     """Raise what is behind a library's error: want of memory, or what `judge` makes of it."""
-    shortage.forget()
+    _errno().contents.value = 0
     try:
         yield
     except kinds as error:
-        if shortage.seen() or isinstance(error, MemoryError) or _MEMORY.search(str(error)):
+        # To be asked before any other call that may fail.
+        if _errno().contents.value == errno.ENOMEM or isinstance(error, MemoryError) or _MEMORY.search(str(error)):
             why = "needs more memory than a worker has: raise `memory` under [image]"
             raise FileFault(Failure.MEMORY, why) from error
         raise judge(error) from error
@@ -108,7 +149,7 @@ def _unopened(reader: Reader, name: str, error: Exception) -> FileFault:
     if not isinstance(error, SyntaxError):
         return _undecoded(reader, error)
     if name == "TGA":  # nearly anything begins like one
-        return no_image(reader)
+        return _no_image(reader)
     reason = str(error) or "damaged header"
     return FileFault(_class_of(reader, reason), f"begins as {name} and cannot be opened: {reason}")
 
