@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from PIL import Image, ImageChops
@@ -27,26 +26,19 @@ DOT = (0, 0, 1, 1)
 TRAILER = b";"  # the last byte of a GIF
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
-    """One composed frame in grey, and how long it shows, in milliseconds."""
+def frames(image: ImageFile.ImageFile, reader: Reader, show: Show = grey) -> Iterator[tuple[Image.Image, float]]:
+    """Yield the frames of `image` in order, as `show` returns them, and how long each shows, in milliseconds.
 
-    picture: Image.Image
-    duration: float
-
-
-def frames(image: ImageFile.ImageFile, reader: Reader, show: Show = grey) -> Iterator[Frame]:
-    """Yield the frames of `image` in order, each as `show` returns it; `grey` returns it as Pillow composes it.
-
-    For a GIF that is what viewers show, with one exception: where the first frame has no transparency and something
-    is cleared away, they show nothing, and Pillow a colour or what was there.
+    `grey` returns a frame as Pillow composes it. For a GIF that is what viewers show, with one exception: where the
+    first frame has no transparency and something is cleared away, they show nothing, and Pillow a colour or what was
+    there.
     """
     number = 0
     while reach(image, reader, number):
         with decoding(reader):
             is_only = number == 0 and _is_only_frame(image, reader)
-            frame = Frame(show(image), duration(image))
-        yield frame
+            picture, shown = show(image), duration(image)
+        yield picture, shown
         number += 1
         if is_only:
             _complete(image, reader)

@@ -43,9 +43,9 @@ def write_gif(image: ImageFile.ImageFile, reader: Reader) -> Written:
     target.write(_loop(image.info.get("loop")) + _comment(image.info.get("comment")))
     before: Image.Image | None = None
     count, mode = 0, "L"
-    for frame in frames(image, reader):
-        picture = frame.picture if frame.picture.size == size else frame.picture.crop((0, 0, *size))
-        target.write(_frame(before, picture, frame.duration))
+    for composed, shown in frames(image, reader):
+        picture = composed if composed.size == size else composed.crop((0, 0, *size))
+        target.write(_frame(before, picture, shown))
         before, mode, count = picture, picture.mode, count + 1
     target.write(b";")
     return Written(memoryview(target.getvalue()), mode, count)

@@ -136,12 +136,12 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
     film, mode = _Apng(hidden=hidden), "L"
     options: Mapping[str, int] = {}
     before: Image.Image | None = None
-    for frame in frames(image, reader, _Stage().show):
-        options = options or deflation(frame.picture)
+    for picture, shown in frames(image, reader, _Stage().show):
+        options = options or deflation(picture)
         description = {} if film.count else _options(image, _early_texts(image))
-        box = changed(None if hidden and film.count == 1 else before, frame.picture)
-        film.add(save(frame.picture.crop(box), "PNG", **options, **description), box, frame.duration)
-        before, mode = frame.picture, frame.picture.mode
+        box = changed(None if hidden and film.count == 1 else before, picture)
+        film.add(save(picture.crop(box), "PNG", **options, **description), box, shown)
+        before, mode = picture, picture.mode
     return Written(_shaped(image, film.whole(_loops(image))), mode, film.count)
 
 
