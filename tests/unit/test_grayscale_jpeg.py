@@ -7,7 +7,7 @@ import pytest
 from PIL import Image, ImageChops, ImageFile, ImageFilter, ImageStat
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale import convert, lossless, turbo
+from watcherd.processors.grayscale import convert, turbo
 
 PRIMARIES = ["red", "lime", "blue", "cyan", "magenta", "yellow", "white", "black"]
 
@@ -219,7 +219,7 @@ def test_oddities_of_real_cameras_pass(spoil):
 @pytest.mark.parametrize("garbage", [b"", b"\xff\xd8", b"\xff\xd8\xff\xe0", bytes(100)])
 @pytest.mark.parametrize("way", ["stored"], indirect=True)
 def test_what_turbojpeg_cannot_read_is_nothing_to_it(garbage):
-    assert lossless.luma(turbo.library(), garbage, progressive=False) is None
+    assert turbo.luma(garbage, progressive=False) is None
 
 
 def test_a_luma_plane_smaller_than_the_picture_is_decoded():

@@ -474,7 +474,7 @@ def test_turbojpeg_makes_of_every_colour_the_grey_that_pillow_makes(library):
     for blue in range(256):
         pixels = Image.merge("RGB", [ramp, steps, Image.new("L", ramp.size, blue)]).tobytes()
         levels = bytearray(1 << 16)
-        assert strips.grey_by_turbojpeg(pixels, 256, levels, 0) is (library is not None)
+        assert turbo.grey(pixels, 256, levels, 0) is (library is not None)
         assert library is None or levels == strips.grey_by_pillow(pixels, 256)
 
 
@@ -484,7 +484,7 @@ def test_turbojpeg_makes_of_every_colour_the_grey_that_pillow_makes(library):
 def test_turbojpeg_writes_the_rows_that_it_is_given_and_no_byte_more(width):
     pixels = colours().resize((width, 3)).tobytes()
     levels = bytearray(b"x" * (width * 5))
-    assert strips.grey_by_turbojpeg(pixels, width, levels, width)
+    assert turbo.grey(pixels, width, levels, width)
     assert levels == b"x" * width + strips.grey_by_pillow(pixels, width) + b"x" * width
 
 
@@ -492,7 +492,7 @@ def test_turbojpeg_writes_the_rows_that_it_is_given_and_no_byte_more(width):
 @pytest.mark.usefixtures("library")
 def test_turbojpeg_writes_to_nothing_that_is_too_short():
     with pytest.raises(ValueError, match="Buffer size too small"):
-        strips.grey_by_turbojpeg(bytes(30), 5, bytearray(12), 3)
+        turbo.grey(bytes(30), 5, bytearray(12), 3)
 
 
 def test_rows_that_are_too_long_for_turbojpeg_become_grey_all_the_same():

@@ -11,14 +11,13 @@ Along the way of a picture, with a writer for each family of formats:
     exif       what EXIF is kept
     frames     frames, one in memory at a time
     jpeg       JPEG: the luma plane at its own quantisation
-    lossless   the same without decoding it, by TurboJPEG
     png        PNG, APNG
     gif        GIF
     tiff       TIFF, page by page
     tags       which tags of a page of a TIFF are kept
     directory  what is put into a TIFF once its pages are written
     strips     grey of plain rows, in bands
-    turbo      TurboJPEG, and the types of what is called of it
+    turbo      TurboJPEG: the luma plane without decoding it, and grey of plain rows
     modern     WebP, AVIF
     plain      BMP, PPM, TGA, JPEG 2000
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image
 
-from watcherd.processors.grayscale import lossless, turbo
+from watcherd.processors.grayscale import turbo
 from watcherd.processors.grayscale.exif import orientation, orientation_alone
 from watcherd.processors.grayscale.grey import described, grey
 from watcherd.processors.grayscale.source import Written, decoding, save
@@ -65,11 +65,10 @@ def _captions(image: JpegImageFile) -> bytes:
 
 def _stored(image: JpegImageFile, reader: Reader, options: dict[str, Any]) -> memoryview | None:
     """Return the luma plane as it is stored; None where that cannot be done. Pillow writes what describes it."""
-    library = turbo.library()
-    if library is None or not _has_whole_luma(image):
+    if turbo.library() is None or not _has_whole_luma(image):
         return None
     with decoding(reader):
-        luma = lossless.luma(library, reader.getvalue(), progressive=options["progressive"])
+        luma = turbo.luma(reader.getvalue(), progressive=options["progressive"])
     if luma is None:
         return None
     header = _saved(image, Image.new("L", (1, 1)), options)
