@@ -14,8 +14,7 @@ Along the way of a picture, with a writer for each family of formats:
     png        PNG, APNG
     gif        GIF
     tiff       TIFF, page by page
-    tags       which tags of a page of a TIFF are kept
-    directory  what is put into a TIFF once its pages are written
+    tags       which tags of a page of a TIFF are kept, and how they come into the file
     strips     grey of plain rows, in bands
     turbo      TurboJPEG: the luma plane without decoding it, and grey of plain rows
     modern     WebP, AVIF

@@ -1,23 +1,37 @@
-"""TIFF: which tags of a page still describe it once it is grey and upright, and can be written.
+"""TIFF: which tags of a page still describe it once it is grey and upright, and how they come into the file.
 
 libtiff fails, or even ends the process, where a tag has another type or a value than it expects; and Pillow hands on
 whatever it has read. So a page gets those alone whose type is right, and with which a page of one pixel can be saved.
+
+What libtiff cannot write through Pillow is put into the file once its pages are written: what hangs on the first
+page, EXIF and GPS, each a directory of its own; and the number of each page, which is two numbers, where Pillow gives
+libtiff an address. A page is written with entries for them that hold nothing yet.
 """
 
 from __future__ import annotations
 
 import io
+import struct
+from typing import TYPE_CHECKING, Any, cast
 
 from PIL import Image, TiffImagePlugin, TiffTags
 
 from watcherd.processors.grayscale.exif import LYING, ORIENTATION, XMP_ORIENTATION, upright_xmp
 from watcherd.processors.grayscale.source import DAMAGE
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    Directory = Mapping[int, Any]
+
 Tags = TiffImagePlugin.ImageFileDirectory_v2
 
 XMP, IPTC = 700, 33723
 PAGE_NUMBER, LARGEST = 297, 0xFFFF
 RESOLUTIONS = {282: 283, 283: 282}
+DIRECTORIES = (34665, 34853)  # EXIF, GPS
+NESTED = frozenset({40965})  # interoperability
+FIRST_LINK = 4  # where the link to the first page is
 
 #: Tags that describe the picture to people or say where it is from, and hold in grey, too; with the types of values
 #: that libtiff takes for each.
@@ -82,3 +96,45 @@ def _writable(tags: Tags, name: str) -> bool:
     except DAMAGE:
         return False
     return True
+
+
+def hanging_on(image: TiffImagePlugin.TiffImageFile) -> dict[int, Directory]:
+    """Return the directories that hang on the first page, EXIF and GPS, without those inside them."""
+    try:
+        found = {tag: image.getexif().get_ifd(tag) for tag in DIRECTORIES if tag in image.tag_v2}
+        plain = {tag: {key: value for key, value in found[tag].items() if key not in NESTED} for tag in found}
+        return {tag: values for tag, values in plain.items() if values and _block(values, 0)}
+    except DAMAGE:
+        return {}
+
+
+def _block(values: Directory, offset: int) -> bytes:
+    directory = Tags(group=DIRECTORIES[0])
+    for tag, value in values.items():
+        directory[tag] = value
+    return directory.tobytes(offset)
+
+
+def complete(target: io.BytesIO, directories: Mapping[int, Directory], numbers: Iterable[object]) -> None:
+    """Write the number of each page that has one, append the directories, and point the first page at them."""
+    with target.getbuffer() as content:
+        first = next(_entries_of_pages(content))
+        for number, entries in zip(numbers, _entries_of_pages(content), strict=True):
+            if PAGE_NUMBER in entries:  # and of how many it is
+                pair = cast("tuple[int, int]", number)
+                struct.pack_into("<HHLHH", content, entries[PAGE_NUMBER], PAGE_NUMBER, TiffTags.SHORT, 2, *pair)
+    for tag, values in directories.items():
+        if tag in first:
+            offset = target.seek(0, io.SEEK_END)
+            target.write(_block(values, offset))
+            target.seek(first[tag] + 8)
+            target.write(struct.pack("<L", offset))
+
+
+def _entries_of_pages(content: memoryview) -> Iterator[dict[int, int]]:
+    """Yield for each page where the entry of each tag is: 12 bytes each, and behind all the link to the next page."""
+    link = FIRST_LINK
+    while page := struct.unpack_from("<L", content, link)[0]:
+        (count,) = struct.unpack_from("<H", content, page)
+        link = page + 2 + 12 * count
+        yield {struct.unpack_from("<H", content, entry)[0]: entry for entry in range(page + 2, link, 12)}

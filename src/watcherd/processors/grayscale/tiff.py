@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, cast
 from PIL import ImagePalette, TiffImagePlugin
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale import bounds, directory
+from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import DEEP, grey, grey_profile
 from watcherd.processors.grayscale.source import Written, decoding, encoding
 from watcherd.processors.grayscale.strips import grey_of_strips
-from watcherd.processors.grayscale.tags import PAGE_NUMBER, describing, orientation_of
+from watcherd.processors.grayscale.tags import PAGE_NUMBER, complete, describing, hanging_on, orientation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -73,13 +73,12 @@ def write_tiff(image: ImageFile.ImageFile, reader: Reader) -> Written:
     opened, target = cast("TiffImagePlugin.TiffImageFile", image), io.BytesIO()
     mode, numbers = "L", list[object]()
     with decoding(reader):
-        hanging = directory.hanging_on(opened)
+        hanging = hanging_on(opened)
     with _Pages(target) as pages:
         while reach(image, reader, len(numbers)):
             mode, number = _append(pages, opened, reader, () if numbers else hanging)
             numbers.append(number)
-    directory.attach(target, hanging)
-    directory.number(target, numbers)
+    complete(target, hanging, numbers)
     return Written(memoryview(target.getvalue()), mode, len(numbers))
 
 
