@@ -25,11 +25,10 @@ GREY_DEEP = {"I;16": 2 + 2, "I;16B": 4 + 2 + 2, "I;16L": 4 + 2 + 2, "I": 4 + 4, 
 #: Bytes for a pixel of a picture with colours and no transparency, of a format that holds nothing beside it.
 PLAIN = 4 + GREY
 
-#: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. Measured
-#: as the address space of one conversion, at 16 to 100 megapixels.
-BESIDE = {"WEBP": 30, "AVIF": 32, "JPEG2000": 20, "GIF": 12, "APNG": 12, "PNG": 1}
-#: The same where there is transparency. OpenJPEG's encoder that is refused memory does not end, nor says anything.
-BESIDE_ALPHA = {"JPEG2000": 32}
+#: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. The
+#: second where there is transparency. Measured as the address space of one conversion, at 16 to 100 megapixels.
+#: OpenJPEG's encoder that is refused memory does not end, nor says anything.
+BESIDE = {"WEBP": (30, 30), "AVIF": (32, 32), "JPEG2000": (20, 32), "GIF": (12, 12), "APNG": (12, 12), "PNG": (1, 1)}
 PROGRESSIVE_JPEG = 6
 
 
@@ -60,17 +59,12 @@ def per_pixel(image: ImageFile.ImageFile) -> int:
         decoded = 1 if image.mode == "RGB" else decoded  # of YCbCr only the luma is decoded
         return decoded + grey + (PROGRESSIVE_JPEG if "progressive" in image.info else 1)
     name = "APNG" if image.format == "PNG" and getattr(image, "n_frames", 1) > 1 else image.format or ""
-    return decoded + grey + _beside(name, is_transparent=image.has_transparency_data)
+    return decoded + grey + BESIDE.get(name, (0, 0))[image.has_transparency_data]
 
 
 def at_worst(name: str) -> int:
-    """Return the bytes for a pixel of a picture of that format with colours and transparency."""
-    return 4 + GREY_WITH_ALPHA + _beside(name, is_transparent=True)
-
-
-def _beside(name: str, *, is_transparent: bool) -> int:
-    opaque = BESIDE.get(name, 0)
-    return BESIDE_ALPHA.get(name, opaque) if is_transparent else opaque
+    """Return the bytes for a pixel of a picture of that format, one of `BESIDE`, with colours and transparency."""
+    return 4 + GREY_WITH_ALPHA + BESIDE[name][True]
 
 
 def _read_whole(image: ImageFile.ImageFile, reader: Reader) -> int:
