@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import re
-from ctypes import POINTER, Structure, addressof, byref, c_char, c_char_p, c_int, c_ulong, c_void_p
+from ctypes import Structure, addressof, byref, c_char, c_char_p, c_int, c_ulong, c_void_p
 from functools import cache
 
 from watcherd.model import Failure, FileFault
@@ -53,24 +53,8 @@ def library() -> ctypes.CDLL | None:
     try:
         turbo = ctypes.CDLL(LIBRARY)
         turbo.tjInitTransform.restype = turbo.tjInitCompress.restype = c_void_p
-        turbo.tjTransform.argtypes = (
-            c_void_p,
-            c_char_p,
-            c_ulong,
-            c_int,
-            POINTER(c_void_p),
-            POINTER(c_ulong),
-            POINTER(_Transform),
-            c_int,
-        )
-        turbo.tjEncodeYUVPlanes.argtypes = (
-            c_void_p,
-            c_char_p,
-            *(c_int,) * 4,
-            POINTER(c_void_p),
-            POINTER(c_int),
-            *(c_int,) * 2,
-        )
+        turbo.tjTransform.argtypes = (c_void_p, c_char_p, c_ulong, c_int, c_void_p, c_void_p, c_void_p, c_int)
+        turbo.tjEncodeYUVPlanes.argtypes = (c_void_p, c_char_p, *(c_int,) * 4, c_void_p, c_void_p, c_int, c_int)
         turbo.tjGetErrorStr.restype = c_char_p
         turbo.tjFree.argtypes = turbo.tjDestroy.argtypes = (c_void_p,)
     except (OSError, AttributeError):
@@ -87,11 +71,9 @@ def luma(jpeg: bytes, *, progressive: bool) -> bytes | None:
     if turbo is None or not (handle := turbo.tjInitTransform()):
         return None
     made, size = c_void_p(), c_ulong()
-    options = _TRANSFORM_GRAY | _COPYNONE | (_PROGRESSIVE if progressive else 0)
+    how = _Transform(options=_TRANSFORM_GRAY | _COPYNONE | (_PROGRESSIVE if progressive else 0))
     try:
-        failed = turbo.tjTransform(
-            handle, jpeg, len(jpeg), 1, byref(made), byref(size), _Transform(options=options), 0
-        )
+        failed = turbo.tjTransform(handle, jpeg, len(jpeg), 1, byref(made), byref(size), byref(how), 0)
         if failed:
             _refuse_damage(turbo.tjGetErrorStr().decode("ascii", "replace"), jpeg)
         return None if failed or not made.value else ctypes.string_at(made.value, size.value)
