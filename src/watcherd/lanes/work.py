@@ -49,7 +49,8 @@ def work(  # noqa: PLR0913, PLR0917 (what a processor needs, no more)
     except Exception as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise
-        raise _bug(error) from None
+        trace = "".join(traceback.format_exception(error))
+        raise FileFault(Failure.CRASHED, f"met a bug: {type(error).__name__}: {error}", trace) from None
     else:
         return result
     finally:
@@ -73,11 +74,6 @@ def close_draft(draft: int) -> None:
         os.close(draft)
     except OSError as error:
         raise DraftError(error.errno, error.strerror) from error
-
-
-def _bug(error: Exception) -> FileFault:
-    trace = "".join(traceback.format_exception(error))
-    return FileFault(Failure.CRASHED, f"met a bug: {type(error).__name__}: {error}", trace)
 
 
 def _remembering(method: Callable[..., T]) -> Callable[..., T]:

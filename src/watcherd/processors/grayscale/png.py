@@ -142,7 +142,8 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
         box = changed(None if hidden and film.count == 1 else before, picture)
         film.add(save(picture.crop(box), "PNG", **options, **description), box, shown)
         before, mode = picture, picture.mode
-    return Written(_shaped(image, film.whole(_loops(image))), mode, film.count)
+    loops = image.info.get("loop")
+    return Written(_shaped(image, film.whole(loops if isinstance(loops, int) else 0)), mode, film.count)
 
 
 class _Apng:
@@ -274,8 +275,3 @@ def _control(sequence: int, box: Box, duration: float) -> bytes:
         seconds = seconds.limit_denominator(max(1, seconds.denominator // 2))
     times = seconds.numerator, seconds.denominator
     return struct.pack(">IIIIIHHBB", sequence, right - left, bottom - top, left, top, *times, 0, 0)
-
-
-def _loops(image: Image.Image) -> int:
-    loops = image.info.get("loop")
-    return loops if isinstance(loops, int) else 0
