@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageChops, ImageStat, TiffImagePlugin
 
 from watcherd.model import Failure, FileFault, Limits
-from watcherd.processors.grayscale import convert, reader, source, strips, tiff, turbo
+from watcherd.processors.grayscale import convert, reader, source, tiff, turbo
 
 SIZE = (61, 43)
 
@@ -475,7 +475,7 @@ def test_turbojpeg_makes_of_every_colour_the_grey_that_pillow_makes(library):
         pixels = Image.merge("RGB", [ramp, steps, Image.new("L", ramp.size, blue)]).tobytes()
         levels = bytearray(1 << 16)
         assert turbo.grey(pixels, 256, levels, 0) is (library is not None)
-        assert library is None or levels == strips.grey_by_pillow(pixels, 256)
+        assert library is None or levels == tiff.grey_by_pillow(pixels, 256)
 
 
 @pytest.mark.parametrize("library", ["libturbojpeg.so.0"], indirect=True)
@@ -485,7 +485,7 @@ def test_turbojpeg_writes_the_rows_that_it_is_given_and_no_byte_more(width):
     pixels = colours().resize((width, 3)).tobytes()
     levels = bytearray(b"x" * (width * 5))
     assert turbo.grey(pixels, width, levels, width)
-    assert levels == b"x" * width + strips.grey_by_pillow(pixels, width) + b"x" * width
+    assert levels == b"x" * width + tiff.grey_by_pillow(pixels, width) + b"x" * width
 
 
 @pytest.mark.parametrize("library", ["libturbojpeg.so.0"], indirect=True)
@@ -506,7 +506,7 @@ def test_only_plain_rows_become_grey_in_bands():
         data = BytesIO(encoded(picture(mode), "TIFF", compression=compression))
         file = reader.Reader(data, Limits())
         with source.opened(file, "TIFF") as image:
-            taken[mode, compression] = strips.grey_of_strips(image, file) is not None
+            taken[mode, compression] = tiff.grey_of_strips(image, file) is not None
     assert [way for way, was in taken.items() if was] == [("RGB", "raw")]
 
 

@@ -15,7 +15,6 @@ Along the way of a picture, with a writer for each family of formats:
     gif        GIF
     tiff       TIFF, page by page
     tags       which tags of a page of a TIFF are kept, and how they come into the file
-    strips     grey of plain rows, in bands
     turbo      TurboJPEG: the luma plane without decoding it, and grey of plain rows
     modern     WebP, AVIF
     plain      BMP, PPM, TGA, JPEG 2000

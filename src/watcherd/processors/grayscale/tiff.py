@@ -5,21 +5,21 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, Any, cast
 
-from PIL import ImagePalette, TiffImagePlugin
+from PIL import Image, ImagePalette, TiffImagePlugin
 
 from watcherd.model import Failure, FileFault
-from watcherd.processors.grayscale import bounds
+from watcherd.processors.grayscale import bounds, turbo
 from watcherd.processors.grayscale.frames import reach
 from watcherd.processors.grayscale.grey import DEEP, grey, grey_profile
 from watcherd.processors.grayscale.source import Written, decoding, encoding
-from watcherd.processors.grayscale.strips import grey_of_strips
 from watcherd.processors.grayscale.tags import PAGE_NUMBER, complete, describing, hanging_on, orientation_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from PIL import Image, ImageFile
+    from PIL import ImageFile
 
+    from watcherd.processors.grayscale.frames import Box
     from watcherd.processors.grayscale.reader import Reader
     from watcherd.processors.grayscale.tags import Tags
 
@@ -38,6 +38,9 @@ BITS, TWELVE = 258, (12,)
 SAMPLES, UNSIGNED, SIGNED = 339, (1,), (2,)  # what kind of numbers the levels are
 COLOURS = 320
 DATA = (273, 279), (324, 325)  # offsets and lengths, of strips or of tiles
+
+BAND = 1 << 18  # bytes: a core's cache holds them, and their pixels
+PLAIN = ("RGB", 0, 1)  # as Pillow has it: three bytes in this order, no padding, the first row first
 
 #: What libtiff returns in the machine's order of bytes, and Pillow takes for the file's, high byte first.
 NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
@@ -113,6 +116,48 @@ def _picture(image: TiffImagePlugin.TiffImageFile, orientation: object, reader: 
     picture = grey(image)
     _refuse_highest_levels(picture, image.tag_v2)
     return _of_sixteen_bits(picture) if image.tag_v2.get(BITS) == TWELVE else picture
+
+
+def grey_of_strips(image: ImageFile.ImageFile, reader: Reader) -> Image.Image | None:
+    """Return what `convert("L")` does, some rows at a time, where pixels are three plain bytes each; else None.
+
+    So the picture in colour is never in memory as a whole: that would take four times the memory of the grey one, and
+    one more pass of writing and reading. Raises ValueError where pixels end too early.
+    """
+    is_plain = all(_is_plain(tile, image.width) for tile in image.tile)
+    if image.mode != "RGB" or image.has_transparency_data or not is_plain:
+        return None
+    levels = bytearray(image.width * image.height)
+    for tile in image.tile:
+        _fill(levels, image.width, tile, reader)
+    return Image.frombuffer("L", image.size, levels, "raw", "L", 0, 1)
+
+
+def _is_plain(tile: ImageFile._Tile, width: int) -> bool:
+    codec, extents, _, arguments = tile
+    if extents is None or (codec, arguments) != ("raw", PLAIN):
+        return False
+    left, top, right, bottom = extents
+    return (left, right) == (0, width) and top < bottom  # without rows: Pillow tells what is wrong
+
+
+def _fill(levels: bytearray, width: int, strip: ImageFile._Tile, reader: Reader) -> None:
+    _, top, _, bottom = cast("Box", strip.extents)
+    row = width * turbo.PIXEL
+    step = max(1, BAND // row)
+    reader.seek(strip.offset)
+    for start in range(top, bottom, step):
+        end = min(start + step, bottom)
+        pixels = reader.read((end - start) * row)
+        if len(pixels) < (end - start) * row:
+            raise ValueError("not enough image data")
+        if not turbo.grey(pixels, width, levels, start * width):
+            levels[start * width : end * width] = grey_by_pillow(pixels, width)
+
+
+def grey_by_pillow(pixels: bytes, width: int) -> bytes:
+    """Return the grey of rows of plain pixels."""
+    return Image.frombytes("RGB", (width, len(pixels) // (width * turbo.PIXEL)), pixels).convert("L").tobytes()
 
 
 def _keep_small_colours(image: TiffImagePlugin.TiffImageFile) -> None:
