@@ -161,9 +161,9 @@ class _Apng:
 
     def add(self, encoded: memoryview, box: Box, duration: float) -> None:
         """Add a frame, encoded as a PNG, of which the first describes the whole."""
-        head, pixels = _split(encoded)
+        pixels = b"".join(data for name, _, data in _chunks_of(encoded) if name == b"IDAT")
         if not self.count:
-            self._counted_at = self._file.write(head)
+            self._counted_at = self._file.write(encoded[: _head(encoded)])
             self._put(b"acTL", bytes(8))
         if self.count or not self._hidden:
             self._put(b"fcTL", _control(next(self._sequence), box, duration))
@@ -241,12 +241,6 @@ def _early_texts(image: Image.Image) -> Mapping[str, str]:
     """Return the texts before the first frame's pixels: we do not wait for those behind the last one."""
     stream = cast("PngImagePlugin.PngImageFile", image).png
     return stream.im_text if stream else {}
-
-
-def _split(encoded: memoryview) -> tuple[bytes, bytes]:
-    """Return what a PNG has before its pixels, and the compressed pixels of all its IDAT chunks."""
-    pixels = b"".join(data for name, _, data in _chunks_of(encoded) if name == b"IDAT")
-    return bytes(encoded[: _head(encoded)]), pixels
 
 
 def _head(encoded: memoryview) -> int:
