@@ -62,7 +62,7 @@ class IsolatedWorkers(Pool):
         self._alive: set[Worker] = set()
         self._busy: set[Worker] = set()
         self._stopping = False  # whether workers are killed, and their jobs cut
-        self._failing = False  # whether the last worker that was started did not get ready
+        self.failing = False  # whether the last worker that was started did not get ready
         self._wanted = Semaphore(int(warm))
         self._started: queue.SimpleQueue[Worker | Exception | None] = queue.SimpleQueue()  # None: we stop
         self._feeder = Thread(target=self._feed, name="worker-feeder", daemon=True)
@@ -136,12 +136,8 @@ class IsolatedWorkers(Pool):
     def tell(self, worker: Worker, status: int | None, job: Job | None = None) -> None:
         """Say how `worker` ended; as debug while none gets ready, as each would say the same for ever."""
         if not self._stopping:
-            say = log.warning if worker.is_ready or not self._failing else log.debug
+            say = log.warning if worker.is_ready or not self.failing else log.debug
             say("worker.died", pid=worker.pid, **_how(status), **_what(job))
-
-    def heard(self, worker: Worker) -> None:
-        """Take note whether `worker` got ready."""
-        self._failing = not worker.is_ready
 
     def dismiss(self, worker: Worker) -> int | None:
         """Let `worker` leave, or kill it; return what `Worker.bury` does."""
@@ -226,11 +222,11 @@ class _Isolated(Slot):
     def _try(self, attempt: Callable[[Worker], T], worker: Worker, by: float) -> T:
         try:
             worker.require_ready(by)
-            self._pool.heard(worker)
+            self._pool.failing = False
             return attempt(worker)
         except NotTaken:
             self._end_dead(worker)
-            self._pool.heard(worker)
+            self._pool.failing = not worker.is_ready
             raise
 
     def _ask(self, worker: Worker, job: Job, descriptors: Sequence[int], limits: Limits) -> Result:

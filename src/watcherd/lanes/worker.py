@@ -100,20 +100,19 @@ def _serve(connection: socket.socket, process: Process) -> bool:
     if not packet:
         return False
     connection.send(wire.TAKEN)
-    job, outcome = _carry_out(process, packet, descriptors)
-    connection.send(wire.answer(job, outcome))
+    job, limits = wire.read_order(packet)
+    source, draft = descriptors
+    connection.send(wire.answer(job, _carry_out(process, source, draft, limits)))
     return True
 
 
-def _carry_out(process: Process, packet: bytes, descriptors: list[int]) -> tuple[int, Result | FileFault | OSError]:
-    job, limits = wire.read_order(packet)
-    source, draft = descriptors
+def _carry_out(process: Process, source: int, draft: int, limits: Limits) -> Result | FileFault | OSError:
     try:
-        return job, _worked(process, source, draft, limits)
+        return _worked(process, source, draft, limits)
     except (FileFault, OSError) as error:
-        return job, error
+        return error
     except MemoryError:
-        return job, FileFault(Failure.MEMORY, "needs more memory than one worker may have")
+        return FileFault(Failure.MEMORY, "needs more memory than one worker may have")
 
 
 def _worked(process: Process, source: int, draft: int, limits: Limits) -> Result:
