@@ -17,7 +17,6 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from importlib import import_module
-from types import MappingProxyType
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
 from watcherd.model import Kind
@@ -59,12 +58,10 @@ class Processor:
     isolated: bool
 
 
-TABLE: Mapping[Kind, Processor] = MappingProxyType(
-    {
-        Kind.TEXT: Processor("watcherd.processors.words", "", ".words.json", isolated=False),
-        Kind.IMAGE: Processor("watcherd.processors.grayscale", "grayscale_", "", isolated=True),
-    }
-)
+TABLE: Mapping[Kind, Processor] = {
+    Kind.TEXT: Processor("watcherd.processors.words", "", ".words.json", isolated=False),
+    Kind.IMAGE: Processor("watcherd.processors.grayscale", "grayscale_", "", isolated=True),
+}
 
 
 def load(module: str) -> Process:
