@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.lanes.slot import Slot
-    from watcherd.model import Draft, Job, Limits, Outcome, Result
+    from watcherd.model import Draft, Job, Limits, Outcome
 
 log = structlog.get_logger(__name__)
 
@@ -60,19 +60,15 @@ class Bench:
         begin = time.monotonic()
         draft, descriptor = self.new_draft(job.id)
         try:
-            result = self._written(job, slot, limits, source, descriptor)
-            return Done(job, draft, result, time.monotonic() - begin)
+            try:
+                result = slot.run(job, source, descriptor, limits)
+                self.hasten(descriptor)
+            finally:
+                close_draft(descriptor)
         except Exception:
             self.discard(draft.name)
             raise
-
-    def _written(self, job: Job, slot: Slot, limits: Limits, source: int, draft: int) -> Result:
-        try:
-            result = slot.run(job, source, draft, limits)
-            self.hasten(draft)
-            return result
-        finally:
-            close_draft(draft)
+        return Done(job, draft, result, time.monotonic() - begin)
 
     def _failed(self, job: Job, error: FileFault | WorkerKilled | Cut | MemoryError | OSError) -> Outcome:
         """Say what an error is as the outcome of its job: the file's, the system's, or nobody's."""

@@ -108,16 +108,12 @@ def _serve(connection: socket.socket, process: Process) -> bool:
 
 def _carry_out(process: Process, source: int, draft: int, limits: Limits) -> Result | FileFault | OSError:
     try:
-        return _worked(process, source, draft, limits)
+        try:
+            return work(process, "", source, draft, limits, lambda: None)
+        finally:
+            beneath.let_go(source)
+            close_draft(draft)  # before the daemon does: the first to close hears the errors of a network's disk
     except (FileFault, OSError) as error:
         return error
     except MemoryError:
         return FileFault(Failure.MEMORY, "needs more memory than one worker may have")
-
-
-def _worked(process: Process, source: int, draft: int, limits: Limits) -> Result:
-    try:
-        return work(process, "", source, draft, limits, lambda: None)
-    finally:
-        beneath.let_go(source)
-        close_draft(draft)  # before the daemon does: the first to close hears the errors of a network's disk
