@@ -42,7 +42,8 @@ def check(image: ImageFile.ImageFile, reader: Reader) -> None:
         what = f"has {width} x {height} = {width * height:,} pixels"
         allowed = f"{limits.max_pixels:,} are allowed"
         raise FileFault(Failure.TOO_LARGE, f"{what} where {allowed}: raise `max_pixels` under [image]")
-    needed = BASE + width * height * per_pixel(image) + _read_whole(image, reader)
+    read_whole = reader.size * 5 // 4 if image.format in {"WEBP", "AVIF", "TIFF"} else 0
+    needed = BASE + width * height * per_pixel(image) + read_whole
     if needed > limits.memory:
         what = f"needs about {needed >> 20:,} MiB of memory to decode {width} x {height} pixels"
         allowed = f"{limits.memory >> 20:,} are allowed"
@@ -65,7 +66,3 @@ def per_pixel(image: ImageFile.ImageFile) -> int:
 def at_worst(name: str) -> int:
     """Return the bytes for a pixel of a picture of that format, one of `BESIDE`, with colours and transparency."""
     return 4 + GREY_WITH_ALPHA + BESIDE[name][True]
-
-
-def _read_whole(image: ImageFile.ImageFile, reader: Reader) -> int:
-    return reader.size * 5 // 4 if image.format in {"WEBP", "AVIF", "TIFF"} else 0
