@@ -1,6 +1,4 @@
 """`watcherd audit`: whether ledger and folders agree."""
-# ruff: noqa: PLC0415
-# (the daemon brings everything, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
 """`watcherd check`: the configuration and the machine, every problem at once."""
-# ruff: noqa: PLC0415
-# (settings bring pydantic, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
 """`watcherd completion`: the script that teaches a shell our commands."""
-# ruff: noqa: PLC0415
-# (click makes its completion apart from its commands)
 
 from __future__ import annotations
 

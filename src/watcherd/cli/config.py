@@ -1,6 +1,4 @@
 """`watcherd config`: what is in force, and where each value came from."""
-# ruff: noqa: PLC0415
-# (settings bring pydantic, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

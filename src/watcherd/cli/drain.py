@@ -1,6 +1,4 @@
 """`watcherd drain`: what is in the inboxes now, with a progress bar and a summary."""
-# ruff: noqa: PLC0415
-# (the daemon and rich take longer to import than `--help` may take)
 
 from __future__ import annotations
 

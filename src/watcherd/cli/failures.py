@@ -1,6 +1,4 @@
 """`watcherd failures` and `watcherd retry`: what was set aside, and its way back."""
-# ruff: noqa: PLC0415
-# (the daemon brings everything, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
 """The inboxes and outboxes that a run needs: made if asked for, and checked before anything else is made."""
-# ruff: noqa: PLC0415
-# (an intake brings what takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

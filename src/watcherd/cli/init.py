@@ -1,6 +1,4 @@
 """`watcherd init`: a commented configuration and its folders."""
-# ruff: noqa: PLC0415
-# (what writes is not needed by `--help`)
 
 from __future__ import annotations
 

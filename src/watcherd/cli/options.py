@@ -1,6 +1,4 @@
 """What several commands share: the folders in place of a configuration file, `--json`, and loading the settings."""
-# ruff: noqa: PLC0415
-# (settings bring pydantic, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
 """`watcherd run`: the daemon, in the foreground."""
-# ruff: noqa: PLC0415
-# (the daemon brings everything, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

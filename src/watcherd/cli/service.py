@@ -1,6 +1,4 @@
 """`watcherd service`: the systemd service, installed and taken away: what is asked for, and what is there."""
-# ruff: noqa: PLC0415
-# (settings bring pydantic, which takes longer to import than `--help` may take)
 
 from __future__ import annotations
 

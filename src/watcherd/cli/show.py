@@ -1,6 +1,4 @@
 """How facts are printed: tables on a terminal, plain lines elsewhere, JSON where it is asked for."""
-# ruff: noqa: PLC0415
-# (rich is imported once there is a table to draw, and sockets once there is something to complain about)
 
 from __future__ import annotations
 
