@@ -65,7 +65,7 @@ def described(*inboxes):
 
 def test_every_inbox_of_the_configuration_gets_its_folders():
     inboxes = [SYSTEM.folders, Folders.under("/data/scans")]
-    assert [path for kind, path in described(*inboxes) if kind == "d"] == [it for one in inboxes for it in one.all()]
+    assert [path for kind, path in described(*inboxes) if kind == "d"] == [it for one in inboxes for it in one]
     assert len([line for line in wanted(*inboxes)[SYSTEM.tmpfiles].splitlines() if line.startswith("# ")]) < 10
 
 
@@ -73,7 +73,7 @@ def test_a_folder_that_is_named_like_a_usual_one_is_not_mistaken_for_it():
     folders = Folders(
         "/srv/watcherd/outbox-old/in", "/srv/watcherd/results/out", "/srv/watcherd/a", "/srv/watcherd/b"
     )
-    assert [path for kind, path in described(folders) if kind == "d"] == list(folders.all())
+    assert [path for kind, path in described(folders) if kind == "d"] == list(folders)
 
 
 def test_a_folder_s_name_is_no_pattern():
@@ -117,7 +117,7 @@ def test_what_is_opened_is_mounted_first():
 def test_the_configuration_names_our_folders_whatever_they_are_called(folders):
     found = tomllib.loads(unit_files.configuration(folders, SYSTEM.state))
     assert found["state"] == SYSTEM.state
-    assert tuple(found["inbox"]["inbox"][key] for key in ("path", "outbox", "archive", "failed")) == folders.all()
+    assert tuple(found["inbox"]["inbox"][key] for key in ("path", "outbox", "archive", "failed")) == folders
 
 
 def test_the_configuration_is_the_example_in_all_else():
@@ -139,7 +139,7 @@ def test_the_configuration_is_one(tmp_path):
 def test_tmpfiles_are_given_our_folders_whatever_they_are_called(folders):
     for line in unit_files.effective(unit_files.wanted(SYSTEM, COMMAND, [folders])[SYSTEM.tmpfiles]):
         if line.startswith("d "):
-            assert shlex.split(line.replace("%%", "%"))[1] in folders.all()
+            assert shlex.split(line.replace("%%", "%"))[1] in folders
 
 
 # What the units say ------------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 import sysconfig
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
     settings = _settings(context, host, {name: path for name, path in flags.items() if path})
     inboxes = _inboxes(settings)
     _require_command()
-    reach.require_names(path for folders in inboxes for path in folders.all())
+    reach.require_names(chain.from_iterable(inboxes))
     if not is_user:
         _require_reachable(host, settings, inboxes)
         os.umask(0o022)  # sudo may give one under which the service could not read what is written for it
@@ -150,7 +151,7 @@ def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> 
     there = os.path.exists(host.configuration)
     settings = options.load_from(context, {} if there else flags or usual, host.configuration if there else None)
     wanted = {_real(path) for path in flags.values()}
-    if not any(wanted <= set(folders.all()) for folders in _inboxes(settings)):
+    if not any(wanted <= set(folders) for folders in _inboxes(settings)):
         mend = "name the folders in it, and come again without --inbox and --outbox"
         raise click.ClickException(f"{host.configuration} is there already: {mend}")
     return settings
@@ -176,7 +177,7 @@ def _facts(host: Host, inboxes: Sequence[Folders] = ()) -> Facts:
 
     links = (link.stem for link in Path(host.units).glob("*.wants/watcherd*.service"))
     enabled = {unit for unit in links if unit.partition("@")[0] == "watcherd"}
-    places = (host.configuration, host.state, *(path for folders in inboxes for path in folders.all()))
+    places = (host.configuration, host.state, *chain.from_iterable(inboxes))
     return Facts({path: _content(path) for path in host.files}, enabled, set(filter(os.path.exists, places)))
 
 
@@ -216,7 +217,7 @@ def _require_reachable(host: Host, settings: Settings, inboxes: Sequence[Folders
     program = (_command(), sys.executable, sys.base_prefix, watcherd.__file__)
     paths = dict.fromkeys(it for path in program for it in (path, os.path.realpath(path)))
     reach.require_program(paths, sys.prefix, look)
-    reach.require_folders([path for folders in inboxes for path in folders.all()], look)
+    reach.require_folders(chain.from_iterable(inboxes), look)
     reach.require_configuration(host, _state(host, settings), look)
 
 

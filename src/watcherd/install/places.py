@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-@dataclass(frozen=True, slots=True)
-class Folders:
+class Folders(NamedTuple):
     """The folders of one inbox."""
 
     inbox: str
@@ -19,22 +18,17 @@ class Folders:
     archive: str
     failed: str
 
-    def all(self) -> tuple[str, str, str, str]:
-        """Return each of them."""
-        return self.inbox, self.outbox, self.archive, self.failed
-
     @classmethod
     def under(cls, folder: str) -> Folders:
         """Return those of the usual names."""
-        return cls(*(f"{folder}/{name}" for name in ("inbox", "outbox", "archive", "failed")))
+        return cls(*(f"{folder}/{name}" for name in cls._fields))
 
 
 @dataclass(frozen=True, slots=True)
 class Host:
     """Where this machine, or this user, keeps what belongs to a service.
 
-    `unit` is its name: watcherd, or watcherd@NAME for a further one; `folders` are the default ones;
-    `systemctl` is the command for its manager.
+    `unit` is its name: watcherd, or watcherd@NAME for a further one; `folders` are the default ones.
     """
 
     unit: str
@@ -42,7 +36,6 @@ class Host:
     configuration: str
     state: str
     folders: Folders
-    systemctl: tuple[str, ...] = ("systemctl",)
     is_user: bool = False
 
     @property
@@ -99,7 +92,6 @@ def of_user(home: str, environ: Mapping[str, str]) -> Host:
         configuration=f"{config}/watcherd/watcherd.toml",
         state=f"{state}/watcherd",
         folders=Folders.under(f"{home}/watcherd"),
-        systemctl=("systemctl", "--user"),
         is_user=True,
     )
 

@@ -8,6 +8,7 @@ The services of a machine share their units and their account, which go with the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from watcherd.install import unit_files
@@ -103,7 +104,7 @@ def _places(host: Host, inboxes: Sequence[Folders], facts: Facts) -> Iterator[St
         yield Run(("systemd-sysusers", host.sysusers))
         yield Run(("systemd-tmpfiles", "--create", host.tmpfiles))
         return
-    for path in (path for folders in inboxes for path in folders.all()):
+    for path in chain.from_iterable(inboxes):
         yield Keep(path) if path in facts.there else Make(path)
 
 
@@ -117,7 +118,8 @@ def _started(host: Host, changed: Collection[str], facts: Facts) -> Iterator[Ste
 
 
 def _systemctl(host: Host, verb: str, *units: str, tolerated: int = 0) -> Run:
-    return Run((*host.systemctl, verb, *(f"{unit}.service" for unit in units)), tolerated)
+    manager = ("--user",) if host.is_user else ()
+    return Run(("systemctl", *manager, verb, *(f"{unit}.service" for unit in units)), tolerated)
 
 
 def _others(host: Host, facts: Facts) -> list[str]:

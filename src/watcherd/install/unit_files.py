@@ -19,7 +19,7 @@ MARK = "# Written by `watcherd service install`, and replaced by the next. Witho
 
 #: The command and folders in the package's files, to be replaced by those of this service.
 _COMMAND = "/opt/watcherd/bin/watcherd"
-_USUAL = of_system().folders.all()
+_USUAL = of_system().folders
 
 #: Folders of the system: too wide to be opened for writing as a whole.
 _WIDE = frozenset(
@@ -87,7 +87,7 @@ def _tmpfiles(inboxes: Sequence[Folders]) -> str:
 
 def _placed(line: str, folders: Folders) -> str:
     write = _quoted if re.match("#?d ", line) else _as_pattern
-    chosen = {usual: write(path) for usual, path in zip(_USUAL, folders.all(), strict=True)}
+    chosen = {usual: write(path) for usual, path in zip(_USUAL, folders, strict=True)}
     return re.sub("|".join(map(re.escape, _USUAL)), lambda found: chosen[found[0]], line)
 
 
@@ -100,8 +100,8 @@ def _outside(host: Host, folders: Folders) -> Iterator[str]:
     Nothing can be renamed between two folders that are opened separately.
     """
     usual = str(PurePosixPath(host.folders.inbox).parent)
-    outside = [path for path in folders.all() if not lies_in(path, usual)]
-    around = {str(PurePosixPath(path).parent) for path in folders.all()}
+    outside = [path for path in folders if not lies_in(path, usual)]
+    around = {str(PurePosixPath(path).parent) for path in folders}
     yield from around if outside and len(around) == 1 and not around & _WIDE else outside
 
 
