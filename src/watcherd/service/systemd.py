@@ -37,12 +37,13 @@ class Manager:
         self.patience = int(period) / 1e6 if watched and period.isdigit() and int(period) else inf
         self.period = STATUS_EVERY if self._address else inf
         self._status = ""
-        self._socket: socket.socket | None = None
+        # It stays open: a daemon that is short of descriptors gets on, and has to say so.
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.settimeout(1.0)
 
     def close(self) -> None:
         """Let go of the socket."""
-        if self._socket is not None:
-            self._socket.close()
+        self._socket.close()
 
     def ready(self) -> None:
         """Say that it is started, or reloaded."""
@@ -74,13 +75,6 @@ class Manager:
         # A name in the abstract is written with an @, which stands for a zero byte.
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
         with suppress(OSError):
-            self._opened().sendto("\n".join(lines).encode(errors="replace"), address)
+            self._socket.sendto("\n".join(lines).encode(errors="replace"), address)
             return True
         return False
-
-    def _opened(self) -> socket.socket:
-        """Return the socket, which stays open: a daemon that is short of descriptors gets on, and has to say so."""
-        if self._socket is None:
-            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-            self._socket.settimeout(1.0)
-        return self._socket
