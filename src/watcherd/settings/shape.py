@@ -179,11 +179,10 @@ class Settings(BaseSettings):
         cls,
         settings_cls: type[BaseSettings],
         init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003 (ours keeps the place of each value)
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        *_: object,
+        **_others: object,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Merge the layers that `of` hands in, strongest first."""
+        """Merge the layers that `of` hands in, strongest first: sources of ours keep the place of each value."""
         layers: Layers = init_settings()["layers"]
         return tuple(InitSettingsSource(settings_cls, dict(layer.values)) for layer in layers.layers)
 
