@@ -102,13 +102,24 @@ def _status(arguments: Sequence[str] | None) -> int:
             raise error.__cause__ from None
         return 130
     except WatcherdError as error:
-        _complain(str(error))
-        return 1
+        return _ended_by(error)
     except OSError as error:
         if error.filename is not None or error.errno not in _UNWRITABLE:
             raise
         _complain(f"cannot write to standard output: {error.strerror}")
         return 1
+
+
+def _ended_by(error: WatcherdError) -> int:
+    """Say what ended a command, each problem of a configuration by itself; return the exit status."""
+    from watcherd.settings import ConfigurationError
+
+    if not isinstance(error, ConfigurationError):
+        _complain(str(error))
+        return 1
+    for problem in error.problems:
+        show.complain(str(problem))
+    return 2
 
 
 def _worded(error: click.ClickException) -> str:

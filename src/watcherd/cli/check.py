@@ -43,7 +43,7 @@ def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]
     from watcherd.settings import ConfigurationError
 
     try:
-        settings = options.load_or_raise(context, flags)
+        settings = options.load(context, flags)
     except ConfigurationError as error:
         found = [trials.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
         return found + (list(machine.examine(error.besides)) if error.besides else [])

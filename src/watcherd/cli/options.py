@@ -59,39 +59,20 @@ def folder_options(command: Decorated) -> Decorated:
 
 
 def load(context: click.Context, flags: dict[str, object]) -> Settings:
-    """Return the effective settings; where the configuration is wrong, say everything that is, and exit with 2."""
-    with _problems_told(context):
-        return load_or_raise(context, flags)
-
-
-def load_from(context: click.Context, flags: Mapping[str, object], config: str | None) -> Settings:
-    """Return what `config`, or the flags alone, say to a process in an empty environment; else exit with 2."""
-    from watcherd import settings
-
-    with _problems_told(context):
-        return settings.load(flags, {}, _working_directory(), Path(config) if config else None)
-
-
-@contextmanager
-def _problems_told(context: click.Context) -> Iterator[None]:
-    from watcherd.settings import ConfigurationError
-
-    try:
-        yield
-    except ConfigurationError as error:
-        for problem in error.problems:
-            show.complain(str(problem))
-        context.exit(2)
-
-
-def load_or_raise(context: click.Context, flags: dict[str, object]) -> Settings:
-    """Return the effective settings, or raise ConfigurationError; say what was left aside on the way."""
+    """Return the effective settings, and say what was left aside on the way. Raises ConfigurationError."""
     read = loader(context, flags)  # which imports what takes long on a slow disk
     with _silence_told():
         loaded = read()
     for note in loaded.layers.notes:
         show.remark(f"watcherd: {note}")
     return loaded
+
+
+def load_from(flags: Mapping[str, object], config: str | None) -> Settings:
+    """Return what `config`, or the flags alone, say to a process in an empty environment. Raises as `load`."""
+    from watcherd import settings
+
+    return settings.load(flags, {}, _working_directory(), Path(config) if config else None)
 
 
 @contextmanager

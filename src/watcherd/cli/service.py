@@ -78,7 +78,7 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
     from watcherd.install import plan, reach
 
     host = _host(context, name, is_user=is_user)
-    settings = _settings(context, host, {name: path for name, path in flags.items() if path})
+    settings = _settings(host, {name: path for name, path in flags.items() if path})
     inboxes = _inboxes(settings)
     _require_command()
     reach.require_names(chain.from_iterable(inboxes))
@@ -145,11 +145,11 @@ def _require_own(host: Host) -> None:
         raise click.ClickException(f"{around} belongs to another user, whose service root does not keep: {mend}")
 
 
-def _settings(context: click.Context, host: Host, flags: Mapping[str, Path]) -> Settings:
+def _settings(host: Host, flags: Mapping[str, Path]) -> Settings:
     """Return what the existing configuration says, else the one that is to be written."""
     usual = {"inbox": Path(host.folders.inbox), "outbox": Path(host.folders.outbox)}
     there = os.path.exists(host.configuration)
-    settings = options.load_from(context, {} if there else flags or usual, host.configuration if there else None)
+    settings = options.load_from({} if there else flags or usual, host.configuration if there else None)
     wanted = {_real(path) for path in flags.values()}
     if not any(wanted <= set(folders) for folders in _inboxes(settings)):
         mend = "name the folders in it, and come again without --inbox and --outbox"
