@@ -157,7 +157,7 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
         on_found=note.renew,
         on_death=ears.of(f"intake of {name}"),
     )
-    intake = Intake(inbox_of(name, settings, once=once), ledger, claims, desk)
+    intake = Intake(inbox_of(place, settings, once=once), ledger, claims, desk)
     return Line(name, place, intake, publisher, Pruning(place, ledger, intake.is_away))
 
 

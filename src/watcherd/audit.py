@@ -106,7 +106,8 @@ def _fault_of(name: str, settings: Settings, ledger: Ledger, found: Audit) -> Sy
 
 
 def _judge_inbox(name: str, settings: Settings, ledger: Ledger, found: Audit) -> None:
-    place, inbox = place_of(name, settings, ledger), inbox_of(name, settings)
+    place = place_of(name, settings, ledger)
+    inbox = inbox_of(place, settings)
     _require_there(inbox)
     _finished(place, ledger, found)
     if not found.running:

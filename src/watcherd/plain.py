@@ -43,14 +43,14 @@ def place_of(name: str, settings: Settings, ledger: Ledger, *, awaited: bool = F
     )
 
 
-def inbox_of(name: str, settings: Settings, *, root: str = "", once: bool = False) -> Inbox:
-    """Return what an intake is to know of its inbox; where its `root` is known, no folder is looked at."""
-    inbox = settings.inbox[name]
+def inbox_of(place: Place, settings: Settings, *, once: bool = False) -> Inbox:
+    """Return what an intake is to know of the inbox of `place`; no folder is looked at."""
+    inbox = settings.inbox[place.inbox]
     extensions = {kind: frozenset(_table(kind, settings).extensions) for kind in Kind}
     return Inbox(
-        name=name,
-        root=root or os.path.realpath(inbox.path),
-        after=inbox.after,
+        name=place.inbox,
+        root=place.root,
+        after=place.after,
         rules=Rules(extensions, inbox.include, inbox.exclude, recursive=inbox.recursive),
         settle=inbox.settle,
         rescan=inbox.rescan,

@@ -82,7 +82,8 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
         Path(f"{path}{suffix}").unlink(missing_ok=True)
     with Ledger(path, durable=settings.is_durable) as ledger:
         for name in settings.inbox:
-            _from_folders(place_of(name, settings, ledger), inbox_of(name, settings), ledger, checkpoint)
+            place = place_of(name, settings, ledger)
+            _from_folders(place, inbox_of(place, settings), ledger, checkpoint)
     if os.path.lexists(f"{path}-wal"):  # a full disk: SQLite says nothing of what it could not take over from there
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
     return path

@@ -138,7 +138,7 @@ class Rooms:
             lane.limits = limits_of(kind, settings)
         for line in self.lines:
             line.publisher.update(policy_of(settings), settings.min_free.of)
-            line.intake.update(inbox_of(line.name, settings, root=line.place.root))
+            line.intake.update(inbox_of(line.place, settings))
 
 
 def _in_time(load: Callable[[], Settings]) -> Settings:
