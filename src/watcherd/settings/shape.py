@@ -5,27 +5,16 @@ A field's description is what `watcherd config --schema` says.
 
 from __future__ import annotations
 
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping  # noqa: TC003 (pydantic evaluates annotations)
+from typing import Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SerializerFunctionWrapHandler,
-    WrapSerializer,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from watcherd.model import After
-from watcherd.settings import forms  # noqa: TC001 (pydantic evaluates annotations)
+from watcherd.settings import forms  # noqa: TC001 (the same)
 from watcherd.settings.layers import Layers
 from watcherd.settings.units import MinFree
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 #: What the name of an inbox is made of.
 INBOX_NAME = "[a-z0-9_]+"
@@ -132,13 +121,6 @@ class Log(_Table):
     )
 
 
-def _plain(inboxes: Mapping[str, Inbox], handler: SerializerFunctionWrapHandler) -> object:
-    return handler(dict(inboxes))
-
-
-Inboxes = Annotated[dict[str, Inbox], AfterValidator(MappingProxyType), WrapSerializer(_plain)]
-
-
 class Settings(BaseSettings):
     """The effective configuration. Seconds, bytes, absolute paths; None stands for "auto"."""
 
@@ -161,7 +143,7 @@ class Settings(BaseSettings):
     min_free: forms.Share = Field(
         MinFree(share=0.01), description="of a file system that we write to; below it intake pauses"
     )
-    inbox: Inboxes = Field(
+    inbox: Mapping[str, Inbox] = Field(
         description=f"a table for each inbox; the name is {INBOX_NAME}",
         json_schema_extra={"propertyNames": {"pattern": f"^{INBOX_NAME}$"}},
     )
