@@ -181,14 +181,15 @@ def test_patience_is_shorter_where_the_manager_s_is(clock):
 
 
 @pytest.fixture
-def reader():
+def reader(monkeypatch):
     """Give a socket in the journal's place, and a Journal that writes to it."""
     with tempfile.TemporaryDirectory() as short, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(f"{short}/s")
         heard.settimeout(30)
-        written = journal.Journal(lambda lines: logs.as_journal(dropped(lines)), f"{short}/s")
+        monkeypatch.setattr(journal, "ADDRESS", f"{short}/s")
+        written = journal.Journal(lambda lines: logs.as_journal(dropped(lines)))
         yield heard, written
-        written.close()
+        written._socket.close()  # noqa: SLF001 (in a daemon it is open to the end)
 
 
 def dropped(lines):

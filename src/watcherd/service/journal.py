@@ -70,31 +70,17 @@ class Journal:
     no journal.
     """
 
-    def __init__(self, notice: Callable[[int], bytes], address: str) -> None:
+    def __init__(self, notice: Callable[[int], bytes]) -> None:
         self.dropped = 0
         self._notice = notice
-        self._address = address
         self._lock = Lock()
-        self._socket = self._connected()
-
-    def _connected(self) -> socket.socket:
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        try:
-            made.connect(self._address)
-        except OSError:
-            made.close()
-            raise
-        return made
+        self._socket = _connected()
 
     def write(self, message: bytes) -> None:
         """Send one event. Never raises, and never waits longer than `PATIENCE`."""
         with self._lock:
             if not self._put(message):
                 self.dropped += 1
-
-    def close(self) -> None:
-        """Let go of the socket."""
-        self._socket.close()
 
     def _put(self, message: bytes) -> bool:
         try:
@@ -114,7 +100,7 @@ class Journal:
             if error.errno in _TOO_LARGE:
                 self._send_file(message)
             elif error.errno in _ANEW:
-                again = self._connected()
+                again = _connected()
                 again.settimeout(self._socket.gettimeout())
                 self._socket.close()
                 self._socket = again
@@ -131,3 +117,13 @@ class Journal:
             self._socket.sendmsg([], rights)
         finally:
             os.close(file)
+
+
+def _connected() -> socket.socket:
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        made.connect(ADDRESS)
+    except OSError:
+        made.close()
+        raise
+    return made

@@ -83,7 +83,7 @@ def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink 
     """Return how an event is rendered, and where it goes."""
     if format == "journal":
         with suppress(OSError):  # a sandbox may keep its socket from us: then by the stream
-            return as_journal, Journal(_notice(as_journal), journal.ADDRESS)
+            return as_journal, Journal(_notice(as_journal))
         format = "json"  # noqa: A001
     render = as_json if format == "json" else _console(stream)
     if above_bar:
