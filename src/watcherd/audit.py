@@ -113,19 +113,14 @@ def _judge_inbox(name: str, settings: Settings, ledger: Ledger, found: Audit) ->
     if not found.running:
         before = len(found.wrong)
         try:
-            _on_its_way(place, inbox, ledger, found)
+            _unfinished(place, ledger, found)
+            _drafts(place, ledger, found)
+            _unaccounted(inbox, ledger, found)
+            _unlisted(place, inbox, ledger, found)
         finally:
             found.running = locks.is_held(str(settings.state))
             if found.running:  # it was started meanwhile: what it has in hand is not wrong
                 del found.wrong[before:]
-
-
-def _on_its_way(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
-    """Judge all that is not done, where no daemon has it in hand."""
-    _unfinished(place, ledger, found)
-    _drafts(place, ledger, found)
-    _unaccounted(inbox, ledger, found)
-    _unlisted(place, inbox, ledger, found)
 
 
 def _require_there(inbox: Inbox) -> None:
@@ -184,7 +179,8 @@ def _lies_aside(place: Place, row: Record) -> bool:
 
 
 def _judge_input(place: Place, row: Record, found: Audit) -> None:
-    if place.after is not After.KEEP and _version(place.root, row.file.path) == row.file.version:
+    status = None if place.after is After.KEEP else _status(place.root, row.file.path)
+    if status is not None and beneath.version_of(status) == row.file.version:
         message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
         found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
 
@@ -312,11 +308,6 @@ def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
                 where = quarantine.row_of(place, record).where
                 message = "was set aside, and is not on record: put it back into its inbox, or take it away"
                 found.wrong.append(Wrong(place.inbox, where, "unaccounted", message))
-
-
-def _version(root: str, path: str) -> Version | None:
-    status = _status(root, path)
-    return None if status is None else beneath.version_of(status)
 
 
 def _status(root: str, path: str) -> os.stat_result | None:
