@@ -168,13 +168,9 @@ def _until_over(lines: list[Line], mailbox: Mailbox, tally: _Tally, show: Callab
 
 
 def _is_over(lines: list[Line], patience: Patience, files: int) -> bool:
+    """Whether only what waits for somebody is left of each inbox."""
     given_up = patience.is_over(files, time.monotonic(), paused=any(map(_pause, lines)))
-    return all(_is_drained(line) or (given_up and _pause(line)) for line in lines)
-
-
-def _is_drained(line: Line) -> bool:
-    """Whether only what waits for somebody is left of an inbox."""
-    return bool(line.intake.lost) or line.intake.drained()
+    return all(line.intake.lost or line.intake.drained() or (given_up and _pause(line)) for line in lines)
 
 
 def _pause(line: Line) -> str:

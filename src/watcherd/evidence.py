@@ -86,16 +86,12 @@ def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Reco
         return None  # it was set aside, and its result is an earlier version's
     visible = place.way(record, State.PUBLISHING, 0).visible
     result = _status(place.outbox.path, visible)
-    if result is None or not result.st_size or result.st_mtime_ns < _since(source):
+    since = min(source.st_mtime_ns, source.st_ctime_ns)  # its mtime may be from a clock that is ahead
+    if result is None or not result.st_size or result.st_mtime_ns < since:
         return None
     if kind is Kind.TEXT and not _tells_of(_facts(place.outbox.path, visible), record.file):
         return None
     return _with_result(record, result)
-
-
-def _since(source: os.stat_result) -> int:
-    """Return when a file became what it is, in nanoseconds; its mtime may be from a clock that is ahead (pure)."""
-    return min(source.st_mtime_ns, source.st_ctime_ns)
 
 
 def _tells_of(facts: Mapping[str, object], file: File) -> bool:

@@ -51,13 +51,10 @@ def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]
 
 
 def _report(findings: Sequence[Finding]) -> None:
-    show.table(("", "what", "finding", "mend"), [_row(finding) for finding in findings])
+    rows = [("problem" if it.is_problem else "note", it.subject, it.message, it.mend) for it in findings]
+    show.table(("", "what", "finding", "mend"), rows)
     if not any(finding.is_problem for finding in findings) and show.on_terminal():
         print("Nothing stands in the way.")
-
-
-def _row(finding: Finding) -> tuple[str, str, str, str]:
-    return ("problem" if finding.is_problem else "note", finding.subject, finding.message, finding.mend)
 
 
 def _facts(finding: Finding) -> dict[str, object]:

@@ -155,11 +155,8 @@ def failure_table(rows: Sequence[SetAside], nothing: str = "") -> None:
 
 def _cells(row: SetAside) -> tuple[object, ...]:
     record = row.record
-    return row.failure, record.file.inbox, typed(named(row)), record.attempts, _why(row), show.time(record.at)
-
-
-def _why(row: SetAside) -> str:
-    return f"{row.record.message} ({row.held})" if row.held else row.record.message
+    why = f"{record.message} ({row.held})" if row.held else record.message
+    return row.failure, record.file.inbox, typed(named(row)), record.attempts, why, show.time(record.at)
 
 
 def failure_facts(row: SetAside) -> dict[str, object]:

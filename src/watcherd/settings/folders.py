@@ -24,7 +24,8 @@ def derived(layers: Layers, environ: Mapping[str, str], *, by_flags: bool) -> La
     base, place = _state_base(environ)
     inbox = layers.find("inbox", "inbox", "path")
     if by_flags and isinstance(inbox, Path):
-        base, place = base / _name_for(inbox), f"{place}, for this inbox"
+        name = sha256(os.fsencode(os.path.realpath(inbox))).hexdigest()[:16]
+        base, place = base / name, f"{place}, for this inbox"
     places: dict[Keys, str] = {("state",): place}
     places |= {("inbox", name): f"{DEFAULT}, beside the outbox" for name in layers.inboxes()}
     return Layer(DEFAULT, values | {"state": base}, places)
@@ -46,10 +47,6 @@ def _state_base(environ: Mapping[str, str]) -> tuple[Path, str]:
     if chosen.is_absolute():  # a relative one is to be ignored, says the XDG base directory specification
         return chosen / "watcherd", "$XDG_STATE_HOME"
     return home(environ).absolute() / ".local/state/watcherd", DEFAULT
-
-
-def _name_for(inbox: Path) -> str:
-    return sha256(os.fsencode(os.path.realpath(inbox))).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
