@@ -24,10 +24,9 @@ archive is collected, and no error.
 @click.command(epilog=_EPILOG)
 @options.json_option
 @options.folder_options
-@click.pass_context
-def audit(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
+def audit(*, as_json: bool, **flags: object) -> int:
     """Hold ledger and folders against each other."""
-    settings = options.load(context, flags)
+    settings = options.load(flags)
     from watcherd import audit as audited
 
     options.tell_of_others(settings)
@@ -39,7 +38,7 @@ def audit(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
             rows = [(it.inbox, it.what, typed(it.where), it.message) for it in found.wrong]
             show.table(("inbox", "what", "path", "why"), rows)
         show.remark(summary(found))
-    context.exit(1 if found.wrong else 0)
+    return 1 if found.wrong else 0
 
 
 def summary(found: Audit) -> str:

@@ -24,26 +24,25 @@ Examples:
 @click.command(epilog=_EPILOG)
 @options.json_option
 @options.folder_options
-@click.pass_context
-def check(context: click.Context, /, *, as_json: bool, **flags: object) -> None:
+def check(*, as_json: bool, **flags: object) -> int:
     """Validate the configuration and the machine.
 
     Lists every problem with its mend, and exits with 2 if there is one.
     """
-    findings = _findings(context, flags)
+    findings = _findings(flags)
     if as_json:
         show.as_json([_facts(finding) for finding in findings])
     else:
         _report(findings)
-    context.exit(_PROBLEMS if any(finding.is_problem for finding in findings) else 0)
+    return _PROBLEMS if any(finding.is_problem for finding in findings) else 0
 
 
-def _findings(context: click.Context, flags: dict[str, object]) -> list[Finding]:
+def _findings(flags: dict[str, object]) -> list[Finding]:
     from watcherd.cli import machine, trials
     from watcherd.settings import ConfigurationError
 
     try:
-        settings = options.load(context, flags)
+        settings = options.load(flags)
     except ConfigurationError as error:
         found = [trials.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
         return found + (list(machine.examine(error.besides)) if error.besides else [])

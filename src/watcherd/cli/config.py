@@ -24,15 +24,14 @@ Examples:
 @click.option("--schema", "wants_schema", is_flag=True, help="Print the JSON Schema of the configuration file.")
 @options.json_option
 @options.folder_options
-@click.pass_context
-def config(context: click.Context, /, *, wants_schema: bool, as_json: bool, **flags: object) -> None:
+def config(*, wants_schema: bool, as_json: bool, **flags: object) -> None:
     """Show what is in force and where it came from."""
     if wants_schema:
         show.as_json(schema())
         return
     from watcherd.settings import origins
 
-    found = origins(options.load(context, flags))
+    found = origins(options.load(flags))
     if as_json:
         show.as_json({key: _facts(origin) for key, origin in found.items()})
     else:

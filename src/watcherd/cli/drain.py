@@ -33,10 +33,9 @@ Exit status 3 says that some files were quarantined.
 @folders.make_option
 @options.json_option
 @options.folder_options
-@click.pass_context
-def drain(context: click.Context, /, *, make_folders: bool, as_json: bool, **flags: object) -> None:
+def drain(*, make_folders: bool, as_json: bool, **flags: object) -> int:
     """Process what is in the inboxes now, then exit."""
-    settings = options.load(context, flags)
+    settings = options.load(flags)
     folders.require(settings, make=make_folders)
     with options.without_rich():
         from watcherd import drain as drained
@@ -47,14 +46,14 @@ def drain(context: click.Context, /, *, make_folders: bool, as_json: bool, **fla
             report = drained.drain(settings, progress=advance)
     except Stopped as stop:
         show.complain(str(stop))
-        context.exit(128 + stop.number)
+        return 128 + stop.number
     if as_json:
         show.as_json(facts(report))
     else:
         summary(report)
     for trouble in report.troubles:
         show.complain(trouble)
-    context.exit(status(report))
+    return status(report)
 
 
 def status(report: DrainReport) -> int:

@@ -36,13 +36,12 @@ Examples:
 @click.option("--class", "failure", type=_CLASSES, metavar="CLASS", help="Only of this class, as in truncated.")
 @options.json_option
 @options.folder_options
-@click.pass_context
-def failures(context: click.Context, /, *, failure: str | None, as_json: bool, **flags: object) -> None:
+def failures(*, failure: str | None, as_json: bool, **flags: object) -> int:
     """List quarantined files by class.
 
     With those that are to be quarantined, and cannot be moved yet.
     """
-    settings = options.load(context, flags)
+    settings = options.load(flags)
     from watcherd.failures import set_aside
 
     options.tell_of_others(settings)
@@ -52,7 +51,7 @@ def failures(context: click.Context, /, *, failure: str | None, as_json: bool, *
         show.as_json([failure_facts(row) for row in rows])
     else:
         failure_table(rows, "" if faults else nothing_set_aside(failure))
-    context.exit(fault_status(faults))
+    return fault_status(faults)
 
 
 @click.command(epilog=_RETRY_EPILOG)
@@ -61,23 +60,13 @@ def failures(context: click.Context, /, *, failure: str | None, as_json: bool, *
 @click.option("--all", "everything", is_flag=True, help="All that is quarantined.")
 @options.json_option
 @options.folder_options
-@click.pass_context
-def retry(
-    context: click.Context,
-    /,
-    *,
-    paths: tuple[str, ...],
-    failure: str | None,
-    everything: bool,
-    as_json: bool,
-    **flags: object,
-) -> None:
+def retry(*, paths: tuple[str, ...], failure: str | None, everything: bool, as_json: bool, **flags: object) -> int:
     """Put quarantined files back where they came from."""
     if not (paths or failure or everything):
-        raise click.UsageError("say which: PATH, --class CLASS or --all.", context)
+        raise click.UsageError("say which: PATH, --class CLASS or --all.")
     if everything and (paths or failure):
-        raise click.UsageError("--all is all there is: leave it out, or PATH and --class.", context)
-    settings = options.load(context, flags)
+        raise click.UsageError("--all is all there is: leave it out, or PATH and --class.")
+    settings = options.load(flags)
     from watcherd.failures import finish, put_back, set_aside
 
     options.tell_of_others(settings)
@@ -89,7 +78,7 @@ def retry(
         show.as_json([retry_facts(outcome) for outcome in outcomes])
     else:
         retry_table(outcomes, "" if paths or faults else nothing_set_aside(failure))
-    context.exit(max(fault_status(faults), retry_status(paths, outcomes, failure, all_asked=not faults)))
+    return max(fault_status(faults), retry_status(paths, outcomes, failure, all_asked=not faults))
 
 
 def chosen(rows: Iterable[SetAside], paths: Sequence[str], failure: str | None) -> list[SetAside]:

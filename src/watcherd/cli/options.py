@@ -58,9 +58,9 @@ def folder_options(command: Decorated) -> Decorated:
     return command
 
 
-def load(context: click.Context, flags: dict[str, object]) -> Settings:
+def load(flags: dict[str, object]) -> Settings:
     """Return the effective settings, and say what was left aside on the way. Raises ConfigurationError."""
-    read = loader(context, flags)  # which imports what takes long on a slow disk
+    read = loader(flags)  # which imports what takes long on a slow disk
     with _silence_told():
         loaded = read()
     for note in loaded.layers.notes:
@@ -89,11 +89,11 @@ def _silence_told() -> Iterator[None]:
         timer.cancel()
 
 
-def loader(context: click.Context, flags: dict[str, object]) -> Callable[[], Settings]:
+def loader(flags: dict[str, object]) -> Callable[[], Settings]:
     """Return a function that loads the effective settings silently, even once the working directory is gone."""
     from watcherd import settings
 
-    return partial(settings.load, flags, os.environ, _working_directory(), context.find_root().obj)
+    return partial(settings.load, flags, os.environ, _working_directory(), click.get_current_context().obj)
 
 
 def _working_directory() -> Path:

@@ -23,10 +23,9 @@ Examples:
 @click.command(epilog=_EPILOG)
 @folders.make_option
 @options.folder_options
-@click.pass_context
-def run(context: click.Context, /, *, make_folders: bool, **flags: object) -> None:
+def run(*, make_folders: bool, **flags: object) -> int:
     """Watch the inboxes until SIGTERM or SIGINT (Ctrl-C)."""
-    settings, reload = options.load(context, flags), options.loader(context, flags)
+    settings, reload = options.load(flags), options.loader(flags)
     # A service waits: its disk may come late, and one that ended five times in five minutes stays down.
     folders.require(settings, make=make_folders, awaited="NOTIFY_SOCKET" in os.environ)
     if sys.stderr.isatty():
@@ -35,7 +34,7 @@ def run(context: click.Context, /, *, make_folders: bool, **flags: object) -> No
         from watcherd import daemon
 
     options.configure_logs(settings)
-    context.exit(daemon.run(settings, reload))
+    return daemon.run(settings, reload)
 
 
 def _welcome(settings: Settings) -> None:

@@ -46,10 +46,10 @@ _BOOTED = "/run/systemd/system"
 _TAKEN = ("watcherd", "inbox", "outbox", "archive", "failed", "lock")
 
 
-def _checked(context: click.Context, _: click.Parameter, name: str) -> str:
+def _checked(_: click.Context, __: click.Parameter, name: str) -> str:
     if name and (not re.fullmatch("[a-z0-9_-]{1,200}", name) or name in _TAKEN):  # so that its files' names fit
         message = f"a name is made of a-z, 0-9, _ and -, at most 200 of them, and none of {', '.join(_TAKEN)}."
-        raise click.BadParameter(message, context)
+        raise click.BadParameter(message)
     return name
 
 
@@ -67,8 +67,8 @@ def service() -> None:
 @click.option("--inbox", type=options.PATH, metavar="DIR", help="Watch this folder. [default: in /srv/watcherd]")
 @click.option("--outbox", type=options.PATH, metavar="DIR", help="Where results appear; goes with --inbox.")
 @_dry_run
-@click.pass_context
-def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: bool, **flags: Path | None) -> None:
+@click.pass_obj
+def install(config: Path | None, /, *, is_user: bool, name: str, dry_run: bool, **flags: Path | None) -> None:
     """Write unit, user, folders and configuration; start it.
 
     Come again to bring it up to date. A configuration that is there is
@@ -77,7 +77,7 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
     from watcherd.cli import steps
     from watcherd.install import plan, reach
 
-    host = _host(context, name, is_user=is_user)
+    host = _host(config, name, is_user=is_user)
     settings = _settings(host, {name: path for name, path in flags.items() if path})
     inboxes = _inboxes(settings)
     _require_command()
@@ -96,8 +96,8 @@ def install(context: click.Context, /, *, is_user: bool, name: str, dry_run: boo
 @_user
 @_name
 @_dry_run
-@click.pass_context
-def uninstall(context: click.Context, /, *, is_user: bool, name: str, dry_run: bool) -> None:
+@click.pass_obj
+def uninstall(config: Path | None, /, *, is_user: bool, name: str, dry_run: bool) -> None:
     """Stop it, and remove what was installed.
 
     Configuration, ledger, user and all folders of files stay.
@@ -105,7 +105,7 @@ def uninstall(context: click.Context, /, *, is_user: bool, name: str, dry_run: b
     from watcherd.cli import steps
     from watcherd.install import plan
 
-    host = _host(context, name, is_user=is_user)
+    host = _host(config, name, is_user=is_user)
     found = plan.uninstall(host, _facts(host))
     if not found:
         print("note    there is no service of `watcherd service install` to remove")
@@ -117,7 +117,7 @@ def uninstall(context: click.Context, /, *, is_user: bool, name: str, dry_run: b
 # What is there
 
 
-def _host(context: click.Context, name: str, *, is_user: bool) -> Host:
+def _host(config: Path | None, name: str, *, is_user: bool) -> Host:
     from watcherd.install import places
 
     if is_user and name:
@@ -127,7 +127,7 @@ def _host(context: click.Context, name: str, *, is_user: bool) -> Host:
     host = places.of_user(os.environ["HOME"], os.environ) if is_user else places.of_system(name)
     if is_user:
         _require_own(host)
-    _require_configuration(context.obj, host)
+    _require_configuration(config, host)
     return host
 
 
