@@ -156,13 +156,13 @@ def emitted():
 
 
 def of_call(node):
-    """Yield the events of ``log.info("…")``, of ``tell("…")``, and of ``say("info", "…", job)``."""
+    """Yield events of ``log.info("…")``, of ``tell("…")``, and behind a level, as in ``say("info", "…", job)``."""
     if not isinstance(node, ast.Call):
         return
     method = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
     if method in LEVELS | {"tell"} and node.args:
         yield from ((event, method) for event in names_of(node.args[0]))
-    elif method.lstrip("_") == "say" and len(node.args) > 1:
+    elif method.lstrip("_") in {"say", "log"} and len(node.args) > 1:
         yield from ((event, getattr(node.args[0], "value", "")) for event in names_of(node.args[1]))
 
 

@@ -63,7 +63,8 @@ def configure(
         wrapper_class=_Logger,
         logger_factory=lambda *_: SimpleNamespace(**dict.fromkeys(_COLOURS, sink.write)),  # called by their levels
     )
-    _adopt_libraries(render, sink)
+    logging.basicConfig(handlers=[_FromLibraries()], force=True)
+    logging.captureWarnings(capture=True)
     set_level(level)
 
 
@@ -179,31 +180,12 @@ def shown(value: object) -> str:
 # Libraries
 
 
-def _adopt_libraries(render: Render, sink: Sink | Journal) -> None:
-    logging.basicConfig(handlers=[_FromLibraries(render, sink)], force=True)
-    logging.captureWarnings(capture=True)
-
-
 class _FromLibraries(logging.Handler):
     """Records of the standard library's logging, watchdog's and Python's warnings among them, as events of ours."""
 
-    def __init__(self, render: Render, sink: Sink | Journal) -> None:
-        super().__init__()
-        self._render = render
-        self._sink = sink
-
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            self._sink.write(self._render(_event(record)))
+            said = {"logger": record.name, "message": record.getMessage().strip(), "exc_info": record.exc_info}
+            structlog.get_logger().log(record.levelno, "library.logged", **said)
         except Exception:  # noqa: BLE001 (a library's faulty arguments; the standard library reports them this way)
             self.handleError(record)
-
-
-def _event(record: logging.LogRecord) -> dict[str, Any]:
-    return {
-        "event": "library.logged",
-        "level": record.levelname.lower(),
-        "logger": record.name,
-        "message": record.getMessage().strip(),
-        **({"exc_info": record.exc_info} if record.exc_info else {}),
-    }
