@@ -10,8 +10,8 @@ closes.
 from __future__ import annotations
 
 import time
+from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
 import structlog
@@ -146,12 +146,9 @@ def _in_time(load: Callable[[], Settings]) -> Settings:
 
     The main thread, which calls this, has signals to hear. Raises what `load` raises, and SystemFault where it hangs.
     """
-    came: SimpleQueue[Settings | BaseException] = SimpleQueue()
-    lifeline.thread(lambda: came.put(load()), name="reload", on_death=came.put).start()
+    answer: Future[Settings] = Future()
+    lifeline.thread(lambda: answer.set_result(load()), name="reload", on_death=answer.set_exception).start()
     try:
-        settings = came.get(timeout=RELOAD)
-    except Empty:
+        return answer.result(RELOAD)
+    except TimeoutError:
         raise SystemFault("a folder does not answer: look after its mount, and reload again", root="") from None
-    if isinstance(settings, BaseException):
-        raise settings
-    return settings
