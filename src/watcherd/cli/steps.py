@@ -75,8 +75,5 @@ def _remove(path: Path) -> None:
 def _run(command: Sequence[str], tolerated: int) -> None:
     done = subprocess.run([shutil.which(command[0]) or command[0], *command[1:]], check=False)
     if done.returncode not in {0, tolerated}:
-        raise click.ClickException(f"{' '.join(command)} failed with status {done.returncode}: `{_hint(command)}`")
-
-
-def _hint(command: Sequence[str]) -> str:
-    return f"journalctl {'--user ' if '--user' in command else ''}-u 'watcherd*' -n 20"
+        hint = f"journalctl {'--user ' if '--user' in command else ''}-u 'watcherd*' -n 20"
+        raise click.ClickException(f"{' '.join(command)} failed with status {done.returncode}: `{hint}`")
