@@ -15,16 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonS
 
 from watcherd.settings import units
 from watcherd.settings.layers import VARIABLE
-from watcherd.settings.units import (
-    MinFree,
-    Unreadable,
-    count,
-    duration,
-    duration_text,
-    min_free,
-    size,
-    size_text,
-)
+from watcherd.settings.units import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,7 +43,7 @@ def _written(write: Callable[[Any], int | str]) -> PlainSerializer:
 def _chunk(value: int | None) -> int | None:
     if value is not None and not LEAST_CHUNK <= value <= MOST_CHUNK:
         raise Unreadable(
-            f"must be between {size_text(LEAST_CHUNK)} and {size_text(MOST_CHUNK)}",
+            f"must be between {units.size_text(LEAST_CHUNK)} and {units.size_text(MOST_CHUNK)}",
             'write "auto", or one as in "512KiB"',
         )
     return value
@@ -130,21 +121,25 @@ _COUNT = {"type": "integer", "minimum": 1}
 _TEXT = {"type": "string", "minLength": 1}
 _TEXTS = {"type": "array", "items": _TEXT}
 
-Seconds = Annotated[float, BeforeValidator(duration), _written(duration_text), WithJsonSchema(_DURATION)]
+Seconds = Annotated[float, BeforeValidator(units.duration), _written(units.duration_text), WithJsonSchema(_DURATION)]
 PositiveSeconds = Annotated[Seconds, AfterValidator(_positive), WithJsonSchema(_SOME_DURATION)]
 SecondsOrAuto = Annotated[
-    float | None, BeforeValidator(_auto(duration)), _written(duration_text), _one_of(_AUTO, _DURATION)
+    float | None, BeforeValidator(_auto(units.duration)), _written(units.duration_text), _one_of(_AUTO, _DURATION)
 ]
 PositiveSecondsOrAuto = Annotated[SecondsOrAuto, AfterValidator(_positive), _one_of(_AUTO, _SOME_DURATION)]
 Bytes = Annotated[
-    int, BeforeValidator(size), AfterValidator(_positive), _written(size_text), WithJsonSchema(_SOME_SIZE)
+    int, BeforeValidator(units.size), AfterValidator(_positive), _written(units.size_text), WithJsonSchema(_SOME_SIZE)
 ]
 ChunkOrAuto = Annotated[
-    int | None, BeforeValidator(_auto(size)), AfterValidator(_chunk), _written(size_text), _one_of(_AUTO, _CHUNK)
+    int | None,
+    BeforeValidator(_auto(units.size)),
+    AfterValidator(_chunk),
+    _written(units.size_text),
+    _one_of(_AUTO, _CHUNK),
 ]
-Share = Annotated[MinFree, BeforeValidator(min_free), _written(str), _one_of(_SHARE, _SIZE)]
-Count = Annotated[int, BeforeValidator(count), WithJsonSchema(_COUNT)]
-CountOrAuto = Annotated[int | None, BeforeValidator(_auto(count)), _written(int), _one_of(_AUTO, _COUNT)]
+Share = Annotated[units.MinFree, BeforeValidator(units.min_free), _written(str), _one_of(_SHARE, _SIZE)]
+Count = Annotated[int, BeforeValidator(units.count), WithJsonSchema(_COUNT)]
+CountOrAuto = Annotated[int | None, BeforeValidator(_auto(units.count)), _written(int), _one_of(_AUTO, _COUNT)]
 Folder = Annotated[Path, BeforeValidator(_folder), WithJsonSchema(_TEXT)]
 Patterns = Annotated[tuple[str, ...], BeforeValidator(_patterns), WithJsonSchema(_TEXTS)]
 Extensions = Annotated[tuple[str, ...], BeforeValidator(_extensions), WithJsonSchema(_TEXTS)]
