@@ -1,10 +1,6 @@
 """All rooms together: assembled, started, reloaded and stopped; by the daemon, and by a drain.
 
-Start: lock, folders, ledger, lanes, publishers, intakes.
-
-Stop, along the way of a file: intakes end; what is queued is forgotten, as it is still in its inbox; what is being
-worked on is finished, or cut short at the deadline, uncharged; the publishers settle what was finished; the ledger
-closes.
+In which order, and why, is in ARCHITECTURE.md, "Start and stop".
 """
 
 from __future__ import annotations
