@@ -103,7 +103,6 @@ def _serve(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Cal
     rooms.start()
     log.info("daemon.ready", inboxes=[line.name for line in rooms.lines])
     manager.ready()
-    manager.status(vitals.status(rooms.lines))
     with Pruner(rooms.lines, lambda: rooms.settings.ledger.history).running(mailbox.put):
         status = _attend(rooms, mailbox, manager, reload)
     log.info("daemon.stopping")
@@ -115,6 +114,7 @@ def _attend(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Ca
     """Read the mailbox until it is time to stop; return the exit status."""
     pulse = Pulse(rooms.lines, manager.patience)
     while True:
+        manager.status(vitals.status(rooms.lines))
         message = _next(mailbox, min(pulse.period, manager.period))
         if isinstance(message, Died):
             _say(message)
@@ -127,7 +127,6 @@ def _attend(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Ca
             return 0
         if pulse.feel():
             manager.alive()
-        manager.status(vitals.status(rooms.lines))
 
 
 def _next(mailbox: Mailbox, timeout: float) -> int | Died | None:
