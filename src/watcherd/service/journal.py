@@ -74,7 +74,12 @@ class Journal:
         self.dropped = 0
         self._notice = notice
         self._lock = Lock()
-        self._socket = _connected()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            self._socket.connect(ADDRESS)
+        except OSError:
+            self._socket.close()
+            raise
 
     def write(self, message: bytes) -> None:
         """Send one event. Never raises, and never waits longer than `PATIENCE`."""
@@ -100,10 +105,7 @@ class Journal:
             if error.errno in _TOO_LARGE:
                 self._send_file(message)
             elif error.errno in _ANEW:
-                again = _connected()
-                again.settimeout(self._socket.gettimeout())
-                self._socket.close()
-                self._socket = again
+                self._socket.connect(ADDRESS)
                 self._socket.send(message)
             else:
                 raise
@@ -117,13 +119,3 @@ class Journal:
             self._socket.sendmsg([], rights)
         finally:
             os.close(file)
-
-
-def _connected() -> socket.socket:
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-    try:
-        made.connect(ADDRESS)
-    except OSError:
-        made.close()
-        raise
-    return made
