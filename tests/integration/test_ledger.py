@@ -22,8 +22,9 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.integration.conftest import as_nobody, limited
 
 from watcherd.decide import ENDS, Retry
+from watcherd.ledger import database
 from watcherd.ledger.answers import BLOCK, LAST
-from watcherd.ledger.database import VERSION, connect, prepare
+from watcherd.ledger.database import VERSION, connect, prepare, require_sound
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version
 from watcherd.sameness import is_as_written
@@ -199,6 +200,20 @@ def test_damage_where_ids_are_counted_is_refused_in_one_line_too(path):
         file.write(b"\xa5" * size)
     with pytest.raises(Refused, match="damaged"):
         Ledger(path)
+
+
+def test_a_check_that_a_disk_fails_for_an_instant_finds_no_damage(path, monkeypatch):
+    with Ledger(path):
+        pass
+    with closing(sqlite3.connect(":memory:", isolation_level=None)) as failing:
+        failing.execute("CREATE TABLE unread (x CHECK (x))")
+        failing.execute("PRAGMA ignore_check_constraints = ON")
+        failing.execute("INSERT INTO unread VALUES (0)")
+        failing.execute("PRAGMA ignore_check_constraints = OFF")
+        connections = iter([failing])
+        monkeypatch.setattr(database, "connect", lambda path: next(connections, None) or connect(path))
+        require_sound(path)
+    assert next(connections, None) is None
 
 
 def test_changes_that_are_cut_short_beside_an_open_ledger_are_damage(path):

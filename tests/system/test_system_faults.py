@@ -1,9 +1,34 @@
 """A fault of the system is not a fault of the file: intake pauses, says why once, and resumes by itself."""
 
+import signal
 import sqlite3
-from contextlib import closing
+import subprocess
+from contextlib import closing, contextmanager
+from pathlib import Path
 
 import pytest
+from tests.conftest import wait_for
+
+
+@pytest.fixture
+def faulty(strace):
+    """Return a context manager: while it lasts, these calls of a daemon on these paths fail."""
+
+    @contextmanager
+    def failing(daemon, fault, *paths):
+        watched = [option for path in paths for option in ("-P", path)]
+        tracer = subprocess.Popen([*strace("-o", "/dev/null", *watched, "-e", f"inject={fault}", "-p", daemon.pid)])
+        wait_for(lambda: all(map(is_traced, Path(f"/proc/{daemon.pid}/task").iterdir())), "strace")
+        try:
+            yield
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.wait()
+
+    def is_traced(task):
+        return "TracerPid:\t0\n" not in (task / "status").read_text("ascii")
+
+    return failing
 
 
 def test_a_ledger_that_somebody_holds_locked_pauses_intake_once_and_charges_nobody(site, said_once):
@@ -18,6 +43,34 @@ def test_a_ledger_that_somebody_holds_locked_pauses_intake_once_and_charges_nobo
     site.await_empty_inbox()
     assert [site.words(name) for name in names] == list(range(1, 21))
     assert not site.rows("id", "attempts > 0")
+
+
+def test_a_disk_that_fails_to_read_the_ledger_pauses_intake_until_it_reads_again(site, faulty, paused):
+    ledger = site.state / "ledger.db"
+    daemon = site.start()
+    site.texts(20)
+    site.await_empty_inbox()
+    with faulty(daemon, "pread64:error=EIO", ledger, f"{ledger}-wal"):
+        site.texts(20, "more")
+        assert paused(daemon) == f"the ledger {ledger} cannot be used: Input/output error"
+    site.await_empty_inbox(5)
+    daemon.wait("intake.resumed")
+    assert daemon.stop() == 0
+    site.audit()
+
+
+def test_a_read_of_the_ledger_that_fails_once_is_no_damage(site, faulty):
+    ledger = site.state / "ledger.db"
+    daemon = site.start()
+    site.texts(20)
+    site.await_empty_inbox()
+    with faulty(daemon, "pread64:error=EIO:when=1", ledger, f"{ledger}-wal"):
+        site.texts(20, "more")
+        daemon.wait("intake.paused", reason=f"the ledger {ledger} cannot be used: disk I/O error")
+        site.await_empty_inbox(5)
+    assert daemon.stop() == 0
+    assert not site.rows("id", "attempts > 0")
+    site.audit()
 
 
 def test_a_stop_during_a_pause_is_a_clean_one(site, mounts):

@@ -6,6 +6,7 @@ import os
 import secrets
 import sqlite3
 from contextlib import closing, contextmanager, suppress
+from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING
 
@@ -42,8 +43,15 @@ def require_sound(path: Path) -> None:
     """
     if not path.exists():
         return
+    try:
+        _examine(path)
+    except Damaged:
+        _examine(path)  # once more: a disk may fail for an instant
+
+
+def _examine(path: Path) -> None:
     _require_readable(path)
-    with closing(connect(path)) as connection, told_plainly(path):
+    with closing(connect(path)) as connection, _told(path):
         said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if path.stat().st_size else EMPTY
         if said != "ok":
             raise damaged(path, said)
@@ -51,11 +59,26 @@ def require_sound(path: Path) -> None:
 
 def _require_readable(path: Path) -> None:
     try:
-        with path.open("rb") as file:
-            while file.read(READ):
-                pass
+        _read_through(_opened_for_good(path, path.stat().st_ino))
+        with suppress(FileNotFoundError), open(f"{path}-wal", "rb") as changes:
+            _read_through(changes.fileno())
     except OSError as error:
         raise unusable(path, error.strerror) from error
+
+
+@cache
+def _opened_for_good(path: Path, inode: int) -> int:  # noqa: ARG001 (one that takes its place is another)
+    """Open a ledger, to stay open: a process that closes any descriptor of a file loses its locks on it (`fcntl(2)`).
+
+    SQLite's would be among them, of a ledger that we use just now.
+    """
+    return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+
+def _read_through(descriptor: int) -> None:
+    at = 0
+    while block := os.pread(descriptor, READ, at):
+        at += len(block)
 
 
 def damaged(path: Path, why: object) -> Damaged:
@@ -119,7 +142,21 @@ def told_plainly(path: Path) -> Iterator[None]:
     """Turn SQLite's errors into ours: a damaged file is refused, everything else is the system's fault.
 
     So is a closed connection: a thread that hung in a mount, and was left behind by a stop, may come back and use it.
+    And so is a disk that fails to read: a statement that meets that says that the file is malformed.
     """
+    try:
+        with _told(path):
+            yield
+    except Damaged as damage:
+        with suppress(Damaged):
+            require_sound(path)
+            raise unusable(path, "disk I/O error") from damage
+        raise
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Turn SQLite's errors into ours, by its word."""
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.ProgrammingError) as error:
