@@ -73,6 +73,22 @@ def test_a_read_of_the_ledger_that_fails_once_is_no_damage(site, faulty):
     site.audit()
 
 
+def test_a_folder_of_an_outbox_that_its_disk_fails_charges_no_file_and_holds_up_no_other(site, faulty):
+    site.drop("sub/before.txt")
+    daemon = site.start()
+    site.await_empty_inbox()
+    with faulty(daemon, "renameat2:error=EIO", site.outbox / "sub"):
+        site.drop("sub/a.txt")
+        changed = daemon.wait("file.changed", path="sub/a.txt")
+        assert changed["reason"] == "cannot be placed for now: Input/output error: a.txt.words.json"
+        site.drop("b.txt")
+        site.await_words("b.txt", 5)
+    site.await_words("sub/a.txt")
+    assert not daemon.events("file.retrying")
+    assert daemon.stop() == 0
+    site.audit()
+
+
 def test_a_stop_during_a_pause_is_a_clean_one(site, mounts):
     mounts.mount(site.outbox)
     daemon = site.start()

@@ -219,7 +219,7 @@ class Batch:
         if not self._ways.is_kept(intent):
             return Stage.INTENDED, self._renumbered(intent)
         message = f"{way.visible} in the outbox was not written by watcherd: move it, then retry"
-        self._withdraw(intent, Failure.RESULT_OCCUPIED, message)
+        self._withdraw(intent, Failed(intent.job, Failure.RESULT_OCCUPIED, message))
         return None
 
     def _is_outdated(self, intent: Intent, there: os.stat_result) -> bool:
@@ -231,10 +231,10 @@ class Batch:
         self._ledger.intend([again])
         return again
 
-    def _withdraw(self, intent: Intent, failure: Failure, reason: str) -> None:
+    def _withdraw(self, intent: Intent, undone: Failed | Returned) -> None:
         # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
         self._ledger.withdraw(intent.job)
-        self._give_up(intent, Failed(intent.job, failure, reason))
+        self._give_up(intent, undone)
 
     # Stage three: retired ------------------------------------------------------------------------------------------
 
@@ -291,7 +291,7 @@ class Batch:
         """Let an intent leave, or wait at its stage, where `error` is its alone. Raises SystemFault."""
         self._blame(error)
         if intent.state is State.PUBLISHING and stage is Stage.INTENDED:
-            self._withdraw(intent, Failure.UNPLACEABLE, _said(error))
+            self._withdraw(intent, _unplaced(intent.job, error))
         else:  # visible, or a quarantine, which has no other place to go: only time helps
             self._custody.tell_where(intent.job, error)
             self._let_wait(stage, intent, _said(error))
@@ -322,6 +322,13 @@ class Batch:
             self._folders.sync()
         except OSError as error:
             raise SystemFault(_said(error), root=str(error.filename or ""), errno=error.errno) from error
+
+
+def _unplaced(job: Job, error: OSError) -> Failed | Returned:
+    """Say what it is to a file that its result cannot be placed: nothing where a disk fails, if for it alone."""
+    if error.errno in beneath.FAILING:
+        return _anew(job, f"cannot be placed for now: {_said(error)}")
+    return Failed(job, Failure.UNPLACEABLE, _said(error))
 
 
 def _anew(job: Job, reason: str) -> Returned:

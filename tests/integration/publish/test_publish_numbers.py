@@ -338,6 +338,6 @@ def test_a_user_s_file_that_changed_places_with_a_result_has_its_name_again_thou
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"edited")
     monkeypatch.setattr(rename, "exchange", fails)
-    assert scene.settle() == [State.RETRYING]
+    assert scene.settle() == [State.WAITING]
     assert visible.read_text() == "a user's"
     assert look.drafts(scene.outbox) == set()

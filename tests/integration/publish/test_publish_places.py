@@ -1,5 +1,7 @@
 """What cannot be placed: it costs its own file something, or waits, or is a fault of the system."""
 
+# ruff: noqa: SLF001 (what is broken on purpose is broken from inside)
+
 from __future__ import annotations
 
 import errno
@@ -11,8 +13,8 @@ import pytest
 from tests.integration.conftest import as_nobody
 
 from watcherd.beneath import OURS
-from watcherd.model import After, Failure, SystemFault
-from watcherd.publish import unretired
+from watcherd.model import After, Failure, Returned, SystemFault
+from watcherd.publish import rename, unretired
 from watcherd.publish.folders import Folders
 from watcherd.states import State
 
@@ -27,6 +29,28 @@ def test_a_result_whose_folder_is_a_file_is_unplaceable_and_the_others_are_publi
     assert news["sub/a.txt"].message == f"Not a directory: {scene.outbox}/sub"
     assert scene.states("sub/a.txt") == [State.WORKING]
     assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert look.drafts(scene.outbox) == set()
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EDQUOT])
+def test_a_result_whose_folder_a_disk_fails_costs_its_file_nothing_and_holds_up_no_other(
+    scene, look, monkeypatch, number
+):
+    def renamed(source, name, target, new_name, flags):
+        if new_name == "a.txt.words.json":
+            raise OSError(number, os.strerror(number))
+        real(source, name, target, new_name, flags)
+
+    real = rename._renameat2
+    scene.add("a.txt", "b.txt")
+    with monkeypatch.context() as context:
+        context.setattr(rename, "_renameat2", renamed)
+        scene.batch.settle()
+    news = {it.job.file.path: it for it in scene.told()}
+    assert news["b.txt"].state is State.PUBLISHED
+    reason = f"cannot be placed for now: {os.strerror(number)}"
+    assert news["a.txt"] == Returned(news["a.txt"].job, State.WAITING, reason, changed=True)
+    assert look.tree(scene.inbox) == {"a.txt"}
     assert look.drafts(scene.outbox) == set()
 
 
