@@ -95,8 +95,7 @@ def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callab
         aside = evidence.found_aside(place, inbox, evidence.proves_nothing, checkpoint)
         quarantined = _remembered(ledger, aside)
         kept = _remembered(ledger, evidence.kept(place, inbox, ledger, checkpoint))
-    for root in place.roots:
-        root.rest()
+    place.rest()
     log.warning("ledger.rebuilt", inbox=place.inbox, quarantined=quarantined, kept=kept)
 
 

@@ -104,9 +104,9 @@ class Health:
 
     def probe(self) -> None:
         """Raise SystemFault where something is not well, with no folder left open: it may have to be unmounted."""
+        self._place.rest()
         self._ledger.probe()
         for root in self._place.roots:
-            root.rest()
             try:
                 root.probe()
             finally:

@@ -53,6 +53,11 @@ class Place:
         """The roots that are written to."""
         return (self.outbox, self.archive, self.failed) if self.after is After.ARCHIVE else (self.outbox, self.failed)
 
+    def rest(self) -> None:
+        """Let go of the folders: nothing is open in them then, so that they can be unmounted."""
+        for root in self.roots:
+            root.rest()
+
     def way(self, job: Job | Record, state: State, number: int) -> Way:
         """Return the way of a job, or of its record, when it is PUBLISHING or QUARANTINING under `number`."""
         folder, name = split(job.file.path)

@@ -227,8 +227,7 @@ class Publisher:
         self._ledger.flush()
         # A sync only tells the errors since its descriptor was opened.
         if not self.in_hand:
-            for root in self._place.roots:
-                root.rest()
+            self._place.rest()
         self._idle = True
 
     # What comes from the lanes -------------------------------------------------------------------------------------
@@ -288,6 +287,7 @@ class Publisher:
         if not self._health.is_due(idle=self._idle and not self._batch.unretired):
             return
         if self.paused:
+            self._place.rest()  # all of them: one that fails may be on the file system of the others
             self._prepare()
             self._health.probe()
         self._earlier_run.take_up()
@@ -311,8 +311,7 @@ class Publisher:
             self._ledger.flush()
         except SystemFault as fault:
             self._health.pause(fault)
-        for root in self._place.roots:
-            root.rest()
+        self._place.rest()
 
     def _report_ends(self) -> None:
         """Say what came to its end beside a fault that lasts. What was given up is not judged any more."""
