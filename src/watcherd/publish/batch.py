@@ -208,14 +208,26 @@ class Batch:
     # Stage two: visible --------------------------------------------------------------------------------------------
 
     def _reveal(self) -> None:
+        self._look_again()
         self._stages.each(Stage.INTENDED, self._show)
         self._ways.all_visible()
         self._sync()
+        self._stages.put(Stage.VISIBLE, *self._stages.taken(Stage.SHOWN))
+
+    def _look_again(self) -> None:
+        """Show once more what was shown before a sync failed, and is hidden: a disk that came back lost that."""
+        hidden = {it.job.id for it in self._stages.at(Stage.SHOWN) if self._is_hidden(it)}
+        for intent in self._stages.taken(Stage.SHOWN):
+            self._stages.put(Stage.INTENDED if intent.job.id in hidden else Stage.SHOWN, intent)
+
+    def _is_hidden(self, intent: Intent) -> bool:
+        there = self._ways.of(intent).root.seen(intent.draft)
+        return there is not None and there.st_ino == intent.draft.inode
 
     def _show(self, intent: Intent) -> Onward:
         way = self._ways.of(intent)
         if reveal.show(self._folders, way, intent.draft, lambda there: self._is_outdated(intent, there)):
-            return Stage.VISIBLE, intent
+            return Stage.SHOWN, intent
         if not self._ways.is_kept(intent):
             return Stage.INTENDED, self._renumbered(intent)
         message = f"{way.visible} in the outbox was not written by watcherd: move it, then retry"
@@ -244,7 +256,11 @@ class Batch:
             self._stages.each(Stage.COLLIDED, self._rename)
             self._stages.each(Stage.VISIBLE, self._retire_input)
         self._stages.each(Stage.CARRIED, self._discard_input)
-        self._sync()
+        try:
+            self._sync()
+        except SystemFault:  # its disk may lose what was done, and be back
+            self._stages.put(Stage.VISIBLE, *self._stages.taken(Stage.RETIRED))
+            raise
         for intent in self._stages.taken(Stage.RETIRED):
             self._end(intent)
 

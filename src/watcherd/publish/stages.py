@@ -21,6 +21,7 @@ class Stage(StrEnum):
     READY = "a draft is written, and nothing on record"
     CHECKED = "that is durable, and about to be on record"
     INTENDED = "on record, and not visible"
+    SHOWN = "visible, and that is not on disk yet"
     VISIBLE = "visible, and its input not retired"
     COLLIDED = "the same, and the name of its input is taken where that belongs"
     CARRIED = "its input is where it belongs, and still in our own folder"

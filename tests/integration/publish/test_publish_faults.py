@@ -21,6 +21,7 @@ from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failed, Returned, SystemFault
 from watcherd.publish import disk, rename
 from watcherd.publish.carrier import Carrier
+from watcherd.publish.folders import Folders
 from watcherd.publish.unretired import Hindered
 from watcherd.states import State
 
@@ -110,6 +111,52 @@ def _fill(scene):
     os.unlink(scene.inbox / "gone.txt")
     scene.drop("edited.txt", b"edited since")
     return jobs
+
+
+@pytest.fixture
+def settle_and_lose(scene, monkeypatch):
+    """Return a function: a sync of the batch, the first or second of two, fails, and its disk has lost a rename."""
+
+    def settle(nth, before, after):
+        def sync(folders):
+            syncs.append(folders)
+            if len(syncs) < nth:
+                return real(folders)
+            os.rename(after, before)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+        syncs, real = [], Folders.sync
+        with monkeypatch.context() as context:
+            context.setattr(Folders, "sync", sync)
+            with pytest.raises(SystemFault):
+                scene.batch.settle()
+
+    return settle
+
+
+def test_a_result_whose_rename_its_disk_lost_is_shown_again_before_its_input_is_retired(scene, look, settle_and_lose):
+    (job,) = scene.add("a.txt")
+    result = scene.outbox / "a.txt.words.json"
+    settle_and_lose(1, scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id), result)
+    scene.settle()
+    assert look.tree(scene.outbox) == {result.name}
+    assert look.tree(scene.archive) == {"a.txt"}
+    assert scene.states("a.txt") == [State.PUBLISHED]
+
+
+def test_a_result_that_was_collected_since_a_sync_failed_is_not_missed(scene, look, settle_and_lose):
+    scene.add("a.txt")
+    settle_and_lose(1, scene.state / "collected", scene.outbox / "a.txt.words.json")
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_an_input_whose_retirement_its_disk_lost_is_retired_again(scene, look, settle_and_lose):
+    scene.add("a.txt")
+    settle_and_lose(2, scene.inbox / "a.txt", scene.archive / "a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == set()
+    assert look.tree(scene.archive) == {"a.txt"}
 
 
 def _settle(scene, ended):
