@@ -130,7 +130,8 @@ class Limits:
 class Draft(NamedTuple):
     """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours.
 
-    Once it is on disk, `size` in bytes and `mtime_ns` prove that it is as we wrote it; 0 before that.
+    Once it is on disk, `size` in bytes and `mtime_ns` prove that it is as we wrote it; before that they are 0, and
+    `size` once it is written is what it is to have there, if that could be told.
     """
 
     name: str

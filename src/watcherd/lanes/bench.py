@@ -37,7 +37,7 @@ class Bench:
 
     root: str
     new_draft: Callable[[int], tuple[Draft, int]]
-    hasten: Callable[[int], None]
+    hasten: Callable[[int], int]
     discard: Callable[[str], None]
     fault: Callable[[OSError], SystemFault]
 
@@ -62,13 +62,13 @@ class Bench:
         try:
             try:
                 result = slot.run(job, source, descriptor, limits)
-                self.hasten(descriptor)
+                size = self.hasten(descriptor)
             finally:
                 close_draft(descriptor)
         except Exception:
             self.discard(draft.name)
             raise
-        return Done(job, draft, result, time.monotonic() - begin)
+        return Done(job, draft._replace(size=size), result, time.monotonic() - begin)
 
     def _failed(self, job: Job, error: FileFault | WorkerKilled | Cut | MemoryError | OSError) -> Outcome:
         """Say what an error is as the outcome of its job: the file's, the system's, or nobody's."""

@@ -182,7 +182,7 @@ class Batch:
         draft = None if missed else self._ways.of(intent).root.vouched(intent.draft)
         if draft:
             return Stage.CHECKED, self._numbered(Intent(intent.job, intent.state, intent.number, draft))
-        self._give_up(intent, missed or Failed(intent.job, Failure.UNPLACEABLE, "its draft was removed"))
+        self._give_up(intent, missed or _anew(intent.job, "its draft was removed, or lost by its disk"))
         return None
 
     def _numbered(self, intent: Intent) -> Intent:

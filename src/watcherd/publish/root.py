@@ -97,11 +97,17 @@ class Root:
     def _prefix(self) -> str:
         return f"{self._owner}-{self._met().home}-"
 
-    def hasten(self, descriptor: int) -> None:
-        """Let the disk begin with a large draft, which is to be on it soon: nobody waits for that, or needs it."""
+    def hasten(self, descriptor: int) -> int:
+        """Return the bytes of a draft, 0 where they cannot be told; let the disk begin with a large one.
+
+        It is to be on it soon: nobody waits for that, or needs it.
+        """
+        size = 0
         with suppress(OSError):
-            if self._durable and os.fstat(descriptor).st_size >= _LARGE:
+            size = os.fstat(descriptor).st_size if self._durable else 0
+            if size >= _LARGE:
                 disk.begin(descriptor)
+        return size
 
     def write_draft(self, number: int, content: bytes) -> Draft:
         """Make a draft that holds `content`; none is left where that fails. Raises SystemFault."""
@@ -112,7 +118,7 @@ class Root:
         except SystemFault:
             self.discard(draft.name)
             raise
-        return draft
+        return draft._replace(size=len(content))
 
     def discard(self, name: str) -> None:
         """Remove a draft, if it is still there. Raises SystemFault; then it is removed once there is no work."""
@@ -130,10 +136,12 @@ class Root:
     def vouched(self, draft: Draft) -> Draft | None:
         """Return a draft that is on disk with all by which its result is known; None where it is not there any more.
 
+        Nor is one of another size: a disk that went and came back may show a name without its content.
+
         It is given a time that our clock has had: a server's may be ahead, or ours set back. Raises SystemFault.
         """
         status = self.seen(draft)
-        if status is None or status.st_ino != draft.inode:
+        if status is None or status.st_ino != draft.inode or status.st_size != (draft.size or status.st_size):
             return None
         if status.st_mtime > time.time():
             self._in_ours(lambda ours: _date(ours, draft.name))

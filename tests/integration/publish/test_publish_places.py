@@ -84,14 +84,21 @@ def test_an_outbox_that_was_well_when_one_file_failed_is_looked_at_again_before_
     assert scene.settle() == [State.PUBLISHED]
 
 
-def test_a_draft_that_somebody_removed_costs_its_file_a_retry_and_the_others_nothing(scene, look):
+def test_a_draft_that_somebody_removed_is_made_anew_and_costs_nobody_anything(scene, look):
     job, _ = scene.add("a.txt", "b.txt")
     os.unlink(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id))
     scene.batch.settle()
     news = {it.job.file.path: it for it in scene.told()}
-    assert news["a.txt"].failure is Failure.UNPLACEABLE
+    assert isinstance(news["a.txt"], Returned)
     assert news["b.txt"].state is State.PUBLISHED
     assert look.tree(scene.inbox) == {"a.txt"}
+
+
+def test_a_draft_whose_content_its_disk_lost_is_made_anew(scene, look):
+    (job,) = scene.add("a.txt")
+    os.truncate(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id), 0)
+    assert scene.settle() == [State.WAITING]
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 
 def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_can(scene, look):
