@@ -216,6 +216,11 @@ def test_a_check_that_a_disk_fails_for_an_instant_finds_no_damage(path, monkeypa
     assert next(connections, None) is None
 
 
+def test_a_ledger_that_cannot_be_asked_for_is_a_fault_of_the_system(path):
+    with pytest.raises(SystemFault, match="cannot be used: File name too long"):
+        require_sound(path.with_name("x" * 256))
+
+
 def test_changes_that_are_cut_short_beside_an_open_ledger_are_damage(path):
     with Ledger(path) as ledger:
         ledger.register("scans", "/srv/scans")

@@ -41,12 +41,19 @@ def require_sound(path: Path) -> None:
 
     Raises SystemFault where its disk fails to read it: SQLite would call that malformed, and it may be whole.
     """
-    if not path.exists():
+    if not _is_there(path):
         return
     try:
         _examine(path)
     except Damaged:
         _examine(path)  # once more: a disk may fail for an instant
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise unusable(path, error.strerror) from error
 
 
 def _examine(path: Path) -> None:
