@@ -109,6 +109,11 @@ def test_after_an_orderly_end_the_lock_names_nobody(state):
     assert (Path(state) / "lock").read_text() == ""
 
 
+def test_a_disk_that_fails_by_the_end_makes_that_no_worse(state, monkeypatch):
+    with locks.state(state):
+        monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
+
+
 def test_workers_that_outlive_their_daemon_for_a_moment_are_waited_for(state):
     worker = "import sys; print('here', flush=True); sys.stdin.read()"
     with locks.state(state) as descriptor:

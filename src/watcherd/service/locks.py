@@ -47,7 +47,8 @@ def state(directory: str) -> Iterator[int]:
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield descriptor
-        os.ftruncate(descriptor, 0)
+        with suppress(OSError):  # a disk that fails by now: who reads of us there finds that we are gone
+            os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
 
