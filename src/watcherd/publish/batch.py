@@ -357,5 +357,6 @@ def _said(error: OSError) -> str:
         return (
             f"{error.filename}: a file system is mounted inside a folder of this inbox: give it an inbox of its own"
         )
-    where = f": {error.filename}" if error.filename else ""  # none where a descriptor failed
+    # None, or its number, where a descriptor failed.
+    where = f": {error.filename}" if error.filename and isinstance(error.filename, str) else ""
     return f"{error.strerror or error}{where}"

@@ -177,10 +177,10 @@ def _blocks(descriptor: int) -> Iterator[bytes]:
 def _dress(original: int, copied: int, status: os.stat_result, root: Root) -> None:
     """Give the copy what is known of the original, as far as its file system can hold it.
 
-    Raises SystemFault where that fails, OSError where the original cannot be read.
+    Raises SystemFault where that fails, OSError where the original cannot be read, or its owner's quota is full.
     """
-    with root.faults(), _unless_refused(copied):
-        os.fchown(copied, status.st_uid, status.st_gid)
+    with _unless_refused(copied):
+        _give(copied, status, root)
     with root.faults(), _unless_refused(copied):
         os.fchmod(copied, status.st_mode & 0o7777)
     with _unless_refused(copied):
@@ -191,6 +191,15 @@ def _dress(original: int, copied: int, status: os.stat_result, root: Root) -> No
                     os.setxattr(copied, attribute, value)
     with root.faults(), _unless_refused(copied):
         os.utime(copied, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+def _give(copied: int, status: os.stat_result, root: Root) -> None:
+    """Give the copy to the owner of the original. Raises OSError: a quota of theirs is no fault of the folder."""
+    try:
+        os.fchown(copied, status.st_uid, status.st_gid)
+    except OSError as error:
+        error.filename = root.path
+        raise
 
 
 @contextmanager

@@ -362,6 +362,22 @@ def test_a_copy_that_shows_as_another_user_s_is_archived_without_the_time_of_its
     assert look.tree(far.archive) == {"a.txt"}
 
 
+def test_a_quota_of_an_input_s_owner_that_is_full_in_the_archive_holds_up_no_other(far, monkeypatch):
+    far.add("a.txt")
+    far.settle()
+    monkeypatch.setattr(os, "fchown", failing(errno.EDQUOT))
+    assert far.carry() == ["hindered"]
+    assert far.batch.unretired.reasons() == {"a.txt": f"{os.strerror(errno.EDQUOT)}: {far.archive}"}
+
+
+def test_a_descriptor_is_not_named_by_its_number(far, monkeypatch):
+    far.add("a.txt")
+    far.settle()
+    monkeypatch.setattr(os, "listxattr", failing(errno.EIO, 31))
+    assert far.carry() == ["hindered"]
+    assert far.batch.unretired.reasons() == {"a.txt": os.strerror(errno.EIO)}
+
+
 @pytest.mark.parametrize("call", ["listxattr", "getxattr"])
 def test_an_input_whose_attributes_cannot_be_read_is_no_fault_of_the_archive(far, look, monkeypatch, call):
     far.drop("a.txt")
