@@ -6,6 +6,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
+# Tests start Python some hundred times: what it compiles is kept, also in a container that says otherwise.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test test-system test-all soak fuzz bench bench-micro bench-scale bench-profiles format lint lock clean
 
@@ -37,7 +40,9 @@ lint: $(VENV)/.dev ## format, lint, types, import layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache --verbose > $(VENV)/layers.log || { cat $(VENV)/layers.log; exit 1; }
 
-test: lint ## lint, then unit and integration tests with branch coverage (3 minutes)
+# The tests are compiled once, beside the lint: each of pytest's workers would do it for itself.
+test: $(VENV)/.dev ## lint, then unit and integration tests with branch coverage (3 minutes)
+	@$(BIN)/python -m pytest --collect-only -qq > /dev/null & $(MAKE) --no-print-directory lint; linted=$$?; wait; exit $$linted
 	@$(BIN)/coverage erase
 	@$(BIN)/coverage run -m pytest -n $$((2 * $$(nproc))) -q
 	@$(BIN)/coverage combine --quiet
