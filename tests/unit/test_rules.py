@@ -63,7 +63,9 @@ def test_a_later_pattern_takes_back_an_earlier_one():
     assert rules.kind("keep.txt") is Kind.TEXT
 
 
-@pytest.mark.parametrize("folder", [".watcherd", "sub/.git", *NEVER_ENTERED, "System Volume Information", "x/@eaDir"])
+@pytest.mark.parametrize(
+    "folder", [".watcherd", "sub/.git", *sorted(NEVER_ENTERED), "System Volume Information", "x/@eaDir"]
+)
 def test_folders_of_other_programs_are_never_entered(folder):
     assert not Rules(EXTENSIONS).enters(folder)
 
