@@ -93,6 +93,12 @@ def test_signs_of_life_need_no_further_descriptor(listener, told):
     assert [heard.recv(4096), heard.recv(4096)] == [b"READY=1", b"WATCHDOG=1"]
 
 
+def test_where_no_socket_is_to_be_had_nobody_is_told_and_nothing_fails(listener, told):
+    _, name = listener
+    with limited(resource.RLIMIT_NOFILE, 1):
+        told({"NOTIFY_SOCKET": name}).ready()
+
+
 def test_what_systemd_gave_is_taken_out_of_the_environment(told):
     environment = {"NOTIFY_SOCKET": "/nowhere", "WATCHDOG_USEC": "1", "WATCHDOG_PID": "1", "HOME": "/root"}
     told(environment).ready()  # nobody listens: that harms nothing

@@ -38,12 +38,15 @@ class Manager:
         self.period = STATUS_EVERY if self._address else inf
         self._status = ""
         # It stays open: a daemon that is short of descriptors gets on, and has to say so.
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.settimeout(1.0)
+        self._socket: socket.socket | None = None
+        with suppress(OSError):  # a sandbox may keep such sockets from us
+            self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._socket.settimeout(1.0)
 
     def close(self) -> None:
         """Let go of the socket."""
-        self._socket.close()
+        if self._socket is not None:
+            self._socket.close()
 
     def ready(self) -> None:
         """Say that it is started, or reloaded."""
@@ -70,7 +73,7 @@ class Manager:
 
     def _notify(self, *lines: str) -> bool:
         """Send lines in one message; return whether it was taken."""
-        if not self._address:
+        if not self._address or self._socket is None:
             return False
         # A name in the abstract is written with an @, which stands for a zero byte.
         address = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
