@@ -233,6 +233,13 @@ def test_the_standard_librarys_records_go_the_same_way(pipe):
     assert "OSError: [Errno 9] Bad file descriptor" in second["exception"]
 
 
+@pytest.mark.parametrize(("number", "level"), [(25, "info"), (35, "warning"), (60, "critical")])
+def test_a_librarys_own_level_is_said_as_the_next_lower_of_ours(pipe, number, level):
+    logs.configure("info", "json", pipe[1])
+    logging.getLogger("library").log(number, "of a level of its own")
+    assert [event["level"] for event in logged(pipe)] == [level]
+
+
 def test_a_librarys_faulty_record_is_reported_and_nothing_raised(pipe, capsys):
     logs.configure("info", "json", pipe[1])
     logging.getLogger().handlers[:-1] = []  # pytest's own would raise

@@ -186,6 +186,7 @@ class _FromLibraries(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         try:
             said = {"logger": record.name, "message": record.getMessage().strip(), "exc_info": record.exc_info}
-            structlog.get_logger().log(record.levelno, "library.logged", **said)
+            level = min(record.levelno // 10 * 10, logging.CRITICAL)  # a library may have levels between ours
+            structlog.get_logger().log(level, "library.logged", **said)
         except Exception:  # noqa: BLE001 (a library's faulty arguments; the standard library reports them this way)
             self.handleError(record)
