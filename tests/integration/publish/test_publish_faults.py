@@ -22,6 +22,7 @@ from watcherd.model import After, Failed, Returned, SystemFault
 from watcherd.publish import disk, rename
 from watcherd.publish.carrier import Carrier
 from watcherd.publish.folders import Folders
+from watcherd.publish.root import Root
 from watcherd.publish.unretired import Hindered
 from watcherd.states import State
 
@@ -157,6 +158,28 @@ def test_an_input_whose_retirement_its_disk_lost_is_retired_again(scene, look, s
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.inbox) == set()
     assert look.tree(scene.archive) == {"a.txt"}
+
+
+def test_an_input_whose_retirement_its_disk_lost_as_the_next_one_failed_is_retired_again(scene, look, monkeypatch):
+    def lose(source, name, *more):
+        if name == "b.txt":
+            os.rename(scene.archive / "a.txt", scene.inbox / "a.txt")
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        real(source, name, *more)
+
+    def probe(root):
+        raise SystemFault("it is gone", root=root.path)
+
+    real = rename._renameat2
+    scene.add("a.txt", "b.txt")
+    with monkeypatch.context() as context:
+        context.setattr(rename, "_renameat2", lose)
+        context.setattr(Root, "probe", probe)
+        with pytest.raises(SystemFault):
+            scene.batch.settle()
+    assert scene.settle() == [State.PUBLISHED] * 2
+    assert look.tree(scene.inbox) == set()
+    assert look.tree(scene.archive) == {"a.txt", "b.txt"}
 
 
 def _settle(scene, ended):
