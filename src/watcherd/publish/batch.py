@@ -254,10 +254,10 @@ class Batch:
         # Once more where a fault came before the sync: a disk that came back may have lost what was done.
         self._stages.put(Stage.VISIBLE, *self._stages.taken(Stage.RETIRED))
         self._wait_for_inbox()
+        self._stages.each(Stage.CARRIED, self._discard_input)
         while self._stages.at(Stage.COLLIDED) or self._stages.at(Stage.VISIBLE):
             self._stages.each(Stage.COLLIDED, self._rename)
             self._stages.each(Stage.VISIBLE, self._retire_input)
-        self._stages.each(Stage.CARRIED, self._discard_input)
         self._sync()
         for intent in self._stages.taken(Stage.RETIRED):
             self._end(intent)

@@ -7,7 +7,6 @@ without replacing: under a name that nobody else gives to a file, any rename wil
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
@@ -66,14 +65,17 @@ class Custody:
     def discard(self, job: Job, way: Way) -> bool:
         """Remove the input of `job` that was carried from here; False where not all of it is where it belongs.
 
-        Its owner may have written into it since it was copied at the version that the job has. Raises OSError.
+        Its owner may have written into it since it was copied at the version that the job has; or it is not here, as
+        where a disk that came back has lost that it was taken, and is to be looked for. Raises OSError.
         """
-        with suppress(FileNotFoundError):  # a start after a crash may find the work done
+        try:
             ours, name = self._folders.parent(self._inbox, ours_of(job))
             if not self._is_carried(job, os.lstat(name, dir_fd=ours), way):
                 return False
             self._folders.touch(self._inbox, ours_of(job))
             os.unlink(name, dir_fd=ours)
+        except FileNotFoundError:
+            return False
         return True
 
     def tell_where(self, job: Job, error: OSError) -> None:

@@ -41,6 +41,22 @@ def test_an_input_is_carried_and_the_original_removed(far, look):
     assert look.drafts(far.inbox, far.archive, far.outbox) == set()
 
 
+def test_an_input_whose_disk_lost_that_it_was_taken_is_taken_again_once_it_was_carried(far, look, monkeypatch):
+    def lose(intent, error):
+        os.rename(far.inbox / custody.ours_of(intent.job), far.inbox / "a.txt")
+        carried(intent, error)
+
+    carried = far.batch.carried
+    far.add("a.txt")
+    far.settle()
+    with monkeypatch.context() as context:
+        context.setattr(far.batch, "carried", lose)
+        assert far.carry() == []
+    assert far.carry() == [State.PUBLISHED]
+    assert look.tree(far.inbox) == set()
+    assert look.tree(far.archive) == {"a.txt"}
+
+
 @pytest.fixture
 def carrying(far, look):
     """Carry an input as it is, and once more after a `mend`; return what came of both."""
@@ -101,7 +117,8 @@ def test_an_original_is_gone_on_disk_too_before_its_input_is_published(far, sync
 def test_an_input_that_somebody_removed_from_our_own_folder_once_it_was_carried_is_published(far, look):
     (job,) = far.add("a.txt")
     far.settle()
-    far.is_away = (far.inbox / custody.ours_of(job)).unlink  # it is asked for after the carrying, and says no
+    ours = far.inbox / custody.ours_of(job)
+    far.is_away = lambda: ours.unlink(missing_ok=True)  # it is asked for after the carrying, and says no
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
 
