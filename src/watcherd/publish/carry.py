@@ -194,10 +194,12 @@ def _dress(original: int, copied: int, status: os.stat_result, root: Root) -> No
 
 
 def _give(copied: int, status: os.stat_result, root: Root) -> None:
-    """Give the copy to the owner of the original. Raises OSError: a quota of theirs is no fault of the folder."""
+    """Give the copy to the owner of the original. Raises OSError where that is refused, or their quota is full."""
     try:
         os.fchown(copied, status.st_uid, status.st_gid)
     except OSError as error:
+        if error.errno not in {errno.EDQUOT, *_REFUSALS}:
+            raise root.fault(error) from error
         error.filename = root.path
         raise
 

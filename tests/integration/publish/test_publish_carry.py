@@ -387,6 +387,14 @@ def test_a_quota_of_an_input_s_owner_that_is_full_in_the_archive_holds_up_no_oth
     assert far.batch.unretired.reasons() == {"a.txt": f"{os.strerror(errno.EDQUOT)}: {far.archive}"}
 
 
+def test_a_disk_that_fails_as_a_copy_is_given_to_its_owner_is_a_fault_of_the_archive(far, monkeypatch):
+    far.add("a.txt")
+    far.settle()
+    monkeypatch.setattr(os, "fchown", failing(errno.EIO))
+    far.carry()
+    assert far.batch.unretired.reasons() == {"a.txt": f"{far.archive}: {os.strerror(errno.EIO)}"}
+
+
 def test_a_descriptor_is_not_named_by_its_number(far, monkeypatch):
     far.add("a.txt")
     far.settle()
