@@ -139,7 +139,7 @@ def insert(document: Path, name: str, text: str) -> None:
     begin, end = f"<!-- {name}: written by make -->", f"<!-- {name}: end -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
     old = document.read_text("utf-8")
-    document.write_text(pattern.sub(lambda _: f"{begin}\n{text}\n{end}", old), "utf-8")
+    document.write_text(pattern.sub(lambda _: f"{begin}\n{text.rstrip()}\n{end}", old), "utf-8")
 
 
 def machine() -> dict[str, object]:
