@@ -8,8 +8,8 @@ from watcherd import beneath
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Done, File, Job, Kind, Words
 from watcherd.publish.batch import Batch
-from watcherd.publish.place import Affixes, Place
-from watcherd.publish.root import Root
+from watcherd.publish.roots.place import Affixes, Place
+from watcherd.publish.roots.root import Root
 from watcherd.states import State
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")

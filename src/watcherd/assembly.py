@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from watcherd.model import Done, Failed
     from watcherd.premises import Premises
     from watcherd.publish.batch import Exit
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
     from watcherd.settings import Settings
 
 #: Files that one inbox may have in flight, in lengths of a queue: parked and queued for both lanes, in work, on

@@ -22,9 +22,9 @@ from watcherd.intake.scan import admitted
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
 from watcherd.plain import inbox_of, ledger_of, place_of
-from watcherd.publish import quarantine
-from watcherd.publish.crossing import BACK
-from watcherd.publish.custody import ours_of
+from watcherd.publish.aside import quarantine
+from watcherd.publish.aside.crossing import BACK
+from watcherd.publish.inputs.custody import ours_of
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from watcherd.intake.terms import Inbox
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record, Version
-    from watcherd.publish.place import Place, Way
+    from watcherd.publish.roots.place import Place, Way
     from watcherd.settings import Settings
 
 #: States in which a row is while its file is on its way, and only then.

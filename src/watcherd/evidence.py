@@ -20,7 +20,7 @@ from watcherd import beneath, sameness
 from watcherd.intake.scan import admitted
 from watcherd.model import After, Failure, File, Kind, Record
 from watcherd.paths import from_fields, readable
-from watcherd.publish.reason import facts_in, is_anothers
+from watcherd.publish.aside.reason import facts_in, is_anothers
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from watcherd.intake.terms import Inbox
     from watcherd.ledger.ledger import Ledger
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
 
 _REASON = ".error.json"
 

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, TypeVar
 from watcherd.access import told_plainly
 from watcherd.model import After, SystemFault
 from watcherd.plain import ledger_of, place_of
-from watcherd.publish import quarantine, wayback
-from watcherd.publish.wayback import PutBack
+from watcherd.publish.aside import quarantine, wayback
+from watcherd.publish.aside.wayback import PutBack
 from watcherd.service import locks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.publish.place import Place
-    from watcherd.publish.quarantine import SetAside
+    from watcherd.publish.aside.quarantine import SetAside
+    from watcherd.publish.roots.place import Place
     from watcherd.settings import Settings
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from watcherd.ledger.database import EMPTY, damaged, unusable
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Kind, Limits, Refused
 from watcherd.paths import quoted
-from watcherd.publish.place import Affixes, Place
-from watcherd.publish.root import Root
+from watcherd.publish.roots.place import Affixes, Place
+from watcherd.publish.roots.root import Root
 from watcherd.settings import chunk, workers
 from watcherd.settings.layers import PREFIX, ROLES
 

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from watcherd.intake.terms import Inbox
     from watcherd.model import Record
-    from watcherd.publish.place import Place
-    from watcherd.publish.root import Root
+    from watcherd.publish.roots.place import Place
+    from watcherd.publish.roots.root import Root
     from watcherd.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -11,7 +11,7 @@ from watcherd import settings as configuration
 from watcherd.intake.probe import Looks
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import Draft, File, Job, Kind
-from watcherd.publish.custody import ours_of
+from watcherd.publish.inputs.custody import ours_of
 from watcherd.service import locks
 from watcherd.states import State
 

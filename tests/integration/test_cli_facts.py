@@ -11,8 +11,8 @@ import pytest
 from watcherd.cli import drain, failures
 from watcherd.drain import DrainReport
 from watcherd.model import Failure, File, Kind, Record, Version
-from watcherd.publish.quarantine import SetAside
-from watcherd.publish.wayback import PutBack
+from watcherd.publish.aside.quarantine import SetAside
+from watcherd.publish.aside.wayback import PutBack
 from watcherd.states import State
 
 REPORT = DrainReport(

@@ -44,7 +44,7 @@ from watcherd.model import (
     Words,
 )
 from watcherd.processors import TABLE, load
-from watcherd.publish.root import Root
+from watcherd.publish.roots.root import Root
 from watcherd.states import State
 
 DEADLINE = 10.0

@@ -15,9 +15,9 @@ from watcherd import rebuild
 from watcherd import settings as configuration
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import Stopped, SystemFault
-from watcherd.publish.names import derived
-from watcherd.publish.place import Place
-from watcherd.publish.reason import stamp
+from watcherd.publish.aside.reason import stamp
+from watcherd.publish.roots.names import derived
+from watcherd.publish.roots.place import Place
 
 TEXT = b"three words here\n"
 

@@ -4,7 +4,7 @@ import sqlite3
 from collections import Counter
 from contextlib import suppress
 
-from watcherd.publish.names import derived
+from watcherd.publish.roots.names import derived
 
 
 def fill(site, picture, folder, *, texts, images):

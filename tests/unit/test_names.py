@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from watcherd.publish.names import LONGEST, derived
+from watcherd.publish.roots.names import LONGEST, derived
 
 #: Any name that the kernel can hold: 1 to 255 bytes without a slash or NUL, also those that are no text.
 names = (

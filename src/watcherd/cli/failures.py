@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from watcherd.model import SystemFault
-    from watcherd.publish.quarantine import SetAside
-    from watcherd.publish.wayback import PutBack
+    from watcherd.publish.aside.quarantine import SetAside
+    from watcherd.publish.aside.wayback import PutBack
 
 _CLASSES = click.Choice([failure.value for failure in Failure])
 _FAILURES_EPILOG = """\b
@@ -150,7 +150,7 @@ def _cells(row: SetAside) -> tuple[object, ...]:
 
 def failure_facts(row: SetAside) -> dict[str, object]:
     """Return a quarantined file for machines; `held` is null where it is set aside."""
-    from watcherd.publish.reason import stamp
+    from watcherd.publish.aside.reason import stamp
 
     return {
         "class": row.failure,

@@ -58,7 +58,7 @@ def _written(path: Path) -> bool:
     """Write the example, whole, unless something has its name by now: the next attempt would keep half of one."""
     from watcherd import beneath
     from watcherd.cli import whole
-    from watcherd.publish.rename import move
+    from watcherd.publish.roots.rename import move
 
     example = resources.files("watcherd").joinpath("watcherd.toml").read_bytes()
     with whole.draft_of(path, example) as draft, beneath.folder(str(path.parent)) as folder:

@@ -23,11 +23,11 @@ from watcherd import beneath, sameness
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, Returned, SystemFault
 from watcherd.publish import reveal
-from watcherd.publish.custody import Custody
-from watcherd.publish.folders import Folders
-from watcherd.publish.retire import Inputs
+from watcherd.publish.inputs.custody import Custody
+from watcherd.publish.inputs.retire import Inputs
+from watcherd.publish.inputs.taker import Taken
+from watcherd.publish.roots.folders import Folders
 from watcherd.publish.stages import Stage, Stages
-from watcherd.publish.taker import Taken
 from watcherd.publish.unretired import Hindered, Unretired
 from watcherd.publish.ways import Ways
 from watcherd.states import State
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.publish.place import Place
-    from watcherd.publish.root import Root
+    from watcherd.publish.roots.place import Place
+    from watcherd.publish.roots.root import Root
     from watcherd.publish.stages import Onward
 
 #: The most that is settled at once: a crash in the middle leaves no more than this to finish.

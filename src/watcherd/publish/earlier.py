@@ -8,7 +8,8 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from watcherd.model import Stopped
-from watcherd.publish import recovery, wayback
+from watcherd.publish import recovery
+from watcherd.publish.aside import wayback
 from watcherd.publish.said import say
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Done, Failed
     from watcherd.publish.batch import Batch
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
 
 
 @unique

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
 
 log = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from watcherd.decide import Quarantine, Retry, fate
 from watcherd.model import SystemFault
+from watcherd.publish.aside.reason import reason
 from watcherd.publish.health import TICK
-from watcherd.publish.reason import reason
 from watcherd.publish.said import say, why
 from watcherd.states import State
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Draft, Failed, Job, Returned, Stalled
     from watcherd.publish.health import Health
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
 
 
 class Judge:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.ledger.answers import LAST
 from watcherd.model import After
-from watcherd.publish import quarantine
+from watcherd.publish.aside import quarantine
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
 
 #: Rows that one look judges, and passes over, at most: a few milliseconds, in which the ledger answers nobody.
 ROWS, STRIDE = 1000, 50_000

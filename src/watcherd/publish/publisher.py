@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import lifeline
 from watcherd.model import CameBack, Done, Failed, Returned, Stalled, Stopped, SystemFault
-from watcherd.publish import quarantine
+from watcherd.publish.aside import quarantine
 from watcherd.publish.batch import BATCH, Batch, Exit
-from watcherd.publish.carrier import Carried, Carrier
 from watcherd.publish.earlier import EarlierRun
 from watcherd.publish.health import TICK, Health
+from watcherd.publish.inputs.carrier import Carried, Carrier
 from watcherd.publish.judge import Judge
 from watcherd.publish.said import say, say_end
 from watcherd.publish.unretired import Hindered
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Job, Outcome
     from watcherd.publish.batch import News
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
 
     #: What comes to a publisher.
     Arrival = Outcome | Carried | CameBack | SystemFault

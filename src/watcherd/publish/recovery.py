@@ -35,8 +35,9 @@ from watcherd import beneath, sameness
 from watcherd.access import told_plainly
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
-from watcherd.publish import reveal, taker
-from watcherd.publish.folders import Folders
+from watcherd.publish import reveal
+from watcherd.publish.inputs import taker
+from watcherd.publish.roots.folders import Folders
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
     from watcherd.publish.batch import Batch
-    from watcherd.publish.place import Place, Way
+    from watcherd.publish.roots.place import Place, Way
 
 
 @unique

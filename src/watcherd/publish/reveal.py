@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from watcherd.publish.rename import exchange, move, replace
+from watcherd.publish.roots.rename import exchange, move, replace
 from watcherd.sameness import is_as_written
 
 if TYPE_CHECKING:
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Draft, Job
-    from watcherd.publish.folders import Folders
-    from watcherd.publish.place import Place, Way
+    from watcherd.publish.roots.folders import Folders
+    from watcherd.publish.roots.place import Place, Way
 
 
 def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:

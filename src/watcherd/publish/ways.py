@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Intent
-    from watcherd.publish.folders import Folders
-    from watcherd.publish.place import Place, Way
+    from watcherd.publish.roots.folders import Folders
+    from watcherd.publish.roots.place import Place, Way
 
 
 class Ways:

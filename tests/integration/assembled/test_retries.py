@@ -9,7 +9,7 @@ from tests.integration.assembled.conftest import quick, running
 from watcherd import drain as draining
 from watcherd import failures
 from watcherd.model import Failure, Kind, Refused, SystemFault
-from watcherd.publish import wayback
+from watcherd.publish.aside import wayback
 
 
 def set_aside(site, inbox=(), **tables):

@@ -17,12 +17,13 @@ from watcherd.decide import RetryPolicy
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Done, Failed, File, Job, Kind, Returned, Words
-from watcherd.publish import recovery, wayback
+from watcherd.publish import recovery
+from watcherd.publish.aside import wayback
 from watcherd.publish.batch import Batch
-from watcherd.publish.carrier import Carrier
-from watcherd.publish.place import Affixes, Place
+from watcherd.publish.inputs.carrier import Carrier
 from watcherd.publish.publisher import Publisher
-from watcherd.publish.root import Root
+from watcherd.publish.roots.place import Affixes, Place
+from watcherd.publish.roots.root import Root
 from watcherd.publish.unretired import Hindered
 from watcherd.states import TRANSITIONS, State
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Intent
     from watcherd.publish.batch import News
-    from watcherd.publish.carrier import Carried
+    from watcherd.publish.inputs.carrier import Carried
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
 

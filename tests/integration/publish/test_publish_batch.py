@@ -14,7 +14,9 @@ from tests.integration.conftest import failing, held
 
 from watcherd.model import After, Kind, SystemFault
 from watcherd.publish import batch as batch_module
-from watcherd.publish import disk, retire, stages
+from watcherd.publish import stages
+from watcherd.publish.inputs import retire
+from watcherd.publish.roots import disk
 from watcherd.states import State
 
 

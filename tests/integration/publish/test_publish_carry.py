@@ -19,8 +19,8 @@ from tests.integration.conftest import failing, limited
 from watcherd import lifeline
 from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
-from watcherd.publish import carrier as carrier_module
-from watcherd.publish import carry, custody, retire
+from watcherd.publish.inputs import carrier as carrier_module
+from watcherd.publish.inputs import carry, custody, retire
 from watcherd.states import State
 
 DEADLINE = 10.0

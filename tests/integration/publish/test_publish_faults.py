@@ -19,10 +19,10 @@ import pytest
 
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Failed, Returned, SystemFault
-from watcherd.publish import disk, rename
-from watcherd.publish.carrier import Carrier
-from watcherd.publish.folders import Folders
-from watcherd.publish.root import Root
+from watcherd.publish.inputs.carrier import Carrier
+from watcherd.publish.roots import disk, rename
+from watcherd.publish.roots.folders import Folders
+from watcherd.publish.roots.root import Root
 from watcherd.publish.unretired import Hindered
 from watcherd.states import State
 

@@ -10,8 +10,8 @@ import pytest
 from tests.integration.conftest import failing
 
 from watcherd.model import After, SystemFault
-from watcherd.publish import retire, taker
-from watcherd.publish.folders import Folders
+from watcherd.publish.inputs import retire, taker
+from watcherd.publish.roots.folders import Folders
 from watcherd.states import State
 
 

@@ -14,8 +14,10 @@ import pytest
 from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, Kind
-from watcherd.publish import quarantine, rename, reveal
-from watcherd.publish.folders import Folders
+from watcherd.publish import reveal
+from watcherd.publish.aside import quarantine
+from watcherd.publish.roots import rename
+from watcherd.publish.roots.folders import Folders
 from watcherd.publish.ways import Ways
 from watcherd.states import State
 

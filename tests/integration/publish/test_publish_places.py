@@ -14,8 +14,9 @@ from tests.integration.conftest import as_nobody
 
 from watcherd.beneath import OURS
 from watcherd.model import After, Failure, Returned, SystemFault
-from watcherd.publish import rename, unretired
-from watcherd.publish.folders import Folders
+from watcherd.publish import unretired
+from watcherd.publish.roots import rename
+from watcherd.publish.roots.folders import Folders
 from watcherd.states import State
 
 

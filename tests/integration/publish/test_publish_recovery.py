@@ -12,10 +12,11 @@ import pytest
 from watcherd import beneath
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Stopped, SystemFault
-from watcherd.publish import disk, rename, reveal
-from watcherd.publish.folders import Folders
+from watcherd.publish import reveal
 from watcherd.publish.recovery import recover
-from watcherd.publish.root import Root
+from watcherd.publish.roots import disk, rename
+from watcherd.publish.roots.folders import Folders
+from watcherd.publish.roots.root import Root
 from watcherd.states import State
 
 

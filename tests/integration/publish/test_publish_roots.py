@@ -16,11 +16,12 @@ from tests.integration.conftest import as_nobody, failing, limited
 
 from watcherd.beneath import OURS
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
-from watcherd.publish import custody, disk, rename
-from watcherd.publish.folders import Folders
+from watcherd.publish.aside.reason import reason
+from watcherd.publish.inputs import custody
 from watcherd.publish.pruning import Pruning
-from watcherd.publish.reason import reason
-from watcherd.publish.root import Root
+from watcherd.publish.roots import disk, rename
+from watcherd.publish.roots.folders import Folders
+from watcherd.publish.roots.root import Root
 from watcherd.states import State
 
 unknown = failing(errno.ENOSYS)

@@ -17,9 +17,10 @@ from tests.integration.conftest import failing, held
 
 from watcherd import beneath
 from watcherd.model import After, CameBack, SystemFault
-from watcherd.publish import carry, crossing, custody, quarantine, wayback
+from watcherd.publish.aside import crossing, quarantine, wayback
+from watcherd.publish.inputs import carry, custody
 from watcherd.publish.pruning import Pruning
-from watcherd.publish.root import OURS, Root
+from watcherd.publish.roots.root import OURS, Root
 from watcherd.states import State
 
 

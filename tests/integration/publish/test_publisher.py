@@ -19,10 +19,11 @@ from tests.integration.conftest import held
 
 from watcherd.decide import RetryPolicy
 from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
-from watcherd.publish import carrier, carry, health, publisher
-from watcherd.publish.folders import Folders
+from watcherd.publish import health, publisher
+from watcherd.publish.inputs import carrier, carry
 from watcherd.publish.judge import Judge
-from watcherd.publish.root import Root
+from watcherd.publish.roots.folders import Folders
+from watcherd.publish.roots.root import Root
 from watcherd.states import State
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
@@ -116,7 +117,9 @@ def test_a_thousand_files_are_published_once_each(going, look):
     assert {int(it.told.job.id) for it in going.ended} == {it.ended.job.id for it in going.ended}
 
 
-@pytest.mark.parametrize("step", ["publish.reveal.show", "publish.retire.Inputs.retire", "publish.judge.Judge.judge"])
+@pytest.mark.parametrize(
+    "step", ["publish.reveal.show", "publish.inputs.retire.Inputs.retire", "publish.judge.Judge.judge"]
+)
 def test_each_file_of_a_batch_is_a_sign_of_life_as_a_slow_mount_takes_minutes_for_all(scene, look, monkeypatch, step):
     module, _, name = f"watcherd.{step}".rpartition(".")
     real, alive = pkgutil.resolve_name(f"watcherd.{step}"), []

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, TypeVar
 from watcherd import access, beneath
 from watcherd.beneath import OURS, Doubt
 from watcherd.model import Draft, SystemFault, signed
-from watcherd.publish import disk
-from watcherd.publish.ground import Ground
+from watcherd.publish.roots import disk
+from watcherd.publish.roots.ground import Ground
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

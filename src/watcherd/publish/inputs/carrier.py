@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, lifeline
 from watcherd.model import SystemFault
-from watcherd.publish.carry import InVain, carry
-from watcherd.publish.custody import ours_of
+from watcherd.publish.inputs.carry import InVain, carry
+from watcherd.publish.inputs.custody import ours_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Intent
     from watcherd.model import Version
-    from watcherd.publish.place import Place
+    from watcherd.publish.roots.place import Place
 
 
 #: Bytes from which on an input is a long one.

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.beneath import split
 from watcherd.model import After
-from watcherd.publish.names import derived
+from watcherd.publish.roots.names import derived
 from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from watcherd.model import Job, Kind, Record
-    from watcherd.publish.root import Root
+    from watcherd.publish.roots.root import Root
 
 
 class Affixes(NamedTuple):

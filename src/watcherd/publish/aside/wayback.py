@@ -18,10 +18,10 @@ from watcherd import beneath
 from watcherd.access import told_plainly
 from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
-from watcherd.publish import crossing
-from watcherd.publish.crossing import Return
-from watcherd.publish.quarantine import is_set_aside, remove_reason, row_of, way_of
-from watcherd.publish.rename import move
+from watcherd.publish.aside import crossing
+from watcherd.publish.aside.crossing import Return
+from watcherd.publish.aside.quarantine import is_set_aside, remove_reason, row_of, way_of
+from watcherd.publish.roots.rename import move
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
-    from watcherd.publish.place import Place
-    from watcherd.publish.quarantine import SetAside
+    from watcherd.publish.aside.quarantine import SetAside
+    from watcherd.publish.roots.place import Place
 
 #: Why a retry is refused of what is not on record as set aside any more; what lies there now is of a later row.
 FORESTALLED = "is not set aside any more: another `watcherd retry` was faster, or its owner"

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 from watcherd import beneath, sameness
 from watcherd.beneath import OURS
 from watcherd.model import SystemFault
-from watcherd.publish.rename import LINKLESS, move
+from watcherd.publish.roots.rename import LINKLESS, move
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from watcherd.model import Draft, Version
-    from watcherd.publish.root import Root
+    from watcherd.publish.roots.root import Root
 
 _BLOCK = 1 << 20
 _SYNC = 32 * _BLOCK

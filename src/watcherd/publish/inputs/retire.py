@@ -11,17 +11,17 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd.model import After
-from watcherd.publish.rename import UNKNOWN, take
-from watcherd.publish.taker import Taken, Taker
+from watcherd.publish.inputs.taker import Taken, Taker
+from watcherd.publish.roots.rename import UNKNOWN, take
 from watcherd.sameness import is_unwritten
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.model import Job
-    from watcherd.publish.custody import Custody
-    from watcherd.publish.folders import Folders
-    from watcherd.publish.place import Place, Way
+    from watcherd.publish.inputs.custody import Custody
+    from watcherd.publish.roots.folders import Folders
+    from watcherd.publish.roots.place import Place, Way
 
 
 class Inputs:

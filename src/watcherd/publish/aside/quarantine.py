@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.model import Failure
-from watcherd.publish import reason
-from watcherd.publish.custody import ours_of
+from watcherd.publish.aside import reason
+from watcherd.publish.inputs.custody import ours_of
 from watcherd.sameness import is_as_written, looks_like
 from watcherd.states import State
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import CameBack, Record
-    from watcherd.publish.place import Place, Way
+    from watcherd.publish.roots.place import Place, Way
 
 #: Why a file that cannot be processed is not set aside yet.
 HELD = "not set aside yet: `file.unretired` says what holds it, or no watcherd runs"

@@ -10,7 +10,7 @@ import os
 from typing import Self
 
 from watcherd import beneath
-from watcherd.publish import disk
+from watcherd.publish.roots import disk
 
 #: Folders held open at once. A batch may touch more; a process may not open so many.
 _OPEN = 64

@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING
 from watcherd import beneath, sameness
 from watcherd.beneath import OURS, Doubt, version_of
 from watcherd.model import SystemFault
-from watcherd.publish import carry
-from watcherd.publish.root import Root
+from watcherd.publish.inputs import carry
+from watcherd.publish.roots.root import Root
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record, Version
-    from watcherd.publish.place import Place, Way
-    from watcherd.publish.quarantine import SetAside
+    from watcherd.publish.aside.quarantine import SetAside
+    from watcherd.publish.roots.place import Place, Way
 
 #: How the names of copies on their way back begin: they are others than the daemon's drafts.
 BACK = "back-"

@@ -15,14 +15,14 @@ from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
-from watcherd.publish.names import derived
-from watcherd.publish.rename import move
+from watcherd.publish.roots.names import derived
+from watcherd.publish.roots.rename import move
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.model import Job
-    from watcherd.publish.folders import Folders
+    from watcherd.publish.roots.folders import Folders
 
 
 @unique

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.beneath import OURS
-from watcherd.publish.taker import Taken, Taker, is_there
+from watcherd.publish.inputs.taker import Taken, Taker, is_there
 from watcherd.sameness import is_unwritten
 
 if TYPE_CHECKING:
     from watcherd.model import Job, Record
-    from watcherd.publish.folders import Folders
-    from watcherd.publish.place import Way
+    from watcherd.publish.roots.folders import Folders
+    from watcherd.publish.roots.place import Way
 
 
 class Custody:
