@@ -19,7 +19,7 @@ import data
 import figures
 import plots
 import report
-from report import Figure, Ratio
+from measures import Figure, Ratio
 from stage import PYTHON, Contestant, Run, drain, made, peer, run
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 import data
-from report import Figure
+from measures import Figure
 from stage import WATCHERD, Contestant, cpu_seconds, daemon, fill, fresh, made, proportional_memory, run, until
 
 if TYPE_CHECKING:

@@ -6,14 +6,14 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 from matplotlib import pyplot as plt
-from report import RESULTS, Ratio
+from measures import Ratio
+from report import RESULTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from matplotlib.axes import Axes
-    from report import Figure
-    from scale import Point
+    from measures import Figure, Point
 
 mpl.use("Agg")
 MET, MISSED = "#2a7f62", "#c0392b"

@@ -6,69 +6,20 @@ import json
 import os
 import platform
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from measures import Ratio
 from stage import HERE
 
 if TYPE_CHECKING:
-    from scale import Kept, Point
+    from measures import Figure, Kept, Point
     from stage import Run
 
 RESULTS = HERE / "results"
 QUIET = 0.5  # load above which figures are provisional
 DOCUMENTS = (HERE.parent / "README.md", HERE / "README.md")
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """One comparison: what both sides took, start-up taken off, and how many times faster ours should be at least."""
-
-    work: str
-    against: str
-    ours: Run
-    theirs: Run
-    least: float | None
-
-    @property
-    def ratio(self) -> float:
-        return self.theirs.wall / self.ours.wall
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        budget = "" if self.least is None else f"{self.least:g}×"
-        return (
-            self.work,
-            self.against,
-            _time(self.ours.wall),
-            _time(self.theirs.wall),
-            f"{self.ratio:.2f}×",
-            f"{self.theirs.cpu / self.ours.cpu:.2f}×",
-            budget,
-        )
-
-    @property
-    def missed(self) -> bool:
-        return self.least is not None and self.ratio < self.least
-
-
-@dataclass(frozen=True, slots=True)
-class Figure:
-    """A measurement without a rival, and the most that it should be."""
-
-    work: str
-    value: float
-    unit: str
-    most: float
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        return self.work, "", f"{self.value:.3g} {self.unit}", "", "", "", f"≤ {self.most:g} {self.unit}"
-
-    @property
-    def missed(self) -> bool:
-        return self.value > self.most
 
 
 def line(row: Ratio | Figure) -> str:
@@ -163,10 +114,6 @@ def machine_line() -> str:
 def _facts(row: Ratio | Figure) -> dict[str, object]:
     ratio = {"ratio": row.ratio} if isinstance(row, Ratio) else {}
     return asdict(row) | ratio | {"missed": row.missed}
-
-
-def _time(seconds: float) -> str:
-    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms"
 
 
 def doubt(load: float) -> str:

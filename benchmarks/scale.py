@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import data
 import plots
 import report
+from measures import Kept, Point
 from stage import at_hand, cpu_of_children, daemon, drain, fresh, peer, proportional_memory, until
 
 if TYPE_CHECKING:
@@ -35,23 +36,6 @@ LOOP = peer("bare loop", "loop")
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
-    """One drain: what was varied, to what, how many files and bytes it did in how many seconds, and its memory.
-
-    `cpu`: its processor seconds, which stand still where others disturb the clock's; 0 where they were not taken.
-    """
-
-    study: str
-    kind: str
-    at: float
-    files: int
-    bytes: int
-    seconds: float
-    memory: int
-    cpu: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
 class Drain:
     """What one drain took: seconds by the clock and of processors, the peak of memory; and of what."""
 
@@ -60,15 +44,6 @@ class Drain:
     memory: int
     files: int
     bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """A start over files that are all done: seconds until it has caught up, and the ledger's bytes for a file."""
-
-    files: int
-    seconds: float
-    ledger_bytes_a_file: float
 
 
 @dataclass(slots=True)
