@@ -2,8 +2,8 @@
 
 Each comparison runs all sides in turn, several times, so that a machine whose speed drifts drifts for all of them.
 What a side takes over two files of next to nothing is measured right after each run, and taken off. A table of
-medians and ratios goes to standard output, the figures to `results/bench.json`, a plot beside it, the table into the
-README.
+medians and ratios goes to standard output, the figures to `results/bench.json`, a plot beside it, the table into
+`README.md` here.
 """
 
 from __future__ import annotations

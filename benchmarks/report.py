@@ -1,4 +1,4 @@
-"""What was measured, beside its budget: a line each, JSON, and the table in the documents."""
+"""What was measured, beside its budget: a line each, JSON, and the tables in `README.md` beside it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 RESULTS = HERE / "results"
 QUIET = 0.5  # load above which figures are provisional
-DOCUMENTS = (HERE.parent / "README.md", HERE / "README.md")
+DOCUMENT = HERE / "README.md"
 
 
 def line(row: Ratio | Figure) -> str:
@@ -36,7 +36,7 @@ def table(rows: list[Ratio | Figure]) -> str:
 
 
 def write(rows: list[Ratio | Figure], start_up: Run, rounds: int, load: float) -> None:
-    """Write all figures to JSON, and the table between the marks in the documents.
+    """Write all figures to JSON, and the table between the marks in the document.
 
     `load` is the machine's when the session began: figures of a busy one are marked as provisional.
     """
@@ -44,8 +44,7 @@ def write(rows: list[Ratio | Figure], start_up: Run, rounds: int, load: float) -
     save("bench.json", facts | {"rows": [_facts(row) for row in rows]})
     how = f"medians of {rounds} rounds; start-up ({start_up.wall:.2f} s for watcherd) taken off"
     caption = f"{machine_line()}; {how}. {doubt(load)}"
-    for document in DOCUMENTS:
-        insert(document, "bench", f"{table(rows)}\n\n{caption}")
+    insert("bench", f"{table(rows)}\n\n{caption}")
 
 
 def scale_table(points: list[Point], kept: list[Kept], load: float) -> str:
@@ -85,12 +84,12 @@ def load(name: str) -> dict[str, Any]:
     return found
 
 
-def insert(document: Path, name: str, text: str) -> None:
-    """Put `text` between the marks called `name` in a document; a document without them stays as it is."""
+def insert(name: str, text: str) -> None:
+    """Put `text` between the marks called `name` in the document."""
     begin, end = f"<!-- {name}: written by make -->", f"<!-- {name}: end -->"
     pattern = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
-    old = document.read_text("utf-8")
-    document.write_text(pattern.sub(lambda _: f"{begin}\n{text.rstrip()}\n{end}", old), "utf-8")
+    old = DOCUMENT.read_text("utf-8")
+    DOCUMENT.write_text(pattern.sub(lambda _: f"{begin}\n{text.rstrip()}\n{end}", old), "utf-8")
 
 
 def machine() -> dict[str, object]:

@@ -221,7 +221,7 @@ def main() -> None:
         PARTS[part](study)
         study.save()
     plots.scale(study.points)
-    report.insert(report.DOCUMENTS[1], "scale", report.scale_table(study.points, study.kept, load))
+    report.insert("scale", report.scale_table(study.points, study.kept, load))
 
 
 if __name__ == "__main__":
