@@ -3,16 +3,16 @@
 Arrows of import point down this list. Each room's own `__init__` names its modules.
 
     cli         the commands, and the exit status of each end: the only room that prints
-    drain       the daemon's rooms over what is there, until nothing is left that could be done
+    drain       the same rooms over what is in the inboxes now, and then an end
     audit       ledger and folders held against each other
     failures    what is quarantined and its way back, for commands
     daemon      what the main thread does from start to stop: the mailbox, the threads
     rooms       all rooms together: assembled, started, reloaded and stopped
-    vitals      whether the daemon gets on, and what is done and in hand, in a line
-    pruner      old rows of all inboxes, forgotten now and then
+    vitals      whether the daemon makes progress, and its line of status
+    pruner      old rows of the ledger, forgotten now and then
     assembly    the composition root: which room is built when, and what is wired to what
     rebuild     a new ledger in place of a damaged one
-    evidence    what the folders prove without one
+    evidence    what the folders prove where no ledger does
     plain       what each room takes of the settings, in plain values
     premises    the folders of each inbox before it is served: made, and noted as ours
     settings    flags, environment, TOML, defaults: one frozen object, known to the rooms above alone
@@ -23,7 +23,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     install     what it takes to install the systemd service, and to remove it (pure)
     ledger      what became of every file: rows in SQLite, claims in memory
     processors  what is done with a file: plain functions, and the table of kinds
-    access      what is said of a folder that cannot be used, and what would let us use it
+    access      why a folder cannot be used, and what would let us use it
     beneath     opening what lies beneath a root, and never outside it
     heap        what a worker process keeps of memory that was freed, and when it gives it back
     lifeline    threads whose death is reported

@@ -1,4 +1,4 @@
-"""What is said of a folder that cannot be used: why, and what would let us use it where it is closed to us."""
+"""Why a folder cannot be used, and what would let us use one that is closed to us."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the daemon gets on: which rooms turn, and what is done and in hand, in one line.
+"""Whether the daemon makes progress: which rooms turn; and its line of status.
 
 A room that stands still is most often held by a mount that does not answer. A restart would not help that, and would
 cost the other inboxes theirs; so the daemon counts as hung only where no inbox gets on at all.
@@ -42,7 +42,7 @@ class Pulse:
         self._felt = time.monotonic()
 
     def feel(self) -> bool:
-        """Say which rooms stand still, and which go on again; return whether any inbox gets on."""
+        """Say which rooms stand still, and which go on again; return whether any inbox makes progress."""
         now = time.monotonic()
         late, self._felt = now - self._felt > self._still / 2, now
         if late:  # the whole process was stopped, and its rooms had no chance to turn

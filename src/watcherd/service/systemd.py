@@ -1,4 +1,4 @@
-"""What systemd hears from a service of Type=notify: that it is ready, what it is doing, and that it gets on.
+"""What systemd hears from a service of Type=notify: that it is ready, what it is doing, and that it makes progress.
 
 A datagram of lines to the socket in $NOTIFY_SOCKET (sd_notify(3)). The clients that are published are abandoned or
 need a compiler, and this is all there is to it.
@@ -61,7 +61,7 @@ class Manager:
         self._notify("STOPPING=1")
 
     def alive(self) -> None:
-        """Say that it gets on."""
+        """Say that it makes progress."""
         if self.patience < inf:
             self._notify("WATCHDOG=1")
 
