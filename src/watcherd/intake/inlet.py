@@ -1,4 +1,4 @@
-"""An inlet: one kind's way from its inbox to its lane. What is hinted at, what has waited and what its scan finds.
+"""An inlet: one kind's way to its lane, for what is hinted at, what has waited and what a scan finds.
 
 Each kind has its own, so that one whose lane is full holds up no other.
 """

@@ -211,13 +211,13 @@ class Intake:
         self._desk.put(fault)
         self._begin_anew("fault")
         for inlet in self._inlets.values():
-            inlet.pending.wind()  # a scan does not meet what is gone by then
+            inlet.pending.wind()  # what is gone by then is met by no scan
         self._bell.wait(None, TICK)
 
     def _begin_anew(self, reason: str) -> None:
         self._rounds.suspend()
         self._rounds.ask(reason)
-        self._suspicious = True  # once more: a scan does not meet those that are gone
+        self._suspicious = True  # suspects whose file is gone are met by no scan
 
     def _ask_when_time(self) -> None:
         now = time.monotonic()

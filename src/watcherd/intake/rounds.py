@@ -68,7 +68,7 @@ class Rounds:
         self._cursors = {kind: Cursor(self._walker(kind)) for kind in Kind}
         self._round: _Round | None = None
         self.unlisted: dict[str, str] = {}  # those that refused any kind's walk since they were last asked for
-        self._told: set[str] = set()  # those of them, and of the scan before, that were already told
+        self._told: set[str] = set()  # those, of this scan and the one before, that the log has said
         self._failed = False  # whether a folder was refused since a scan last began, and no event says when to retry
         self._held = 0.0  # seconds for which the last scan, or the one under way, held up all else of the inbox
         self.next = inf  # when the next one is due, monotonic seconds
@@ -98,7 +98,7 @@ class Rounds:
         self._cursors[kind].ask()
 
     def ask_folder(self, folder: str) -> None:
-        """Ask for a scan of one folder; `` is the whole."""
+        """Ask for a scan of one folder and what is below it; of the whole, if that is the root (empty)."""
         if not folder:
             self.ask("changed root")
         elif self.inbox.rules.enters(folder):
