@@ -32,7 +32,8 @@ log = structlog.get_logger(__name__)
 class Bench:
     """What a lane knows of an inbox: its `root`, and how drafts are made, sent to disk and discarded in its outbox.
 
-    The first and the last raise SystemFault; `fault` makes one of an error in writing a draft.
+    `new_draft` takes a job's id, `hasten` returns a draft's bytes (0: not known), `discard` takes a draft's name.
+    `new_draft` and `discard` raise SystemFault; `fault` makes one of an error in writing a draft.
     """
 
     root: str

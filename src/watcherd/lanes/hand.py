@@ -18,7 +18,7 @@ SILENCE = 5.0
 
 
 class Hand:
-    """What a thread shares with whoever may replace it or give it up; both go by the time `now`."""
+    """What a thread shares with whoever may replace it or give it up; `now` is the clock of both, in seconds."""
 
     def __init__(self, now: Callable[[], float]) -> None:
         self.now = now

@@ -75,7 +75,7 @@ class Lane:
         self._clock = Clock()
         self._hands = [Hand(self._clock.now) for _ in range(workers)]
         self._stuck: list[Hand] = []  # those replaced: of each inbox as many as `Order` allows, or as are in work
-        self._missing = False  # whether it was said that a thread is
+        self._missing = False  # whether the log has said that a thread could not be started
         self._warden = self._thread("warden", self._watch)
 
     @property

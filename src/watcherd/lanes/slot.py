@@ -48,7 +48,7 @@ class Pool:
     """Where slots come from. This one has nothing to look after."""
 
     def slot(self, hand: Hand) -> Slot:
-        """Return a slot for the thread of `hand`, where it signs that it lives, and whose time its jobs have."""
+        """Return a slot for the thread of `hand`, which is told that the thread lives, and times its jobs."""
         raise NotImplementedError
 
     def look(self) -> None:
