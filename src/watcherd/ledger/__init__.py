@@ -1,6 +1,6 @@
 """What became of every file: rows in SQLite, claims in memory.
 
-Others use the first and the last:
+Most others use `ledger` and `claims` alone:
 
     ledger    what became of every file: the one writer
     answers   what is on record, for whoever asks

@@ -40,17 +40,17 @@ _LAST = """number IS NOT (SELECT later.number FROM file AS later WHERE later.inb
 
 
 class Answers:
-    """What the ledger in `path`, which is there, says of the inboxes that have a label."""
+    """What the ledger in `path`, which is there, says of the inboxes that are registered."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._reading = Lock()
         self._reader = connect(path)
-        self._inboxes: dict[str, int] = {}  # by label, as they were registered
+        self._inboxes: dict[str, int] = {}  # by name, as they were registered
         self._retired: dict[int, State] = {}  # what is known, and not written yet
 
     def roots(self) -> set[str]:
-        """Return the roots of the inboxes of which anything is on record, also of those without a label."""
+        """Return the roots of the inboxes of which anything is on record, registered or not."""
         found = self._ask("SELECT root FROM inbox WHERE EXISTS (SELECT 1 FROM file WHERE inbox = inbox.id)")
         return {os.fsdecode(root) for (root,) in found}
 

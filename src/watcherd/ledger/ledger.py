@@ -65,7 +65,7 @@ class Intent(NamedTuple):
 
 
 class Ledger(Answers):
-    """The ledger in `path`. Raises Refused where the file is no ledger, or is one of a newer version.
+    """The ledger in `path`. Raises Refused where it is none, a damaged one or one of a newer version; SystemFault.
 
     With `durable` false the strong commits are weak ones as well.
     """
@@ -107,7 +107,7 @@ class Ledger(Answers):
         self.close()
 
     def register(self, name: str, root: str) -> None:
-        """Give the inbox at the resolved path `root` its label for this run."""
+        """Let the inbox at the resolved path `root` be called `name` in this run."""
         blob = os.fsencode(root)
         with self._transaction() as cursor:
             cursor.execute("INSERT OR IGNORE INTO inbox (root) VALUES (?)", (blob,))
