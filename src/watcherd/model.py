@@ -56,7 +56,7 @@ class Failure(StrEnum):
 
 
 class Version(NamedTuple):
-    """What tells one content of a file from the next, as `os.stat` reports it; what of it to ask for: `sameness`.
+    """What tells one content of a file from the next, as `os.stat` reports it; `sameness` says what of it to ask for.
 
     Times are in nanoseconds, `signed`: a file may claim any, also one before 1677 or after 2262.
     """
@@ -130,8 +130,8 @@ class Limits:
 class Draft(NamedTuple):
     """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours.
 
-    Once it is on disk, `size` in bytes and `mtime_ns` prove that it is as we wrote it; before that they are 0, and
-    `size` once it is written is what it is to have there, if that could be told.
+    `size` in bytes is known once it is written (else, or if it could not be told, 0), `mtime_ns` once it is on disk:
+    then both prove that it is as we wrote it.
     """
 
     name: str

@@ -98,7 +98,7 @@ class Publisher:
             is_away=is_away,
             alive=self._live,
         )
-        self._told: dict[int, Done | Failed] = {}  # what is said of a job once it has ended
+        self._told: dict[int, Done | Failed] = {}  # what the log is to say of a job once it has ended
         self._earlier_run = EarlierRun(
             place, ledger, self._batch, self._told, is_away=is_away, checkpoint=self._checkpoint
         )

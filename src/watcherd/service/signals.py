@@ -36,10 +36,9 @@ def delivered(put: Callable[[int], None], *, last: bool = False) -> Iterator[Cal
 
     Yield a checkpoint, for what takes long and reads no mailbox: it raises Stopped once a signal to stop has come.
 
-    A second one to stop ends the process at once with status 128 + n, and its workers with it. SIGIO is ignored: the
-    kernel sends it when somebody opens a file for writing just as we ask it for the file's writers. With `last` the
-    process ends with the block: after it all of them are ignored, as they would turn a good end into one by a signal.
-    The main thread must enter this.
+    A second one to stop ends the process at once with status 128 + n, and its workers with it. SIGIO, which ends a
+    process that does not mind it, is ignored. With `last` the process ends with the block: after it all of them are
+    ignored, as they would turn a good end into one by a signal. The main thread must enter this.
     """
     stops: list[int] = []
 

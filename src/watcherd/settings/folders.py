@@ -53,8 +53,8 @@ def _state_base(environ: Mapping[str, str]) -> tuple[Path, str]:
 class Named:
     """A folder of the settings, with the keys that name it, and what it is known by.
 
-    `own` is its resolved path, where that is on its file system, which bind mounts share, and its inode if it is
-    there; `around` is that of each folder around it as well.
+    `own` is its resolved path, its place on its file system, which all bind mounts of it share, and its inode where
+    it is there; `around` is the same of this folder and of each around it.
     """
 
     keys: Keys

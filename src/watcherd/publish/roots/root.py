@@ -98,10 +98,7 @@ class Root:
         return f"{self._owner}-{self._met().home}-"
 
     def hasten(self, descriptor: int) -> int:
-        """Return the bytes of a draft, 0 where they cannot be told; let the disk begin with a large one.
-
-        It is to be on it soon: nobody waits for that, or needs it.
-        """
+        """Return the bytes of a draft, 0 where they cannot be told; let the disk begin to write a large one."""
         size = 0
         with suppress(OSError):
             size = os.fstat(descriptor).st_size if self._durable else 0
