@@ -54,7 +54,7 @@ or, to keep a configuration: watcherd init && watcherd run
     "--config",
     type=options.PATH,
     metavar="FILE",
-    help="The configuration, else that of the usual places.",
+    help="The configuration file. [default: in one of the usual places]",
 )
 @click.version_option(__version__, prog_name="watcherd", message="%(prog)s %(version)s")
 @click.pass_context

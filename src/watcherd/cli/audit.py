@@ -25,7 +25,7 @@ archive is collected, and no error.
 @options.json_option
 @options.folder_options
 def audit(*, as_json: bool, **flags: object) -> int:
-    """Hold ledger and folders against each other."""
+    """Check whether ledger and folders agree."""
     settings = options.load(flags)
     from watcherd import audit as audited
 

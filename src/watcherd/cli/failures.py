@@ -39,7 +39,7 @@ Examples:
 def failures(*, failure: str | None, as_json: bool, **flags: object) -> int:
     """List quarantined files by class.
 
-    With those that are to be quarantined, and cannot be moved yet.
+    And those that are to be, but cannot be moved yet.
     """
     settings = options.load(flags)
     from watcherd.failures import set_aside

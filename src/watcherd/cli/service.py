@@ -71,7 +71,7 @@ def service() -> None:
 def install(config: Path | None, /, *, is_user: bool, name: str, dry_run: bool, **flags: Path | None) -> None:
     """Write unit, user, folders and configuration; start it.
 
-    Come again to bring it up to date. A configuration that is there is
+    Repeat it to bring it up to date. A configuration that is there is
     kept, and the folders that it names are opened to the service.
     """
     from watcherd.cli import steps
