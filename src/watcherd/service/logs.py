@@ -51,7 +51,7 @@ def configure(
 ) -> None:
     """Send the logs of watcherd and all libraries, and Python's warnings, to `stream` (standard error).
 
-    `level` is the least important that is said: debug, info, warning or error; `format` is auto, console, journal or
+    `level` is the lowest that is logged: debug, info, warning or error; `format` is auto, console, journal or
     json; auto is console on a terminal, and journal where systemd reads `stream` for the journal.
     `above_bar`: a progress bar is on the terminal's last line; a line of log takes its place, and the bar is redrawn.
     May be called again: the newest call holds, but loggers bound before go on writing where they did.

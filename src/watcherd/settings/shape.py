@@ -85,7 +85,7 @@ class Image(_Table):
     workers: forms.CountOrAuto = Field(None, description="processes; auto: one for each core that we may use")
     timeout: forms.PositiveSeconds = Field(120.0, description="how long one image may take")
     memory: forms.Bytes = Field(1 << 30, description="address space of one worker process")
-    max_pixels: forms.Count = Field(100_000_000, description="width times height times frames held at once")
+    max_pixels: forms.Count = Field(100_000_000, description="width times height of a picture, or of each frame")
     recycle_after: forms.Count = Field(1000, description="files, then a fresh process")
     extensions: forms.Extensions = Field(
         (
@@ -113,9 +113,7 @@ class LedgerSettings(_Table):
 class Log(_Table):
     """What is said while running, on standard error."""
 
-    level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="the least important that is said"
-    )
+    level: Literal["debug", "info", "warning", "error"] = Field("info", description="the lowest that is logged")
     format: Literal["auto", "console", "journal", "json"] = Field(
         "auto", description="auto: console on a terminal, journal under systemd, else json"
     )
