@@ -1,7 +1,7 @@
 """Whether the daemon makes progress: which rooms turn; and its line of status.
 
-A room that stands still is most often held by a mount that does not answer. A restart would not help that, and would
-cost the other inboxes theirs; so the daemon counts as hung only where no inbox gets on at all.
+A room that stands still is most often held by a mount that does not answer. A restart would not help, and would stop
+the other inboxes as well; so the daemon counts as hung only where no inbox makes progress.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class Intake:
         self._bell = Bell()
         self._thread = lifeline.thread(self._run, name=f"intake-{inbox.name}", on_death=desk.on_death)
         self.lost = ""  # why the inbox is not there; empty where it is
-        self.turned = inf  # when its thread was last seen to get on, in monotonic seconds
+        self.turned = inf  # when its thread last made progress, in monotonic seconds
 
     # For the daemon; from any thread -------------------------------------------------------------------------------
 
@@ -134,7 +134,7 @@ class Intake:
         self._bell.hush()
         self._look_at_root()
         if self._terms is not None:
-            self._obey(self._terms)
+            self._adopt(self._terms)
             try:
                 with turn():
                     self._work(self._terms)
@@ -144,7 +144,7 @@ class Intake:
             self._listen()
 
     def _checkpoint(self) -> None:
-        """Take note that the thread gets on. Raises Stopped where it is time to stop."""
+        """Take note that the thread makes progress. Raises Stopped where it is time to stop."""
         self.turned = time.monotonic()
         if self._stopping:
             raise Stopped
@@ -283,7 +283,7 @@ class Intake:
             rescan=self._rounds.period(terms.rescan),
         )
 
-    def _obey(self, terms: Terms) -> None:
+    def _adopt(self, terms: Terms) -> None:
         if not self._updated:
             return
         wanted = self._updated.pop()

@@ -77,7 +77,7 @@ class Publisher:
     ) -> None:
         self._health = Health(place, ledger, least_free, on_pause)
         self._judge = Judge(place, ledger, claims, self._health, policy, retry_command)
-        self.turned = inf  # when its thread was last seen to get on, in monotonic seconds
+        self.turned = inf  # when its thread last made progress, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
         self._prepare = prepare
         self._place = place
@@ -195,11 +195,11 @@ class Publisher:
             pass  # still halted: what an earlier run left is taken up by the next start
 
     def _live(self) -> None:
-        """Take note that the thread gets on."""
+        """Take note that the thread makes progress."""
         self.turned = time.monotonic()
 
     def _checkpoint(self) -> None:
-        """Take note that the thread gets on with what takes long. Raises Stopped where it is time to stop."""
+        """Take note of progress with what takes long. Raises Stopped where it is time to stop."""
         self._live()
         if self.turned > self._closed + RECOVERING:
             raise Stopped

@@ -37,7 +37,7 @@ class Manager:
         self.patience = int(period) / 1e6 if watched and period.isdigit() and int(period) else inf
         self.period = STATUS_EVERY if self._address else inf
         self._status = ""
-        # It stays open: a daemon that is short of descriptors gets on, and has to say so.
+        # It stays open: a daemon that is short of descriptors still works, and has to say so.
         self._socket: socket.socket | None = None
         with suppress(OSError):  # a sandbox may keep such sockets from us
             self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
