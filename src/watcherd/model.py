@@ -256,12 +256,16 @@ class FileFault(WatcherdError):
 
 
 class SystemFault(WatcherdError):
-    """The machine could not do its part: `root` is the folder concerned, `errno` the kernel's word, if any."""
+    """The machine could not do its part: `root` is the folder concerned, `errno` the kernel's word, if any.
 
-    def __init__(self, message: str, *, root: str, errno: int | None = None) -> None:
+    `took` is how many seconds it was before that was seen, where it may be many.
+    """
+
+    def __init__(self, message: str, *, root: str, errno: int | None = None, took: float = 0.0) -> None:
         super().__init__(message)
         self.root = root
         self.errno = errno
+        self.took = took
 
 
 class Refused(WatcherdError):

@@ -103,6 +103,21 @@ def test_a_fault_that_comes_back_before_that_is_no_news_and_one_that_comes_after
     assert [entry["event"] for entry in logs] == ["intake.paused", "intake.resumed", "intake.paused"]
 
 
+def test_a_fault_that_took_long_to_be_seen_is_over_once_it_has_stayed_away_for_longer_than_that(well, clock):
+    slow = SystemFault("no worker", root="", took=8.0)
+    with capture_logs() as logs:
+        well.pause(slow)
+        for _ in range(2):
+            well.conclude()
+            clock.now += PROOF + slow.took
+            well.conclude()
+            well.pause(slow)
+        well.conclude()
+        clock.now += PROOF + 2 * slow.took
+        well.conclude()
+    assert [entry["event"] for entry in logs] == ["intake.paused", "intake.resumed"]
+
+
 def test_no_more_faults_are_remembered_than_a_few(well):
     with capture_logs() as logs:
         for number in (*range(MOST + 1), 0):

@@ -196,7 +196,8 @@ class _Isolated(Slot):
     def _insist(self, attempt: Callable[[Worker], T]) -> T:
         """Call `attempt` with a worker that is ready, and with others until one takes the job."""
         self._hand.sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
-        by = time.monotonic() + START
+        begin = time.monotonic()
+        by = begin + START
         for _ in range(TRIES):
             try:
                 worker = self._own(by)
@@ -204,7 +205,8 @@ class _Isolated(Slot):
                     return self._try(attempt, worker, by)
             except NotTaken as error:
                 reason = error
-        raise SystemFault(f"cannot start a worker, three times in a row: {reason}", root="")
+        message = f"cannot start a worker, three times in a row: {reason}"
+        raise SystemFault(message, root="", took=time.monotonic() - begin)
 
     def close(self) -> None:
         """Let the worker leave."""

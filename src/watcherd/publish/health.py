@@ -31,7 +31,7 @@ STARTING = "starting"
 #: Seconds between looks at the free space, and at faults that may have passed; and where there is neither.
 TICK, CALM = 1.0, 3.0
 
-#: Seconds without the fault after which a pause is over.
+#: Seconds without the fault after which a pause is over; and twice those that it took to be seen.
 PROOF = 3.0
 
 #: Faults that are remembered as told: some say something else each time.
@@ -61,6 +61,7 @@ class Health:
         self._ledger = ledger
         self._on_pause = on_pause
         self._next_look = 0.0
+        self._took = 0.0  # seconds in which the fault was seen
         self._told: set[str] = set()  # faults since all was well
         self._proof: _Proof | None = None  # of the last of them, once work goes on
 
@@ -97,6 +98,7 @@ class Health:
         reason = _reason(fault)
         self._next_look = time.monotonic() + TICK
         self._proof = None
+        self._took = fault.took
         if reason != self.paused:
             self._tell(reason)
             self.paused = reason
@@ -122,7 +124,7 @@ class Health:
 
     def _resume(self) -> None:
         if self.paused != STARTING:
-            self._proof = _Proof(self.paused, time.monotonic() + PROOF)
+            self._proof = _Proof(self.paused, time.monotonic() + PROOF + 2 * self._took)
         self.paused = ""
         self._on_pause()
 
