@@ -21,6 +21,7 @@ from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
 from watcherd.publish.inputs import carrier as carrier_module
 from watcherd.publish.inputs import carry, custody, retire
+from watcherd.publish.roots.root import Root
 from watcherd.states import State
 
 DEADLINE = 10.0
@@ -89,6 +90,25 @@ def test_an_input_larger_than_its_archive_s_disk_can_hold_any_is_its_own_fault_n
     far.settle()
     with limited(resource.RLIMIT_FSIZE, 1 << 19):
         assert carrying(lambda: None) == [carry.InVain, carry.InVain]
+
+
+@pytest.mark.parametrize(
+    ("free", "again"),
+    [((9, 9), [SystemFault, 1]), ((9, 10), [type(None), 2]), ((2 << 20, 2 << 20), [type(None), 2])],
+)
+def test_an_input_that_is_larger_than_the_room_on_its_disk_is_copied_again_once_there_is_more(
+    far, carrying, monkeypatch, free, again
+):
+    far.add("a.txt", content=bytes(1 << 20))
+    far.settle()
+    left = iter(free)
+    monkeypatch.setattr(Root, "free", lambda _: (next(left), 1 << 30))
+    full = SystemFault("full", root=far.place.archive.path, errno=errno.ENOSPC)
+    filling = Mock(side_effect=[full, None])
+    monkeypatch.setattr(carry, "_fill", filling)
+    monkeypatch.setattr(carry, "_equal", lambda *_: True)
+    _, came = carrying(lambda: None)
+    assert [came, filling.call_count] == again
 
 
 def test_an_input_that_cannot_be_carried_is_tried_again_at_once_where_nothing_was_copied(far, carrying):

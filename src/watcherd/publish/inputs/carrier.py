@@ -5,8 +5,10 @@ What waits here holds its claim: behind one that takes minutes, small files woul
 
 from __future__ import annotations
 
+import errno
 import time
 from collections import deque
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Intent
     from watcherd.model import Version
     from watcherd.publish.roots.place import Place
-
+    from watcherd.publish.roots.root import Root
 
 #: Bytes from which on an input is a long one.
 LONG = 16 << 20
@@ -40,10 +42,25 @@ class Carried(NamedTuple):
 
 
 class _Refusal(NamedTuple):
-    """Why an input was copied in vain, and until when, in monotonic seconds, it is not copied again."""
+    """Why an input was copied in vain, and until when, in monotonic seconds, it is not copied again.
 
-    error: InVain
+    Where a `disk` had less room than it needs, that is once there are more bytes of it: until then each copy would
+    take all there is, and others write there too.
+    """
+
+    error: InVain | SystemFault
     until: float
+    disk: Root | None = None
+    room: int = 0
+
+    def is_over(self) -> bool:
+        """Whether it may be copied again; where the disk cannot be asked, that tells why."""
+        if self.disk is None:
+            return time.monotonic() >= self.until
+        try:
+            return self.disk.free()[0] > self.room
+        except SystemFault:
+            return True
 
 
 class Carrier:
@@ -104,9 +121,10 @@ class Carrier:
     def _carry(self, intent: Intent, between: Callable[[], None]) -> None:
         job = intent.job
         refusal = self._refusals.pop(job.id, None)
-        if refusal is None or time.monotonic() >= refusal.until:
+        if refusal is None or refusal.is_over():
             carried = self._carried(intent, between)
-            refusal = _refusal(carried.error, job.file.version.size)
+            disk = self._place.way(job, intent.state, intent.number).into
+            refusal = _refusal(carried.error, job.file.version.size, disk)
         else:
             carried = Carried(intent, refusal.error)
         if refusal:
@@ -126,13 +144,18 @@ class Carrier:
         return Carried(_at(version, intent), None)
 
 
-def _refusal(error: OSError | SystemFault | None, size: int) -> _Refusal | None:
+def _refusal(error: OSError | SystemFault | None, size: int, disk: Root | None) -> _Refusal | None:
     """Return what is remembered of an input of so many bytes that was copied in vain; nothing of any other."""
-    if not isinstance(error, InVain):
-        return None
-    rest = min(size / IN_VAIN, LONGEST_REST)
-    it = InVain(error.errno, error.strerror, error.filename)  # without the frames, which hold a block of the copy
-    return _Refusal(it, time.monotonic() + rest)
+    match error:  # without the frames of the error, which hold a block of the copy
+        case InVain():
+            rest = min(size / IN_VAIN, LONGEST_REST)
+            return _Refusal(InVain(error.errno, error.strerror, error.filename), time.monotonic() + rest)
+        case SystemFault(errno=errno.ENOSPC) if disk:
+            with suppress(SystemFault):
+                room, _ = disk.free()
+                if room < size:
+                    return _Refusal(SystemFault(str(error), root=error.root, errno=error.errno), 0.0, disk, room)
+    return None
 
 
 def _at(version: Version, intent: Intent) -> Intent:
