@@ -35,7 +35,7 @@ class Desk:
             failed=failed,
             affixes=AFFIXES,
         )
-        self.batch = Batch(self.place, self.ledger, durable=True, carry=lambda _: None)
+        self.batch = Batch(self.place, self.ledger, durable=True, carry=lambda _: None, tell=lambda _: None)
         self.serial = 0
 
     def fill(self, count):
