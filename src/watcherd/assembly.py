@@ -181,4 +181,4 @@ def _pool(kind: Kind, settings: Settings, lock: int, *, once: bool) -> Pool:
 
 def _bench(place: Place) -> Bench:
     outbox = place.outbox
-    return Bench(place.root, outbox.new_draft, outbox.hasten, outbox.discard, outbox.fault)
+    return Bench(place.root, outbox.new_draft, outbox.written, outbox.discard, outbox.fault)

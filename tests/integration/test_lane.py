@@ -125,7 +125,7 @@ class Floor:
         self.ids = itertools.count(1)
         self.alone = Alone()
         root = self.root
-        self.bench = Bench(str(self.inbox), root.new_draft, root.hasten, root.discard, root.fault)
+        self.bench = Bench(str(self.inbox), root.new_draft, root.written, root.discard, root.fault)
         self.order = Order(inboxes, capacity=1000, workers=workers, room=lambda _: None)
         self.lane = Lane(
             Kind.TEXT,

@@ -30,15 +30,15 @@ log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What a lane knows of an inbox: its `root`, and how drafts are made, sent to disk and discarded in its outbox.
+    """What a lane knows of an inbox: its `root`, and how its outbox makes, measures and discards drafts.
 
-    `new_draft` takes a job's id, `hasten` returns a draft's bytes (0: not known), `discard` takes a draft's name.
+    `new_draft` takes a job's id, `written` returns a draft that was filled, with its size, `discard` takes its name.
     `new_draft` and `discard` raise SystemFault; `fault` makes one of an error in writing a draft.
     """
 
     root: str
     new_draft: Callable[[int], tuple[Draft, int]]
-    hasten: Callable[[int], int]
+    written: Callable[[Draft, int], Draft]
     discard: Callable[[str], None]
     fault: Callable[[OSError], SystemFault]
 
@@ -63,13 +63,13 @@ class Bench:
         try:
             try:
                 result = slot.run(job, source, descriptor, limits)
-                size = self.hasten(descriptor)
+                draft = self.written(draft, descriptor)
             finally:
                 close_draft(descriptor)
         except Exception:
             self.discard(draft.name)
             raise
-        return Done(job, draft._replace(size=size), result, time.monotonic() - begin)
+        return Done(job, draft, result, time.monotonic() - begin)
 
     def _failed(self, job: Job, error: FileFault | WorkerKilled | Cut | MemoryError | OSError) -> Outcome:
         """Say what an error is as the outcome of its job: the file's, the system's, or nobody's."""

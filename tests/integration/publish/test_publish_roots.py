@@ -117,11 +117,11 @@ def test_the_disk_begins_with_a_large_draft_before_it_is_synced(tmp_path, monkey
     real = disk.begin
     monkeypatch.setattr(disk, "begin", lambda descriptor: calls.append(real(descriptor)))
     root = Root(str(tmp_path), "me", durable=durable)
-    _, descriptor = root.new_draft(1)
-    with open(descriptor, "wb") as draft:
-        draft.write(bytes(size))
-        draft.flush()
-        root.hasten(descriptor)
+    draft, descriptor = root.new_draft(1)
+    with open(descriptor, "wb") as file:
+        file.write(bytes(size))
+        file.flush()
+        root.written(draft, descriptor)
     assert len(calls) == begun
 
 

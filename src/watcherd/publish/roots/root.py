@@ -97,14 +97,14 @@ class Root:
     def _prefix(self) -> str:
         return f"{self._owner}-{self._met().home}-"
 
-    def hasten(self, descriptor: int) -> int:
-        """Return the bytes of a draft, 0 where they cannot be told; let the disk begin to write a large one."""
-        size = 0
+    def written(self, draft: Draft, descriptor: int) -> Draft:
+        """Return a filled draft, with its size if that can be told; let the disk begin to write a large one."""
         with suppress(OSError):
-            size = os.fstat(descriptor).st_size if self._durable else 0
-            if size >= _LARGE:
-                disk.begin(descriptor)
-        return size
+            if self._durable:
+                draft = draft._replace(size=os.fstat(descriptor).st_size)
+        if draft.size >= _LARGE:
+            disk.begin(descriptor)
+        return draft
 
     def write_draft(self, number: int, content: bytes) -> Draft:
         """Make a draft that holds `content`; none is left where that fails. Raises SystemFault."""
