@@ -36,7 +36,7 @@ def clock(monkeypatch):
 def well(clock):  # noqa: ARG001 (it is to go by that clock)
     place = SimpleNamespace(inbox="scans", roots=())
     ledger = SimpleNamespace(folder="/state", free=lambda: (1, 1), probe=lambda: None)
-    well = Health(place, ledger, lambda _: 0, lambda: None)
+    well = Health(place, ledger, least_free=lambda _: 0, prepare=lambda: None, on_pause=lambda: None)
     well.paused = ""
     return well
 

@@ -49,16 +49,24 @@ class Health:
     """The state of one inbox's roots and of the ledger. One thread uses it; others read `paused`.
 
     `least_free` gives the bytes that must stay free of a file system with so many, and may be replaced at any time;
-    `on_pause` is called when the pause begins or ends.
+    `prepare` raises SystemFault until the folders are ready, and does nothing from then on; `on_pause` is called when
+    the pause begins or ends.
     """
 
     def __init__(
-        self, place: Place, ledger: Ledger, least_free: Callable[[int], int], on_pause: Callable[[], None]
+        self,
+        place: Place,
+        ledger: Ledger,
+        *,
+        least_free: Callable[[int], int],
+        prepare: Callable[[], None],
+        on_pause: Callable[[], None],
     ) -> None:
         self.least_free = least_free
         self.paused = STARTING  # why nothing is admitted; empty when all is well
         self._place = place
         self._ledger = ledger
+        self._prepare = prepare
         self._on_pause = on_pause
         self._next_look = 0.0
         self._took = 0.0  # seconds in which the fault was seen
@@ -106,7 +114,8 @@ class Health:
 
     def probe(self) -> None:
         """Raise SystemFault where something is not well, with no folder left open: it may have to be unmounted."""
-        self._place.rest()
+        self._place.rest()  # all of them: one that fails may be on the file system of the others
+        self._prepare()
         self._ledger.probe()
         for root in self._place.roots:
             try:

@@ -54,9 +54,8 @@ class Publisher:
     """Publishes for one inbox, in a thread of its own.
 
     What waits here holds its claim, so there is never more of it than there are claims, and `put` never blocks.
-    `least_free` and `on_pause` are its `Health`'s, `is_away` its `Batch`'s and `EarlierRun`'s; `prepare` is called
-    before the folders are looked at in a pause, and raises SystemFault until they are ready; `on_end` is called with
-    each file that is published or quarantined, `on_death` with whatever ends the thread.
+    `least_free`, `prepare` and `on_pause` are its `Health`'s, `is_away` its `Batch`'s and `EarlierRun`'s; `on_end` is
+    called with each file that is published or quarantined, `on_death` with whatever ends the thread.
     """
 
     def __init__(  # noqa: PLR0913 (what it is wired to)
@@ -75,11 +74,10 @@ class Publisher:
         on_end: Callable[[Exit, Done | Failed | None], None],
         on_death: Callable[[BaseException], None],
     ) -> None:
-        self._health = Health(place, ledger, least_free, on_pause)
+        self._health = Health(place, ledger, least_free=least_free, prepare=prepare, on_pause=on_pause)
         self._judge = Judge(place, ledger, claims, self._health, policy, retry_command)
         self.turned = inf  # when its thread last made progress, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
-        self._prepare = prepare
         self._place = place
         self._ledger = ledger
         self._claims = claims
@@ -287,8 +285,6 @@ class Publisher:
         if not self._health.is_due(idle=self._idle and not self._batch.unretired):
             return
         if self.paused:
-            self._place.rest()  # all of them: one that fails may be on the file system of the others
-            self._prepare()
             self._health.probe()
         self._earlier_run.take_up()
         self._halted = False
