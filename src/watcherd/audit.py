@@ -207,7 +207,7 @@ def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> N
 
 def _flaw(row: Record, result: os.stat_result) -> str:
     """Return what is wrong with the file that has a result's name; empty where nothing is (pure)."""
-    if result.st_ino != row.inode:
+    if not sameness.has_inode(result, row):
         return "is not what watcherd put there: it was replaced"
     if not result.st_size:
         return "is empty, and was not when it was published"

@@ -7,7 +7,7 @@
     was copied to another file system            size, about its mtime       `is_copy`
     was set aside, by the word of its reason     about its mtime             `has_time`
     we wrote, maybe to a server                  size, inode, maybe mtime    `is_as_written`
-    anybody may write into by now                inode                       its `st_ino` alone
+    anybody may write into by now                inode                       `has_inode`
 
 The ctime of a file with several names says nothing: a rename of any of them sets it. An inode says nothing once its
 file is gone: the next one may get it. `==` of two versions asks for all four, also of a file with several names.
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from watcherd.model import signed
 
 if TYPE_CHECKING:
-    from watcherd.model import Ended, Record, Version
+    from watcherd.model import Draft, Ended, Record, Version
 
 #: Nanoseconds by which the time of a copy may be off: some file systems hold only every second one.
 _COARSE = 2 * 10**9
@@ -55,6 +55,11 @@ def looks_like(found: os.stat_result | None, known: Version | Ended) -> bool:
 def resembles(seen: Version, known: Version) -> bool:
     """Whether a version looks like another."""
     return (seen.size, seen.mtime_ns) == (known.size, known.mtime_ns)
+
+
+def has_inode(found: os.stat_result | None, known: Version | Draft | Record) -> bool:
+    """Whether a file, a draft or the result of a record is that very one, whatever is in it and whatever its name."""
+    return found is not None and found.st_ino == known.inode
 
 
 def is_copy(copy: os.stat_result, original: os.stat_result) -> bool:

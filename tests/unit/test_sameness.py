@@ -14,6 +14,7 @@ from watcherd.beneath import version_of
 from watcherd.model import Ended, File, Kind, Record, Version
 from watcherd.sameness import (
     ROUNDING,
+    has_inode,
     has_time,
     is_as_written,
     is_copy,
@@ -53,6 +54,13 @@ def told(path, known):
 
 def test_a_file_to_which_nothing_was_done_is_told_by_all(file):
     assert told(file, version_of(file.stat())) == [True, True, True]
+
+
+def test_a_file_that_was_written_into_is_told_by_its_inode_alone(file):
+    known = version_of(file.stat())
+    file.write_text("another")
+    assert (told(file, known), has_inode(file.stat(), known)) == ([False, False, False], True)
+    assert not has_inode(None, known)
 
 
 def test_a_file_that_was_renamed_is_unwritten(file):

@@ -208,21 +208,16 @@ class Batch:
     # Stage two: visible --------------------------------------------------------------------------------------------
 
     def _reveal(self) -> None:
-        self._look_again()
+        self._stages.each(Stage.SHOWN, self._look_again, len(self._stages.at(Stage.SHOWN)))
         self._stages.each(Stage.INTENDED, self._show)
         self._ways.all_visible()
         self._sync()
         self._stages.put(Stage.VISIBLE, *self._stages.taken(Stage.SHOWN))
 
-    def _look_again(self) -> None:
+    def _look_again(self, intent: Intent) -> Onward:
         """Show once more what was shown before a sync failed, and is hidden: a disk that came back lost that."""
-        hidden = {it.job.id for it in self._stages.at(Stage.SHOWN) if self._is_hidden(it)}
-        for intent in self._stages.taken(Stage.SHOWN):
-            self._stages.put(Stage.INTENDED if intent.job.id in hidden else Stage.SHOWN, intent)
-
-    def _is_hidden(self, intent: Intent) -> bool:
-        there = self._ways.of(intent).root.seen(intent.draft)
-        return there is not None and there.st_ino == intent.draft.inode
+        is_hidden = sameness.has_inode(self._ways.of(intent).root.seen(intent.draft), intent.draft)
+        return Stage.INTENDED if is_hidden else Stage.SHOWN, intent
 
     def _show(self, intent: Intent) -> Onward:
         way = self._ways.of(intent)

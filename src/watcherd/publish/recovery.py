@@ -109,7 +109,7 @@ def _seen(place: Place, ledger: Ledger, intent: Intent, way: Way) -> Found | Non
     draft, there = intent.draft, way.root.seen(intent.draft)
     if there is None and way.root.is_home_of(draft):
         return Found.VISIBLE
-    if there is not None and there.st_ino == draft.inode:
+    if sameness.has_inode(there, draft):
         return Found.HIDDEN
     if there is not None and intent.state is State.PUBLISHING:
         is_earlier = partial(reveal.is_earlier, place, ledger, intent.job)
@@ -131,7 +131,7 @@ def _take_back(way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]
 def _is_visible(way: Way, draft: Draft) -> bool:
     with told_plainly(way.root.path):
         status = beneath.status(way.root.path, way.visible)
-    return status is not None and status.st_ino == draft.inode
+    return sameness.has_inode(status, draft)
 
 
 def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | None) -> Found:

@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd.publish.roots.rename import exchange, move, replace
-from watcherd.sameness import is_as_written
+from watcherd.sameness import has_inode, is_as_written
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -73,7 +73,7 @@ def _is_shown(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
 def _has(folder: int, name: str, draft: Draft) -> bool:
     """Whether what has that name was a draft."""
     with suppress(FileNotFoundError):
-        return os.lstat(name, dir_fd=folder).st_ino == draft.inode
+        return has_inode(os.lstat(name, dir_fd=folder), draft)
     return False
 
 
@@ -85,7 +85,7 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
     drafts = way.root.drafts()
     with suppress(FileNotFoundError):
         there, shown = os.lstat(draft.name, dir_fd=drafts), os.lstat(name, dir_fd=target)
-        if shown.st_ino == draft.inode != there.st_ino and not is_ours(there):
+        if has_inode(shown, draft) and not has_inode(there, draft) and not is_ours(there):
             exchange(drafts, draft.name, target, name)
             return True
     return False

@@ -14,7 +14,7 @@ from watcherd import beneath
 from watcherd.model import Failure
 from watcherd.publish.aside import reason
 from watcherd.publish.inputs.custody import ours_of
-from watcherd.sameness import is_as_written, looks_like
+from watcherd.sameness import has_inode, is_as_written, looks_like
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -71,8 +71,7 @@ def _held_at(place: Place, record: Record) -> str:
         waits = beneath.status(way.root.path, way.visible) is None
         return record.file.path if waits else ""
     for where in (record.file.path, ours_of(record)):
-        found = beneath.status(place.root, where)
-        if found is not None and found.st_ino == record.file.version.inode:
+        if has_inode(beneath.status(place.root, where), record.file.version):
             return where
     return ""
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.publish.inputs.taker import Taken, Taker, is_there
-from watcherd.sameness import is_unwritten
+from watcherd.sameness import has_inode, is_unwritten
 
 if TYPE_CHECKING:
     from watcherd.model import Job, Record
@@ -36,7 +36,7 @@ class Custody:
         """Take the input of `job`, if that is not done: ELSEWHERE, if it is in here then. Raises OSError."""
         ours, name = self._folders.parent(self._inbox, ours_of(job), make=True)
         if is_there(ours, name):  # an earlier run, or attempt, has taken it; its owner may still write into it
-            is_its = os.lstat(name, dir_fd=ours).st_ino == job.file.version.inode
+            is_its = has_inode(os.lstat(name, dir_fd=ours), job.file.version)
             taken = Taken.MOVED if is_its else Taken.REPLACED
         else:
             taken = self._taker.take(job, ours, name, _rename)
