@@ -48,13 +48,13 @@ BATCH = 256
 class Exit(NamedTuple):
     """A job that came to its end, PUBLISHED or QUARANTINED, with its `visible` path.
 
-    `unclaimed`: its claim was given back when something was in its way.
+    `claimed`: it holds its claim still, which it gives back when something is in its way.
     """
 
     job: Job
     state: State
     visible: str
-    unclaimed: bool
+    claimed: bool
 
 
 #: What a batch tells of a job: it came to its end, something is in its way, or it leaves undone, as it would a lane.
@@ -293,8 +293,8 @@ class Batch:
     def _end(self, intent: Intent) -> None:
         end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([intent.job.id], end)
-        unclaimed = self.unretired.leave(intent)
-        self._tell(Exit(intent.job, end, self._ways.of(intent).visible, unclaimed))
+        claimed = not self.unretired.leave(intent)
+        self._tell(Exit(intent.job, end, self._ways.of(intent).visible, claimed))
 
     def _fail(self, stage: Stage, intent: Intent, error: OSError) -> None:
         """Let an intent leave, or wait at its stage, where `error` is its alone. Raises SystemFault."""

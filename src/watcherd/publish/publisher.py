@@ -267,7 +267,7 @@ class Publisher:
                 self.ended[news.state] += 1
                 self._on_end(news, told)
                 say_end(news, told)
-                self._judge.let_go(job, claimed=not news.unclaimed)
+                self._judge.let_go(job, claimed=news.claimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)
                 self._judge.let_go(job)
