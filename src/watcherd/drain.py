@@ -82,11 +82,10 @@ class _Tally:
             self.bytes += job.file.version.size
             if not isinstance(told, Failed):  # nothing is told of a result that an earlier run made
                 self.published[job.kind] += 1
-                return
-            if len(self.quarantined) >= LISTED:
+            elif len(self.quarantined) >= LISTED:
                 self.unlisted += 1
-                return
-            self.quarantined.append((job.file.inbox, job.file.path, told.failure.value, told.message))
+            else:
+                self.quarantined.append((job.file.inbox, job.file.path, told.failure.value, told.message))
 
     @property
     def files(self) -> int:
