@@ -27,9 +27,6 @@ SHORTAGE = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 #: Errors of a disk that takes no more.
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
-#: Errors of a disk, or a mount, that is full, fails or does not answer: of none of its files, whichever met them.
-FAILING = FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
-
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 

@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 #: The most that is settled at once: a crash in the middle leaves no more than this to finish.
 BATCH = 256
 
+#: Errors of a disk, or a mount, that is full, fails or does not answer: of none of its files, whichever met them.
+_FAILING = beneath.FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
+
 
 class Exit(NamedTuple):
     """A job that came to its end, PUBLISHED or QUARANTINED, with its `visible` path.
@@ -335,7 +338,7 @@ class Batch:
 
 def _unplaced(job: Job, error: OSError) -> Failed | Returned:
     """Say what it is to a file that its result cannot be placed: nothing where a disk fails, if for it alone."""
-    if error.errno in beneath.FAILING:
+    if error.errno in _FAILING:
         return _anew(job, f"cannot be placed for now: {_said(error)}")
     return Failed(job, Failure.UNPLACEABLE, _said(error))
 
