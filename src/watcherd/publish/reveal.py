@@ -29,7 +29,7 @@ def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_re
     """
     target, name = folders.parent(way.root.path, way.visible, make=True)
     folders.touch(way.root.path, way.visible)
-    drafts = way.root.drafts()
+    drafts = way.root.ours()
     try:
         return _rename(drafts, draft.name, target, name, is_ours) or _is_shown(way, draft, target, name, is_ours)
     except OSError:
@@ -82,7 +82,7 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
 
     `name` is that of the result, in the folder `target`. Raises OSError.
     """
-    drafts = way.root.drafts()
+    drafts = way.root.ours()
     with suppress(FileNotFoundError):
         there, shown = os.lstat(draft.name, dir_fd=drafts), os.lstat(name, dir_fd=target)
         if has_inode(shown, draft) and not has_inode(there, draft) and not is_ours(there):

@@ -191,7 +191,7 @@ def test_a_root_that_is_gone_is_a_fault_that_names_it(tmp_path):
     (tmp_path / "outbox").mkdir()
     root = Root(str(tmp_path / "outbox"), "0123abcd")
     os.rmdir(tmp_path / "outbox")
-    for ask in (root.check, root.probe, root.free, root.drafts, lambda: root.new_draft(1)):
+    for ask in (root.check, root.probe, root.free, root.ours, lambda: root.new_draft(1)):
         with pytest.raises(SystemFault, match="outbox") as fault:
             ask()
         assert fault.value.root == root.path
@@ -327,7 +327,7 @@ def test_a_batch_stays_beneath_the_roots_that_it_began_with(tmp_path):
 
 def test_a_draft_of_which_nothing_can_be_told_is_closed_and_removed_once_that_is_over(tmp_path, monkeypatch):
     root = Root(str(tmp_path), "owner")
-    root.drafts()
+    root.ours()
     before = os.listdir("/proc/self/fd")
     with monkeypatch.context() as broken:
         broken.setattr(os, "fstat", failing(errno.ESTALE))

@@ -667,7 +667,7 @@ def test_a_pause_holds_no_folder_open_so_that_it_can_be_mended(going, look, monk
     real = Root.probe
     going.job("a.txt")  # in hand, so that folders are open; and the first that fails says nothing of the others
     for root in going.place.roots:
-        root.drafts()
+        root.ours()
 
     def fails(self):
         real(self)

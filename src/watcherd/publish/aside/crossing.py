@@ -55,8 +55,8 @@ def bring(it: Return, source: int, name: str) -> None:
         copy = carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
         _require_free(it)  # again: that takes as long as the file is large
         with inbox.faults():
-            os.rename(copy.name, _whole(it), src_dir_fd=inbox.drafts(), dst_dir_fd=inbox.drafts())
-            beneath.sync_names(inbox.drafts())
+            os.rename(copy.name, _whole(it), src_dir_fd=inbox.ours(), dst_dir_fd=inbox.ours())
+            beneath.sync_names(inbox.ours())
         _remove(it, source, name, original)
     except (OSError, SystemFault):
         if is_aside(it):

@@ -159,12 +159,12 @@ class Root:
         """Write the drafts, and their names, to disk. Raises SystemFault."""
         if not self._durable:
             return
-        ours = self.drafts()
+        ours = self.ours()
         with self.faults():
             self._syncs.sync(ours, [draft.name for draft in drafts])
 
-    def drafts(self) -> int:
-        """Return the descriptor of the drafts' folder; it stays open until `rest`. Raises SystemFault."""
+    def ours(self) -> int:
+        """Return the descriptor of our own folder in there; it stays open until `rest`. Raises SystemFault."""
         with self._lock:
             return self._open_ours()
 
