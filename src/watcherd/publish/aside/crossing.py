@@ -31,7 +31,7 @@ BACK = "back-"
 
 
 @dataclass(frozen=True, slots=True)
-class Return:
+class WayBack:
     """One file's way back: its `row`, the `way` that it went, and what is called `between` the blocks of a copy."""
 
     place: Place
@@ -46,7 +46,7 @@ class Return:
         return self.row.record
 
 
-def bring(it: Return, source: int, name: str) -> None:
+def bring(it: WayBack, source: int, name: str) -> None:
     """Bring a file from the folder `source` into our own folder of its inbox. Raises SystemFault, and OSError."""
     inbox = Root(it.place.root, f"{BACK}{it.ledger.id}")
     try:
@@ -66,7 +66,7 @@ def bring(it: Return, source: int, name: str) -> None:
         inbox.rest()
 
 
-def show(it: Return) -> None:
+def show(it: WayBack) -> None:
     """Give a file its name that has come as far as our own folder, if it has. Raises OSError: EEXIST if taken."""
     if is_carried(it):
         carry.place(it.place.root, _whole(it), it.record.file.path)
@@ -74,12 +74,12 @@ def show(it: Return) -> None:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), it.place.root)
 
 
-def is_carried(it: Return) -> bool:
+def is_carried(it: WayBack) -> bool:
     """Whether it has come as far as our own folder. Raises OSError."""
     return beneath.status(it.place.root, f"{OURS}/{_whole(it)}") is not None
 
 
-def discard_copies(it: Return) -> None:
+def discard_copies(it: WayBack) -> None:
     """Remove a file's copies, whole or cut short. Raises OSError."""
     with suppress(FileNotFoundError), beneath.folder(it.place.root, OURS) as ours:
         for name in os.listdir(ours):
@@ -87,12 +87,12 @@ def discard_copies(it: Return) -> None:
                 os.unlink(name, dir_fd=ours)
 
 
-def is_aside(it: Return) -> bool:
+def is_aside(it: WayBack) -> bool:
     """Whether something lies where the file was set aside. Raises OSError."""
     return beneath.status(it.way.root.path, it.way.retired) is not None
 
 
-def _whole(it: Return) -> str:
+def _whole(it: WayBack) -> str:
     """Return the name of a copy that is whole and on disk: where the original is gone, it is the file.
 
     It is that also where its file system has another number by then, as after a restart of the machine, or where its
@@ -101,13 +101,13 @@ def _whole(it: Return) -> str:
     return f"{BACK}{it.ledger.id}-{it.record.id}"
 
 
-def _require_free(it: Return) -> None:
+def _require_free(it: WayBack) -> None:
     """Raise FileExistsError where the file's name is taken: that shows before all of it is copied."""
     if beneath.status(it.place.root, it.record.file.path) is not None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), it.record.file.path)
 
 
-def _remove(it: Return, source: int, name: str, original: Version) -> None:
+def _remove(it: WayBack, source: int, name: str, original: Version) -> None:
     """Remove what was copied. Raises OSError where its owner wrote into it since, or put another in its place."""
     if not sameness.is_unwritten(os.lstat(name, dir_fd=source), original):
         raise OSError(errno.EBUSY, "changed while it was copied", it.row.where)

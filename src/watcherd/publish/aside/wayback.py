@@ -19,7 +19,7 @@ from watcherd.access import told_plainly
 from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
 from watcherd.publish.aside import crossing
-from watcherd.publish.aside.crossing import Return
+from watcherd.publish.aside.crossing import WayBack
 from watcherd.publish.aside.quarantine import is_set_aside, remove_reason, row_of, way_of
 from watcherd.publish.roots.rename import move
 from watcherd.states import State
@@ -51,7 +51,7 @@ def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     with _alone(ledger, wait=True), _marked(place.root):
         if not ledger.send_back(row.record.id, time.time()):
             return PutBack(row, FORESTALLED)
-        return _tried(_put_back, Return(place, ledger, row, way_of(place, row.record), between=lambda: None))
+        return _tried(_put_back, WayBack(place, ledger, row, way_of(place, row.record), between=lambda: None))
 
 
 def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: None) -> list[PutBack]:
@@ -65,10 +65,10 @@ def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: N
     with _alone(ledger, wait=False) as alone:
         records = ledger.quarantined(place.inbox, sent_back=True) if alone else []
         rows = (row_of(place, record) for record in records)
-        return [_tried(_finish, Return(place, ledger, row, way_of(place, row.record), between)) for row in rows]
+        return [_tried(_finish, WayBack(place, ledger, row, way_of(place, row.record), between)) for row in rows]
 
 
-def _tried(act: Callable[[Return], None], it: Return) -> PutBack:
+def _tried(act: Callable[[WayBack], None], it: WayBack) -> PutBack:
     try:
         act(it)
     except (OSError, SystemFault) as error:
@@ -80,14 +80,14 @@ def _tried(act: Callable[[Return], None], it: Return) -> PutBack:
     return PutBack(it.row)
 
 
-def _has_begun(it: Return) -> bool:
+def _has_begun(it: WayBack) -> bool:
     """Whether the file has left the failed folder, or that cannot be told."""
     with suppress(OSError, SystemFault):
         return crossing.is_carried(it) or not is_set_aside(it.place, it.record)
     return True
 
 
-def _refusal(it: Return, error: OSError | SystemFault) -> str:
+def _refusal(it: WayBack, error: OSError | SystemFault) -> str:
     match error:
         case FileExistsError():
             there = f"{it.place.root}/{it.row.path}"
@@ -124,7 +124,7 @@ def _marked(inbox: str) -> Iterator[None]:
         os.rmdir(f"{inbox}/{OURS}")
 
 
-def _finish(it: Return) -> None:
+def _finish(it: WayBack) -> None:
     is_aside_anew = _is_aside_anew(it)
     if is_aside_anew or not crossing.is_aside(it):
         crossing.show(it)
@@ -137,20 +137,20 @@ def _finish(it: Return) -> None:
         _forget(it)
 
 
-def _is_aside_anew(it: Return) -> bool:
+def _is_aside_anew(it: WayBack) -> bool:
     """Whether it came back, and a daemon has set it, or what came after it, aside by the same name."""
     aside = {State.QUARANTINING, State.QUARANTINED}
     later = (_latest(it), *it.ledger.namesakes(it.place.inbox, it.record.file.path))
     return any(row.state in aside and row.id > it.record.id and row.number == it.record.number for row in later)
 
 
-def _latest(it: Return) -> Record:
+def _latest(it: WayBack) -> Record:
     """Return what is on record of what had its path last."""
     path = it.record.file.path
     return it.ledger.lookup(it.place.inbox, [path]).get(path, it.record)
 
 
-def _put_back(it: Return) -> None:
+def _put_back(it: WayBack) -> None:
     if it.way.into:
         _move(it)
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
@@ -159,12 +159,12 @@ def _put_back(it: Return) -> None:
         _touch(it.place.root, it.record.file.path)
 
 
-def _forget(it: Return) -> None:
+def _forget(it: WayBack) -> None:
     remove_reason(it.place, it.record)
     it.ledger.forget([it.record.id])
 
 
-def _move(it: Return) -> None:
+def _move(it: WayBack) -> None:
     inside, name = beneath.split(it.way.retired)
     target, new_name = beneath.split(it.record.file.path)
     with (
