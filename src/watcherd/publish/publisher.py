@@ -83,8 +83,8 @@ class Publisher:
         self._claims = claims
         self._on_end = on_end
         self._queue: SimpleQueue[Arrival | None] = SimpleQueue()
+        self._fault_is_queued = False
         self._carrier = Carrier(place, self._queue.put, on_death)
-        self._has_fault = False  # whether one waits in there
         self._unsorted: deque[Arrival] = deque()
         self._unreported: deque[News] = deque()
         self._batch = Batch(
@@ -129,9 +129,9 @@ class Publisher:
     def put(self, outcome: Outcome | CameBack | SystemFault) -> None:
         """Take what came of a job, what came back, or a fault of another room, which pauses this inbox."""
         if isinstance(outcome, SystemFault):
-            if self._has_fault:
+            if self._fault_is_queued:
                 return  # one that lasts is met again each second: where this room hangs, more and more of them
-            self._has_fault = True
+            self._fault_is_queued = True
         self._queue.put(outcome)
 
     def update(self, policy: RetryPolicy, least_free: Callable[[int], int]) -> None:
@@ -248,7 +248,7 @@ class Publisher:
             case CameBack():
                 quarantine.clear_reason(self._place, self._ledger, outcome)
             case SystemFault():
-                self._has_fault = False
+                self._fault_is_queued = False
                 self._health.pause(outcome)
 
     def _decide(self, failed: Failed) -> None:
