@@ -210,6 +210,14 @@ def test_no_name_in_a_traceback_breaks_a_line_or_a_terminal(block, on_terminal):
     assert stream.shown().endswith("room.died\nTraceback:\n  of a\\x1b]0;b.txt\\x07\n")
 
 
+@pytest.mark.parametrize("level", ["info", "warning", "error", "critical"])
+def test_people_see_a_space_between_any_level_and_its_event(level, on_terminal):
+    stream = on_terminal("console")
+    getattr(structlog.get_logger(), level)("room.died")
+    words = re.sub(r"\x1b\[\d+m", "", stream.shown()).split()
+    assert words[2:] == [level, "room.died"]
+
+
 @pytest.mark.parametrize("end", ["", UNDECODABLE])
 def test_json_has_nothing_that_a_terminal_obeys_or_a_reader_takes_for_the_end_of_a_line(pipe, end):
     logs.configure("info", "json", pipe[1])

@@ -153,7 +153,7 @@ def as_console(event: Mapping[str, Any], colours: Mapping[str, str]) -> bytes:
     """Render one event for people: local time with its offset, one line, and a traceback below where there is one."""
     level, reset = str(event.get("level", "")), "\x1b[0m" if colours else ""
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
-    line = f"{now} {colours.get(level, '')}{level:<8}{reset}{_sentence(_traced(event))}"
+    line = f"{now} {colours.get(level, '')}{level:<7}{reset} {_sentence(_traced(event))}"
     return line.encode(errors="backslashreplace")
 
 
