@@ -19,7 +19,7 @@ import structlog
 from watcherd import evidence
 from watcherd.access import told_plainly
 from watcherd.ledger.answers import BLOCK
-from watcherd.ledger.database import Damaged, require_sound
+from watcherd.ledger.database import Damaged, let_go, require_sound
 from watcherd.ledger.ledger import Ledger
 from watcherd.plain import inbox_of, place_of
 
@@ -48,6 +48,7 @@ def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None] = lamb
         aside = _free(f"{ledger}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         log.warning("ledger.damaged", reason=str(damage), moved_to=str(aside))
         with told_plainly(str(ledger.parent)):
+            let_go(ledger)
             _replace(ledger, _made(ledger.with_name(f"{ledger.name}.new"), settings, checkpoint), aside)
 
 

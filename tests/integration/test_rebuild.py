@@ -6,7 +6,7 @@ import json
 import os
 import sqlite3
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 from structlog.testing import capture_logs
@@ -440,6 +440,19 @@ def test_a_signal_to_stop_ends_it_before_whichever_file_and_the_next_start_finds
             rebuild.mend(ledger, configuration.load({}, {}, site.base, site.config), checkpoint)
         assert ledger.read_bytes() == damaged
     assert rebuilt() == ["a.txt"]
+
+
+def test_the_damaged_one_is_not_held_open_once_it_is_set_aside(ledger, rebuilt):
+    damaged = ledger.stat().st_ino
+    rebuilt()
+    held = [number for number in os.listdir("/proc/self/fd") if _inode_behind(number) == damaged]
+    assert not held
+
+
+def _inode_behind(number):
+    with suppress(OSError):  # of the listing itself
+        return os.fstat(int(number)).st_ino
+    return None
 
 
 def test_no_damaged_one_takes_the_place_of_an_earlier_one_of_the_same_second(site, ledger, rebuilt, monkeypatch):

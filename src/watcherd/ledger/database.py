@@ -82,6 +82,12 @@ def _opened_for_good(path: Path, inode: int) -> int:  # noqa: ARG001 (one that t
     return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def let_go(path: Path) -> None:
+    """Close a damaged ledger that is about to be set aside: no connection of ours is open to it any more."""
+    os.close(_opened_for_good(path, path.stat().st_ino))
+    _opened_for_good.cache_clear()
+
+
 def _read_through(descriptor: int) -> None:
     at = 0
     while block := os.pread(descriptor, READ, at):
