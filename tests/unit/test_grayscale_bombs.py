@@ -208,6 +208,30 @@ def test_damage_is_damage_also_behind_a_picture_that_was_short_of_memory(within_
     assert within_little_memory(DAMAGED[kind]())[0] == Failure.CORRUPT
 
 
+#: Converts its standard input in ever more room, and tells what became of each try.
+WIDENING = """
+import resource, sys
+from io import BytesIO
+from watcherd.model import FileFault
+from watcherd.processors.grayscale import convert
+data = sys.stdin.buffer.read()
+size = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+for room in range(1 << 18, 6 << 20, 1 << 18):
+    resource.setrlimit(resource.RLIMIT_AS, (size + room, resource.RLIM_INFINITY))
+    try:
+        convert(BytesIO(data))
+    except FileFault as fault:
+        print(fault.failure)
+"""
+
+
+def test_a_jpeg_2000_is_short_of_memory_wherever_its_decoder_is_refused_some():
+    # At its end the decoder goes on after that error, at which Python raises one of its own.
+    data = encoded("JPEG2000", Image.new("L", (1000, 800)))
+    told = subprocess.run([sys.executable, "-c", WIDENING], input=data, stdout=subprocess.PIPE, check=True).stdout
+    assert set(told.decode().split()) == {Failure.MEMORY}
+
+
 @pytest.mark.parametrize(("asked", "failure"), [(1 << 62, Failure.MEMORY), (1, Failure.UNSUPPORTED)])
 def test_an_encoder_that_was_refused_memory_is_short_of_it_whatever_it_says(monkeypatch, asked, failure):
     libc, film = ctypes.CDLL(None), encoded("AVIF")

@@ -64,8 +64,8 @@ DAMAGE = (
 )
 #: What it raises where there are more pixels than allowed, and where they are more than twice as many.
 BOMBS = (Image.DecompressionBombWarning, Image.DecompressionBombError)
-#: What its decoders raise, and what its encoders do.
-ERRORS = (MemoryError, *DAMAGE, *BOMBS)
+#: What its decoders raise (Python the second, where OpenJPEG's went on after the first), and what its encoders do.
+ERRORS = (MemoryError, SystemError, *DAMAGE, *BOMBS)
 REFUSALS = (MemoryError, OSError, RuntimeError, ValueError, struct.error)
 
 #: How Pillow words that a file is sound, and of a variety that it cannot read.
