@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, sameness
 from watcherd.ledger.ledger import Intent
-from watcherd.model import Draft, Failed, Failure, Job, Returned, SystemFault
+from watcherd.model import Draft, Failed, Failure, Job, Returned, Stalled, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.inputs.custody import Custody
 from watcherd.publish.inputs.retire import Inputs
@@ -61,7 +61,7 @@ class Exit(NamedTuple):
 
 
 #: What a batch tells of a job: it came to its end, something is in its way, or it leaves undone, as it would a lane.
-News = Exit | Hindered | Failed | Returned
+News = Exit | Hindered | Failed | Stalled | Returned
 
 
 class Batch:
@@ -185,8 +185,16 @@ class Batch:
         draft = None if missed else self._ways.of(intent).root.vouched(intent.draft)
         if draft:
             return Stage.CHECKED, self._numbered(Intent(intent.job, intent.state, intent.number, draft))
-        self._give_up(intent, missed or _anew(intent.job, "its draft was removed, or lost by its disk"))
+        self._give_up(intent, missed or self._lost(intent))
         return None
+
+    def _lost(self, intent: Intent) -> Returned | Stalled:
+        """Say what it is to a job that its draft is not there, or not as it was written. Raises SystemFault."""
+        root = self._ways.of(intent).root
+        if (there := root.seen(intent.draft)) and there.st_ino == intent.draft.inode:
+            why = f"{root.path}: a file has another size there than was written: look after its disk or mount"
+            return Stalled(intent.job, SystemFault(why, root=root.path))
+        return _anew(intent.job, "its draft was removed, or lost by its disk")
 
     def _numbered(self, intent: Intent) -> Intent:
         """Give it a free number; or its own where none can be told: its rename meets what is wrong there."""
@@ -313,7 +321,7 @@ class Batch:
         if hindered := self.unretired.put(stage, intent, reason):
             self._tell(hindered)
 
-    def _give_up(self, intent: Intent, undone: Failed | Returned) -> None:
+    def _give_up(self, intent: Intent, undone: Failed | Stalled | Returned) -> None:
         self._discard_draft(intent)
         self._tell(undone)
 

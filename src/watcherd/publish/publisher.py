@@ -274,7 +274,7 @@ class Publisher:
             case Failed() if job.id < self._ledger.first:
                 # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.
                 self._judge.give_back(Returned(job, State.WAITING, news.message))
-            case Failed() | Returned():
+            case Failed() | Stalled() | Returned():
                 self._told.pop(job.id, None)
                 self._sort(news)
 

@@ -16,7 +16,7 @@ from watcherd.beneath import OURS
 from watcherd.decide import RetryPolicy
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Done, Failed, File, Job, Kind, Returned, Words
+from watcherd.model import After, Done, Failed, File, Job, Kind, Returned, Stalled, Words
 from watcherd.publish import recovery
 from watcherd.publish.aside import wayback
 from watcherd.publish.batch import Batch
@@ -178,7 +178,7 @@ class Scene:
         wayback.finish(self.place, self.ledger)
 
     def settle(self) -> list[str]:
-        """Settle the batch; return how its jobs ended, or left, or that they are hindered."""
+        """Settle the batch; return how its jobs ended, or left, or that they are hindered or stalled."""
         self.batch.settle()
         return [_came_to(news) for news in self.told()]
 
@@ -210,6 +210,8 @@ def _came_to(news: News) -> str:
             return "hindered"
         case Failed():
             return State.RETRYING
+        case Stalled():
+            return "stalled"
         case Returned():
             return news.to
     return news.state

@@ -98,7 +98,7 @@ def test_a_draft_that_somebody_removed_is_made_anew_and_costs_nobody_anything(sc
 def test_a_draft_whose_content_its_disk_lost_is_made_anew(scene, look):
     (job,) = scene.add("a.txt")
     os.truncate(scene.outbox / ".watcherd" / scene.place.outbox.name_of(job.id), 0)
-    assert scene.settle() == [State.WAITING]
+    assert scene.settle() == ["stalled"]
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 

@@ -217,6 +217,19 @@ def test_what_the_system_could_not_carry_out_comes_again_uncharged_and_pauses(sc
     assert scene.claims.returned() == {"a.txt": False}
 
 
+def test_an_outbox_that_shows_other_sizes_than_were_written_is_said_and_charges_nobody(going, look):
+    done = going.done(going.job("a.txt", attempts=1))
+    os.truncate(going.outbox / ".watcherd" / done.draft.name, 3)
+    with capture_logs() as logs:
+        going.publishing.put(done)
+        look.eventually(lambda: free(going) and logs)
+    (paused,) = [it["reason"] for it in logs if it["event"] == "intake.paused"]
+    assert paused.startswith(f"{going.outbox}: a file has another size there than was written")
+    record = going.record("a.txt")
+    assert (record.state, record.attempts) == (State.RETRYING, 1)
+    assert look.drafts(going.outbox) == set()
+
+
 def test_a_fault_that_another_room_met_pauses_too(going, look):
     pauses = []
     going.publishing._health._on_pause = lambda: pauses.append(going.publishing.paused)
