@@ -223,7 +223,9 @@ class Gate:
         return None
 
     def _unseen(self, path: str, how: How, error: OSError) -> None:
-        beneath.raise_shortage(error)
+        if fault := beneath.shortage(error):
+            self._log.debug("file.waiting", path=path, reason=str(fault))  # a broken mount may say so of one alone
+            raise fault from error
         if error.errno in _GONE:
             self._gone(path, how)
             return

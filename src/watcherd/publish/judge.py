@@ -61,6 +61,7 @@ class Judge:
         job = stalled.job
         again = Retry(job.attempts, job.kills, TICK, job.alone)
         self._ledger.retry(job, again, time.time() + TICK, None, str(stalled.fault))
+        say("debug", "file.waiting", job, reason=str(stalled.fault))
         self._health.pause(stalled.fault)  # first: what comes free would be taken again
         # Looked at again in any case: where the ledger was at fault, the attempt has no row that could come due.
         self.let_go(job, again=True)

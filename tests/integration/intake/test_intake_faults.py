@@ -489,6 +489,23 @@ def test_a_shortage_of_descriptors_is_told_once_a_second_however_many_files_meet
         inbox.until(lambda: len(inbox.jobs) == 5)
 
 
+def test_which_file_meets_a_shortage_can_be_asked_for_as_it_may_be_one_alone(watching, root, events, monkeypatch):
+    status = Looks.status
+
+    def look(looks, path):
+        if path == "b.txt":
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+        return status(looks, path)
+
+    monkeypatch.setattr(Looks, "status", look)
+    for name in "abc":
+        (root / f"{name}.txt").touch()
+    with watching(settle=0.0) as inbox:
+        inbox.until(lambda: inbox.faults)
+    told = {(it["log_level"], it["path"], it["reason"]) for it in events if it["event"] == "file.waiting"}
+    assert told == {("debug", "b.txt", "cannot open files: Cannot allocate memory")}
+
+
 def test_a_drain_lists_a_folder_that_fails_only_once_and_takes_nothing_that_comes_later(watching, root, monkeypatch):
     opened = beneath.folder
 

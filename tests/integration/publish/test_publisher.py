@@ -209,9 +209,11 @@ def test_what_the_system_could_not_carry_out_comes_again_uncharged_and_pauses(sc
     pauses = []
     publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
     publishing.start()
-    publishing.put(Stalled(scene.job("a.txt"), SystemFault("the disk is full", root="/")))
-    look.eventually(lambda: free(scene))
-    look.eventually(lambda: pauses == ["", "the disk is full", ""])
+    with capture_logs() as logs:
+        publishing.put(Stalled(scene.job("a.txt"), SystemFault("the disk is full", root="/")))
+        look.eventually(lambda: free(scene))
+        look.eventually(lambda: pauses == ["", "the disk is full", ""])
+    assert [it["path"] for it in logs if it["event"] == "file.waiting"] == ["a.txt"]
     record = scene.record("a.txt")
     assert (record.state, record.attempts, record.kills) == (State.RETRYING, 0, 0)
     assert scene.claims.returned() == {"a.txt": False}
