@@ -191,7 +191,7 @@ class Batch:
     def _lost(self, intent: Intent) -> Returned | Stalled:
         """Say what it is to a job that its draft is not there, or not as it was written. Raises SystemFault."""
         root = self._ways.of(intent).root
-        if (there := root.seen(intent.draft)) and there.st_ino == intent.draft.inode:
+        if sameness.has_inode(root.seen(intent.draft), intent.draft):
             why = f"{root.path}: a file has another size there than was written: look after its disk or mount"
             return Stalled(intent.job, SystemFault(why, root=root.path))
         return _anew(intent.job, "its draft was removed, or lost by its disk")
@@ -347,7 +347,9 @@ class Batch:
 def _unplaced(job: Job, error: OSError) -> Failed | Returned:
     """Say what it is to a file that its result cannot be placed: nothing where a disk fails, if for it alone."""
     if error.errno in _FAILING:
-        return _anew(job, f"cannot be placed for now: {_said(error)}")
+        # The probe found room: it is the folder that takes no more names (ext4's index), or the quota of its owner.
+        mend = ": collect results from its folder, or raise the quota" if error.errno in beneath.FULL else ""
+        return _anew(job, f"cannot be placed for now: {_said(error)}{mend}")
     return Failed(job, Failure.UNPLACEABLE, _said(error))
 
 

@@ -33,9 +33,22 @@ def test_a_result_whose_folder_is_a_file_is_unplaceable_and_the_others_are_publi
     assert look.drafts(scene.outbox) == set()
 
 
-@pytest.mark.parametrize("number", [errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.EDQUOT])
+MEND = ": collect results from its folder, or raise the quota"
+
+
+@pytest.mark.parametrize(
+    ("number", "mend"),
+    [
+        (errno.EIO, ""),
+        (errno.ESTALE, ""),
+        (errno.ENOTCONN, ""),
+        (errno.ETIMEDOUT, ""),
+        (errno.EDQUOT, MEND),
+        (errno.ENOSPC, MEND),
+    ],
+)
 def test_a_result_whose_folder_a_disk_fails_costs_its_file_nothing_and_holds_up_no_other(
-    scene, look, monkeypatch, number
+    scene, look, monkeypatch, number, mend
 ):
     def renamed(source, name, target, new_name, flags):
         if new_name == "a.txt.words.json":
@@ -49,7 +62,7 @@ def test_a_result_whose_folder_a_disk_fails_costs_its_file_nothing_and_holds_up_
         scene.batch.settle()
     news = {it.job.file.path: it for it in scene.told()}
     assert news["b.txt"].state is State.PUBLISHED
-    reason = f"cannot be placed for now: {os.strerror(number)}"
+    reason = f"cannot be placed for now: {os.strerror(number)}{mend}"
     assert news["a.txt"] == Returned(news["a.txt"].job, State.WAITING, reason, changed=True)
     assert look.tree(scene.inbox) == {"a.txt"}
     assert look.drafts(scene.outbox) == set()
