@@ -238,12 +238,16 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
                 found.wrong.append(Wrong(place.inbox, f"{root}/{OURS}/{name}", "draft", message))
     for name in _ours(place.inbox, place.root, found):
         if f"{OURS}/{name}" not in taken:
-            found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", _said_of_taken(name)))
+            message = _said_of_taken(name, ledger.id)
+            found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", message))
 
 
-def _said_of_taken(name: str) -> str:
-    if name.startswith(BACK):
+def _said_of_taken(name: str, ledger: str) -> str:
+    if name.startswith(f"{BACK}{ledger}-"):
         return "is of a retry that was cut short: start watcherd, or retry, and it is finished"
+    if name.startswith(BACK):
+        mend = "if its file is gone from the failed folder, give it its name, by its reason there; else remove it"
+        return f"is of a retry that was cut short, and that this ledger does not know: {mend}"
     return "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
 
 

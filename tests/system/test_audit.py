@@ -161,9 +161,16 @@ def test_an_input_that_was_taken_and_belongs_to_nothing_is_found(done):
 
 
 def test_the_copy_of_a_retry_that_was_cut_short_is_told_as_such(done):
-    done.write(".watcherd/back-ffffffff-1")
+    (identity,) = done.ledger("SELECT id FROM ledger")[0]
+    done.write(f".watcherd/back-{identity}-1")
     (it,) = done.audit(1)["wrong"]
     assert (it["what"], it["message"].partition(":")[0]) == ("draft", "is of a retry that was cut short")
+
+
+def test_of_the_copy_of_a_retry_whose_ledger_was_lost_what_to_do_by_hand_is_told(done):
+    done.write(".watcherd/back-ffffffff-1")
+    (it,) = done.audit(1)["wrong"]
+    assert "this ledger does not know: if its file is gone from the failed folder, give it its name" in it["message"]
 
 
 def test_a_result_that_was_changed_or_replaced_is_found(done):
