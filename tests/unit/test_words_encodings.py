@@ -4,6 +4,7 @@ import encodings
 import io
 import pkgutil
 import random
+from string import ascii_letters
 
 import pytest
 from hypothesis import assume, given, settings
@@ -71,8 +72,14 @@ SPACES = [" ", "\n", "\t", "\r\n", "\xa0"]
 
 
 def phrases(letters):
-    """Return texts of words of `letters`, and of what may stand between words in Latin-1."""
-    part = st.tuples(st.text(st.sampled_from(letters), min_size=1, max_size=9), st.sampled_from(SPACES))
+    """Return texts of words of `letters`, and of what may stand between words in Latin-1.
+
+    No more than two letters stand side by side without one of ASCII, as in any language that is written so.
+    """
+    few = st.text(st.sampled_from(letters), max_size=2)
+    begin = st.lists(st.tuples(few, st.sampled_from(ascii_letters)).map("".join), min_size=1, max_size=4).map("".join)
+    word = st.sampled_from(letters) | st.tuples(begin, few).map("".join)
+    part = st.tuples(word, st.sampled_from(SPACES))
     return st.lists(part, min_size=1, max_size=9).map(lambda parts: "".join(word + space for word, space in parts))
 
 
@@ -115,6 +122,13 @@ def test_a_hard_space_of_one_encoding_that_is_a_letter_of_the_other_is_the_known
     words = counted(text.encode(encoding))
     assert words.encoding == "cp1252"
     assert words.words != len(text.split())
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"), [("gb18030", "ÀÉÀàéÉ\tÀç\xa0èÉàÉàÉé\n"), ("cp866", "àá\xa0àá\xa0àá\xa0")]
+)
+def test_words_of_accented_letters_alone_are_taken_for_another_alphabet_which_is_the_known_limit(encoding, text):
+    assert counted(text.encode("latin-1")).encoding == encoding
 
 
 @settings(max_examples=300, deadline=None)  # the first guess imports a library
