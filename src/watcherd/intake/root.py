@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
 
+from watcherd import beneath
 from watcherd.intake.probe import mount
 from watcherd.intake.watch import Heard, Watch
 
@@ -130,7 +132,17 @@ class Root:
         if reason := self.lost():
             raise OSError(errno.ESTALE, reason, self._named)
         self.rearm()
+        self._arm_top()
         return mount(self._path)
+
+    def _arm_top(self) -> None:
+        """Watch the folder itself before its scan: what that meets first is not known to be renamed into place."""
+        with suppress(OSError):  # which the scan meets, and tells
+            descriptor = beneath.open_folder(self._path)
+            try:
+                self.arm(descriptor, "")
+            finally:
+                os.close(descriptor)
 
     def close(self) -> None:
         """Let go of everything."""

@@ -39,6 +39,17 @@ def test_a_file_renamed_into_an_idle_inbox_is_admitted_at_once_also_right_after_
         assert sorted(took)[10] < 0.05
 
 
+def test_a_file_renamed_into_an_inbox_that_is_watched_and_not_scanned_yet_does_not_wait_for_settle(watching):
+    inbox = watching(settle=60.0)
+    inbox.paused = True
+    with inbox:
+        inbox.until(lambda: inbox.looks)
+        inbox.renamed_in("a.txt")
+        inbox.paused = False
+        inbox.intake.wake()
+        inbox.job("a.txt")
+
+
 def test_files_that_were_there_before_are_found(watching, root):
     (root / "sub" / "deep").mkdir(parents=True)
     for path in ("a.txt", "sub/b.png", "sub/deep/c.txt"):
