@@ -90,6 +90,10 @@ class Health:
         """Let it be time to look."""
         self._next_look = 0.0
 
+    def look_soon(self) -> None:
+        """Let it be time to look within a second, though all was calm."""
+        self._next_look = min(self._next_look, time.monotonic() + TICK)
+
     def conclude(self) -> None:
         """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""
         if self._proof and time.monotonic() >= self._proof.at:

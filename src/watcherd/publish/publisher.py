@@ -270,6 +270,7 @@ class Publisher:
                 self._judge.let_go(job, claimed=news.claimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)
+                self._health.look_soon()
                 self._judge.let_go(job)
             case Failed() if job.id < self._ledger.first:
                 # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.

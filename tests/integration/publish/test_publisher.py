@@ -345,6 +345,18 @@ def test_bad_files_whose_place_is_closed_to_us_give_their_claims_back(going, loo
     assert len(look.tree(going.failed)) == 4
 
 
+def test_an_input_that_cannot_be_taken_is_tried_again_soon_also_where_all_was_calm(scene, look, monkeypatch):
+    monkeypatch.setattr(health, "CALM", 600.0)
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: publishing._health.until_due() > health.TICK)
+    (scene.archive / "sub").write_text("a user's file")
+    publishing.put(scene.done(scene.job("sub/a.txt")))
+    look.eventually(publishing.unretired)
+    os.unlink(scene.archive / "sub")
+    look.eventually(lambda: ended(scene)[State.PUBLISHED] == 1)
+
+
 def test_inputs_that_cannot_be_taken_give_their_claims_back_and_what_came_over_them_is_looked_at(going, look):
     (going.archive / "sub").write_text("a user's file")
     for name in ("sub/a.txt", "sub/b.txt"):
