@@ -21,7 +21,7 @@ from watcherd.processors.reading import Reader
 from watcherd.processors.tally import Scratch, Tally
 from watcherd.processors.words import count, process
 
-SPACES = [chr(code) for code in range(sys.maxunicode + 1) if chr(code).isspace()]
+SPACES = list(filter(str.isspace, map(chr, range(sys.maxunicode + 1))))
 #: The first and last characters of each length, and neighbours of white space.
 EDGES = [chr(code) for code in (0x41, 0x7F, 0x80, 0xA1, 0x7FF, 0x800, 0x168F, 0x2043, 0x3042, 0xD7FF, 0xE000, 0xFEFF)]
 WIDE = [chr(code) for code in (0xFFFF, 0x10000, 0x1F600, 0x10FFFF)]
