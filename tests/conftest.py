@@ -354,6 +354,18 @@ def site(tmp_path):
 
 
 @pytest.fixture
+def counted():
+    """Let coverage count what a test's children run, where those of its neighbours are `uncounted`."""
+
+
+@pytest.fixture
+def uncounted(request, monkeypatch):
+    """Start children without coverage, which takes them longer than all else: other tests count what they run."""
+    if "counted" not in request.fixturenames:
+        monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+
+
+@pytest.fixture
 def called(capfd):
     """Return a function that runs the command in this process; it returns its status, output and complaints."""
 

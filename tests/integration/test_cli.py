@@ -27,6 +27,8 @@ from watcherd.paths import as_fields, typed
 #: The way in that the installed script goes.
 SCRIPT = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]["scripts"]["watcherd"]
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 COMMANDS = ["run", "drain", "init", "check", "config", "failures", "retry", "audit", "service", "completion"]
 
 
@@ -414,6 +416,7 @@ def test_that_nothing_is_set_aside_is_said_on_a_terminal(watcherd, here):
         assert on_terminal(*command.split(), *folders, cwd=here) == (0, said)
 
 
+@pytest.mark.usefixtures("counted")
 def test_the_status_of_an_audit_says_what_it_found_also_where_its_summary_cannot_be_written(watcherd, here):
     folders = ("--inbox", "in", "--outbox", "out", "--state", "state")
     assert watcherd("drain", "--make-folders", *folders)[0] == 0
@@ -556,6 +559,7 @@ def test_that_no_thread_can_be_started_is_said_in_one_line(here, few):
     assert process.returncode == 1
 
 
+@pytest.mark.usefixtures("counted")
 def test_a_reader_that_has_gone_is_no_fault_to_complain_of(here):
     reading, writing = os.pipe()
     os.close(reading)
@@ -567,6 +571,7 @@ def test_a_reader_that_has_gone_is_no_fault_to_complain_of(here):
 FACTS = ("config", "--inbox", "a", "--outbox", "b")
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("arguments", [FACTS, ["--help"], ["--version"], ["completion", "bash"], ["init"]])
 def test_a_full_disk_behind_the_output_is_said(here, arguments):
     with Path("/dev/full").open("w") as full:
@@ -576,6 +581,7 @@ def test_a_full_disk_behind_the_output_is_said(here, arguments):
     assert process.returncode == 1
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.parametrize("arguments", [FACTS, ["--version"], ["completion", "fish"]])
 def test_a_closed_output_is_no_fault(here, arguments):
     command = shlex.join([sys.executable, "-m", "watcherd", *arguments])
@@ -597,6 +603,7 @@ def on_terminal(*arguments, cwd):
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown.decode()
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 def test_on_a_terminal_facts_are_a_table_with_headings(here):
     status, shown = on_terminal("config", "--inbox", "a", "--outbox", "b", cwd=here)
@@ -665,6 +672,7 @@ def test_an_error_of_ours_is_one_line_with_status_1(watcherd, monkeypatch):
     assert (status, err) == (1, "watcherd: another daemon holds this inbox\n")
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 def test_a_sound_machine_is_told_so_on_a_terminal(here):
     for folder in ("in", "out"):
@@ -674,6 +682,7 @@ def test_a_sound_machine_is_told_so_on_a_terminal(here):
     assert "Nothing stands in the way." in shown
 
 
+@pytest.mark.usefixtures("counted")
 @pytest.mark.filterwarnings("ignore:.*forkpty:DeprecationWarning")
 def test_run_on_a_terminal_says_what_to_do_next_and_ctrl_c_stops_it(here):
     for folder in ("in", "out"):

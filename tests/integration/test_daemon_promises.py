@@ -5,8 +5,11 @@ import shutil
 import signal
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from tests.conftest import is_alive
+
+pytestmark = pytest.mark.usefixtures("uncounted")
 
 
 def test_a_text_and_an_image_become_results_and_a_stop_ends_with_0(site, picture):
@@ -129,6 +132,7 @@ def test_a_bad_file_that_is_dragged_back_leaves_no_reason_of_the_past_nor_anothe
     assert os.listdir(site.failed) == [".watcherd"]
 
 
+@pytest.mark.usefixtures("counted")
 def test_an_audit_finds_what_is_wrong_and_what_was_collected(site):
     site.drop("a.txt")
     site.drop("b.txt")

@@ -15,6 +15,8 @@ HERE = Path(__file__).parent
 #: Seconds in which nothing runs: longer than the daemon below gives a file in all.
 FROZEN = 6.0
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 DAEMON = """
 import sys
 base, here, kind = sys.argv[1:]

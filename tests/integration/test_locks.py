@@ -18,6 +18,8 @@ from tests.integration.conftest import failing, held
 from watcherd.model import Refused, SystemFault
 from watcherd.service import locks
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 HOLD = """
 import sys
 from contextlib import ExitStack

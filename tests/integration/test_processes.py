@@ -42,6 +42,8 @@ PICTURE = Picture(format="PNG", mode="L", width=3, height=2)
 MEMORY = 256 << 20
 IDS = count(1)
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 
 @pytest.fixture(autouse=True)
 def _importable(monkeypatch):
@@ -166,6 +168,7 @@ def stop(pid: int) -> None:
 # What goes well -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("counted")
 def test_a_job_comes_back_with_its_result_and_its_draft_filled(slot, do):
     assert do(slot, "good") == PICTURE
     assert do.draft == b"'' 100000000 done"
@@ -397,6 +400,7 @@ def test_innocents_in_flight_lose_nothing_while_others_are_poisoned(workers, do)
 # What a processor says ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("counted")
 def test_what_a_processor_says_of_its_file_is_said_by_the_slot(slot, do):
     before = do.pid(slot)
     with pytest.raises(FileFault, match="as it was told") as caught:
@@ -420,6 +424,7 @@ def test_a_worker_that_nobody_knows_the_state_of_is_replaced(slot, do, failure):
     assert do.pid(slot) != before
 
 
+@pytest.mark.usefixtures("counted")
 def test_an_error_of_the_draft_is_told_from_one_of_the_source(slot, tmp_path):
     job = Job(next(IDS), File("scans", "a.png", Version(1, 1, 1, 1)), Kind.IMAGE)
     (tmp_path / "source").write_text("good")
@@ -583,6 +588,7 @@ def test_workers_killed_in_the_instant_a_job_is_handed_over_cost_nothing(slot, d
 # Workers that cannot be started -------------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("counted")
 def test_a_processor_that_cannot_be_imported_is_the_system_s_fault_and_named(do):
     with (
         closing(IsolatedWorkers("no_such_processor", memory=MEMORY, recycle_after=9)) as pool,
@@ -604,6 +610,7 @@ def test_a_worker_of_a_version_that_was_installed_since_the_daemon_began_takes_n
         do(pool.slot(Hand(time.monotonic)), "good")
 
 
+@pytest.mark.usefixtures("counted")
 def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, interpreter):
     interpreter(f'ulimit -v 500000; exec {sys.executable} "$@"')
     with capture_logs() as logs, closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:

@@ -13,6 +13,8 @@ import pytest
 from watcherd.model import Stopped
 from watcherd.service import signals
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 PROCESS = """
 import os, queue, signal, sys
 from watcherd.service import signals

@@ -22,6 +22,8 @@ from watcherd import vitals
 from watcherd.service import journal, logs
 from watcherd.service.systemd import Manager
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 
 @pytest.fixture
 def told():

@@ -23,6 +23,8 @@ from watcherd.publish.batch import Batch
 from watcherd.rooms import assembled
 from watcherd.states import State
 
+pytestmark = pytest.mark.usefixtures("uncounted")
+
 
 @pytest.mark.parametrize("after", ["archive", "delete", "keep"])
 def test_a_text_and_an_image_go_through_all_rooms(site, picture, after):
