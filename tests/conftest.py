@@ -1,5 +1,6 @@
 """What all tests share: a daemon of one's own, run as people run it, and waiting without guessing how long."""
 
+import inspect
 import io
 import itertools
 import json
@@ -341,6 +342,15 @@ def deep():
             return inside
 
         yield deep
+
+
+@pytest.fixture
+def too_deep():
+    """Let Python's stack hold little more than it does; return a number of frames that is too many."""
+    most = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 200)
+    yield 250
+    sys.setrecursionlimit(most)
 
 
 @pytest.fixture

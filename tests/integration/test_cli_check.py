@@ -281,10 +281,10 @@ def test_folders_that_are_never_entered_need_no_watches(settings, tmp_path, limi
     assert ("inotify", True) in found(settings())
 
 
-def test_an_inbox_deeper_than_python_s_stack_is_counted(settings, tmp_path, limits, deep):
-    deep(tmp_path / "in", "d", 1100)
-    limits(max_user_watches=1100)
-    assert "hold over 1100 folders" in found(settings())["inotify", True].message
+def test_an_inbox_deeper_than_python_s_stack_is_counted(settings, tmp_path, limits, deep, too_deep):
+    deep(tmp_path / "in", "d", too_deep)
+    limits(max_user_watches=too_deep)
+    assert f"hold over {too_deep} folders" in found(settings())["inotify", True].message
 
 
 def test_more_inboxes_than_instances_is_a_problem(settings, limits):

@@ -131,8 +131,10 @@ def test_what_was_set_aside_when_its_inbox_had_another_name_is_known(site, rebui
     assert rebuilt() == ["bad.txt"]
 
 
-def test_what_was_set_aside_below_more_folders_than_python_s_stack_holds_is_known(site, rebuilt, set_aside, deep):
-    path, bottom = "d/" * 1100 + "bad.txt", deep(site.failed, "d", 1100)
+def test_what_was_set_aside_below_more_folders_than_python_s_stack_holds_is_known(
+    site, rebuilt, set_aside, deep, too_deep
+):
+    path, bottom = "d/" * too_deep + "bad.txt", deep(site.failed, "d", too_deep)
     for it in set_aside(path=path):
         os.rename(it, it.name, dst_dir_fd=bottom)
     assert rebuilt() == [path]
