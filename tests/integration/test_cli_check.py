@@ -118,14 +118,14 @@ def test_a_folder_that_could_not_be_made_where_it_is_to_lie_is_a_problem(setting
 
 @pytest.fixture
 def _within_reach(tmp_path):
-    """Let everybody reach the folders of the test, which pytest makes for one user alone."""
-    around = (tmp_path, *tmp_path.parents)
-    closed = {folder: folder.stat().st_mode for folder in around if folder.stat().st_mode & 0o11 != 0o11}
-    for folder, mode in closed.items():
-        folder.chmod(mode | 0o11)  # who gives up root alone is in its group still
-    yield
-    for folder, mode in closed.items():
-        folder.chmod(mode)
+    """Let everybody reach the folders of the test, which pytest makes for one user alone.
+
+    They stay open: those above belong to tests that run beside it as well, one of which may need them still.
+    """
+    for folder in (tmp_path, *tmp_path.parents):
+        mode = folder.stat().st_mode
+        if mode & 0o11 != 0o11:
+            folder.chmod(mode | 0o11)  # who gives up root alone is in its group still
 
 
 @pytest.mark.usefixtures("_within_reach")
