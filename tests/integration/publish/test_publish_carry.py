@@ -93,12 +93,19 @@ def test_an_input_larger_than_its_archive_s_disk_can_hold_any_is_its_own_fault_n
 
 
 @pytest.mark.parametrize(
-    ("free", "again"),
-    [((9, 9), [SystemFault, 1]), ((9, 10), [type(None), 2]), ((2 << 20, 2 << 20), [type(None), 2])],
+    ("free", "rest", "again"),
+    [
+        ((9, (1 << 20) - 1), 60.0, [SystemFault, 1]),
+        ((9, 1 << 20), 60.0, [type(None), 2]),
+        ((2 << 20, 2 << 20), 60.0, [type(None), 2]),
+        ((9, 9), 0.0, [type(None), 2]),
+    ],
+    ids=["too little still", "as much as it needs", "as much all along", "after the longest rest"],
 )
-def test_an_input_that_is_larger_than_the_room_on_its_disk_is_copied_again_once_there_is_more(
-    far, carrying, monkeypatch, free, again
+def test_an_input_larger_than_the_room_on_its_disk_is_copied_again_once_it_has_that_room_or_after_a_rest(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    far, carrying, monkeypatch, free, rest, again
 ):
+    monkeypatch.setattr(carrier_module, "LONGEST_REST", rest)
     far.add("a.txt", content=bytes(1 << 20))
     far.settle()
     left = iter(free)

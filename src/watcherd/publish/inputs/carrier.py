@@ -44,21 +44,22 @@ class Carried(NamedTuple):
 class _Refusal(NamedTuple):
     """Why an input was copied in vain, and until when, in monotonic seconds, it is not copied again.
 
-    Where a `disk` had less room than it needs, that is once there are more bytes of it: until then each copy would
-    take all there is, and others write there too.
+    Where a `disk` had less room than the `size` that it needs, that is also once it has as much: until then each copy
+    would take all there is, and others write there too. What a disk says of its room may be too little for us, as
+    where some is reserved for root, or it compresses.
     """
 
     error: InVain | SystemFault
     until: float
     disk: Root | None = None
-    room: int = 0
+    size: int = 0
 
     def is_over(self) -> bool:
         """Whether it may be copied again; where the disk cannot be asked, that tells why."""
-        if self.disk is None:
-            return time.monotonic() >= self.until
+        if time.monotonic() >= self.until:
+            return True
         try:
-            return self.disk.free()[0] > self.room
+            return self.disk is not None and self.disk.free()[0] >= self.size
         except SystemFault:
             return True
 
@@ -152,9 +153,9 @@ def _refusal(error: OSError | SystemFault | None, size: int, disk: Root | None) 
             return _Refusal(InVain(error.errno, error.strerror, error.filename), time.monotonic() + rest)
         case SystemFault(errno=errno.ENOSPC) if disk:
             with suppress(SystemFault):
-                room, _ = disk.free()
-                if room < size:
-                    return _Refusal(SystemFault(str(error), root=error.root, errno=error.errno), 0.0, disk, room)
+                if disk.free()[0] < size:
+                    fault = SystemFault(str(error), root=error.root, errno=error.errno)
+                    return _Refusal(fault, time.monotonic() + LONGEST_REST, disk, size)
     return None
 
 
