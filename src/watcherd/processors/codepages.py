@@ -153,15 +153,17 @@ def _score_of_pairs(page: _Pairs, sample: bytes) -> float:
 
 
 def _in_use(run: str, page: _Pairs, frequent: set[str]) -> float:
-    """Return how many characters of a run are in use. One alone proves nothing unless it is frequent."""
-    return run in frequent if len(run) == 1 else sum(_usual(char, page) for char in run)
+    """Return how many characters of a run are in use. One alone proves nothing, unless it is frequent."""
+    usual = sum(_usual(char, page) for char in run)
+    return usual if len(run) > 1 else min(usual, run in frequent)
 
 
 def _usual(char: str, page: _Pairs) -> float:
+    """Return 1 for a character in everyday use, less than 0 for one that a text in Latin makes more often."""
     first, *others = char.encode(page.name, "replace")
     if not others:
         return 0.5  # a narrow katakana, or no character at all
-    return first in page.usual if others[0] in page.second else -1
+    return first in page.usual if others[0] in page.second and first != _HARD_SPACE else -1
 
 
 # One byte for a letter ----------------------------------------------------------------------------------------------
