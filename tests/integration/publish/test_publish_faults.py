@@ -379,7 +379,8 @@ def far_faults(monkeypatch):
 def _carry(scene):
     """Carry what waits for it, as the carrier does."""
     for intent in scene.carried:
-        report = Carrier(scene.place, scene.ended.append, scene.deaths.append)._carried(intent, lambda: None)
+        way = scene.place.way(intent.job, intent.state, intent.number)
+        report = Carrier(scene.place, scene.ended.append, scene.deaths.append)._carried(intent, way, lambda: None)
         scene.batch.carried(report.intent, report.error)
     scene.carried.clear()
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from watcherd.ledger.ledger import Intent
     from watcherd.model import Version
-    from watcherd.publish.roots.place import Place
+    from watcherd.publish.roots.place import Place, Way
     from watcherd.publish.roots.root import Root
 
 #: Bytes from which on an input is a long one.
@@ -123,21 +123,20 @@ class Carrier:
         job = intent.job
         refusal = self._refusals.pop(job.id, None)
         if refusal is None or refusal.is_over():
-            carried = self._carried(intent, between)
-            disk = self._place.way(job, intent.state, intent.number).into
-            refusal = _refusal(carried.error, job.file.version.size, disk)
+            way = self._place.way(job, intent.state, intent.number)
+            carried = self._carried(intent, way, between)
+            refusal = _refusal(carried.error, job.file.version.size, way.into)
         else:
             carried = Carried(intent, refusal.error)
         if refusal:
             self._refusals[job.id] = refusal
         self._report(carried)
 
-    def _carried(self, intent: Intent, between: Callable[[], None]) -> Carried:
-        job, way = intent.job, self._place.way(intent.job, intent.state, intent.number)
+    def _carried(self, intent: Intent, way: Way, between: Callable[[], None]) -> Carried:
         if way.into is None:
             return Carried(intent, None)
         try:
-            version = carry(self._place.root, ours_of(job), way.into, way.retired, job.id, between)
+            version = carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id, between)
         except SystemFault as fault:
             return Carried(intent, fault)
         except OSError as error:  # a shortage is a fault now: an error would be met anew at each look at the report
