@@ -19,6 +19,7 @@ from tests.integration.conftest import as_nobody, held
 
 from watcherd import beneath
 from watcherd.beneath import OURS
+from watcherd.lanes import bench as bench_module
 from watcherd.lanes import hand as hand_module
 from watcherd.lanes import lane as lane_module
 from watcherd.lanes import order as order_module
@@ -340,6 +341,14 @@ def test_a_draft_that_cannot_be_written_is_the_outbox_s_fault(floor):
     assert isinstance(stalled, Stalled)
     assert (stalled.fault.root, stalled.fault.errno) == (str(lane.outbox), errno.ENOSPC)
     assert lane.drafts() == []
+
+
+@pytest.mark.parametrize(
+    "error", [DraftError(errno.ENOSPC, "No space left on device"), SystemFault("cannot start a worker", root="")]
+)
+def test_a_fault_of_the_system_tells_how_long_the_work_took_that_met_it(floor, monkeypatch, error):
+    monkeypatch.setattr(bench_module, "time", Mock(monotonic=itertools.count(0.0, 7.0).__next__))
+    assert floor(pool=Raising(error)).do("a.txt").fault.took == 7.0
 
 
 def test_a_draft_that_fails_as_it_is_closed_is_the_outbox_s_fault_and_not_the_input_s(floor):

@@ -118,6 +118,27 @@ def test_a_fault_that_took_long_to_be_seen_is_over_once_it_has_stayed_away_for_l
     assert [entry["event"] for entry in logs] == ["intake.paused", "intake.resumed"]
 
 
+def test_of_faults_that_come_by_turns_the_slowest_to_be_seen_is_waited_for(well, clock):
+    with capture_logs() as logs:
+        for _ in range(3):
+            well.pause(SystemFault("full for a picture", root="/out", took=8.0))
+            well.pause(FULL)  # as a text beside it meets
+            well.conclude()
+            clock.now += PROOF + 8.0
+            well.conclude()
+    assert [entry["event"] for entry in logs] == ["intake.paused"] * 2
+
+
+def test_a_slow_fault_that_is_over_makes_none_after_it_wait_longer(well, clock):
+    with capture_logs() as logs:
+        for took in (8.0, 0.0):
+            well.pause(SystemFault("full", root="/out", took=took))
+            well.conclude()
+            clock.now += PROOF + 2 * took
+            well.conclude()
+    assert [entry["event"] for entry in logs] == ["intake.paused", "intake.resumed"] * 2
+
+
 def test_no_more_faults_are_remembered_than_a_few(well):
     with capture_logs() as logs:
         for number in (*range(MOST + 1), 0):

@@ -44,21 +44,23 @@ class Bench:
 
     def work(self, job: Job, slot: Slot, limits: Limits, nearby: beneath.Nearby) -> Outcome:
         """Have `slot` work on a job, if its input is still the one that was admitted, and return what came of it."""
+        began = time.monotonic()
         try:
             source, status = beneath.open_file(*nearby.parent(self.root, job.file.path))
             try:
                 if not sameness.is_still(status, job.file.version):
                     return Returned(job, State.WAITING, "changed before it was worked on", changed=True)
-                return self._process(job, slot, limits, source)
+                return self._process(job, slot, limits, source, began)
             finally:
                 beneath.let_go(source)
+        except DraftError as error:
+            return _stalled(job, self.fault(error), began)
         except SystemFault as fault:
-            return Stalled(job, fault)
+            return _stalled(job, fault, began)
         except (FileFault, WorkerKilled, Cut, MemoryError, OSError) as error:
-            return self._failed(job, error)
+            return _failed(job, error)
 
-    def _process(self, job: Job, slot: Slot, limits: Limits, source: int) -> Outcome:
-        begin = time.monotonic()
+    def _process(self, job: Job, slot: Slot, limits: Limits, source: int, began: float) -> Done:
         draft, descriptor = self.new_draft(job.id)
         try:
             try:
@@ -69,30 +71,35 @@ class Bench:
         except Exception:
             self.discard(draft.name)
             raise
-        return Done(job, draft, result, time.monotonic() - begin)
-
-    def _failed(self, job: Job, error: FileFault | WorkerKilled | Cut | MemoryError | OSError) -> Outcome:
-        """Say what an error is as the outcome of its job: the file's, the system's, or nobody's."""
-        match error:
-            case FileFault():
-                return Failed(job, error.failure, str(error), trace=error.trace)
-            case WorkerKilled():
-                return Failed(job, Failure.CRASHED, str(error), charged=False)
-            case Cut():
-                log.info("file.cut_short", kind=job.kind, inbox=job.file.inbox, path=job.file.path)
-                return Returned(job, State.WAITING, "stopped")
-            case MemoryError():  # in our own process, where a text takes as little as any other
-                return Stalled(job, SystemFault("cannot work on a file: out of memory", root="", errno=errno.ENOMEM))
-            case DraftError():
-                return Stalled(job, self.fault(error))
-            case OSError():
-                return _unreadable(job, error)
+        return Done(job, draft, result, time.monotonic() - began)
 
     def clear(self, outcome: Outcome) -> None:
         """Clear away what a thread made that was given up meanwhile: its job has another outcome."""
         if isinstance(outcome, Done):
             with suppress(SystemFault):  # then it is removed later
                 self.discard(outcome.draft.name)
+
+
+def _stalled(job: Job, fault: SystemFault, began: float) -> Stalled:
+    """Say how long a fault took to be seen: until its pause is over it needs as long to be seen again."""
+    fault.took = time.monotonic() - began
+    return Stalled(job, fault)
+
+
+def _failed(job: Job, error: FileFault | WorkerKilled | Cut | MemoryError | OSError) -> Outcome:
+    """Say what an error is as the outcome of its job: the file's, the system's, or nobody's."""
+    match error:
+        case FileFault():
+            return Failed(job, error.failure, str(error), trace=error.trace)
+        case WorkerKilled():
+            return Failed(job, Failure.CRASHED, str(error), charged=False)
+        case Cut():
+            log.info("file.cut_short", kind=job.kind, inbox=job.file.inbox, path=job.file.path)
+            return Returned(job, State.WAITING, "stopped")
+        case MemoryError():  # in our own process, where a text takes as little as any other
+            return Stalled(job, SystemFault("cannot work on a file: out of memory", root="", errno=errno.ENOMEM))
+        case OSError():
+            return _unreadable(job, error)
 
 
 def _unreadable(job: Job, error: OSError) -> Outcome:

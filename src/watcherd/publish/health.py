@@ -69,8 +69,8 @@ class Health:
         self._prepare = prepare
         self._on_pause = on_pause
         self._next_look = 0.0
-        self._took = 0.0  # seconds in which the fault was seen
-        self._told: set[str] = set()  # faults since all was well
+        self._took = 0.0  # the most seconds in which a fault was seen since all was well
+        self._told: set[str] = set()  # faults since then
         self._proof: _Proof | None = None  # of the last of them, once work goes on
 
     def is_due(self, *, idle: bool) -> bool:
@@ -99,6 +99,7 @@ class Health:
         if self._proof and time.monotonic() >= self._proof.at:
             log.info("intake.resumed", inbox=self._place.inbox, reason=self._proof.reason)
             self._told.clear()
+            self._took = 0.0
             self._proof = None
         if shortage := self._shortage():
             self.pause(shortage)
@@ -110,7 +111,7 @@ class Health:
         reason = _reason(fault)
         self._next_look = time.monotonic() + TICK
         self._proof = None
-        self._took = fault.took
+        self._took = max(self._took, fault.took)
         if reason != self.paused:
             self._tell(reason)
             self.paused = reason
