@@ -20,7 +20,7 @@ from watcherd.intake.bell import Bell
 from watcherd.intake.gate import Gate
 from watcherd.intake.inlet import Inlet
 from watcherd.intake.retries import Retries
-from watcherd.intake.root import Root, is_news, mend_of
+from watcherd.intake.root import InboxRoot, is_news, mend_of
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How
@@ -49,7 +49,7 @@ class Intake:
         self._claims = claims
         self._desk = desk
         self._log = log.bind(inbox=inbox.name)
-        self._root = Root(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
+        self._root = InboxRoot(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._root)
         gates = {
             kind: Gate(inbox.name, kind, ledger, claims, desk, checkpoint=self._checkpoint, drop=self._drop)

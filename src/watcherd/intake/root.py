@@ -83,7 +83,7 @@ def _may_enter(path: str) -> bool:
     return os.access(path, os.R_OK | os.X_OK, effective_ids=True)
 
 
-class Root:
+class InboxRoot:
     """The root of one inbox. Once closed it holds nothing open, so that its file system can be unmounted.
 
     `named` is the path that people gave, which may lead to `path` by links. With `watching` false the kernel is asked

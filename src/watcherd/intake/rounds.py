@@ -17,7 +17,7 @@ from watcherd.model import Kind
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from watcherd.intake.root import Root
+    from watcherd.intake.root import InboxRoot
     from watcherd.intake.terms import Inbox
 
 log = structlog.get_logger(__name__)
@@ -61,7 +61,7 @@ class Rounds:
     `unlisted` are the folders that cannot be listed, each with the reason.
     """
 
-    def __init__(self, inbox: Inbox, root: Root) -> None:
+    def __init__(self, inbox: Inbox, root: InboxRoot) -> None:
         self.inbox = inbox
         self._root = root
         self._log = log.bind(inbox=inbox.name)
