@@ -19,7 +19,7 @@ REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
 @contextmanager
-def told_plainly(path: str) -> Iterator[None]:
+def error_as_fault(path: str) -> Iterator[None]:
     """Raise an OSError as a SystemFault that names the folder."""
     try:
         yield

@@ -13,7 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, decide, sameness
-from watcherd.access import told_plainly
+from watcherd.access import error_as_fault
 from watcherd.beneath import OURS
 from watcherd.evidence import found_aside
 from watcherd.intake.probe import Looks
@@ -306,7 +306,7 @@ def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
         if not isinstance(error, FileNotFoundError):
             found.unreadable(place.inbox, error.filename, error)
 
-    with told_plainly(place.failed.path):
+    with error_as_fault(place.failed.path):
         for record in found_aside(place, inbox, refused):
             if (record.file.path, record.number) not in known:
                 where = quarantine.row_of(place, record).where

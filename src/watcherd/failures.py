@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd.access import told_plainly
+from watcherd.access import error_as_fault
 from watcherd.model import After, SystemFault
 from watcherd.plain import ledger_of, place_of
 from watcherd.publish.aside import quarantine, wayback
@@ -52,7 +52,7 @@ def _of_each(
         for name in inboxes:
             try:
                 place = place_of(name, settings, ledger)
-                with told_plainly(place.failed.path):  # as where it holds a folder that is closed to us
+                with error_as_fault(place.failed.path):  # as where it holds a folder that is closed to us
                     rows.extend(ask(place, ledger))
             except SystemFault as fault:
                 on_fault(fault)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.access import told_plainly
+from watcherd.access import error_as_fault
 from watcherd.beneath import FULL
 from watcherd.model import After, SystemFault
 from watcherd.service.locks import Note, leave, refusal_as_fault
@@ -41,7 +41,7 @@ class Premises:
         if self._ready:
             return
         outbox = str(self._inbox.outbox)
-        with told_plainly(outbox):
+        with error_as_fault(outbox):
             os.stat(outbox)  # first: where it is missing, what is beside it may be a bare mount point
         make(str(self._inbox.failed))
         if self._inbox.after is After.ARCHIVE:
@@ -100,7 +100,7 @@ def _write(note: Note) -> None:
 
 def make(path: str, mode: int = 0o777) -> None:
     """Make a folder where it is missing, and those around it with the same mode; on disk. Raises SystemFault."""
-    with told_plainly(path):
+    with error_as_fault(path):
         for folder in (*reversed(Path(path).parents), Path(path)):
             if not folder.is_dir():
                 folder.mkdir(mode, exist_ok=True)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import evidence
-from watcherd.access import told_plainly
+from watcherd.access import error_as_fault
 from watcherd.ledger.answers import BLOCK
 from watcherd.ledger.database import Damaged, let_go, require_sound
 from watcherd.ledger.ledger import Ledger
@@ -47,7 +47,7 @@ def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None] = lamb
     except Damaged as damage:
         aside = _free(f"{ledger}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
         log.warning("ledger.damaged", reason=str(damage), moved_to=str(aside))
-        with told_plainly(str(ledger.parent)):
+        with error_as_fault(str(ledger.parent)):
             let_go(ledger)
             _replace(ledger, _made(ledger.with_name(f"{ledger.name}.new"), settings, checkpoint), aside)
 
@@ -91,7 +91,7 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 
 
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
-    with told_plainly(place.root):
+    with error_as_fault(place.root):
         _discard_drafts(place.outbox, checkpoint)
         aside = evidence.found_aside(place, inbox, evidence.proves_nothing, checkpoint)
         quarantined = _remembered(ledger, aside)

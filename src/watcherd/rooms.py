@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import lifeline, rebuild
-from watcherd.access import told_plainly
+from watcherd.access import error_as_fault
 from watcherd.assembly import build
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import SystemFault, WatcherdError
@@ -53,7 +53,7 @@ def assembled(
     with ExitStack() as stack:
         state = str(settings.state)
         make(state, mode=0o700)
-        with told_plainly(state):
+        with error_as_fault(state):
             lock = stack.enter_context(locks.state(state))
         premises = prepare(settings, stack, once=once)
         path = settings.state / "ledger.db"

@@ -231,7 +231,7 @@ class Ledger(Answers):
         with self._transaction(full=True) as cursor:
             cursor.execute("UPDATE ledger SET id = id")
         # That is no proof: the log of changes may have pages to reuse, and take a small change on a full disk.
-        with access.told_plainly(self.folder):
+        with access.error_as_fault(self.folder):
             require_space(self.folder)
 
     def free(self) -> tuple[int, int]:
@@ -239,7 +239,7 @@ class Ledger(Answers):
 
         Raises SystemFault, also where its file is gone: SQLite would write on into what no later run finds.
         """
-        with access.told_plainly(self.folder):
+        with access.error_as_fault(self.folder):
             status = os.statvfs(self.folder)
             here = self._at_path()
         if here != self._file:

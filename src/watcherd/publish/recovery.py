@@ -32,7 +32,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
-from watcherd.access import told_plainly
+from watcherd.access import error_as_fault
 from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import reveal
@@ -123,13 +123,13 @@ def _seen(place: Place, ledger: Ledger, intent: Intent, way: Way) -> Found | Non
 def _take_back(way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:
     folder, name = beneath.split(way.visible)
     opened = beneath.folder(way.root.path, folder)
-    with told_plainly(way.root.path), suppress(FileNotFoundError, NotADirectoryError), opened as target:
+    with error_as_fault(way.root.path), suppress(FileNotFoundError, NotADirectoryError), opened as target:
         return reveal.take_back(way, draft, target, name, is_ours)
     return False
 
 
 def _is_visible(way: Way, draft: Draft) -> bool:
-    with told_plainly(way.root.path):
+    with error_as_fault(way.root.path):
         status = beneath.status(way.root.path, way.visible)
     return sameness.has_inode(status, draft)
 
@@ -150,7 +150,7 @@ def _both_away(inbox: str, root: str) -> SystemFault:
 
 
 def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bool:
-    with told_plainly(inbox):
+    with error_as_fault(inbox):
         try:
             status = folders.status(inbox, job.file.path)
         except PermissionError:
@@ -172,7 +172,7 @@ def _renumber(place: Place, folders: Folders, intent: Intent, way: Way) -> None:
 def _restore_newer(place: Place, job: Job, way: Way, since: int) -> None:
     """Restore a newer file that was taken for an input, `since` then at the earliest, and not looked at any more."""
     if way.into is not None:
-        with told_plainly(way.into.path):
+        with error_as_fault(way.into.path):
             taker.restore_newer(place.root, job, way.into.path, way.retired, since)
 
 

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.access import REFUSALS, told_plainly
+from watcherd.access import REFUSALS, error_as_fault
 from watcherd.beneath import OURS, Doubt
 from watcherd.lifeline import Thread
 from watcherd.model import Refused, SystemFault
@@ -96,7 +96,7 @@ class Note:
         """Write it. Raises Refused where another daemon has the folder, and SystemFault."""
         self.doubt = Doubt(self._path)
         self.remove()
-        with told_plainly(self._path):
+        with error_as_fault(self._path):
             self._root = os.path.realpath(self._path)
             self._said = _noted(self._root, self._state)
 

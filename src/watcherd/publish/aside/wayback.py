@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.access import told_plainly
+from watcherd.access import error_as_fault
 from watcherd.beneath import OURS
 from watcherd.model import After, SystemFault
 from watcherd.publish.aside import crossing
@@ -105,7 +105,7 @@ def _alone(ledger: Ledger, *, wait: bool) -> Iterator[bool]:
 
     Raises SystemFault.
     """
-    with told_plainly(ledger.folder), beneath.folder(ledger.folder) as descriptor:
+    with error_as_fault(ledger.folder), beneath.folder(ledger.folder) as descriptor:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
