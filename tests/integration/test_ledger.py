@@ -626,7 +626,7 @@ def test_an_intention_that_was_withdrawn_proves_nothing_any_more(ledger):
 
 def test_why_a_file_is_set_aside_is_on_record(ledger):
     (given,) = handed(ledger, "a.txt")
-    ledger.judge(given, Failure.CORRUPT, "bad", 2)
+    ledger.note_failure(given, Failure.CORRUPT, "bad", 2)
     found = record(ledger, "a.txt")
     assert (found.failure, found.message, found.attempts) == (Failure.CORRUPT, "bad", 2)
 

@@ -14,8 +14,8 @@ from watcherd.intake.settle import (
     Sighting,
     Wait,
     Writer,
-    judge,
     stretched,
+    wait_of,
 )
 from watcherd.model import Version
 
@@ -26,104 +26,104 @@ FRESH = Sighting("a.txt", V1, How.SEEN, changed_ago=0.1, written_ago=0.1)
 
 
 def test_a_fresh_file_waits_for_its_quiet_time():
-    assert judge(FRESH, None, 100.0, PACE, Writer.FREE) == Wait(101.0, Reason.SETTLING, Settling(V1, 100.0))
+    assert wait_of(FRESH, None, 100.0, PACE, Writer.FREE) == Wait(101.0, Reason.SETTLING, Settling(V1, 100.0))
 
 
 def test_quiet_for_settle_and_no_writer_is_complete():
-    assert judge(FRESH, Settling(V1, 99.0), 100.0, PACE, Writer.FREE) is None
+    assert wait_of(FRESH, Settling(V1, 99.0), 100.0, PACE, Writer.FREE) is None
 
 
 def test_a_change_starts_the_clock_again():
-    verdict = judge(FRESH._replace(version=V2), Settling(V1, 0.0), 100.0, PACE, Writer.FREE)
+    verdict = wait_of(FRESH._replace(version=V2), Settling(V1, 0.0), 100.0, PACE, Writer.FREE)
     assert verdict == Wait(101.0, Reason.CHANGING, Settling(V2, 100.0, changed=True))
 
 
 def test_the_clock_of_a_file_with_other_names_runs_on_when_one_of_them_is_renamed():
     renamed = V1._replace(ctime_ns=2)
     linked = FRESH._replace(version=renamed, linked=True)
-    assert judge(linked, Settling(V1, 99.5), 100.0, PACE, Writer.FREE) == Wait(
+    assert wait_of(linked, Settling(V1, 99.5), 100.0, PACE, Writer.FREE) == Wait(
         100.5, Reason.SETTLING, Settling(renamed, 99.5)
     )
-    assert judge(linked._replace(linked=False), Settling(V1, 99.5), 100.0, PACE, Writer.FREE).until == 101.0
-    assert judge(linked._replace(version=V2), Settling(V1, 99.5), 100.0, PACE, Writer.FREE).until == 101.0
+    assert wait_of(linked._replace(linked=False), Settling(V1, 99.5), 100.0, PACE, Writer.FREE).until == 101.0
+    assert wait_of(linked._replace(version=V2), Settling(V1, 99.5), 100.0, PACE, Writer.FREE).until == 101.0
 
 
 def test_a_file_with_a_writer_waits_however_long_it_was_quiet():
     old = FRESH._replace(changed_ago=1e6)
-    verdict = judge(old, None, 100.0, PACE, Writer.WRITTEN)
+    verdict = wait_of(old, None, 100.0, PACE, Writer.WRITTEN)
     assert (verdict.until, verdict.reason) == (101.0, Reason.WRITTEN)
-    assert judge(old, Settling(V1, 0.0), 1e6, PACE, Writer.WRITTEN).reason is Reason.WRITTEN
+    assert wait_of(old, Settling(V1, 0.0), 1e6, PACE, Writer.WRITTEN).reason is Reason.WRITTEN
 
 
 @pytest.mark.parametrize(("stood", "until"), [(4.0, 1.0), (80.0, 10.0), (1e6, LONGEST_SETTLE)])
 def test_the_longer_a_file_stands_open_as_it_is_the_less_often_it_is_looked_at(stood, until):
-    assert judge(FRESH, Settling(V1, 0.0), stood, PACE, Writer.WRITTEN).until == stood + until
-    assert judge(FRESH._replace(version=V2), Settling(V1, 0.0), stood, PACE, Writer.WRITTEN).until == stood + 1.0
+    assert wait_of(FRESH, Settling(V1, 0.0), stood, PACE, Writer.WRITTEN).until == stood + until
+    assert wait_of(FRESH._replace(version=V2), Settling(V1, 0.0), stood, PACE, Writer.WRITTEN).until == stood + 1.0
 
 
 @pytest.mark.parametrize(("how", "writer"), [(How.SEEN, Writer.WRITTEN), (How.CREATED, Writer.UNKNOWN)])
 def test_a_file_that_is_being_written_is_looked_at_a_few_times_a_second_however_short_its_quiet_time(how, writer):
-    verdict = judge(FRESH._replace(how=how), None, 100.0, Pace(0.0, 0.0), writer)
+    verdict = wait_of(FRESH._replace(how=how), None, 100.0, Pace(0.0, 0.0), writer)
     assert verdict.until == 100.0 + BETWEEN_LOOKS
 
 
 def test_a_file_renamed_into_place_skips_the_quiet_time():
-    assert judge(FRESH._replace(how=How.RENAMED), None, 0.0, PACE, Writer.FREE) is None
+    assert wait_of(FRESH._replace(how=How.RENAMED), None, 0.0, PACE, Writer.FREE) is None
 
 
 @pytest.mark.parametrize("writer", [Writer.WRITTEN, Writer.UNKNOWN])
 def test_a_renamed_file_skips_nothing_unless_the_kernel_says_that_nobody_writes(writer):
-    assert isinstance(judge(FRESH._replace(how=How.RENAMED), None, 0.0, PACE, writer), Wait)
+    assert isinstance(wait_of(FRESH._replace(how=How.RENAMED), None, 0.0, PACE, writer), Wait)
 
 
 def test_an_old_ctime_at_first_sight_skips_the_quiet_time():
-    assert judge(FRESH._replace(changed_ago=1.0), None, 0.0, PACE, Writer.FREE) is None
+    assert wait_of(FRESH._replace(changed_ago=1.0), None, 0.0, PACE, Writer.FREE) is None
 
 
 def test_an_old_ctime_skips_nothing_once_the_clock_runs():
     # Else a file system whose clock runs ahead would admit what changes under our eyes.
-    verdict = judge(FRESH._replace(changed_ago=9.0, version=V2), Settling(V1, 0.0), 0.5, PACE, Writer.FREE)
+    verdict = wait_of(FRESH._replace(changed_ago=9.0, version=V2), Settling(V1, 0.0), 0.5, PACE, Writer.FREE)
     assert isinstance(verdict, Wait)
 
 
 def test_an_old_mtime_proves_nothing():
-    assert isinstance(judge(FRESH._replace(written_ago=1e9), None, 0.0, PACE, Writer.FREE), Wait)
+    assert isinstance(wait_of(FRESH._replace(written_ago=1e9), None, 0.0, PACE, Writer.FREE), Wait)
 
 
 def test_where_nobody_can_be_asked_the_quiet_time_is_the_long_one():
-    assert judge(FRESH._replace(changed_ago=1e6), None, 0.0, PACE, Writer.UNKNOWN).until == 10.0
-    assert judge(FRESH, Settling(V1, 0.0), 10.0, PACE, Writer.UNKNOWN) is None
+    assert wait_of(FRESH._replace(changed_ago=1e6), None, 0.0, PACE, Writer.UNKNOWN).until == 10.0
+    assert wait_of(FRESH, Settling(V1, 0.0), 10.0, PACE, Writer.UNKNOWN) is None
 
 
 def test_where_nobody_can_be_asked_a_created_file_waits_for_its_close():
-    created = judge(FRESH._replace(how=How.CREATED), None, 0.0, PACE, Writer.UNKNOWN)
+    created = wait_of(FRESH._replace(how=How.CREATED), None, 0.0, PACE, Writer.UNKNOWN)
     assert created == Wait(10.0, Reason.OPEN, Settling(V1, 0.0, open=True))
-    still = judge(FRESH, created.settling, 50.0, PACE, Writer.UNKNOWN)
+    still = wait_of(FRESH, created.settling, 50.0, PACE, Writer.UNKNOWN)
     assert still.reason is Reason.OPEN
     for how in (How.CLOSED, How.RENAMED):
-        assert judge(FRESH._replace(how=how), still.settling, 50.0, PACE, Writer.UNKNOWN) is None
+        assert wait_of(FRESH._replace(how=how), still.settling, 50.0, PACE, Writer.UNKNOWN) is None
 
 
 def test_a_close_is_not_waited_for_where_the_kernel_says_that_nobody_writes():
-    assert judge(FRESH, Settling(V1, 99.0, open=True), 100.0, PACE, Writer.FREE) is None
+    assert wait_of(FRESH, Settling(V1, 99.0, open=True), 100.0, PACE, Writer.FREE) is None
 
 
 def test_a_close_that_never_comes_is_not_waited_for_for_ever():
     opened = Settling(V1, 1000.0, open=True)
-    assert isinstance(judge(FRESH, opened, 999.0 + LONGEST_OPEN, PACE, Writer.UNKNOWN), Wait)
-    assert judge(FRESH, opened, 1000.0 + LONGEST_OPEN, PACE, Writer.UNKNOWN) is None
+    assert isinstance(wait_of(FRESH, opened, 999.0 + LONGEST_OPEN, PACE, Writer.UNKNOWN), Wait)
+    assert wait_of(FRESH, opened, 1000.0 + LONGEST_OPEN, PACE, Writer.UNKNOWN) is None
 
 
 def test_a_link_was_never_open():
     linked = FRESH._replace(how=How.CREATED, linked=True)
-    assert judge(linked, None, 0.0, PACE, Writer.UNKNOWN).reason is Reason.SETTLING
+    assert wait_of(linked, None, 0.0, PACE, Writer.UNKNOWN).reason is Reason.SETTLING
 
 
 @pytest.mark.parametrize("how", [How.RENAMED, How.SEEN])
 def test_a_file_that_changed_under_us_skips_nothing_and_waits_its_longer_time(how):
     restless = FRESH._replace(how=how, changed_ago=1e6, restless=8.0)
-    assert judge(restless, None, 0.0, PACE, Writer.FREE).until == 8.0
-    assert judge(restless, Settling(V1, 0.0), 8.0, PACE, Writer.FREE) is None
+    assert wait_of(restless, None, 0.0, PACE, Writer.FREE).until == 8.0
+    assert wait_of(restless, Settling(V1, 0.0), 8.0, PACE, Writer.FREE) is None
 
 
 def test_the_quiet_time_doubles_up_to_a_minute():
@@ -139,23 +139,23 @@ def test_no_settle_at_all_still_doubles_from_something():
 
 def test_a_file_written_within_the_tick_is_looked_at_again():
     just = FRESH._replace(how=How.RENAMED, written_ago=COARSE_TICK / 2)
-    assert judge(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK / 2, Reason.SETTLING, Settling(V1, 0.0))
-    assert judge(just, None, 0.0, PACE, Writer.FREE) is None
-    assert judge(just._replace(written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) is None
+    assert wait_of(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK / 2, Reason.SETTLING, Settling(V1, 0.0))
+    assert wait_of(just, None, 0.0, PACE, Writer.FREE) is None
+    assert wait_of(just._replace(written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) is None
 
 
 @pytest.mark.parametrize(("second", "tick"), [(7, 1), (8, 2)])  # FAT holds every second one, and says no odd one
 def test_where_times_are_whole_seconds_a_file_is_taken_once_its_second_is_over(second, tick):
     version = V1._replace(mtime_ns=second * 10**9)
     just = FRESH._replace(version=version, how=How.RENAMED, written_ago=0.25)
-    wait = judge(just, None, 0.0, PACE, Writer.FREE)
+    wait = wait_of(just, None, 0.0, PACE, Writer.FREE)
     assert (wait.until, wait.reason) == (pytest.approx(tick + COARSE_TICK - 0.25), Reason.SETTLING)
-    assert judge(just._replace(written_ago=wait.until + 0.25), None, 0.0, PACE, Writer.FREE) is None
+    assert wait_of(just._replace(written_ago=wait.until + 0.25), None, 0.0, PACE, Writer.FREE) is None
 
 
 def test_a_quiet_time_shorter_than_the_tick_is_no_proof_within_it():
     just, unsettled = FRESH._replace(written_ago=COARSE_TICK / 2), Pace(0.0, 0.0, coarse=True)
-    wait = judge(just, Settling(V1, 5.0), 5.0, unsettled, Writer.UNKNOWN)
+    wait = wait_of(just, Settling(V1, 5.0), 5.0, unsettled, Writer.UNKNOWN)
     assert wait.until == pytest.approx(5.0 + COARSE_TICK / 2)
 
 
@@ -163,7 +163,7 @@ def test_no_verdict_asks_to_look_again_at_once():
     eager = Pace(0.0, 0.0)
     for writer in Writer:
         for how in How:
-            verdict = judge(FRESH._replace(how=how), None, 5.0, eager, writer)
+            verdict = wait_of(FRESH._replace(how=how), None, 5.0, eager, writer)
             assert verdict is None or verdict.until > 5.0
 
 
@@ -192,7 +192,7 @@ def test_nothing_is_complete_that_has_a_writer_or_was_not_quiet(looks):
             since = now
         version = Version(size, size + 1, size, 1)  # no whole second, which is waited for besides
         sighting = Sighting("a", version, how, age, age, linked=True, restless=restless)
-        verdict = judge(sighting, settling, now, PACE, writer)
+        verdict = wait_of(sighting, settling, now, PACE, writer)
         quiet = now >= since + max(PACE.settle if writer is Writer.FREE else PACE.blind, restless)
         skips = writer is Writer.FREE and not restless and (how is How.RENAMED or (fresh and age >= PACE.settle))
         assert (verdict is None) is (writer is not Writer.WRITTEN and (quiet or skips))

@@ -22,7 +22,7 @@ from watcherd.intake.pending import Pending
 from watcherd.intake.probe import Looks
 from watcherd.intake.restless import Restless
 from watcherd.intake.rules import what_it_is
-from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, judge
+from watcherd.intake.settle import How, Reason, Sighting, Wait, Writer, wait_of
 from watcherd.model import After, CameBack, Failed, File, Job, SystemFault
 from watcherd.states import State
 
@@ -143,7 +143,7 @@ class Gate:
             return None
         sighting = self._sighting(path, how, status, terms)
         # The kernel is asked last, and only about what is otherwise complete.
-        return self._judged(sighting, Writer.FREE if terms.mount.lease else Writer.UNKNOWN, terms)
+        return self._if_complete(sighting, Writer.FREE if terms.mount.lease else Writer.UNKNOWN, terms)
 
     def _decide(self, looks: Looks, seen: Sighting, record: Record | None, terms: Terms) -> None:
         self._checkpoint()
@@ -172,7 +172,7 @@ class Gate:
             return None
         if writer is Writer.FREE and sameness.is_still(status, seen.version):
             return seen
-        return self._judged(self._sighting(seen.path, seen.how, status, terms), writer, terms)
+        return self._if_complete(self._sighting(seen.path, seen.how, status, terms), writer, terms)
 
     def _welcome(self, record: Record | None) -> None:
         if record is not None and record.state is State.QUARANTINED:
@@ -215,8 +215,9 @@ class Gate:
             restless=self._restless.quiet(path, version.inode, time.monotonic()) if self._restless.known else 0.0,
         )
 
-    def _judged(self, sighting: Sighting, writer: Writer, terms: Terms) -> Sighting | None:
-        wait = judge(sighting, self.pending.known(sighting.path), time.monotonic(), terms.pace, writer)
+    def _if_complete(self, sighting: Sighting, writer: Writer, terms: Terms) -> Sighting | None:
+        """Return a file that is complete; have any other wait."""
+        wait = wait_of(sighting, self.pending.known(sighting.path), time.monotonic(), terms.pace, writer)
         if wait is None:
             return sighting
         self.pending.wait(sighting.path, wait)

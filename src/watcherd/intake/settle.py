@@ -119,11 +119,11 @@ class Wait:
     settling: Settling | None
 
 
-def judge(sighting: Sighting, previous: Settling | None, now: float, pace: Pace, writer: Writer) -> Wait | None:
-    """Decide how long to wait for a file; None where it is complete. All times kept here are monotonic seconds."""
+def wait_of(sighting: Sighting, previous: Settling | None, now: float, pace: Pace, writer: Writer) -> Wait | None:
+    """Return how long to wait for a file, and why; None where it is complete. All times are monotonic seconds."""
     if writer is Writer.FREE and _skips(sighting, previous, pace):
         return _past_tick(sighting, previous, now, pace)
-    settling = _clock(sighting, previous, now)
+    settling = _settling(sighting, previous, now)
     quiet = max(pace.settle if writer is Writer.FREE else pace.blind, sighting.restless)
     if writer is Writer.WRITTEN:
         still = min((now - settling.since) / STILL_SHARE, LONGEST_SETTLE)
@@ -147,7 +147,8 @@ def _skips(sighting: Sighting, previous: Settling | None, pace: Pace) -> bool:
     return sighting.how is How.RENAMED or (previous is None and sighting.changed_ago >= pace.settle)
 
 
-def _clock(sighting: Sighting, previous: Settling | None, now: float) -> Settling:
+def _settling(sighting: Sighting, previous: Settling | None, now: float) -> Settling:
+    """Return what is known of a file by now: its clock begins anew where it did not stand still."""
     is_open = _is_open(sighting, previous)
     if previous is None or not stood_still(sighting.version, previous.version, linked=sighting.linked):
         return Settling(sighting.version, now, is_open, previous is not None)
@@ -166,7 +167,7 @@ def _past_tick(sighting: Sighting, previous: Settling | None, now: float, pace: 
     # A second write within the tick would leave the same timestamps, and could not be told from none.
     tick = _tick(sighting.version, pace)
     if abs(sighting.written_ago) < tick:
-        return Wait(now + tick - max(sighting.written_ago, 0.0), Reason.SETTLING, _clock(sighting, previous, now))
+        return Wait(now + tick - max(sighting.written_ago, 0.0), Reason.SETTLING, _settling(sighting, previous, now))
     return None
 
 

@@ -168,7 +168,7 @@ class Ledger(Answers):
                 (job.id,),
             )
 
-    def judge(self, job: Job, failure: Failure, message: str, attempts: int) -> None:
+    def note_failure(self, job: Job, failure: Failure, message: str, attempts: int) -> None:
         """Note why a job is about to be set aside, and after how many attempts."""
         with self._transaction() as cursor:
             cursor.execute(

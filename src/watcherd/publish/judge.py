@@ -91,7 +91,7 @@ class Judge:
         root, command = self._place.root, self._retry_command
         text = reason(failed, root=root, attempts=attempts, command=command, now=time.time())
         draft = self._place.failed.write_draft(failed.job.id, text)
-        self._ledger.judge(failed.job, failed.failure, failed.message, attempts)
+        self._ledger.note_failure(failed.job, failed.failure, failed.message, attempts)
         return draft
 
     def _retry(self, failed: Failed, verdict: Retry) -> None:
