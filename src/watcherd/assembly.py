@@ -144,7 +144,7 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
         retry_command=retry_command(settings, name),
         durable=settings.is_durable,
         prepare=premises.prepare_again,
-        is_away=lambda: bool(note.doubt) or intake.is_away(),
+        is_away=lambda: note.in_doubt() or intake.is_away(),
         on_pause=wake,
         on_end=ears.on_end,
         on_death=ears.of(f"publisher of {name}"),
@@ -153,7 +153,7 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
         offer=lambda jobs: orders[jobs[0].kind].offer(*jobs),
         put=publisher.put,
         paused=lambda: bool(publisher.paused),
-        doubted=lambda: bool(note.doubt),
+        doubted=note.in_doubt,
         on_found=note.renew,
         on_death=ears.of(f"intake of {name}"),
     )

@@ -250,6 +250,7 @@ class Doubt:
         self._path = path
         self._holds = not os.path.lexists(f"{path}/{OURS}")
 
-    def __bool__(self) -> bool:
+    def holds(self) -> bool:
+        """Look whether it may still be one."""
         self._holds = self._holds and is_bare(self._path)
         return self._holds

@@ -64,7 +64,7 @@ class Pruning:
         try:
             if row.state is State.QUARANTINED:
                 # By its row the next start finishes the way back of one where that was cut short.
-                return bool(row.due or self._place.failed.doubt) or quarantine.is_set_aside(self._place, row)
+                return bool(row.due) or self._place.failed.in_doubt() or quarantine.is_set_aside(self._place, row)
             return self._place.after is After.KEEP and self._is_kept(row)
         except OSError:
             return True  # what cannot be looked at is not known to be gone
@@ -79,4 +79,4 @@ class Pruning:
     def _has_result(self, row: Record) -> bool:
         """Whether the result of a row is there, or may be in what is not mounted yet. Raises OSError."""
         visible = self._place.way(row, State.PUBLISHING, row.number).visible
-        return bool(self._place.outbox.doubt) or beneath.status(self._place.outbox.path, visible) is not None
+        return self._place.outbox.in_doubt() or beneath.status(self._place.outbox.path, visible) is not None

@@ -90,11 +90,11 @@ class Note:
         self._state = state
         self._root = path  # where it was written: what the path leads to may be another folder later
         self._said = b""
-        self.doubt: Doubt | None = None
+        self._doubt: Doubt | None = None
 
     def write(self) -> None:
         """Write it. Raises Refused where another daemon has the folder, and SystemFault."""
-        self.doubt = Doubt(self._path)
+        self._doubt = Doubt(self._path)
         self.remove()
         with error_as_fault(self._path):
             self._root = os.path.realpath(self._path)
@@ -109,6 +109,10 @@ class Note:
             return
         with refusal_as_fault(self._path):
             self.write()
+
+    def in_doubt(self) -> bool:
+        """Look whether the folder in which it was written may be a bare mount point."""
+        return self._doubt is not None and self._doubt.holds()
 
     def remove(self) -> None:
         """Take it back."""

@@ -70,7 +70,7 @@ def show(it: WayBack) -> None:
     """Give a file its name that has come as far as our own folder, if it has. Raises OSError: EEXIST if taken."""
     if is_carried(it):
         carry.place(it.place.root, _whole(it), it.record.file.path)
-    elif Doubt(it.place.root):  # it may be in what is not mounted yet
+    elif Doubt(it.place.root).holds():  # it may be in what is not mounted yet
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), it.place.root)
 
 

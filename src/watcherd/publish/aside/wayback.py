@@ -60,7 +60,7 @@ def finish(place: Place, ledger: Ledger, between: Callable[[], None] = lambda: N
     All of it waits where the failed folder may be the bare mount point of what holds these files. `between` is called
     between the blocks of a file that goes to another file system.
     """
-    if place.failed.doubt:
+    if place.failed.in_doubt():
         return []
     with _alone(ledger, wait=False) as alone:
         records = ledger.quarantined(place.inbox, sent_back=True) if alone else []

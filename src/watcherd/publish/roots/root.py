@@ -14,7 +14,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
 from watcherd import access, beneath
-from watcherd.beneath import OURS, Doubt
+from watcherd.beneath import OURS
 from watcherd.model import Draft, SystemFault, signed
 from watcherd.publish.roots import disk
 from watcherd.publish.roots.ground import Ground
@@ -48,10 +48,9 @@ class Root:
             with self.faults():
                 self._met()
 
-    @property
-    def doubt(self) -> Doubt:
-        """Whether the folder may be a bare mount point."""
-        return self._met().doubt
+    def in_doubt(self) -> bool:
+        """Look whether the folder may be a bare mount point. Raises OSError."""
+        return self._met().doubt.holds()
 
     def check(self) -> None:
         """Raise SystemFault where the folder is not the one that we started with, or not to be reached."""
