@@ -96,7 +96,7 @@ class Raising:
     def look(self):
         self.looks.put(1)
 
-    def kill_busy(self):
+    def cut_short(self):
         pass
 
     def close(self):

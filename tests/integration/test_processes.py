@@ -667,7 +667,7 @@ def test_a_worker_that_is_not_there_in_time_is_not_waited_for(monkeypatch):
 
 def test_a_stop_cuts_what_is_being_worked_on_and_no_job_begins_after_it(workers, slot, do):
     with capture_logs() as logs, do.begun(slot) as (future, _):
-        workers.kill_busy()
+        workers.cut_short()
         assert isinstance(future.exception(5), Cut)
     with pytest.raises(Cut):
         do(slot, "good")
@@ -683,7 +683,7 @@ def test_a_stop_turns_back_all_that_wait_for_a_worker(monkeypatch):
         ThreadPoolExecutor(3) as threads,
     ):
         waiting = [threads.submit(pool.hire, time.monotonic() + 20) for _ in range(3)]
-        pool.kill_busy()
+        pool.cut_short()
         assert [type(it.exception(10)) for it in waiting] == [Cut] * 3
 
 

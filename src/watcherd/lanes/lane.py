@@ -98,7 +98,7 @@ class Lane:
         """Finish what is being worked on; what is not done after `timeout` seconds is cut short, uncharged."""
         self.close()
         self._join(timeout)
-        self._pool.kill_busy()
+        self._pool.cut_short()
         self._join(CUT)
         self._stopped.set()
         for hand in (*self._hands, *self._stuck):

@@ -73,7 +73,7 @@ class IsolatedWorkers(Pool):
         """Return a slot for one thread."""
         return _Isolated(self, hand)
 
-    def kill_busy(self) -> None:
+    def cut_short(self) -> None:
         """Stop for good: kill the workers, those with a job at once; their `run` raises Cut."""
         with self._lock:
             self._stopping = True
@@ -83,8 +83,8 @@ class IsolatedWorkers(Pool):
         self._wanted.release()
 
     def close(self) -> None:
-        """Stop as `kill_busy` does, and wait until all children are gone, for a few seconds at most."""
-        self.kill_busy()
+        """Stop as `cut_short` does, and wait until all children are gone, for a few seconds at most."""
+        self.cut_short()
         self._feeder.join(LEAVE + BURY)
 
     def hire(self, by: float) -> Worker:

@@ -54,8 +54,8 @@ class Pool:
     def look(self) -> None:
         """Look after what nobody works with now; called every few seconds."""
 
-    def kill_busy(self) -> None:
-        """End what is being worked on: it raises Cut."""
+    def cut_short(self) -> None:
+        """End for good what is being worked on: it raises Cut, as does what would begin."""
         raise NotImplementedError
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ class Threads(Pool):
         """Return a slot for one thread, which needs no looking after and holds nothing."""
         return _InThread(self._process, self, hand)
 
-    def kill_busy(self) -> None:
+    def cut_short(self) -> None:
         """Let every job that comes to its next checkpoint raise Cut."""
         self.cut = True
 
