@@ -33,8 +33,9 @@ LATEST = "SELECT id FROM file WHERE inbox = ? AND path = {} ORDER BY id DESC LIM
 _UNFINISHED = "state IN ('working', 'retrying', 'publishing', 'quarantining')"
 _ENDED = "state IN ('published', 'quarantined')"
 
-#: The next version of its path that was published, or set aside as this one was, has other names, or there is none.
-_LAST = """number IS NOT (SELECT later.number FROM file AS later WHERE later.inbox = file.inbox
+#: No later version of its path took its names: the next one that was published (or set aside, if this one was) has
+#: another number, or there is none.
+_NOT_REPLACED = """number IS NOT (SELECT later.number FROM file AS later WHERE later.inbox = file.inbox
     AND later.path = file.path AND later.id > file.id AND later.state IN ('published', file.state)
     ORDER BY later.id LIMIT 1)"""
 
@@ -104,10 +105,10 @@ class Answers:
     def lasting(self, records: Sequence[Record]) -> list[Record]:
         """Return which of these, terminal and in the order of ids, no later one of their path replaced.
 
-        That is how it is with kept files: the result of one, and its reason, is that of its latest version. What was
-        done before files were kept is not replaced: each has a number of its own.
+        The result of a kept file, and its reason, are replaced by those of its next version. Not what was done before
+        files were kept: there each version has a number of its own.
         """
-        where = f"id >= ? AND id <= ? AND {_LAST}"
+        where = f"id >= ? AND id <= ? AND {_NOT_REPLACED}"
         found = self._rows("id", records[0].file.inbox, where, records[0].id, records[-1].id, by="NOT INDEXED")
         lasting = {row for (row,) in found}
         return [record for record in records if record.id in lasting]
