@@ -55,6 +55,11 @@ def split(path: str) -> tuple[str, str]:
     return folder, name
 
 
+def join(folder: str, name: str) -> str:
+    """Return the relative path of a name in a folder, which is empty for the root itself."""
+    return f"{folder}/{name}" if folder else name
+
+
 @contextmanager
 def folder(root: str, path: str = "", *, make: bool = False) -> Iterator[int]:
     """Open the folder at `path` beneath `root` and yield its descriptor; with `make`, create on disk what is missing.
@@ -158,7 +163,7 @@ def tree(
         try:
             with folder(root, inside) as descriptor, os.scandir(descriptor) as entries:
                 for entry in entries:
-                    path = f"{inside}/{entry.name}" if inside else entry.name
+                    path = join(inside, entry.name)
                     if not entry.is_dir(follow_symlinks=False):
                         others.append(path)
                     elif enters(path):

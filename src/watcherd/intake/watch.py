@@ -25,6 +25,7 @@ from watchdog.observers.inotify_c import (
     inotify_rm_watch,
 )
 
+from watcherd.beneath import join
 from watcherd.intake.settle import How
 
 if TYPE_CHECKING:
@@ -132,11 +133,11 @@ class Watch:
             heard.folders.append(folder)  # if it is there again, under this name, then it needs a new watch
             heard.uprooted |= not folder
         elif event.mask & InotifyConstants.IN_ISDIR:
-            path = _join(folder, event.name)
+            path = join(folder, os.fsdecode(event.name)) if event.name else folder
             touched = event.mask & InotifyConstants.IN_ATTRIB and path in self._armed
             (heard.touched if touched else heard.folders).append(path)  # else it appeared, or was closed to us
         elif event.name:
-            path = _join(folder, event.name)
+            path = join(folder, os.fsdecode(event.name))
             heard.files.append((path, next(how for bit, how in _HOWS if event.mask & bit)))
 
     def _disarm_all(self, folders: set[str]) -> None:
@@ -188,9 +189,3 @@ def _upwards(path: str) -> Iterator[str]:
         yield path
         path = path.rpartition("/")[0]
     yield ""
-
-
-def _join(folder: str, name: bytes) -> str:
-    if not name:
-        return folder
-    return f"{folder}/{os.fsdecode(name)}" if folder else os.fsdecode(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from watcherd.beneath import split
+from watcherd.beneath import join, split
 from watcherd.model import After
 from watcherd.publish.roots.names import derived
 from watcherd.states import State
@@ -61,14 +61,10 @@ class Place:
     def way(self, job: Job | Record, state: State, number: int) -> Way:
         """Return the way of a job, or of its record, when it is PUBLISHING or QUARANTINING under `number`."""
         folder, name = split(job.file.path)
-        numbered = _join(folder, derived(name, number))
+        numbered = join(folder, derived(name, number))
         if state is State.QUARANTINING:
-            reason = _join(folder, derived(derived(name, number), suffix=".error.json"))
+            reason = join(folder, derived(derived(name, number), suffix=".error.json"))
             return Way(self.failed, reason, None if self.after is After.KEEP else self.failed, numbered)
         prefix, suffix = self.affixes[job.kind]
-        result = _join(folder, derived(name, number, prefix=prefix, suffix=suffix))
+        result = join(folder, derived(name, number, prefix=prefix, suffix=suffix))
         return Way(self.outbox, result, self.archive if self.after is After.ARCHIVE else None, numbered)
-
-
-def _join(folder: str, name: str) -> str:
-    return f"{folder}/{name}" if folder else name
