@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
 from math import inf
 from queue import Empty
 from threading import Lock
@@ -123,9 +122,10 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
         signals.delivered(mailbox.put) as checkpoint,
         assembled(settings, ears, checkpoint, once=True) as rooms,
     ):
-        show = partial(_show, progress, tally, *_census(rooms, checkpoint)) if progress else lambda: None
+        files, size = _census(rooms, checkpoint) if progress else (0, 0)
+        show = progress or (lambda *_: None)
         rooms.start()
-        interrupted = _until_over(rooms.lines, mailbox, tally, show)
+        interrupted = _until_over(rooms.lines, mailbox, tally, lambda: show(tally.files, files, tally.bytes, size))
         troubles = tuple(trouble for line in rooms.lines if (trouble := _trouble(line)))
         rooms.stop()  # what is in work ends, or is in its inbox again: only then it can be counted
         for died in deaths(mailbox):
@@ -143,10 +143,6 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
         troubles=troubles,
         interrupted=interrupted,
     )
-
-
-def _show(progress: Callable[[int, int, int, int], None], tally: _Tally, files: int, size: int) -> None:
-    progress(tally.files, files, tally.bytes, size)
 
 
 def _until_over(lines: list[Line], mailbox: Mailbox, tally: _Tally, show: Callable[[], None]) -> int:
