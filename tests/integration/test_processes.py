@@ -160,7 +160,7 @@ def told(logs: list) -> list[tuple[str, int]]:
 
 
 def stop(pid: int) -> None:
-    """Stop a process, and see that it stands: until then it could still take an order."""
+    """Stop a process, and see that it stands: until then it could still take a request."""
     os.kill(pid, signal.SIGSTOP)
     wait_for(lambda: state_of(pid) == "T")
 
@@ -571,7 +571,7 @@ def test_a_worker_stopped_while_idle_is_killed_at_the_deadline_and_another_does_
 def test_a_worker_killed_before_it_took_the_job_costs_nothing(slot, do):
     pid = do.pid(slot)
     stop(pid)
-    worker = slot._worker  # noqa: SLF001 (to know when the order is on its way)
+    worker = slot._worker  # noqa: SLF001 (to know when the request is on its way)
     with ThreadPoolExecutor(1) as thread:
         future = thread.submit(do, slot, "good")
         wait_for(lambda: worker.jobs == 2)
@@ -580,7 +580,7 @@ def test_a_worker_killed_before_it_took_the_job_costs_nothing(slot, do):
 
 
 def test_workers_killed_in_the_instant_a_job_is_handed_over_cost_nothing(slot, do):
-    for _ in range(20):  # of those that the signal reaches late, the kernel still hands some the order
+    for _ in range(20):  # of those that the signal reaches late, the kernel still hands some the request
         os.kill(do.pid(slot), signal.SIGKILL)
         assert do(slot, "good") == PICTURE
 

@@ -33,7 +33,7 @@ RESULTS = st.one_of(
 
 @given(st.builds(Limits, max_pixels=st.integers(1), timeout=st.floats(0.1, 1e6)))
 def test_every_limit_arrives_as_it_was_sent(limits):
-    assert wire.read_order(wire.order(7, limits)) == (7, limits)
+    assert wire.read_request(wire.request(7, limits)) == (7, limits)
 
 
 @given(RESULTS)

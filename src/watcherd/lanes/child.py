@@ -4,7 +4,7 @@ Facts that forced its shape:
 
 - The pipe is a pair of SOCK_SEQPACKET sockets: a packet is there whole or not at all, so no half frame can block a
   reader, and one `recv` with a timeout is the whole wait.
-- A worker says that it has taken an order before it looks at it. Nothing else tells: the kernel delivers one even to
+- A worker says that it has taken a request before it looks at it. Nothing else tells: the kernel delivers one even to
   a process that is about to be killed. So a worker that is killed while idle, or stopped, costs no job.
 """
 
@@ -92,19 +92,19 @@ class Worker:
             raise NotTaken(said.decode(errors="replace") or "ended before it was ready")
         self.is_ready = True
 
-    def ask(self, order: bytes, descriptors: Sequence[int], timeout: float, now: Callable[[], float]) -> bytes:
-        """Hand over `order` and return the answer; nothing where the worker took it and is gone.
+    def ask(self, request: bytes, descriptors: Sequence[int], timeout: float, now: Callable[[], float]) -> bytes:
+        """Hand over `request` and return the answer; nothing where the worker took it and is gone.
 
-        Raises TimeoutError where it took the order and is late, `timeout` seconds of `now`, ConnectionError where it
-        is gone, or late, without having taken it.
+        Raises TimeoutError where it took the request and is late, `timeout` seconds of `now`; ConnectionError where
+        it is gone, or late, without having taken it.
         """
         self.jobs += 1
         by = now() + timeout
-        socket.send_fds(self._pipe, [order], descriptors)
+        socket.send_fds(self._pipe, [request], descriptors)
         try:
             said = self._hear(by, now)
         except TimeoutError:
-            self.kill()  # somebody has stopped it: nothing else keeps one that is ready from taking an order
+            self.kill()  # somebody has stopped it: nothing else keeps one that is ready from taking a request
             said = b""
         if not said:
             raise ConnectionError

@@ -233,7 +233,7 @@ class _Isolated(Slot):
 
     def _ask(self, worker: Worker, job: Job, descriptors: Sequence[int], limits: Limits) -> Result:
         try:
-            answer = worker.ask(wire.order(job.id, limits), descriptors, limits.timeout, self._hand.now)
+            answer = worker.ask(wire.request(job.id, limits), descriptors, limits.timeout, self._hand.now)
         except ConnectionError:
             raise NotTaken("it ended before it took a job") from None
         except TimeoutError:

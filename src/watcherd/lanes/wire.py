@@ -1,10 +1,10 @@
-"""What passes between the daemon and a worker process: one packet for an order, one for its answer.
+"""What passes between the daemon and a worker process: one packet for a request, one for its answer.
 
 Packets are JSON, because a worker that a hostile file has taken over may send what it likes: what is read here is
-checked, and is at worst a `ValueError`. The daemon's end of it is `order` and `read_answer`, the worker's
-`read_order` and `answer`. (Pure.)
+checked, and is at worst a `ValueError`. The daemon's end of it is `request` and `read_answer`, the worker's
+`read_request` and `answer`. (Pure.)
 
-No order names the file: below many folders its path is longer than any packet.
+No request names the file: below many folders its path is longer than any packet.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ LONGEST = 1 << 16
 #: other of these packets for sure: it takes no job, and this is why.
 READY = f"its watcherd is {__version__}: restart this one".encode()
 
-#: What a worker says before it looks at an order.
+#: What a worker says before it looks at a request.
 TAKEN = b"taken"
 
 _MESSAGE, _TRACE = 1_000, 4_000  # characters; escaped, each is at most 12 bytes
 _RESULTS = {result.__name__: (result, get_type_hints(result)) for result in get_args(Result)}
 
 
-def order(job: int, limits: Limits) -> bytes:
+def request(job: int, limits: Limits) -> bytes:
     """Write what a worker is told of the job whose id is `job`; the descriptors travel beside it."""
     return json.dumps({"id": job, "limits": asdict(limits)}).encode()
 
 
-def read_order(packet: bytes) -> tuple[int, Limits]:
+def read_request(packet: bytes) -> tuple[int, Limits]:
     """Read the job's id and the limits."""
     said = json.loads(packet)
     return said["id"], Limits(**said["limits"])

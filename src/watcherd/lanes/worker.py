@@ -1,4 +1,4 @@
-"""What runs inside a worker process: take an order, work on its descriptors, answer; until the pipe is closed.
+"""What runs inside a worker process: take a request, work on its descriptors, answer; until the pipe is closed.
 
 A worker opens nothing: it is handed descriptors. It dies with the daemon (the kernel sees to that), leaves Ctrl-C
 and SIGTERM to it, is the first that the kernel takes when memory is short, and can only harm itself.
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from watcherd.model import Limits, Result
     from watcherd.processors import Process
 
-#: Seconds without an order after which a worker rests.
+#: Seconds without a request after which a worker rests.
 SOON = 0.5
 
 _PR_SET_PDEATHSIG, _PR_SET_NAME = 1, 15  # linux/prctl.h
@@ -86,7 +86,7 @@ def _limit(memory: int) -> None:
 
 
 def _rest(connection: socket.socket) -> None:
-    """Wait for an order; where none comes soon, give back the memory that the last pictures were in."""
+    """Wait for a request; where none comes soon, give back the memory that the last pictures were in."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
     if not poll.poll(SOON * 1000):
@@ -94,13 +94,13 @@ def _rest(connection: socket.socket) -> None:
 
 
 def _serve(connection: socket.socket, process: Process) -> bool:
-    """Work on one order; False where the daemon has closed the pipe."""
+    """Work on one request; False where the daemon has closed the pipe."""
     _rest(connection)
     packet, descriptors, _, _ = socket.recv_fds(connection, wire.LONGEST, 2)
     if not packet:
         return False
     connection.send(wire.TAKEN)
-    job, limits = wire.read_order(packet)
+    job, limits = wire.read_request(packet)
     source, draft = descriptors
     connection.send(wire.answer(job, _carry_out(process, source, draft, limits)))
     return True
