@@ -1,4 +1,4 @@
-"""Whether the daemon makes progress: which rooms turn; and its line of status.
+"""Whether the daemon makes progress: which rooms stand still; and its line of status.
 
 A room that stands still is most often held by a mount that does not answer. A restart would not help, and would stop
 the other inboxes as well; so the daemon counts as hung only where no inbox makes progress.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: Seconds without a turn after which a room is said to be stuck. With nothing to do, each turns every second.
+#: Seconds without progress after which a room is said to be stuck. With nothing to do, each makes some every second.
 STILL = 60.0
 
 #: Looks in the time in which a room may stand still.
@@ -29,7 +29,7 @@ LOOKS = 4
 
 
 class Pulse:
-    """The turns of the intake and the publisher of each line.
+    """The progress of the intake and the publisher of each line.
 
     `patience`: seconds after which whoever watches the daemon kills it. `period`: seconds between two looks.
     """
@@ -45,9 +45,9 @@ class Pulse:
         """Say which rooms stand still, and which go on again; return whether any inbox makes progress."""
         now = time.monotonic()
         late, self._felt = now - self._felt > self._still / 2, now
-        if late:  # the whole process was stopped, and its rooms had no chance to turn
+        if late:  # the whole process was stopped, and its rooms had no chance to go on
             return True
-        held = [_rooms(line, now - self._still) for line in self._lines]
+        held = [_standing_still(line, now - self._still) for line in self._lines]
         stuck = {room for rooms in held for room in rooms}
         for room in sorted(stuck - self._stuck):
             log.error("room.stuck", room=room, seconds=self._still)
@@ -57,10 +57,10 @@ class Pulse:
         return not all(held)
 
 
-def _rooms(line: Line, since: float) -> list[str]:
-    """Return the rooms of a line that have not turned since then."""
-    turned = {"intake": line.intake.turned, "publisher": line.publisher.turned}
-    return [f"{room} of {line.name}" for room, at in turned.items() if at < since]
+def _standing_still(line: Line, since: float) -> list[str]:
+    """Return the rooms of a line that have made no progress since then."""
+    progressed = {"intake": line.intake.progressed, "publisher": line.publisher.progressed}
+    return [f"{room} of {line.name}" for room, at in progressed.items() if at < since]
 
 
 def status(lines: Sequence[Line]) -> str:

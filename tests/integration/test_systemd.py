@@ -141,7 +141,7 @@ def clock(monkeypatch):
 
 def line(name, intake=inf, publisher=inf):
     return SimpleNamespace(
-        name=name, intake=SimpleNamespace(turned=intake), publisher=SimpleNamespace(turned=publisher)
+        name=name, intake=SimpleNamespace(progressed=intake), publisher=SimpleNamespace(progressed=publisher)
     )
 
 
@@ -158,7 +158,7 @@ def test_a_room_that_stands_still_is_told_once_and_so_is_its_going_on(clock):
     pulse = vitals.Pulse([held, line("well")])
     with capture_logs() as events:
         assert felt(pulse, clock, 3 * vitals.STILL)
-        held.intake.turned = clock.now
+        held.intake.progressed = clock.now
         assert felt(pulse, clock, pulse.period)
     assert [(event["event"], event["room"]) for event in events] == [
         ("room.stuck", "intake of held"),
@@ -170,7 +170,7 @@ def test_the_daemon_is_hung_only_where_no_inbox_gets_on(clock):
     lines = [line("a", publisher=clock.now), line("b", intake=clock.now)]
     pulse = vitals.Pulse(lines)
     assert not felt(pulse, clock, 2 * vitals.STILL)
-    lines[1].intake.turned = clock.now
+    lines[1].intake.progressed = clock.now
     assert felt(pulse, clock, pulse.period)
 
 

@@ -66,7 +66,7 @@ class Intake:
         self._bell = Bell()
         self._thread = lifeline.thread(self._run, name=f"intake-{inbox.name}", on_death=desk.on_death)
         self.lost = ""  # why the inbox is not there; empty where it is
-        self.turned = inf  # when its thread last made progress, in monotonic seconds
+        self.progressed = inf  # when its thread last made progress, in monotonic seconds
 
     # For the daemon; from any thread -------------------------------------------------------------------------------
 
@@ -107,8 +107,8 @@ class Intake:
 
         What is being written, keeps changing or cannot be read does not count; `waiting` lists it.
         """
-        turned = self.turned  # what is taken between two of these looks takes another turn
-        return self._quiet and self._claims.idle() and self.turned == turned and not self._bell.rung
+        before = self.progressed  # asked again below: a turn meanwhile may have taken something
+        return self._quiet and self._claims.idle() and self.progressed == before and not self._bell.rung
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""
@@ -145,7 +145,7 @@ class Intake:
 
     def _checkpoint(self) -> None:
         """Take note that the thread makes progress. Raises Stopped where it is time to stop."""
-        self.turned = time.monotonic()
+        self.progressed = time.monotonic()
         if self._stopping:
             raise Stopped
 

@@ -76,7 +76,7 @@ class Publisher:
     ) -> None:
         self._health = Health(place, ledger, least_free=least_free, prepare=prepare, on_pause=on_pause)
         self._judge = Judge(place, ledger, claims, self._health, policy, retry_command)
-        self.turned = inf  # when its thread last made progress, in monotonic seconds
+        self.progressed = inf  # when its thread last made progress, in monotonic seconds
         self.ended: Counter[State] = Counter()  # files since the start
         self._place = place
         self._ledger = ledger
@@ -194,12 +194,12 @@ class Publisher:
 
     def _live(self) -> None:
         """Take note that the thread makes progress."""
-        self.turned = time.monotonic()
+        self.progressed = time.monotonic()
 
     def _checkpoint(self) -> None:
         """Take note of progress with what takes long. Raises Stopped where it is time to stop."""
         self._live()
-        if self.turned > self._closed + RECOVERING:
+        if self.progressed > self._closed + RECOVERING:
             raise Stopped
 
     def _work(self) -> None:

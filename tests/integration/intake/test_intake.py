@@ -298,8 +298,8 @@ def test_a_retry_holds_up_a_drain_also_while_whoever_puts_it_on_record_has_not_r
         inbox.record("a.txt", State.RETRYING, due=time.time() + 60.0)
         inbox.claims.release("a.txt", again=True)
         inbox.until(inbox.claims.idle)
-        turned = inbox.intake.turned
-        inbox.until(lambda: inbox.intake.turned > turned)
+        before = inbox.intake.progressed
+        inbox.until(lambda: inbox.intake.progressed > before)
         assert not inbox.intake.drained()
 
 
@@ -455,7 +455,7 @@ def test_each_file_that_is_led_through_is_a_sign_of_life_as_a_slow_mount_takes_m
     alive, status = [], Looks.status
 
     def slow(looks, path):
-        alive.append(inbox.intake.turned)
+        alive.append(inbox.intake.progressed)
         return status(looks, path)
 
     monkeypatch.setattr(Looks, "status", slow)

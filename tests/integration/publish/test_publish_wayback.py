@@ -609,18 +609,18 @@ def test_what_gets_the_name_of_a_file_whose_original_is_gone_stays_and_the_file_
 
 def test_a_start_that_copies_a_large_file_back_is_seen_to_get_on(cut_between_disks, look, monkeypatch):
     def fill(*what):
-        publisher.turned = 0.0  # as long ago as can be
+        publisher.progressed = 0.0  # as long ago as can be
         real(*what)
-        turned.append(publisher.turned)
+        seen.append(publisher.progressed)
 
     scene = cut_between_disks("bring")
     scene.crash()
-    publisher, turned, real = scene.publisher(), [], carry._fill
+    publisher, seen, real = scene.publisher(), [], carry._fill
     monkeypatch.setattr(carry, "_fill", fill)
     publisher.start()
     look.eventually(lambda: not publisher.paused)
     assert is_back(scene, look, "a.txt")
-    assert turned > [0.0]
+    assert seen > [0.0]
 
 
 def test_a_stop_ends_the_copying_of_a_large_file_back_settles_what_is_done_and_leaves_the_copy_to_the_next_start(

@@ -125,7 +125,7 @@ def test_each_file_of_a_batch_is_a_sign_of_life_as_a_slow_mount_takes_minutes_fo
     real, alive = pkgutil.resolve_name(f"watcherd.{step}"), []
 
     def slow(*arguments):
-        alive.append(publishing.turned)
+        alive.append(publishing.progressed)
         return real(*arguments)
 
     monkeypatch.setattr(f"{module}.{name}", slow)
