@@ -85,7 +85,7 @@ def is_done(record: Record, version: Version, after: After) -> bool:
 
 
 def _when_due(record: Record, policy: RetryPolicy, now: float) -> Admission:
-    # No retry is put off for longer than the longest back-off: the clock has been set back since.
+    # One that is due later than any retry is put off is due now: the clock has been set back.
     if now < record.due <= now + policy.max_backoff:
         return Later()
     return Admit(record.attempts, record.kills, record.alone)

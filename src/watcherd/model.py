@@ -258,7 +258,7 @@ class FileFault(WatcherdError):
 class SystemFault(WatcherdError):
     """The machine could not do its part: `root` is the folder concerned, `errno` the kernel's word, if any.
 
-    `took` is how many seconds it was before that was seen, where it may be many.
+    `took` is the seconds of work before the fault was met, where they may be many.
     """
 
     def __init__(self, message: str, *, root: str, errno: int | None = None, took: float = 0.0) -> None:

@@ -110,8 +110,8 @@ class Gate:
     def _undone(self, looks: Looks, hints: Mapping[str, How], terms: Terms) -> Mapping[str, How]:
         """Leave out kept files that are done: there may be a million of them, and each scan meets them again.
 
-        Where every file has to settle first, they would crowd out new ones. A network's cache may show one as it was
-        a minute ago; the next scan corrects that, and opening each would take twice as long.
+        On a mount where every file has to settle first, they would crowd out new ones. Their status may come from a
+        network's cache, a minute old: the next scan sees the new one, and opening each would take twice as long.
         """
         if terms.inbox.after is not After.KEEP:
             return hints

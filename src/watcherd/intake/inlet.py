@@ -56,8 +56,8 @@ class Inlet:
         room, wants = self._gate.room(), self._rounds.wants(self._kind)
         hints = self.pending.take(time.monotonic(), room - room // SHARE if wants else room)
         self._gate.admit(hints, terms)
-        # Also where the lane is full by now: both together are no more than there was room for.
-        if wants and (room := min(room - len(hints), self._gate.room())) > 0:
+        # Even if the hints have filled the lane: there was room for both together.
+        if wants and (left := min(room - len(hints), self._gate.room())) > 0:
             with self._rounds.charged(self._kind):
-                paths = self._rounds.take(self._kind, room)
+                paths = self._rounds.take(self._kind, left)
                 self._gate.admit(dict.fromkeys(paths, How.SEEN), terms)

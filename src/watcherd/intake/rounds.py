@@ -38,7 +38,7 @@ class _Part:
     cursor: Cursor
     until: int
     spent: float = 0.0  # processor seconds
-    again: float = 0.0  # when it is to be walked once more, if it is done and waits for another; 0: not known yet
+    again: float = 0.0  # when to walk it once more if another kind's part is not done by then; 0: not done itself
 
     @property
     def is_done(self) -> bool:
@@ -109,7 +109,7 @@ class Rounds:
 
     def touched(self, folder: str) -> None:
         """Ask for a scan of what was refused in a watched folder whose rights, or only times, were changed."""
-        # One that may not be entered is refused by its scan, and so asked for when it is touched again.
+        # One that may not be entered now is asked for itself: refused, it is remembered until it is touched again.
         for it in self._unlisted_in(folder) if self._root.may_enter(folder) else [folder]:
             self.ask_folder(it)
 
@@ -198,7 +198,8 @@ class Rounds:
         if folder not in self._told:
             self._told.add(folder)
             self._log.warning("folder.unreadable", path=folder, reason=reason)
-        # Rights that change make an event, a disk that is mended none; a drain would take what came since its start.
+        # An event tells that rights were given back, and none that a disk was mended. A drain does not scan again: it
+        # would take what came since its start.
         self._failed = self._failed or not (isinstance(error, PermissionError) or self.inbox.once)
         self._hasten()
 

@@ -25,8 +25,8 @@ LONGEST_SETTLE = 60.0
 LONGEST_OPEN = 600.0
 #: Seconds between two looks at a file that is being written, at least: where events work, its close is told.
 BETWEEN_LOOKS = 0.25
-#: One that has stood still is looked at after this part of that time alone: thousands may stay open for months, and
-#: what is mapped has no close to be told.
+#: One that has stood still is looked at again after one part in so many of that time: thousands may stay open for
+#: months, and yet each has to be looked at, as the end of a mapping makes no event.
 STILL_SHARE = 8
 #: Seconds within which two writes may share a timestamp, where the kernel's clock for files is a coarse one.
 COARSE_TICK = 0.01

@@ -6,7 +6,7 @@ from threading import Condition
 
 
 class Alone:
-    """A lock shared by all lanes: any number work side by side, or one alone. Who wants to be alone goes first."""
+    """A readers-writer lock shared by all lanes: many work side by side, or one alone, which goes first."""
 
     def __init__(self) -> None:
         self._changed = Condition()

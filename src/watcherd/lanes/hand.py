@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from watcherd.model import Job
 
-#: Seconds of silence after which a thread counts as stuck: in them it opens a file, or reads a block of it.
+#: Seconds of silence after which a thread counts as stuck: longer than opening a file takes, or reading a block.
 SILENCE = 5.0
 
 

@@ -74,7 +74,7 @@ class Lane:
         self._stopped = Event()
         self._clock = Clock()
         self._hands = [Hand(self._clock.now) for _ in range(workers)]
-        self._stuck: list[Hand] = []  # those replaced: of each inbox as many as `Order` allows, or as are in work
+        self._stuck: list[Hand] = []  # those replaced: `Order` hands out no more of an inbox that has a few
         self._missing = False  # whether the log has said that a thread could not be started
         self._warden = self._thread("warden", self._watch)
 

@@ -43,8 +43,8 @@ SPACE = 256 << 10
 # published yet. If both were on record as alone at the next crash, an innocent would be charged.
 _NOT_ALONE_ANY_MORE = "UPDATE file SET alone = 0 WHERE id = ? AND state = 'working'"
 
-# An earlier run's intention holds no claim, so that a newer version may be on record before it is withdrawn. Its row
-# would be due for ever then, as it is not the latest of its path.
+# An earlier run's intention holds no claim, so a newer version of its file may be on record when it is withdrawn. Its
+# row would be due for ever then, as only the latest of a path is looked up.
 _OUTDATED = """DELETE FROM file WHERE id = ? AND EXISTS (SELECT 1 FROM file AS later WHERE later.inbox = file.inbox
     AND later.path = file.path AND later.id > file.id)"""
 
@@ -129,7 +129,7 @@ class Ledger(Answers):
             cursor.executemany(_REPLACED, [row[1:3] for row in attempts])
             cursor.executemany(f"INSERT INTO file ({rows.ATTEMPT}, state) VALUES ({marks(12)}, 'working')", attempts)
             self._alone.update(job.id for job in jobs if job.alone)
-        self._alone -= before
+        self._alone -= before  # now that it is committed
 
     def remember(self, records: Iterable[Record]) -> None:
         """Put on record what ended before this ledger was made; their ids are given here."""
@@ -155,10 +155,10 @@ class Ledger(Answers):
             )
 
     def withdraw(self, job: Job) -> None:
-        """Take back an intention that cannot be carried out: the job is as before it, but not alone.
+        """Take back an intention that cannot be carried out: the job is in work as before it, but not alone.
 
-        It is forgotten where a newer version is on record. Either survives the machine, as the intention does, which
-        would otherwise come back without its draft.
+        Where a newer version is on record, the job is forgotten. Both are written to survive the machine, as the
+        intention was: it must not come back without its draft.
         """
         with self._transaction(full=True) as cursor:
             cursor.execute(_OUTDATED, (job.id,))
