@@ -54,7 +54,7 @@ class Retries:
         """Whether all of them wait. Raises SystemFault."""
         if self.at == inf:
             return True
-        return self._wait(self._due) and self._wait(self._ask_for(inf, inf, 1))
+        return self._each_waits(self._due) and self._each_waits(self._on_record(inf, inf, 1))  # also those due later
 
     def _ask(self, furthest: float) -> float:
         """Ask which are due; return the seconds until the ledger is to be asked again."""
@@ -62,16 +62,16 @@ class Retries:
         if earliest is None:
             self._due = ()
             return inf
-        self._due = self._ask_for(now, now + furthest, MOST)
+        self._due = self._on_record(now, now + furthest, MOST)
         return AGAIN if self._due else max(SOON, earliest - now)
 
-    def _wait(self, paths: Sequence[str]) -> bool:
-        """Whether there are any, and all of them wait."""
+    def _each_waits(self, paths: Sequence[str]) -> bool:
+        """Whether there are any, and each of them waits."""
         return bool(paths) and all(map(self._waits, paths))
 
     def _waits(self, path: str) -> bool:
         return any(pending.waits(path) for pending in self._pendings)
 
-    def _ask_for(self, now: float, furthest: float, most: int) -> Sequence[str]:
+    def _on_record(self, now: float, furthest: float, most: int) -> Sequence[str]:
         """Return `most` that are due, or more: those that wait may all be due first, and hide as many."""
         return self._ledger.due(self._inbox, now, furthest, most + sum(map(len, self._pendings)))
