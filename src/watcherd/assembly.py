@@ -161,11 +161,15 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
     return Line(name, place, intake, publisher, Pruning(place, ledger, intake.is_away))
 
 
-def _order(kind: Kind, settings: Settings, room: Callable[[str], None]) -> Order:
+def _order(kind: Kind, settings: Settings, on_room: Callable[[str], None]) -> Order:
     # A text takes as long as it has bytes. A small image may unfold to a large one: a file behind it would wait.
-    hand = 1 if processors.TABLE[kind].isolated else HAND_FILES
+    at_once = 1 if processors.TABLE[kind].isolated else HAND_FILES
     return Order(
-        settings.inbox, capacity=settings.queue.capacity, workers=workers_of(kind, settings), room=room, hand=hand
+        settings.inbox,
+        capacity=settings.queue.capacity,
+        workers=workers_of(kind, settings),
+        on_room=on_room,
+        at_once=at_once,
     )
 
 

@@ -127,7 +127,7 @@ class Floor:
         self.alone = Alone()
         root = self.root
         self.bench = Bench(str(self.inbox), root.new_draft, root.written, root.discard, root.fault)
-        self.order = Order(inboxes, capacity=1000, workers=workers, room=lambda _: None)
+        self.order = Order(inboxes, capacity=1000, workers=workers, on_room=lambda _: None)
         self.lane = Lane(
             Kind.TEXT,
             self.order,

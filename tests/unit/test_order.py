@@ -19,8 +19,8 @@ def job(number, inbox="one", *, size=10, alone=False):
     return Job(number, File(inbox, f"{number}.txt", Version(size, 0, 0, number)), Kind.TEXT, alone=alone)
 
 
-def order(*inboxes, capacity=8, workers=1, room=lambda _: None):
-    return Order(inboxes or ("one",), capacity=capacity, workers=workers, room=room)
+def order(*inboxes, capacity=8, workers=1, on_room=lambda _: None):
+    return Order(inboxes or ("one",), capacity=capacity, workers=workers, on_room=on_room)
 
 
 def ids(jobs):
@@ -100,7 +100,7 @@ def test_a_hand_holds_no_more_files_than_are_worth_it():
 
 
 def test_where_bytes_say_nothing_of_the_time_a_hand_holds_one_file():
-    waiting = Order(("one",), capacity=8, workers=1, room=lambda _: None, hand=1)
+    waiting = Order(("one",), capacity=8, workers=1, on_room=lambda _: None, at_once=1)
     for number in range(3):
         waiting.offer(job(number))
     assert [ids(waiting.take()) for _ in range(3)] == [[0], [1], [2]]
@@ -133,7 +133,7 @@ def test_a_suspect_is_handed_over_alone(suspect):
 
 def test_room_is_told_of_once_when_a_share_that_was_full_is_half_empty():
     told = []
-    waiting = order(capacity=4, workers=4, room=told.append)
+    waiting = order(capacity=4, workers=4, on_room=told.append)
     for n in range(4):
         waiting.offer(job(n))
     assert not waiting.offer(job(4))
@@ -147,7 +147,7 @@ def test_room_is_told_of_once_when_a_share_that_was_full_is_half_empty():
 
 def test_nobody_is_told_of_room_who_was_not_refused():
     told = []
-    waiting = order(capacity=4, room=told.append)
+    waiting = order(capacity=4, on_room=told.append)
     waiting.offer(job(1))
     waiting.take()
     assert told == []
@@ -212,7 +212,7 @@ class OrderAgainstLists(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.rooms: list[str] = []
-        self.order = Order(("one", "two"), capacity=12, workers=2, room=self.rooms.append)
+        self.order = Order(("one", "two"), capacity=12, workers=2, on_room=self.rooms.append)
         self.model: dict[str, deque[Job]] = {"one": deque(), "two": deque()}
         self.refused: set[str] = set()
         self.number = 0

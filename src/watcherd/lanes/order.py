@@ -28,9 +28,9 @@ MOST_STUCK = 2
 class Order:
     """The jobs of one kind that wait, at most `capacity`, in equal shares for `inboxes`.
 
-    At most `hand` are handed over at once: one, where a file's size says nothing about how long it takes.
+    At most `at_once` are handed over together: one, where a file's size says nothing about how long it takes.
 
-    `room` is called with an inbox's name when its share was full and is half empty again.
+    `on_room` is called with an inbox's name when its share was full and is half empty again.
     """
 
     def __init__(
@@ -39,14 +39,14 @@ class Order:
         *,
         capacity: int,
         workers: int,
-        room: Callable[[str], None],
-        hand: int = HAND_FILES,
+        on_room: Callable[[str], None],
+        at_once: int = HAND_FILES,
     ) -> None:
         self._waiting: dict[str, deque[Job]] = {name: deque() for name in inboxes}
         self._share = max(1, capacity // max(1, len(self._waiting)))
         self._workers = workers
-        self._most = hand
-        self._room = room
+        self._at_once = at_once
+        self._on_room = on_room
         self._turns: deque[str] = deque()  # the inboxes that have jobs waiting, next first
         self._refused: set[str] = set()
         self._stuck = dict.fromkeys(self._waiting, 0)
@@ -95,7 +95,7 @@ class Order:
             hand = [] if self._closed else self._hand()
             roomy = self._roomy()
         for inbox in roomy:
-            self._room(inbox)
+            self._on_room(inbox)
         return hand
 
     def stuck(self, inbox: str) -> None:
@@ -127,7 +127,7 @@ class Order:
             self._turns.remove(inbox)
 
     def _hand(self) -> list[Job]:
-        most = min(self._most, -(-len(self) // self._workers))
+        most = min(self._at_once, -(-len(self) // self._workers))
         hand = [self._next()]
         size = hand[0].file.version.size
         while self._turns and len(hand) < most and not hand[0].alone:
