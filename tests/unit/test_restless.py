@@ -2,7 +2,7 @@ from watcherd.intake import restless
 from watcherd.intake.restless import LONGEST, Restless
 from watcherd.intake.settle import Pace
 
-PACE = Pace(settle=1.0, blind=10.0)
+PACE = Pace(settle=1.0, unasked=10.0)
 
 
 def test_each_change_asks_more_quiet_and_none_is_asked_once_an_hour_was_calm():

@@ -20,8 +20,8 @@ from watcherd.intake.settle import (
 from watcherd.model import Version
 
 V1, V2 = Version(1, 1, 1, 1), Version(2, 2, 2, 1)
-PACE = Pace(settle=1.0, blind=10.0)
-COARSE = Pace(settle=1.0, blind=10.0, coarse=True)
+PACE = Pace(settle=1.0, unasked=10.0)
+COARSE = Pace(settle=1.0, unasked=10.0, coarse=True)
 FRESH = Sighting("a.txt", V1, How.SEEN, changed_ago=0.1, written_ago=0.1)
 
 
@@ -193,7 +193,7 @@ def test_nothing_is_complete_that_has_a_writer_or_was_not_quiet(looks):
         version = Version(size, size + 1, size, 1)  # no whole second, which is waited for besides
         sighting = Sighting("a", version, how, age, age, linked=True, restless=restless)
         verdict = wait_of(sighting, settling, now, PACE, writer)
-        quiet = now >= since + max(PACE.settle if writer is Writer.FREE else PACE.blind, restless)
+        quiet = now >= since + max(PACE.settle if writer is Writer.FREE else PACE.unasked, restless)
         skips = writer is Writer.FREE and not restless and (how is How.RENAMED or (fresh and age >= PACE.settle))
         assert (verdict is None) is (writer is not Writer.WRITTEN and (quiet or skips))
         if verdict is None:

@@ -70,11 +70,11 @@ class Reason(StrEnum):
 class Pace:
     """How patient to be. Seconds.
 
-    `settle` where the kernel can be asked for writers, `blind` where not; `coarse`: timestamps have a tick.
+    `settle` where the kernel can be asked for writers, `unasked` where not; `coarse`: timestamps have a tick.
     """
 
     settle: float
-    blind: float
+    unasked: float
     coarse: bool = False
 
 
@@ -124,7 +124,7 @@ def wait_of(sighting: Sighting, previous: Settling | None, now: float, pace: Pac
     if writer is Writer.FREE and _skips(sighting, previous, pace):
         return _past_tick(sighting, previous, now, pace)
     settling = _settling(sighting, previous, now)
-    quiet = max(pace.settle if writer is Writer.FREE else pace.blind, sighting.restless)
+    quiet = max(pace.settle if writer is Writer.FREE else pace.unasked, sighting.restless)
     if writer is Writer.WRITTEN:
         still = min((now - settling.since) / STILL_SHARE, LONGEST_SETTLE)
         return Wait(now + max(pace.settle, BETWEEN_LOOKS, still), Reason.WRITTEN, settling)
