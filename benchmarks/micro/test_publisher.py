@@ -28,7 +28,7 @@ class Desk:
         outbox, archive, failed = (Root(str(base / name), self.ledger.id) for name in ("outbox", "archive", "failed"))
         self.place = Place(
             inbox="scans",
-            root=str(self.inbox),
+            inbox_path=str(self.inbox),
             after=after,
             outbox=outbox,
             archive=archive,

@@ -185,4 +185,4 @@ def _pool(kind: Kind, settings: Settings, lock: int, *, once: bool) -> Pool:
 
 def _bench(place: Place) -> Bench:
     outbox = place.outbox
-    return Bench(place.root, outbox.new_draft, outbox.written, outbox.discard, outbox.fault)
+    return Bench(place.inbox_path, outbox.new_draft, outbox.written, outbox.discard, outbox.fault)

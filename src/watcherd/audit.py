@@ -179,10 +179,10 @@ def _lies_aside(place: Place, row: Record) -> bool:
 
 
 def _judge_input(place: Place, row: Record, found: Audit) -> None:
-    status = None if place.after is After.KEEP else _status(place.root, row.file.path)
+    status = None if place.after is After.KEEP else _status(place.inbox_path, row.file.path)
     if status is not None and beneath.version_of(status) == row.file.version:
         message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
-        found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "input", message))
+        found.wrong.append(Wrong(place.inbox, f"{place.inbox_path}/{row.file.path}", "input", message))
 
 
 def _seen(place: Place, row: Record) -> _Seen | None:
@@ -222,7 +222,7 @@ def _flaw(row: Record, result: os.stat_result) -> str:
 def _unfinished(place: Place, ledger: Ledger, found: Audit) -> None:
     for row in ledger.unfinished(place.inbox, *ON_THE_WAY):
         message = f"is at {row.state}, and no watcherd runs: start it, and it will go on"
-        found.wrong.append(Wrong(place.inbox, f"{place.root}/{row.file.path}", "unfinished", message))
+        found.wrong.append(Wrong(place.inbox, f"{place.inbox_path}/{row.file.path}", "unfinished", message))
 
 
 def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
@@ -236,10 +236,10 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
             if name.startswith(owner) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
                 found.wrong.append(Wrong(place.inbox, f"{root}/{OURS}/{name}", "draft", message))
-    for name in _ours(place.inbox, place.root, found):
+    for name in _ours(place.inbox, place.inbox_path, found):
         if f"{OURS}/{name}" not in taken:
             message = _said_of_taken(name, ledger.id)
-            found.wrong.append(Wrong(place.inbox, f"{place.root}/{OURS}/{name}", "draft", message))
+            found.wrong.append(Wrong(place.inbox, f"{place.inbox_path}/{OURS}/{name}", "draft", message))
 
 
 def _said_of_taken(name: str, ledger: str) -> str:

@@ -176,9 +176,9 @@ def _pause(line: Line) -> str:
 def _trouble(line: Line) -> str:
     """Say what holds an inbox up, if something does."""
     if lost := line.intake.lost:
-        return f"the inbox {line.place.root} is lost: {lost}; {mend_of(lost)}, and drain again"
+        return f"the inbox {line.place.inbox_path} is lost: {lost}; {mend_of(lost)}, and drain again"
     pause = _pause(line)
-    return pause and f"the inbox {line.place.root} is paused: {pause}; mend that, and drain again"
+    return pause and f"the inbox {line.place.inbox_path} is paused: {pause}; mend that, and drain again"
 
 
 def _waiting(line: Line) -> list[tuple[str, str]]:

@@ -78,7 +78,7 @@ def _refused(folder: str, error: OSError) -> None:
 
 
 def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Record | None:
-    source = _status(place.root, path)
+    source = _status(place.inbox_path, path)
     if source is None:
         return None
     record = Record(0, File(place.inbox, path, beneath.version_of(source)), kind, State.PUBLISHED)
@@ -125,7 +125,7 @@ def _found_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, obje
     path, status = from_fields("path", facts), _status(place.failed.path, reason)
     kind = inbox.rules.kind(path)
     is_its = "root" in facts or facts.get("inbox") == place.inbox  # an inbox's name is a label: it may be another now
-    if not is_its or is_anothers(facts, place.root):
+    if not is_its or is_anothers(facts, place.inbox_path):
         return None
     if not isinstance(kind, Kind) or status is None:
         return None
@@ -154,7 +154,7 @@ def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Re
     """
     found = _status(place.failed.path, place.way(record, State.QUARANTINING, record.number).retired)
     if place.after is After.KEEP:
-        either = found, _status(place.root, record.file.path)
+        either = found, _status(place.inbox_path, record.file.path)
         found = next((it for it in either if _is_as_said(it, facts)), None)
     if found is None:
         return None

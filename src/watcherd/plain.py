@@ -32,14 +32,14 @@ def place_of(name: str, settings: Settings, ledger: Ledger, *, awaited: bool = F
     Folders that are `awaited` need not be there yet.
     """
     inbox = settings.inbox[name]
-    root = os.path.realpath(inbox.path)
-    ledger.register(name, root)
+    path = os.path.realpath(inbox.path)
+    ledger.register(name, path)
     root_of = partial(Root, owner=ledger.id, durable=settings.is_durable, awaited=awaited)
     outbox, failed = root_of(str(inbox.outbox)), root_of(str(inbox.failed))
     archive = root_of(str(inbox.archive)) if inbox.after is After.ARCHIVE else failed
     affixes = {kind: Affixes(row.prefix, row.suffix) for kind, row in processors.TABLE.items()}
     return Place(
-        inbox=name, root=root, after=inbox.after, outbox=outbox, archive=archive, failed=failed, affixes=affixes
+        inbox=name, inbox_path=path, after=inbox.after, outbox=outbox, archive=archive, failed=failed, affixes=affixes
     )
 
 
@@ -49,7 +49,7 @@ def inbox_of(place: Place, settings: Settings, *, once: bool = False) -> Inbox:
     extensions = {kind: frozenset(_table(kind, settings).extensions) for kind in Kind}
     return Inbox(
         name=place.inbox,
-        root=place.root,
+        root=place.inbox_path,
         after=place.after,
         rules=Rules(extensions, inbox.include, inbox.exclude, recursive=inbox.recursive),
         settle=inbox.settle,

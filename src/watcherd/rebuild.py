@@ -91,7 +91,7 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 
 
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
-    with error_as_fault(place.root):
+    with error_as_fault(place.inbox_path):
         _discard_drafts(place.outbox, checkpoint)
         aside = evidence.found_aside(place, inbox, evidence.proves_nothing, checkpoint)
         quarantined = _remembered(ledger, aside)

@@ -89,11 +89,11 @@ class Batch:
         self._tell = tell
         self._folders = Folders(durable=durable)
         self._ways = Ways(place, self._folders)
-        self._custody = Custody(place.root, self._folders)
+        self._custody = Custody(place.inbox_path, self._folders)
         self._inputs = Inputs(place, self._folders, self._custody, is_away)
         self._stages = Stages(self._fail, alive)
         #: What has something in its way for now.
-        self.unretired = Unretired(place.root)
+        self.unretired = Unretired(place.inbox_path)
         self._probed = False  # whether the roots were found well since the last settling began
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
@@ -208,7 +208,7 @@ class Batch:
         """Return the job of an input that is not there as it was worked on; None where it is."""
         job = intent.job
         try:
-            status = self._folders.status(self._place.root, job.file.path)
+            status = self._folders.status(self._place.inbox_path, job.file.path)
         except OSError as error:
             self._blame(error)
             return _anew(job, f"cannot be read for now: {error.strerror}")

@@ -59,7 +59,9 @@ class EarlierRun:
         """Take up what is left, as far as can be. Raises SystemFault, and Stopped; then it can be called again."""
         if self._left is Left.NOTHING:
             return
-        away = self._is_away() or not os.path.isdir(self._place.root)  # `is_away` knows nothing of one never seen
+        away = self._is_away() or not os.path.isdir(
+            self._place.inbox_path
+        )  # `is_away` knows nothing of one never seen
         if self._left is Left.ALL:
             self._told.update(recovery.decided(self._place, self._ledger))
             recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)

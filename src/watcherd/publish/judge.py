@@ -88,7 +88,7 @@ class Judge:
             self._claims.ask(job.file.path)
 
     def _set_aside(self, failed: Failed, attempts: int) -> Draft:
-        root, command = self._place.root, self._retry_command
+        root, command = self._place.inbox_path, self._retry_command
         text = reason(failed, root=root, attempts=attempts, command=command, now=time.time())
         draft = self._place.failed.write_draft(failed.job.id, text)
         self._ledger.note_failure(failed.job, failed.failure, failed.message, attempts)

@@ -42,7 +42,7 @@ class Pruning:
         # Below a root that is away nothing is to be found, and that says nothing about the files.
         for root in (self._place.outbox, self._place.failed):
             root.check()
-        is_bare = self._place.after is After.KEEP and beneath.is_bare(self._place.root)
+        is_bare = self._place.after is After.KEEP and beneath.is_bare(self._place.inbox_path)
         if not self._is_away() and not is_bare:
             for row in gone:
                 self._forget_reason(row)
@@ -74,7 +74,7 @@ class Pruning:
         if latest is None or latest.id != row.id:
             return False  # only that one proves the visible result ours
         # A file that is gone may be restored, and would meet its own result as somebody else's.
-        return beneath.status(self._place.root, row.file.path) is not None or self._has_result(row)
+        return beneath.status(self._place.inbox_path, row.file.path) is not None or self._has_result(row)
 
     def _has_result(self, row: Record) -> bool:
         """Whether the result of a row is there, or may be in what is not mounted yet. Raises OSError."""

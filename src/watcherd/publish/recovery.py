@@ -75,8 +75,8 @@ def recover(
             way = place.way(intent.job, intent.state, intent.number)
             seen = _seen(place, ledger, intent, way)
             if seen is None and away:
-                raise _both_away(place.root, way.root.path)
-            found = _held_against_input(folders, place.root, intent.job, seen)
+                raise _both_away(place.inbox_path, way.root.path)
+            found = _held_against_input(folders, place.inbox_path, intent.job, seen)
             if found is Found.VISIBLE:
                 _renumber(place, folders, intent, way)
                 _restore_newer(place, intent.job, way, record.at)
@@ -173,7 +173,7 @@ def _restore_newer(place: Place, job: Job, way: Way, since: int) -> None:
     """Restore a newer file that was taken for an input, `since` then at the earliest, and not looked at any more."""
     if way.into is not None:
         with error_as_fault(way.into.path):
-            taker.restore_newer(place.root, job, way.into.path, way.retired, since)
+            taker.restore_newer(place.inbox_path, job, way.into.path, way.retired, since)
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:

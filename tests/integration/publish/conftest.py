@@ -66,7 +66,7 @@ class Scene:
         self.claims = Claims(10_000)
         self.place = Place(
             inbox="scans",
-            root=str(self.inbox),
+            inbox_path=str(self.inbox),
             after=self.after,
             outbox=Root(str(self.outbox), self.ledger.id),
             archive=Root(str(self.archive), self.ledger.id),

@@ -91,7 +91,7 @@ def test_what_is_done_is_published_told_and_let_go(going, look):
 def test_where_a_publisher_hangs_faults_do_not_pile_up_and_outcomes_are_kept(scene, look):
     hanging = scene.publisher()  # not started, it takes nothing
     for _ in range(1000):
-        hanging.put(SystemFault("too few descriptors", root=scene.place.root))
+        hanging.put(SystemFault("too few descriptors", root=scene.place.inbox_path))
     hanging.put(scene.done(scene.job("a.txt")))
     assert hanging._queue.qsize() == 1 + 1
     hanging.start()

@@ -48,7 +48,7 @@ class WayBack:
 
 def bring(it: WayBack, source: int, name: str) -> None:
     """Bring a file from the folder `source` into our own folder of its inbox. Raises SystemFault, and OSError."""
-    inbox = Root(it.place.root, f"{BACK}{it.ledger.id}")
+    inbox = Root(it.place.inbox_path, f"{BACK}{it.ledger.id}")
     try:
         _require_free(it)
         original = version_of(os.lstat(name, dir_fd=source))
@@ -69,19 +69,19 @@ def bring(it: WayBack, source: int, name: str) -> None:
 def show(it: WayBack) -> None:
     """Give a file its name that has come as far as our own folder, if it has. Raises OSError: EEXIST if taken."""
     if is_carried(it):
-        carry.place(it.place.root, _whole(it), it.record.file.path)
-    elif Doubt(it.place.root).holds():  # it may be in what is not mounted yet
-        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), it.place.root)
+        carry.place(it.place.inbox_path, _whole(it), it.record.file.path)
+    elif Doubt(it.place.inbox_path).holds():  # it may be in what is not mounted yet
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), it.place.inbox_path)
 
 
 def is_carried(it: WayBack) -> bool:
     """Whether it has come as far as our own folder. Raises OSError."""
-    return beneath.status(it.place.root, f"{OURS}/{_whole(it)}") is not None
+    return beneath.status(it.place.inbox_path, f"{OURS}/{_whole(it)}") is not None
 
 
 def discard_copies(it: WayBack) -> None:
     """Remove a file's copies, whole or cut short. Raises OSError."""
-    with suppress(FileNotFoundError), beneath.folder(it.place.root, OURS) as ours:
+    with suppress(FileNotFoundError), beneath.folder(it.place.inbox_path, OURS) as ours:
         for name in os.listdir(ours):
             if name.startswith(f"{BACK}{it.ledger.id}-") and name.endswith(f"-{it.record.id}"):
                 os.unlink(name, dir_fd=ours)
@@ -103,7 +103,7 @@ def _whole(it: WayBack) -> str:
 
 def _require_free(it: WayBack) -> None:
     """Raise FileExistsError where the file's name is taken: that shows before all of it is copied."""
-    if beneath.status(it.place.root, it.record.file.path) is not None:
+    if beneath.status(it.place.inbox_path, it.record.file.path) is not None:
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), it.record.file.path)
 
 

@@ -61,7 +61,7 @@ def held(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is to be set aside in one inbox and is not yet, as when it cannot be moved. Raises OSError."""
     for record in ledger.unfinished(place.inbox, State.QUARANTINING):
         if where := _held_at(place, record):
-            yield SetAside(record, f"{place.root}/{where}", HELD)
+            yield SetAside(record, f"{place.inbox_path}/{where}", HELD)
 
 
 def _held_at(place: Place, record: Record) -> str:
@@ -71,7 +71,7 @@ def _held_at(place: Place, record: Record) -> str:
         waits = beneath.status(way.root.path, way.visible) is None
         return record.file.path if waits else ""
     for where in (record.file.path, ours_of(record)):
-        if has_inode(beneath.status(place.root, where), record.file.version):
+        if has_inode(beneath.status(place.inbox_path, where), record.file.version):
             return where
     return ""
 
@@ -94,7 +94,7 @@ def is_set_aside(place: Place, record: Record) -> bool:
 
 def _lies_at(place: Place, way: Way, record: Record) -> tuple[str, str]:
     """Return the root beneath which a quarantined file lies that went this way, and its path there."""
-    return (way.into.path, way.retired) if way.into else (place.root, record.file.path)
+    return (way.into.path, way.retired) if way.into else (place.inbox_path, record.file.path)
 
 
 def way_of(place: Place, record: Record) -> Way:
@@ -112,7 +112,7 @@ def way_of(place: Place, record: Record) -> Way:
 def is_anothers(place: Place, way: Way) -> bool:
     """Whether what has the name of a reason is that of another inbox, with which the failed folder is shared."""
     with suppress(OSError):  # what cannot be read does not say so
-        return reason.is_anothers(reason.facts_in(way.root.path, way.visible), place.root)
+        return reason.is_anothers(reason.facts_in(way.root.path, way.visible), place.inbox_path)
     return False
 
 

@@ -48,7 +48,7 @@ def put_back(place: Place, ledger: Ledger, row: SetAside) -> PutBack:
     """Put a file back where it came from, with its attempts at zero; refuse where that name is taken."""
     if row.held:
         return PutBack(row, row.held)
-    with _alone(ledger, wait=True), _marked(place.root):
+    with _alone(ledger, wait=True), _marked(place.inbox_path):
         if not ledger.send_back(row.record.id, time.time()):
             return PutBack(row, FORESTALLED)
         return _tried(_put_back, WayBack(place, ledger, row, way_of(place, row.record), between=lambda: None))
@@ -90,10 +90,10 @@ def _has_begun(it: WayBack) -> bool:
 def _refusal(it: WayBack, error: OSError | SystemFault) -> str:
     match error:
         case FileExistsError():
-            there = f"{it.place.root}/{it.row.path}"
+            there = f"{it.place.inbox_path}/{it.row.path}"
             return f"{there} is there again: retry this one once that has left its inbox"
-        case FileNotFoundError(filename=it.place.root):
-            return f"its inbox {it.place.root} is missing: mount it, or bring it back, and retry"
+        case FileNotFoundError(filename=it.place.inbox_path):
+            return f"its inbox {it.place.inbox_path} is missing: mount it, or bring it back, and retry"
         case OSError():
             return f"{error.strerror}: {error.filename or it.row.where}"
     return str(error)
@@ -156,7 +156,7 @@ def _put_back(it: WayBack) -> None:
     # Forgotten before it is touched: a running daemon that looks at it then finds nothing against it.
     _forget(it)
     if it.way.into is None:
-        _touch(it.place.root, it.record.file.path)
+        _touch(it.place.inbox_path, it.record.file.path)
 
 
 def _forget(it: WayBack) -> None:
@@ -169,7 +169,7 @@ def _move(it: WayBack) -> None:
     target, new_name = beneath.split(it.record.file.path)
     with (
         beneath.folder(it.way.root.path, inside) as source,
-        beneath.folder(it.place.root, target, make=True) as folder,
+        beneath.folder(it.place.inbox_path, target, make=True) as folder,
     ):
         try:
             move(source, name, folder, new_name)

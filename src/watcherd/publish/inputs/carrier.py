@@ -136,7 +136,9 @@ class Carrier:
         if way.into is None:
             return Carried(intent, None)
         try:
-            version = carry(self._place.root, ours_of(intent.job), way.into, way.retired, intent.job.id, between)
+            version = carry(
+                self._place.inbox_path, ours_of(intent.job), way.into, way.retired, intent.job.id, between
+            )
         except SystemFault as fault:
             return Carried(intent, fault)
         except OSError as error:  # a shortage is a fault now: an error would be met anew at each look at the report

@@ -31,12 +31,12 @@ class Inputs:
     """
 
     def __init__(self, place: Place, folders: Folders, custody: Custody, is_away: Callable[[], bool]) -> None:
-        self._inbox = place.root
+        self._inbox = place.inbox_path
         self._after = place.after
         self._folders = folders
         self._custody = custody
         self._is_away = is_away
-        self._taker = Taker(place.root, folders)
+        self._taker = Taker(place.inbox_path, folders)
         self._unrestored: set[int] = set()  # jobs for whose inputs newer files were taken, and lie where those belong
 
     def are_away(self) -> bool:

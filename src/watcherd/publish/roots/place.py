@@ -38,10 +38,10 @@ class Way(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
-    """The folders of one inbox. `root` is the inbox's resolved path, `affixes` how results of each kind are named."""
+    """The folders of one inbox: its name, its resolved path, and how results of each kind are named."""
 
     inbox: str
-    root: str
+    inbox_path: str
     after: After
     outbox: Root
     archive: Root
