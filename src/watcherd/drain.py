@@ -75,16 +75,16 @@ class _Tally:
     bytes: int = 0
     lock: Lock = field(default_factory=Lock)
 
-    def count(self, ended: Exit, told: Done | Failed | None) -> None:
+    def count(self, ended: Exit, outcome: Done | Failed | None) -> None:
         job = ended.job
         with self.lock:
             self.bytes += job.file.version.size
-            if not isinstance(told, Failed):  # nothing is told of a result that an earlier run made
+            if not isinstance(outcome, Failed):  # None is of a result that an earlier run made
                 self.published[job.kind] += 1
             elif len(self.quarantined) >= LISTED:
                 self.unlisted += 1
             else:
-                self.quarantined.append((job.file.inbox, job.file.path, told.failure.value, told.message))
+                self.quarantined.append((job.file.inbox, job.file.path, outcome.failure.value, outcome.message))
 
     @property
     def files(self) -> int:

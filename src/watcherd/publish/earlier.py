@@ -33,8 +33,8 @@ class Left(Enum):
 class EarlierRun:
     """What an earlier run left for a `batch` to finish. One thread uses it.
 
-    `told` gets what is to be said of its jobs once they have ended, by their ids. `is_away` looks whether the inbox
-    is gone for now; `checkpoint` is called before each file, and may raise Stopped.
+    `outcomes` gets what came of its jobs, by their ids. `is_away` looks whether the inbox is gone for now;
+    `checkpoint` is called before each file, and may raise Stopped.
     """
 
     def __init__(  # noqa: PLR0913 (what it is wired to)
@@ -42,7 +42,7 @@ class EarlierRun:
         place: Place,
         ledger: Ledger,
         batch: Batch,
-        told: dict[int, Done | Failed],
+        outcomes: dict[int, Done | Failed],
         *,
         is_away: Callable[[], bool],
         checkpoint: Callable[[], None],
@@ -50,7 +50,7 @@ class EarlierRun:
         self._place = place
         self._ledger = ledger
         self._batch = batch
-        self._told = told
+        self._outcomes = outcomes
         self._is_away = is_away
         self._checkpoint = checkpoint
         self._left = Left.ALL
@@ -63,7 +63,7 @@ class EarlierRun:
             self._place.inbox_path
         )  # `is_away` knows nothing of one never seen
         if self._left is Left.ALL:
-            self._told.update(recovery.decided(self._place, self._ledger))
+            self._outcomes.update(recovery.decided(self._place, self._ledger))
             recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
             self._left = Left.RETRIES
         if not away:

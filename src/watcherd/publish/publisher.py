@@ -96,9 +96,9 @@ class Publisher:
             is_away=is_away,
             alive=self._live,
         )
-        self._told: dict[int, Done | Failed] = {}  # what the log is to say of a job once it has ended
+        self._outcomes: dict[int, Done | Failed] = {}  # by job's id, until it has ended, for the log
         self._earlier_run = EarlierRun(
-            place, ledger, self._batch, self._told, is_away=is_away, checkpoint=self._checkpoint
+            place, ledger, self._batch, self._outcomes, is_away=is_away, checkpoint=self._checkpoint
         )
         self._halted = True  # whether nothing can be settled either
         self._idle = False
@@ -233,7 +233,7 @@ class Publisher:
     def _sort(self, outcome: Arrival) -> None:
         match outcome:
             case Done():
-                self._told[outcome.job.id] = outcome
+                self._outcomes[outcome.job.id] = outcome
                 self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)
             case Failed():
                 self._decide(outcome)
@@ -254,7 +254,7 @@ class Publisher:
     def _decide(self, failed: Failed) -> None:
         draft = self._judge.judge(failed)
         if draft is not None:
-            self._told[failed.job.id] = failed
+            self._outcomes[failed.job.id] = failed
             self._batch.add(failed.job, State.QUARANTINING, draft)
 
     # What the batch tells ------------------------------------------------------------------------------------------
@@ -263,10 +263,10 @@ class Publisher:
         job = news.job
         match news:
             case Exit():
-                told = self._told.pop(job.id, None)
+                outcome = self._outcomes.pop(job.id, None)
                 self.ended[news.state] += 1
-                self._on_end(news, told)
-                say_end(news, told)
+                self._on_end(news, outcome)
+                say_end(news, outcome)
                 self._judge.let_go(job, claimed=news.claimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)
@@ -276,7 +276,7 @@ class Publisher:
                 # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.
                 self._judge.give_back(Returned(job, State.WAITING, news.message))
             case Failed() | Stalled() | Returned():
-                self._told.pop(job.id, None)
+                self._outcomes.pop(job.id, None)
                 self._sort(news)
 
     # Pausing -------------------------------------------------------------------------------------------------------
