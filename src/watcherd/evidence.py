@@ -36,11 +36,11 @@ _REASON = ".error.json"
 #: The end of a reason's name that was too long to show its number, and how many numbers are tried then.
 _SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
 
-#: Errors of a file that cannot be reached. Any other is one of its disk or mount.
-_NO_WAY = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
+#: Errors of a file that cannot be reached. Any other is of its disk or mount.
+_OUT_OF_REACH = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
 
 #: The same of a folder, which may be gone by the time it is listed.
-_NOT_LISTED = {*_NO_WAY, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_CLOSED = {*_OUT_OF_REACH, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
 
 #: Errors of opening something that is no file.
 _NO_FILE = {errno.ELOOP, errno.EINVAL}
@@ -49,9 +49,9 @@ _NO_FILE = {errno.ELOOP, errno.EINVAL}
 _COUNTS = range(1 << 31)
 
 
-def proves_nothing(error: OSError) -> None:
-    """Pass over what is closed; raise a fault of the machine."""
-    if error.errno not in _NOT_LISTED:
+def raise_unless_closed(error: OSError) -> None:
+    """Raise the error of a folder or a file, unless that is closed to us or gone, and so proves nothing."""
+    if error.errno not in _CLOSED:
         raise error
 
 
@@ -71,10 +71,10 @@ def kept(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], No
 
 
 def _refused(folder: str, error: OSError) -> None:
-    """Pass over what is closed in an inbox; raise what hides all of it, as before it is mounted."""
+    """Pass over a closed folder of an inbox; raise what hides all of it, as before it is mounted."""
     if not folder:
         raise error
-    proves_nothing(error)
+    raise_unless_closed(error)
 
 
 def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Record | None:
@@ -109,14 +109,14 @@ def found_aside(
 
     `on_refused` is told of a folder that cannot be listed, and of a reason that cannot be read. Raises OSError.
     """
-    for _, paths in beneath.tree(place.failed.path, _is_theirs, on_refused):
+    for _, paths in beneath.tree(place.failed.path, _is_mirror, on_refused):
         for reason in (path for path in paths if path.endswith(_REASON)):
             checkpoint()
             if record := _found_one(place, inbox, reason, _facts(place.failed.path, reason, on_refused)):
                 yield record
 
 
-def _is_theirs(folder: str) -> bool:
+def _is_mirror(folder: str) -> bool:
     """Whether a folder may mirror one of the inbox: no dot-folder does (pure)."""
     return not beneath.split(folder)[1].startswith(".")
 
@@ -179,7 +179,7 @@ def _quarantined(facts: Mapping[str, object], record: Record) -> Record | None:
     return replace(record, attempts=attempts, failure=Failure(str(failure)), message=readable(message))
 
 
-def _facts(root: str, path: str, on_refused: Callable[[OSError], None] = proves_nothing) -> Mapping[str, object]:
+def _facts(root: str, path: str, on_refused: Callable[[OSError], None] = raise_unless_closed) -> Mapping[str, object]:
     """Return what a result or a reason says; nothing where it is none. `on_refused` gets the error of reading it."""
     try:
         return facts_in(root, path)
@@ -200,6 +200,6 @@ def _status(root: str, path: str) -> os.stat_result | None:
     try:
         return beneath.status(root, path)
     except OSError as error:
-        if error.errno not in _NO_WAY:
+        if error.errno not in _OUT_OF_REACH:
             raise
         return None

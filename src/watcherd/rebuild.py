@@ -93,7 +93,7 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with error_as_fault(place.inbox_path):
         _discard_drafts(place.outbox, checkpoint)
-        aside = evidence.found_aside(place, inbox, evidence.proves_nothing, checkpoint)
+        aside = evidence.found_aside(place, inbox, evidence.raise_unless_closed, checkpoint)
         quarantined = _remembered(ledger, aside)
         kept = _remembered(ledger, evidence.kept(place, inbox, ledger, checkpoint))
     place.rest()
