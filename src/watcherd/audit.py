@@ -53,7 +53,7 @@ class Wrong:
 
 @dataclass(slots=True)
 class Audit:
-    """What was found, in files.
+    """What was found, in files; whoever judges adds to it.
 
     `finished` are on record as published or quarantined. `collected` are those of them whose result, or moved input,
     somebody has taken since. `running`: a daemon runs, so that not all could be judged.
@@ -65,13 +65,17 @@ class Audit:
     wrong: list[Wrong] = field(default_factory=list)
     _unreadable: set[str] = field(default_factory=set)
 
+    def report(self, inbox: str, where: str, what: str, message: str) -> None:
+        """Report something that should not be."""
+        self.wrong.append(Wrong(inbox, where, what, message))
+
     def unreadable(self, inbox: str, folder: str, error: OSError) -> None:
         """Report a folder that cannot be looked into, once, however often it is met."""
         folder = folder.rstrip("/")
         if folder not in self._unreadable:
             self._unreadable.add(folder)
             message = f"cannot be looked into: {error.strerror}; mend that, and audit again"
-            self.wrong.append(Wrong(inbox, folder, "unreadable", message))
+            self.report(inbox, folder, "unreadable", message)
 
     @contextmanager
     def looking(self, inbox: str) -> Iterator[None]:
@@ -100,7 +104,7 @@ def _fault_of(name: str, settings: Settings, ledger: Ledger, found: Audit) -> Sy
     try:
         _judge_inbox(name, settings, ledger, found)
     except SystemFault as fault:
-        found.wrong.append(Wrong(name, fault.root, "unreadable", str(fault)))
+        found.report(name, fault.root, "unreadable", str(fault))
         return fault
     return None
 
@@ -109,14 +113,14 @@ def _judge_inbox(name: str, settings: Settings, ledger: Ledger, found: Audit) ->
     place = place_of(name, settings, ledger)
     inbox = inbox_of(place, settings)
     _require_there(inbox)
-    _finished(place, ledger, found)
+    _judge_finished(place, ledger, found)
     if not found.running:
         before = len(found.wrong)
         try:
-            _unfinished(place, ledger, found)
-            _drafts(place, ledger, found)
-            _unaccounted(inbox, ledger, found)
-            _unlisted(place, inbox, ledger, found)
+            _report_unfinished(place, ledger, found)
+            _report_drafts(place, ledger, found)
+            _report_unaccounted(inbox, ledger, found)
+            _report_unlisted(place, inbox, ledger, found)
         finally:
             found.running = locks.is_held(str(settings.state))
             if found.running:  # it was started meanwhile: what it has in hand is not wrong
@@ -144,7 +148,7 @@ class _Seen(NamedTuple):
     flaw: str
 
 
-def _finished(place: Place, ledger: Ledger, found: Audit) -> None:
+def _judge_finished(place: Place, ledger: Ledger, found: Audit) -> None:
     """Judge all that is on record as published or quarantined, a block at a time."""
     last = 0
     while rows := ledger.older(place.inbox, inf, after=last):
@@ -182,7 +186,7 @@ def _judge_input(place: Place, row: Record, found: Audit) -> None:
     status = None if place.after is After.KEEP else _status(place.inbox_path, row.file.path)
     if status is not None and beneath.version_of(status) == row.file.version:
         message = f"is on record as {row.state}, and still in its inbox: restart watcherd"
-        found.wrong.append(Wrong(place.inbox, f"{place.inbox_path}/{row.file.path}", "input", message))
+        found.report(place.inbox, f"{place.inbox_path}/{row.file.path}", "input", message)
 
 
 def _seen(place: Place, row: Record) -> _Seen | None:
@@ -196,11 +200,12 @@ def _seen(place: Place, row: Record) -> _Seen | None:
 def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
     """Judge a result that was seen. Raises OSError, with the folder that cannot be looked into as `filename`."""
     if outlived:
-        found.collected += place.after is not After.KEEP  # a kept file's was replaced, not taken away
+        if place.after is not After.KEEP:  # a kept file's was replaced, not taken away
+            found.collected += 1
     elif it.flaw and quarantine.is_anothers(place, it.way):
         found.collected += 1  # another inbox shares the folder, and its file has the name by now
     elif it.flaw:
-        found.wrong.append(Wrong(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw))
+        found.report(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw)
     elif it.way.into and _status(it.way.into.path, it.way.retired) is None:
         found.collected += 1
 
@@ -219,13 +224,13 @@ def _flaw(row: Record, result: os.stat_result) -> str:
 # What is not --------------------------------------------------------------------------------------------------------
 
 
-def _unfinished(place: Place, ledger: Ledger, found: Audit) -> None:
+def _report_unfinished(place: Place, ledger: Ledger, found: Audit) -> None:
     for row in ledger.unfinished(place.inbox, *ON_THE_WAY):
         message = f"is at {row.state}, and no watcherd runs: start it, and it will go on"
-        found.wrong.append(Wrong(place.inbox, f"{place.inbox_path}/{row.file.path}", "unfinished", message))
+        found.report(place.inbox, f"{place.inbox_path}/{row.file.path}", "unfinished", message)
 
 
-def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
+def _report_drafts(place: Place, ledger: Ledger, found: Audit) -> None:
     """Look for files in our own folders that belong to nothing on its way."""
     needed = ledger.drafts()
     taken = {ours_of(row) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
@@ -235,11 +240,11 @@ def _drafts(place: Place, ledger: Ledger, found: Audit) -> None:
         for name in _ours(place.inbox, root, found):
             if name.startswith(owner) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
-                found.wrong.append(Wrong(place.inbox, f"{root}/{OURS}/{name}", "draft", message))
+                found.report(place.inbox, f"{root}/{OURS}/{name}", "draft", message)
     for name in _ours(place.inbox, place.inbox_path, found):
         if f"{OURS}/{name}" not in taken:
             message = _said_of_taken(name, ledger.id)
-            found.wrong.append(Wrong(place.inbox, f"{place.inbox_path}/{OURS}/{name}", "draft", message))
+            found.report(place.inbox, f"{place.inbox_path}/{OURS}/{name}", "draft", message)
 
 
 def _said_of_taken(name: str, ledger: str) -> str:
@@ -261,7 +266,7 @@ def _ours(inbox: str, root: str, found: Audit) -> list[str]:
         return []
 
 
-def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
+def _report_unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     """Look for files that the rules admit and the ledger does not know, or knows as another version."""
 
     def refused(folder: str, error: OSError) -> None:
@@ -272,7 +277,7 @@ def _unaccounted(inbox: Inbox, ledger: Ledger, found: Audit) -> None:
             records = ledger.lookup(inbox.name, paths)
             for path in paths:
                 if why := _unaccounted_for(looks, path, records.get(path), inbox.after):
-                    found.wrong.append(Wrong(inbox.name, f"{inbox.root}/{path}", *why))
+                    found.report(inbox.name, f"{inbox.root}/{path}", *why)
 
 
 def _unaccounted_for(looks: Looks, path: str, record: Record | None, after: After) -> tuple[str, str] | None:
@@ -295,7 +300,7 @@ def _is_accounted_for(record: Record | None, version: Version, after: After) -> 
     return record is not None and (decide.is_done(record, version, after) or record.file.version == version)
 
 
-def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
+def _report_unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     """Look for files that were set aside, and that the ledger does not know, as it is an older or a new one."""
     if place.after is After.KEEP:
         return  # they are in the inbox, and accounted for there
@@ -311,7 +316,7 @@ def _unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
             if (record.file.path, record.number) not in known:
                 where = quarantine.row_of(place, record).where
                 message = "was set aside, and is not on record: put it back into its inbox, or take it away"
-                found.wrong.append(Wrong(place.inbox, where, "unaccounted", message))
+                found.report(place.inbox, where, "unaccounted", message)
 
 
 def _status(root: str, path: str) -> os.stat_result | None:
