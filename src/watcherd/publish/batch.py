@@ -20,7 +20,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, sameness
-from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, Returned, Stalled, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.inputs.custody import Custody
@@ -29,7 +28,7 @@ from watcherd.publish.inputs.taker import Taken
 from watcherd.publish.roots.folders import Folders
 from watcherd.publish.stages import Stage, Stages
 from watcherd.publish.unretired import Hindered, Unretired
-from watcherd.publish.ways import Ways
+from watcherd.publish.ways import Leaving, Numbers
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ class Batch:
         ledger: Ledger,
         *,
         durable: bool,
-        carry: Callable[[Intent], None],
+        carry: Callable[[Leaving], None],
         tell: Callable[[News], None],
         is_away: Callable[[], bool] = lambda: False,
         alive: Callable[[], None] = lambda: None,
@@ -88,7 +87,7 @@ class Batch:
         self._carry = carry
         self._tell = tell
         self._folders = Folders(durable=durable)
-        self._ways = Ways(place, self._folders)
+        self._numbers = Numbers(place, self._folders)
         self._custody = Custody(place.inbox_path, self._folders)
         self._inputs = Inputs(place, self._folders, self._custody, is_away)
         self._stages = Stages(self._fail, alive)
@@ -98,14 +97,14 @@ class Batch:
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
         """Take a job whose draft is written, to be PUBLISHING or QUARANTINING."""
-        self._stages.put(Stage.READY, Intent(job, state, 0, draft))
+        self._stages.put(Stage.READY, Leaving(job, state, 0, draft, self._place.way(job, state, 0)))
 
-    def resume(self, intended: list[Intent], visible: list[Intent]) -> None:
+    def resume(self, intended: list[Leaving], visible: list[Leaving]) -> None:
         """Take what an earlier run put on record: drafts without a name, and results whose inputs are not retired."""
         self._stages.put(Stage.INTENDED, *intended)
         self._stages.put(Stage.VISIBLE, *visible)
-        for intent in (*intended, *visible):  # what that run made of these folders and names may not be on disk
-            for name in self._ways.names(intent):
+        for it in (*intended, *visible):  # what that run made of these folders and names may not be on disk
+            for name in it.way.names:
                 self._folders.touch_all(*name)
 
     def __bool__(self) -> bool:
@@ -114,8 +113,8 @@ class Batch:
 
     def release(self) -> None:
         """Let what had something in its way be tried again."""
-        for stage, intent in self.unretired.released():
-            self._stages.put(stage, intent)
+        for stage, it in self.unretired.released():
+            self._stages.put(stage, it)
 
     def settle(self) -> None:
         """Bring everything to its end. Raises SystemFault, after which it can be called again."""
@@ -125,18 +124,17 @@ class Batch:
             self._write()
             self._reveal()
             self._retire()
-        self._ways.settled()
 
-    def carried(self, intent: Intent, error: OSError | SystemFault | None) -> None:
+    def carried(self, it: Leaving, error: OSError | SystemFault | None) -> None:
         """Go on with an input that was carried to another file system, or was not. Raises SystemFault."""
         if error is None:
-            self._stages.put(Stage.CARRIED, intent)
+            self._stages.put(Stage.CARRIED, it)
         elif isinstance(error, FileExistsError):
-            self._stages.put(Stage.COLLIDED, intent)
+            self._stages.put(Stage.COLLIDED, it)
         elif isinstance(error, SystemFault):
-            self._let_wait(Stage.VISIBLE, intent, str(error))
+            self._let_wait(Stage.VISIBLE, it, str(error))
         else:
-            self._fail(Stage.VISIBLE, intent, error)
+            self._fail(Stage.VISIBLE, it, error)
 
     def abandon(self) -> list[Job]:
         """Give up what is not on record, and return its jobs; the rest is taken up at the next start.
@@ -144,9 +142,9 @@ class Batch:
         So is the draft of what was about to be on record: where the ledger failed, it may be there all the same.
         """
         ready = self._stages.taken(Stage.READY)
-        for intent in ready:
-            self._discard_draft(intent)
-        return [intent.job for intent in (*self._stages.taken(Stage.CHECKED), *ready)]
+        for it in ready:
+            self._discard_draft(it)
+        return [it.job for it in (*self._stages.taken(Stage.CHECKED), *ready)]
 
     # Stage one: durable, checked, on record ------------------------------------------------------------------------
 
@@ -156,7 +154,7 @@ class Batch:
             self._sync_drafts()
             self._check_roots()
             self._stages.each(Stage.READY, self._check, BATCH)
-            self._ledger.intend(checked)
+            self._ledger.intend([it.intent for it in checked])
             self._stages.put(Stage.INTENDED, *self._stages.taken(Stage.CHECKED))
 
     def _sync_drafts(self) -> None:
@@ -165,48 +163,48 @@ class Batch:
         Raises SystemFault.
         """
         drafts: dict[Root, list[Draft]] = {}
-        for intent in islice(self._stages.at(Stage.READY), BATCH):
-            drafts.setdefault(self._ways.of(intent).root, []).append(intent.draft)
+        for it in islice(self._stages.at(Stage.READY), BATCH):
+            drafts.setdefault(it.way.root, []).append(it.draft)
         try:
             for root, written in drafts.items():
                 root.to_disk(written)
         except SystemFault as fault:
             reason = f"cannot be written for now: {fault}"
-            self._stages.each(Stage.READY, lambda intent: self._give_up(intent, _anew(intent.job, reason)), BATCH)
+            self._stages.each(Stage.READY, lambda it: self._give_up(it, _anew(it.job, reason)), BATCH)
             raise
 
     def _check_roots(self) -> None:
         for root in self._place.roots:
             root.check()
 
-    def _check(self, intent: Intent) -> Onward:
+    def _check(self, it: Leaving) -> Onward:
         """Give it a number, unless its input is another one by now, or its draft is gone."""
-        missed = self._missed(intent)
-        draft = None if missed else self._ways.of(intent).root.vouched(intent.draft)
+        missed = self._missed(it)
+        draft = None if missed else it.way.root.vouched(it.draft)
         if draft:
-            return Stage.CHECKED, self._numbered(Intent(intent.job, intent.state, intent.number, draft))
-        self._give_up(intent, missed or self._lost(intent))
+            return Stage.CHECKED, self._numbered(it._replace(draft=draft))
+        self._give_up(it, missed or self._lost(it))
         return None
 
-    def _lost(self, intent: Intent) -> Returned | Stalled:
+    def _lost(self, it: Leaving) -> Returned | Stalled:
         """Say what it is to a job that its draft is not there, or not as it was written. Raises SystemFault."""
-        root = self._ways.of(intent).root
-        if sameness.has_inode(root.seen(intent.draft), intent.draft):
+        root = it.way.root
+        if sameness.has_inode(root.seen(it.draft), it.draft):
             why = f"{root.path}: a file has another size there than was written: look after its disk or mount"
-            return Stalled(intent.job, SystemFault(why, root=root.path))
-        return _anew(intent.job, "its draft was removed, or lost by its disk")
+            return Stalled(it.job, SystemFault(why, root=root.path))
+        return _anew(it.job, "its draft was removed, or lost by its disk")
 
-    def _numbered(self, intent: Intent) -> Intent:
+    def _numbered(self, it: Leaving) -> Leaving:
         """Give it a free number; or its own where none can be told: its rename meets what is wrong there."""
         try:
-            return self._ways.numbered(intent)
+            return self._numbers.numbered(it)
         except OSError as error:
             self._blame(error)
-            return intent
+            return it
 
-    def _missed(self, intent: Intent) -> Returned | None:
+    def _missed(self, it: Leaving) -> Returned | None:
         """Return the job of an input that is not there as it was worked on; None where it is."""
-        job = intent.job
+        job = it.job
         try:
             status = self._folders.status(self._place.inbox_path, job.file.path)
         except OSError as error:
@@ -221,38 +219,37 @@ class Batch:
     def _reveal(self) -> None:
         self._stages.each(Stage.SHOWN, self._look_again, len(self._stages.at(Stage.SHOWN)))
         self._stages.each(Stage.INTENDED, self._show)
-        self._ways.all_visible()
+        self._numbers.all_visible()
         self._sync()
         self._stages.put(Stage.VISIBLE, *self._stages.taken(Stage.SHOWN))
 
-    def _look_again(self, intent: Intent) -> Onward:
+    def _look_again(self, it: Leaving) -> Onward:
         """Show once more what was shown before a sync failed, and is hidden: a disk that came back lost that."""
-        is_hidden = sameness.has_inode(self._ways.of(intent).root.seen(intent.draft), intent.draft)
-        return Stage.INTENDED if is_hidden else Stage.SHOWN, intent
+        is_hidden = sameness.has_inode(it.way.root.seen(it.draft), it.draft)
+        return Stage.INTENDED if is_hidden else Stage.SHOWN, it
 
-    def _show(self, intent: Intent) -> Onward:
-        way = self._ways.of(intent)
-        if reveal.show(self._folders, way, intent.draft, lambda there: self._is_outdated(intent, there)):
-            return Stage.SHOWN, intent
-        if not self._ways.is_kept(intent):
-            return Stage.INTENDED, self._renumbered(intent)
-        message = f"{way.visible} in the outbox was not written by watcherd: move it, then retry"
-        self._withdraw(intent, Failed(intent.job, Failure.RESULT_OCCUPIED, message))
+    def _show(self, it: Leaving) -> Onward:
+        if reveal.show(self._folders, it.way, it.draft, lambda there: self._is_outdated(it, there)):
+            return Stage.SHOWN, it
+        if not self._numbers.is_kept(it):
+            return Stage.INTENDED, self._renumbered(it)
+        message = f"{it.way.visible} in the outbox was not written by watcherd: move it, then retry"
+        self._withdraw(it, Failed(it.job, Failure.RESULT_OCCUPIED, message))
         return None
 
-    def _is_outdated(self, intent: Intent, there: os.stat_result) -> bool:
+    def _is_outdated(self, it: Leaving, there: os.stat_result) -> bool:
         """Whether this is the result of an earlier version of a kept file, for this to replace."""
-        return self._ways.is_kept(intent) and reveal.is_earlier(self._place, self._ledger, intent.job, there)
+        return self._numbers.is_kept(it) and reveal.is_earlier(self._place, self._ledger, it.job, there)
 
-    def _renumbered(self, intent: Intent, above: int = -1) -> Intent:
-        again = self._ways.numbered(intent, above)
-        self._ledger.intend([again])
+    def _renumbered(self, it: Leaving, above: int = -1) -> Leaving:
+        again = self._numbers.numbered(it, above)
+        self._ledger.intend([again.intent])
         return again
 
-    def _withdraw(self, intent: Intent, undone: Failed | Returned) -> None:
+    def _withdraw(self, it: Leaving, undone: Failed | Returned) -> None:
         # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
-        self._ledger.withdraw(intent.job)
-        self._give_up(intent, undone)
+        self._ledger.withdraw(it.job)
+        self._give_up(it, undone)
 
     # Stage three: retired ------------------------------------------------------------------------------------------
 
@@ -265,8 +262,8 @@ class Batch:
             self._stages.each(Stage.COLLIDED, self._rename)
             self._stages.each(Stage.VISIBLE, self._retire_input)
         self._sync()
-        for intent in self._stages.taken(Stage.RETIRED):
-            self._end(intent)
+        for it in self._stages.taken(Stage.RETIRED):
+            self._end(it)
 
     def _wait_for_inbox(self) -> None:
         """Let inputs wait while their inbox is away."""
@@ -275,59 +272,59 @@ class Batch:
             for stage in stages:
                 self._stages.each(stage, partial(self._let_wait, stage, reason="its inbox is away"))
 
-    def _rename(self, intent: Intent) -> Onward:
+    def _rename(self, it: Leaving) -> Onward:
         """Give both names of a visible job a greater number: that of its input was taken meanwhile.
 
         It is on record first. Where the rename fails after that, it is tried again until one was done, or done by the
         next start, which looks for the result under all numbers before.
         """
-        again = self._renumbered(intent, above=intent.number)
-        reveal.rename(self._folders, self._ways.of(intent), self._ways.of(again), intent.draft)
+        again = self._renumbered(it, above=it.number)
+        reveal.rename(self._folders, it.way, again.way, it.draft)
         return Stage.VISIBLE, again
 
-    def _retire_input(self, intent: Intent) -> Onward:
+    def _retire_input(self, it: Leaving) -> Onward:
         try:
-            taken = self._inputs.retire(intent.job, self._ways.of(intent))
+            taken = self._inputs.retire(it.job, it.way)
         except FileExistsError:
-            return Stage.COLLIDED, intent
+            return Stage.COLLIDED, it
         if taken is not Taken.ELSEWHERE:
-            return Stage.RETIRED, intent
-        self._carry(intent)
+            return Stage.RETIRED, it
+        self._carry(it)
         return None
 
-    def _discard_input(self, intent: Intent) -> Onward:
-        is_discarded = self._custody.discard(intent.job, self._ways.of(intent))
-        return Stage.RETIRED if is_discarded else Stage.VISIBLE, intent  # the latter to be carried once more
+    def _discard_input(self, it: Leaving) -> Onward:
+        is_discarded = self._custody.discard(it.job, it.way)
+        return Stage.RETIRED if is_discarded else Stage.VISIBLE, it  # the latter to be carried once more
 
     # What all stages need ------------------------------------------------------------------------------------------
 
-    def _end(self, intent: Intent) -> None:
-        end = State.PUBLISHED if intent.state is State.PUBLISHING else State.QUARANTINED
-        self._ledger.finish([intent.job.id], end)
-        claimed = not self.unretired.leave(intent)
-        self._tell(Exit(intent.job, end, self._ways.of(intent).visible, claimed))
+    def _end(self, it: Leaving) -> None:
+        end = State.PUBLISHED if it.state is State.PUBLISHING else State.QUARANTINED
+        self._ledger.finish([it.job.id], end)
+        claimed = not self.unretired.leave(it)
+        self._tell(Exit(it.job, end, it.way.visible, claimed))
 
-    def _fail(self, stage: Stage, intent: Intent, error: OSError) -> None:
-        """Let an intent leave, or wait at its stage, where `error` is its alone. Raises SystemFault."""
+    def _fail(self, stage: Stage, it: Leaving, error: OSError) -> None:
+        """Let a job leave, or wait at its stage, where `error` is its alone. Raises SystemFault."""
         self._blame(error)
-        if intent.state is State.PUBLISHING and stage is Stage.INTENDED:
-            self._withdraw(intent, _unplaced(intent.job, error))
+        if it.state is State.PUBLISHING and stage is Stage.INTENDED:
+            self._withdraw(it, _unplaced(it.job, error))
         else:  # visible, or a quarantine, which has no other place to go: only time helps
-            self._custody.tell_where(intent.job, error)
-            self._let_wait(stage, intent, _said(error))
+            self._custody.tell_where(it.job, error)
+            self._let_wait(stage, it, _said(error))
 
-    def _let_wait(self, stage: Stage, intent: Intent, reason: str) -> None:
-        """Let an intent wait to be tried again at a stage. Raises SystemFault where too many do."""
-        if hindered := self.unretired.put(stage, intent, reason):
+    def _let_wait(self, stage: Stage, it: Leaving, reason: str) -> None:
+        """Let a job wait to be tried again at a stage. Raises SystemFault where too many do."""
+        if hindered := self.unretired.put(stage, it, reason):
             self._tell(hindered)
 
-    def _give_up(self, intent: Intent, undone: Failed | Stalled | Returned) -> None:
-        self._discard_draft(intent)
+    def _give_up(self, it: Leaving, undone: Failed | Stalled | Returned) -> None:
+        self._discard_draft(it)
         self._tell(undone)
 
-    def _discard_draft(self, intent: Intent) -> None:
+    def _discard_draft(self, it: Leaving) -> None:
         with suppress(SystemFault):  # its root removes it as soon as it can
-            self._ways.of(intent).root.discard(intent.draft.name)
+            it.way.root.discard(it.draft.name)
 
     def _blame(self, error: OSError) -> None:
         """Raise SystemFault where an error is not of one file alone: where a root fails, or the process does."""

@@ -242,7 +242,7 @@ class Publisher:
             case Returned():
                 self._judge.give_back(outcome)
             case Carried():
-                self._batch.carried(outcome.intent, outcome.error)
+                self._batch.carried(outcome.leaving, outcome.error)
                 if isinstance(outcome.error, SystemFault):
                     self._health.pause(outcome.error)
             case CameBack():

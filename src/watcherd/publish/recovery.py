@@ -33,11 +33,11 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
 from watcherd.access import error_as_fault
-from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.inputs import taker
 from watcherd.publish.roots.folders import Folders
+from watcherd.publish.ways import Leaving
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Record
     from watcherd.publish.batch import Batch
-    from watcherd.publish.roots.place import Place, Way
+    from watcherd.publish.roots.place import Place
 
 
 @unique
@@ -67,71 +67,72 @@ def recover(
     Raises SystemFault, also where an input alone can tell what became of it and its inbox is `away` for now; and what
     `checkpoint` raises before any file. Then nothing was handed over: it can be called again.
     """
-    intents: dict[Found, list[Intent]] = {found: [] for found in Found}
+    left: dict[Found, list[Leaving]] = {found: [] for found in Found}
     with Folders() as folders:
         for record in ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING):
             checkpoint()
-            intent = _intent(record)
-            way = place.way(intent.job, intent.state, intent.number)
-            seen = _seen(place, ledger, intent, way)
+            it = _leaving(place, record)
+            seen = _seen(place, ledger, it)
             if seen is None and away:
-                raise _both_away(place.inbox_path, way.root.path)
-            found = _held_against_input(folders, place.inbox_path, intent.job, seen)
+                raise _both_away(place.inbox_path, it.way.root.path)
+            found = _held_against_input(folders, place.inbox_path, it.job, seen)
             if found is Found.VISIBLE:
-                _renumber(place, folders, intent, way)
-                _restore_newer(place, intent.job, way, record.at)
-            intents[found].append(intent)
+                _renumber(place, folders, it)
+                _restore_newer(place, it, record.at)
+            left[found].append(it)
     # For good, as their drafts go next: an intention whose draft is gone would be taken for a visible result.
-    ledger.forget([intent.job.id for intent in intents[Found.VOID]], lastingly=True)
-    hidden, visible = intents[Found.HIDDEN], intents[Found.VISIBLE]
-    _remove_leftovers(place, ledger.drafts() - {intent.draft.name for intent in visible}, ledger.first, checkpoint)
+    ledger.forget([it.job.id for it in left[Found.VOID]], lastingly=True)
+    hidden, visible = left[Found.HIDDEN], left[Found.VISIBLE]
+    _remove_leftovers(place, ledger.drafts() - {it.draft.name for it in visible}, ledger.first, checkpoint)
     batch.resume(hidden, visible)
 
 
 def decided(place: Place, ledger: Ledger) -> dict[int, Failed]:
     """Return what an earlier run decided against files that it did not set aside, by the ids of their jobs."""
     records = ledger.unfinished(place.inbox, State.QUARANTINING)
-    return {it.id: Failed(_intent(it).job, it.failure or Failure.CRASHED, it.message) for it in records}
+    return {it.id: Failed(_leaving(place, it).job, it.failure or Failure.CRASHED, it.message) for it in records}
 
 
-def _intent(record: Record) -> Intent:
+def _leaving(place: Place, record: Record) -> Leaving:
     job = Job(record.id, record.file, record.kind, record.attempts, record.kills, record.alone)
     draft = Draft(record.draft, record.inode, record.result_size, record.result_mtime_ns)
-    return Intent(job, record.state, record.number, draft)
+    way = place.way(record, record.state, record.number)
+    return Leaving(job, record.state, record.number, draft, way)
 
 
-def _seen(place: Place, ledger: Ledger, intent: Intent, way: Way) -> Found | None:
+def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:
     """Return whether a result is hidden, or became visible, whatever somebody did with it since; None if neither.
 
     What has its draft's name may be what it changed places with: the result of before, or somebody's own file, which
     gets its name again. But a reason replaces nothing: there it is a copy of its input, cut short.
     """
-    draft, there = intent.draft, way.root.seen(intent.draft)
-    if there is None and way.root.is_home_of(draft):
+    root = it.way.root
+    there = root.seen(it.draft)
+    if there is None and root.is_home_of(it.draft):
         return Found.VISIBLE
-    if sameness.has_inode(there, draft):
+    if sameness.has_inode(there, it.draft):
         return Found.HIDDEN
-    if there is not None and intent.state is State.PUBLISHING:
-        is_earlier = partial(reveal.is_earlier, place, ledger, intent.job)
+    if there is not None and it.state is State.PUBLISHING:
+        is_earlier = partial(reveal.is_earlier, place, ledger, it.job)
         if is_earlier(there):
             return Found.VISIBLE
-        if _take_back(way, draft, is_earlier):
+        if _take_back(it, is_earlier):
             return Found.HIDDEN
-    return Found.VISIBLE if _is_visible(way, draft) else None
+    return Found.VISIBLE if _is_visible(it) else None
 
 
-def _take_back(way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:
-    folder, name = beneath.split(way.visible)
-    opened = beneath.folder(way.root.path, folder)
-    with error_as_fault(way.root.path), suppress(FileNotFoundError, NotADirectoryError), opened as target:
-        return reveal.take_back(way, draft, target, name, is_ours)
+def _take_back(it: Leaving, is_ours: Callable[[os.stat_result], bool]) -> bool:
+    root, (folder, name) = it.way.root.path, beneath.split(it.way.visible)
+    opened = beneath.folder(root, folder)
+    with error_as_fault(root), suppress(FileNotFoundError, NotADirectoryError), opened as target:
+        return reveal.take_back(it.way, it.draft, target, name, is_ours)
     return False
 
 
-def _is_visible(way: Way, draft: Draft) -> bool:
-    with error_as_fault(way.root.path):
-        status = beneath.status(way.root.path, way.visible)
-    return sameness.has_inode(status, draft)
+def _is_visible(it: Leaving) -> bool:
+    with error_as_fault(it.way.root.path):
+        status = beneath.status(it.way.root.path, it.way.visible)
+    return sameness.has_inode(status, it.draft)
 
 
 def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | None) -> Found:
@@ -159,21 +160,21 @@ def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bo
     return status is not None and sameness.is_still(status, job.file.version)
 
 
-def _renumber(place: Place, folders: Folders, intent: Intent, way: Way) -> None:
+def _renumber(place: Place, folders: Folders, it: Leaving) -> None:
     """Give a result the number on record where it still has an earlier one, as the run died between the two."""
     with suppress(SystemFault):
-        if _is_visible(way, intent.draft):
+        if _is_visible(it):
             return  # as nearly all are; and the numbers of a name that came often are many
-    for number in range(intent.number):
+    for number in range(it.number):
         with suppress(OSError):  # as where its folder is a file by now: it keeps the number that it has
-            reveal.rename(folders, place.way(intent.job, intent.state, number), way, intent.draft)
+            reveal.rename(folders, place.way(it.job, it.state, number), it.way, it.draft)
 
 
-def _restore_newer(place: Place, job: Job, way: Way, since: int) -> None:
+def _restore_newer(place: Place, it: Leaving, since: int) -> None:
     """Restore a newer file that was taken for an input, `since` then at the earliest, and not looked at any more."""
-    if way.into is not None:
-        with error_as_fault(way.into.path):
-            taker.restore_newer(place.inbox_path, job, way.into.path, way.retired, since)
+    if into := it.way.into:
+        with error_as_fault(into.path):
+            taker.restore_newer(place.inbox_path, it.job, into.path, it.way.retired, since)
 
 
 def _remove_leftovers(place: Place, needed: set[str], before: int, checkpoint: Callable[[], None]) -> None:

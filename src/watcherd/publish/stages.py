@@ -7,7 +7,7 @@ from enum import StrEnum, unique
 from math import inf
 from typing import TYPE_CHECKING
 
-from watcherd.ledger.ledger import Intent
+from watcherd.publish.ways import Leaving
 from watcherd.turns import turn
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ class Stage(StrEnum):
     RETIRED = "its input is retired, and that is not on disk yet"
 
 
-#: Where a job goes on, and by which intent; None where it has left, or waits aside.
-Onward = tuple[Stage, Intent] | None
+#: Where a job goes on, and how it is then; None where it has left, or waits aside.
+Onward = tuple[Stage, Leaving] | None
 
 
 class Stages:
@@ -38,30 +38,30 @@ class Stages:
     `fail` gets what fails alone in a step, and its error; `alive` is called before each step.
     """
 
-    def __init__(self, fail: Callable[[Stage, Intent, OSError], None], alive: Callable[[], None]) -> None:
+    def __init__(self, fail: Callable[[Stage, Leaving, OSError], None], alive: Callable[[], None]) -> None:
         self._fail = fail
         self._alive = alive
-        self._at: dict[Stage, deque[Intent]] = {stage: deque() for stage in Stage}
+        self._at: dict[Stage, deque[Leaving]] = {stage: deque() for stage in Stage}
 
     def __bool__(self) -> bool:
         """Whether anything is in work."""
         return any(self._at.values())
 
-    def at(self, stage: Stage) -> Sequence[Intent]:
+    def at(self, stage: Stage) -> Sequence[Leaving]:
         """Return what waits at a stage."""
         return self._at[stage]
 
-    def put(self, stage: Stage, *intents: Intent) -> None:
-        """Let intents wait at a stage."""
-        self._at[stage].extend(intents)
+    def put(self, stage: Stage, *jobs: Leaving) -> None:
+        """Let jobs wait at a stage."""
+        self._at[stage].extend(jobs)
 
-    def taken(self, stage: Stage) -> list[Intent]:
+    def taken(self, stage: Stage) -> list[Leaving]:
         """Take all that waits at a stage."""
-        intents = list(self._at[stage])
+        jobs = list(self._at[stage])
         self._at[stage].clear()
-        return intents
+        return jobs
 
-    def each(self, stage: Stage, step: Callable[[Intent], Onward], most: float = inf) -> None:
+    def each(self, stage: Stage, step: Callable[[Leaving], Onward], most: float = inf) -> None:
         """Let each that waits at a stage, or `most` of them, take a step. A SystemFault leaves it where it is."""
         queue = self._at[stage]
         if not queue:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from watcherd.model import Job, SystemFault
 
 if TYPE_CHECKING:
-    from watcherd.ledger.ledger import Intent
     from watcherd.publish.stages import Stage
+    from watcherd.publish.ways import Leaving
 
 #: Inputs that may wait: more are a fault of the system. And how many are tried again at a time.
 MOST, AT_A_TIME = 4096, 1024
@@ -30,7 +30,7 @@ class Unretired:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._stuck: deque[tuple[Stage, Intent]] = deque()
+        self._stuck: deque[tuple[Stage, Leaving]] = deque()
         self._waiting: dict[int, Hindered] = {}  # by the ids of their jobs; also while they are tried again
 
     def __bool__(self) -> bool:
@@ -41,8 +41,8 @@ class Unretired:
         """Return the paths of what waits, or is tried again, each with what is in its way. For any thread."""
         return {it.job.file.path: it.reason for it in self._waiting.copy().values()}
 
-    def put(self, stage: Stage, intent: Intent, reason: str) -> Hindered | None:
-        """Let an intent wait, to be tried again at a stage; return what is to be told of one that is new here.
+    def put(self, stage: Stage, it: Leaving, reason: str) -> Hindered | None:
+        """Let a job wait, to be tried again at a stage; return what is to be told of one that is new here.
 
         Raises SystemFault where too many wait already.
         """
@@ -50,16 +50,16 @@ class Unretired:
             why = "`file.unretired` says why of each"  # to name one would be another message each time
             message = f"{MOST:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
-        self._stuck.append((stage, intent))
-        if intent.job.id in self._waiting:
+        self._stuck.append((stage, it))
+        if it.job.id in self._waiting:
             return None
-        hindered = self._waiting[intent.job.id] = Hindered(intent.job, reason)
+        hindered = self._waiting[it.job.id] = Hindered(it.job, reason)
         return hindered
 
-    def released(self) -> list[tuple[Stage, Intent]]:
+    def released(self) -> list[tuple[Stage, Leaving]]:
         """Take what is to be tried again: some at a time, those first that wait longest."""
         return [self._stuck.popleft() for _ in range(min(AT_A_TIME, len(self._stuck)))]
 
-    def leave(self, intent: Intent) -> bool:
+    def leave(self, it: Leaving) -> bool:
         """Forget a job that came to its end; return whether it had waited."""
-        return self._waiting.pop(intent.job.id, None) is not None
+        return self._waiting.pop(it.job.id, None) is not None

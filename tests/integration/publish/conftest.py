@@ -31,9 +31,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from watcherd.ledger.ledger import Intent
     from watcherd.publish.batch import News
     from watcherd.publish.inputs.carrier import Carried
+    from watcherd.publish.ways import Leaving
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
 
@@ -49,7 +49,7 @@ class Scene:
         )
         for folder in (self.state, self.inbox, self.outbox, self.archive, self.failed):
             folder.mkdir(exist_ok=True)
-        self.carried: list[Intent] = []
+        self.carried: list[Leaving] = []
         self.ended: list[object] = []
         self.deaths: list[BaseException] = []
         self.publishers: list[Publisher] = []
@@ -186,12 +186,12 @@ class Scene:
         """Carry what waits for it, and settle again; return as `settle` does."""
         reports: list[Carried] = []
         carrier = Carrier(self.place, reports.append, self.deaths.append)
-        for intent in self.carried:
-            carrier.take(intent)
+        for it in self.carried:
+            carrier.take(it)
         carrier.stop(10)
         self.carried.clear()
         for report in reports:
-            self.batch.carried(report.intent, report.error)
+            self.batch.carried(report.leaving, report.error)
         return self.settle()
 
 

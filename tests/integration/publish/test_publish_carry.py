@@ -43,9 +43,9 @@ def test_an_input_is_carried_and_the_original_removed(far, look):
 
 
 def test_an_input_whose_disk_lost_that_it_was_taken_is_taken_again_once_it_was_carried(far, look, monkeypatch):
-    def lose(intent, error):
-        os.rename(far.inbox / custody.ours_of(intent.job), far.inbox / "a.txt")
-        carried(intent, error)
+    def lose(it, error):
+        os.rename(far.inbox / custody.ours_of(it.job), far.inbox / "a.txt")
+        carried(it, error)
 
     carried = far.batch.carried
     far.add("a.txt")
@@ -359,9 +359,9 @@ def test_an_input_that_cannot_be_carried_is_told_by_the_path_at_which_it_lies_no
 def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fault(far, look):
     far.add("a.txt")
     far.settle()
-    (intent,) = far.carried
+    (it,) = far.carried
     with pytest.raises(SystemFault, match="Too many open files"):
-        far.batch.carried(intent, OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.txt"))
+        far.batch.carried(it, OSError(errno.EMFILE, os.strerror(errno.EMFILE), "a.txt"))
     assert far.told() == []
     assert far.carry() == [State.PUBLISHED]  # once it is put again
     assert look.tree(far.archive) == {"a.txt"}
@@ -370,10 +370,10 @@ def test_an_input_that_was_not_carried_for_want_of_descriptors_is_the_systems_fa
 def test_a_full_archive_is_the_systems_fault_and_the_original_stays(far, look, monkeypatch):
     far.add("a.txt")
     far.settle()
-    (intent,) = far.carried
+    (it,) = far.carried
     monkeypatch.setattr(os, "write", failing(errno.ENOSPC))
     with pytest.raises(SystemFault, match="No space left"):
-        carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id)
     monkeypatch.undo()
     assert look.drafts(far.archive) == set()
     assert len(look.drafts(far.inbox)) == 1
@@ -384,9 +384,9 @@ def test_a_copy_that_differs_is_not_believed(far, look, monkeypatch):
     far.settle()
     real = os.write
     monkeypatch.setattr(os, "write", lambda fd, block: real(fd, bytes(block).upper()))
-    (intent,) = far.carried
+    (it,) = far.carried
     with pytest.raises(SystemFault, match="differs"):
-        carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id)
     assert look.tree(far.archive) == set()
 
 
@@ -457,11 +457,11 @@ def test_an_attribute_that_a_full_archive_has_no_room_for_is_the_systems_fault(f
     os.setxattr(far.drop("a.txt"), "user.origin", b"a scanner")
     far.add("a.txt", content=None)
     far.settle()
-    (intent,) = far.carried
+    (it,) = far.carried
     monkeypatch.setattr(os, "setxattr", failing(errno.ENOSPC))
     monkeypatch.setattr(os, "fstatvfs", lambda _: Mock(f_bavail=1, f_frsize=4096))
     with pytest.raises(SystemFault, match="No space left"):
-        carry.carry(str(far.inbox), custody.ours_of(intent.job), far.place.archive, "a.txt", intent.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id)
 
 
 def test_to_delete_an_input_needs_no_carrying(scene_of, elsewhere, look):
@@ -478,20 +478,20 @@ def test_to_delete_an_input_needs_no_carrying(scene_of, elsewhere, look):
 def carrier(far):
     """Return a carrier of `far`, and the queue into which it puts the paths that it carried, and what it died of."""
     said = SimpleQueue()
-    carrier = carrier_module.Carrier(far.place, lambda carried: said.put(carried.intent.job.file.path), said.put)
+    carrier = carrier_module.Carrier(far.place, lambda carried: said.put(carried.leaving.job.file.path), said.put)
     yield carrier, said
     carrier.stop(DEADLINE)
 
 
 @pytest.fixture
 def while_carrying(monkeypatch):
-    """Have something done while the input of one intent is carried. Inputs of 3 MiB are long ones."""
+    """Have something done while the input of one job is carried. Inputs of 3 MiB are long ones."""
     real = carrier_module.carry
     monkeypatch.setattr(carrier_module, "LONG", 3 << 20)
 
-    def arrange(intent, act):
+    def arrange(it, act):
         def carry_and_act(inbox, source, *others):
-            if source == custody.ours_of(intent.job):
+            if source == custody.ours_of(it.job):
                 act()
             return real(inbox, source, *others)
 

@@ -378,10 +378,9 @@ def far_faults(monkeypatch):
 
 def _carry(scene):
     """Carry what waits for it, as the carrier does."""
-    for intent in scene.carried:
-        way = scene.place.way(intent.job, intent.state, intent.number)
-        report = Carrier(scene.place, scene.ended.append, scene.deaths.append)._carried(intent, way, lambda: None)
-        scene.batch.carried(report.intent, report.error)
+    for it in scene.carried:
+        report = Carrier(scene.place, scene.ended.append, scene.deaths.append)._carried(it, lambda: None)
+        scene.batch.carried(report.leaving, report.error)
     scene.carried.clear()
 
 

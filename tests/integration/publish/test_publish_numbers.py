@@ -1,7 +1,5 @@
 """Names that are taken, or taken in this very instant: which number a result and its input get, and whose stays."""
 
-# ruff: noqa: SLF001 (what is broken on purpose is broken from inside)
-
 from __future__ import annotations
 
 import errno
@@ -12,13 +10,10 @@ from itertools import count
 import pytest
 
 from watcherd.beneath import OURS
-from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, Failure, Kind
+from watcherd.model import After, Failure, Kind
 from watcherd.publish import reveal
 from watcherd.publish.aside import quarantine
 from watcherd.publish.roots import rename
-from watcherd.publish.roots.folders import Folders
-from watcherd.publish.ways import Ways
 from watcherd.states import State
 
 
@@ -38,21 +33,6 @@ def test_a_taken_archive_name_gives_result_and_archive_the_same_number(scene, lo
     scene.settle()
     assert look.tree(scene.outbox) == {"grayscale_b.1.jpg"}
     assert look.tree(scene.archive) == {"b.jpg", "b.1.jpg"}
-
-
-def test_ways_that_are_remembered_are_the_plain_ones(scene):
-    job = scene.job("sub/a.txt")
-    ways = Ways(scene.place, Folders())
-    for state in (State.PUBLISHING, State.QUARANTINING):
-        for number in (0, 1):
-            intent = Intent(job, state, number, Draft("draft", 1))
-            assert [ways.of(intent) for _ in range(2)] == [scene.place.way(job, state, number)] * 2
-
-
-def test_a_batch_remembers_no_way_once_it_is_settled(scene):
-    scene.add("sub/a.txt")
-    scene.settle()
-    assert not scene.batch._ways._known
 
 
 def test_two_inputs_of_one_name_have_two_results(scene, look):

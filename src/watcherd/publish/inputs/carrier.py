@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from threading import Thread
 
-    from watcherd.ledger.ledger import Intent
     from watcherd.model import Version
-    from watcherd.publish.roots.place import Place, Way
+    from watcherd.publish.roots.place import Place
     from watcherd.publish.roots.root import Root
+    from watcherd.publish.ways import Leaving
 
 #: Bytes from which on an input is a long one.
 LONG = 16 << 20
@@ -35,9 +35,9 @@ IN_VAIN, LONGEST_REST = 16 << 10, 600.0
 
 
 class Carried(NamedTuple):
-    """What came of carrying an input: `error` is None where it lies where it belongs, at the version in `intent`."""
+    """What came of carrying an input: `error` is None where it lies where it belongs, at the version in `leaving`."""
 
-    intent: Intent
+    leaving: Leaving
     error: OSError | SystemFault | None
 
 
@@ -76,19 +76,19 @@ class Carrier:
         self._place = place
         self._report = report
         self._on_death = on_death
-        self._orders: SimpleQueue[Intent | None] = SimpleQueue()
-        self._long: deque[Intent] = deque()
+        self._orders: SimpleQueue[Leaving | None] = SimpleQueue()
+        self._long: deque[Leaving] = deque()
         self._refusals: dict[int, _Refusal] = {}  # by the ids of jobs
         self._stopping = False
         self._thread: Thread | None = None
 
-    def take(self, intent: Intent) -> None:
-        """Carry the input of `intent`, which lies in our own folder of its inbox; once stopped, leave it there."""
+    def take(self, it: Leaving) -> None:
+        """Carry the input of a job, which lies in our own folder of its inbox; once stopped, leave it there."""
         if self._thread is None and not self._stopping:  # most inboxes never need one
             thread = lifeline.thread(self._serve, name=f"carrier-{self._place.inbox}", on_death=self._on_death)
             thread.start()
             self._thread = thread  # not before it runs: else nobody would try again to start it
-        self._orders.put(intent)
+        self._orders.put(it)
 
     def stop(self, timeout: float) -> None:
         """Finish what has begun, for at most `timeout` seconds; the rest is taken up at the next start."""
@@ -108,42 +108,39 @@ class Carrier:
         """Carry what is short of what was ordered by now, and note what is long."""
         while not self._stopping:
             try:
-                intent = self._orders.get(block=wait)
+                it = self._orders.get(block=wait)
             except Empty:
                 return
             wait = False
-            if intent is None:
+            if it is None:
                 self._stopping = True
-            elif intent.job.file.version.size >= LONG:
-                self._long.append(intent)
+            elif it.job.file.version.size >= LONG:
+                self._long.append(it)
             else:
-                self._carry(intent, lambda: None)
+                self._carry(it, lambda: None)
 
-    def _carry(self, intent: Intent, between: Callable[[], None]) -> None:
-        job = intent.job
+    def _carry(self, it: Leaving, between: Callable[[], None]) -> None:
+        job = it.job
         refusal = self._refusals.pop(job.id, None)
         if refusal is None or refusal.is_over():
-            way = self._place.way(job, intent.state, intent.number)
-            carried = self._carried(intent, way, between)
-            refusal = _refusal(carried.error, job.file.version.size, way.into)
+            carried = self._carried(it, between)
+            refusal = _refusal(carried.error, job.file.version.size, it.way.into)
         else:
-            carried = Carried(intent, refusal.error)
+            carried = Carried(it, refusal.error)
         if refusal:
             self._refusals[job.id] = refusal
         self._report(carried)
 
-    def _carried(self, intent: Intent, way: Way, between: Callable[[], None]) -> Carried:
-        if way.into is None:
-            return Carried(intent, None)
+    def _carried(self, it: Leaving, between: Callable[[], None]) -> Carried:
+        if it.way.into is None:
+            return Carried(it, None)
         try:
-            version = carry(
-                self._place.inbox_path, ours_of(intent.job), way.into, way.retired, intent.job.id, between
-            )
+            version = carry(self._place.inbox_path, ours_of(it.job), it.way.into, it.way.retired, it.job.id, between)
         except SystemFault as fault:
-            return Carried(intent, fault)
+            return Carried(it, fault)
         except OSError as error:  # a shortage is a fault now: an error would be met anew at each look at the report
-            return Carried(intent, beneath.shortage(error) or error)
-        return Carried(_at(version, intent), None)
+            return Carried(it, beneath.shortage(error) or error)
+        return Carried(_at(version, it), None)
 
 
 def _refusal(error: OSError | SystemFault | None, size: int, disk: Root | None) -> _Refusal | None:
@@ -160,7 +157,7 @@ def _refusal(error: OSError | SystemFault | None, size: int, disk: Root | None) 
     return None
 
 
-def _at(version: Version, intent: Intent) -> Intent:
-    """Return the intent with the version that its input was carried at; by its inode it is known as the input."""
-    file = intent.job.file._replace(version=version._replace(inode=intent.job.file.version.inode))
-    return intent._replace(job=intent.job._replace(file=file))
+def _at(version: Version, it: Leaving) -> Leaving:
+    """Return the job with the version that its input was carried at; by its inode it is known as the input."""
+    file = it.job.file._replace(version=version._replace(inode=it.job.file.version.inode))
+    return it._replace(job=it.job._replace(file=file))

@@ -35,6 +35,12 @@ class Way(NamedTuple):
     into: Root | None
     retired: str
 
+    @property
+    def names(self) -> list[tuple[str, str]]:
+        """What the result is to be called, and the input where that is moved: each a root and a path there."""
+        result = self.root.path, self.visible
+        return [result, (self.into.path, self.retired)] if self.into else [result]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Place:
