@@ -149,12 +149,11 @@ class Batch:
     # Stage one: durable, checked, on record ------------------------------------------------------------------------
 
     def _write(self) -> None:
-        ready, checked = self._stages.at(Stage.READY), self._stages.at(Stage.CHECKED)
-        while ready or checked:
+        while self._stages.at(Stage.READY) or self._stages.at(Stage.CHECKED):
             self._sync_drafts()
             self._check_roots()
             self._stages.each(Stage.READY, self._check, BATCH)
-            self._ledger.intend([it.intent for it in checked])
+            self._ledger.intend([it.intent for it in self._stages.at(Stage.CHECKED)])
             self._stages.put(Stage.INTENDED, *self._stages.taken(Stage.CHECKED))
 
     def _sync_drafts(self) -> None:

@@ -141,8 +141,8 @@ def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | No
         return seen
     if seen is Found.HIDDEN:
         # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
-        return seen if _is_unchanged(folders, inbox, job, closed=False) else Found.VOID
-    return Found.VOID if _is_unchanged(folders, inbox, job, closed=True) else Found.VISIBLE
+        return seen if _is_unchanged(folders, inbox, job, if_closed=False) else Found.VOID
+    return Found.VOID if _is_unchanged(folders, inbox, job, if_closed=True) else Found.VISIBLE
 
 
 def _both_away(inbox: str, root: str) -> SystemFault:
@@ -150,13 +150,14 @@ def _both_away(inbox: str, root: str) -> SystemFault:
     return SystemFault(f"{inbox}: {reason}: mount both; or, if nothing is lost, put any file into it", root=inbox)
 
 
-def _is_unchanged(folders: Folders, inbox: str, job: Job, *, closed: bool) -> bool:
+def _is_unchanged(folders: Folders, inbox: str, job: Job, *, if_closed: bool) -> bool:
+    """Whether an input is as it was worked on; `if_closed` where its folder is closed to us. Raises SystemFault."""
     with error_as_fault(inbox):
         try:
             status = folders.status(inbox, job.file.path)
         except PermissionError:
             folders.root(inbox)  # one that is closed itself is no single file's affair
-            return closed
+            return if_closed
     return status is not None and sameness.is_still(status, job.file.version)
 
 

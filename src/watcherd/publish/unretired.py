@@ -30,36 +30,36 @@ class Unretired:
 
     def __init__(self, root: str) -> None:
         self._root = root
-        self._stuck: deque[tuple[Stage, Leaving]] = deque()
-        self._waiting: dict[int, Hindered] = {}  # by the ids of their jobs; also while they are tried again
+        self._waiting: deque[tuple[Stage, Leaving]] = deque()
+        self._hindered: dict[int, Hindered] = {}  # by the ids of their jobs; also while they are tried again
 
     def __bool__(self) -> bool:
         """Whether anything waits, or is tried again."""
-        return bool(self._waiting)
+        return bool(self._hindered)
 
     def reasons(self) -> dict[str, str]:
         """Return the paths of what waits, or is tried again, each with what is in its way. For any thread."""
-        return {it.job.file.path: it.reason for it in self._waiting.copy().values()}
+        return {it.job.file.path: it.reason for it in self._hindered.copy().values()}
 
     def put(self, stage: Stage, it: Leaving, reason: str) -> Hindered | None:
         """Let a job wait, to be tried again at a stage; return what is to be told of one that is new here.
 
         Raises SystemFault where too many wait already.
         """
-        if len(self._stuck) >= MOST:
+        if len(self._waiting) >= MOST:
             why = "`file.unretired` says why of each"  # to name one would be another message each time
             message = f"{MOST:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
-        self._stuck.append((stage, it))
-        if it.job.id in self._waiting:
+        self._waiting.append((stage, it))
+        if it.job.id in self._hindered:
             return None
-        hindered = self._waiting[it.job.id] = Hindered(it.job, reason)
+        hindered = self._hindered[it.job.id] = Hindered(it.job, reason)
         return hindered
 
     def released(self) -> list[tuple[Stage, Leaving]]:
         """Take what is to be tried again: some at a time, those first that wait longest."""
-        return [self._stuck.popleft() for _ in range(min(AT_A_TIME, len(self._stuck)))]
+        return [self._waiting.popleft() for _ in range(min(AT_A_TIME, len(self._waiting)))]
 
     def leave(self, it: Leaving) -> bool:
         """Forget a job that came to its end; return whether it had waited."""
-        return self._waiting.pop(it.job.id, None) is not None
+        return self._hindered.pop(it.job.id, None) is not None

@@ -69,7 +69,7 @@ def bring(it: WayBack, source: int, name: str) -> None:
 def show(it: WayBack) -> None:
     """Give a file its name that has come as far as our own folder, if it has. Raises OSError: EEXIST if taken."""
     if is_carried(it):
-        carry.place(it.place.inbox_path, _whole(it), it.record.file.path)
+        carry.give_name(it.place.inbox_path, _whole(it), it.record.file.path)
     elif Doubt(it.place.inbox_path).holds():  # it may be in what is not mounted yet
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), it.place.inbox_path)
 

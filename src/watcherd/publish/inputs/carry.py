@@ -46,8 +46,8 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
     system cannot hold the exact time does not tell which version it is of.
 
     A copy keeps mode, times and extended attributes; the owner where we may. `between` is called between its blocks.
-    Raises FileExistsError where the name is taken, SystemFault where `root` fails, OSError where the source cannot be
-    opened, or its copy not have a folder, InVain where it fails after that.
+    Raises FileExistsError where the name is taken, SystemFault where `root` fails, OSError where the source, or the
+    folder for its copy, cannot be opened, InVain where it fails after that.
     """
     root.check()
     with beneath.file(inbox, source) as (original, status):
@@ -58,7 +58,7 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
             draft = _copied(original, status, root, number, between)
     try:
         with _in_vain():
-            place(root.path, draft.name, path)
+            give_name(root.path, draft.name, path)
     finally:
         root.discard(draft.name)
     return version
@@ -68,7 +68,8 @@ def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
 def _in_vain() -> Iterator[None]:
     """Raise an OSError as InVain, unless it is that a name is taken: then it is carried by another one.
 
-    So is that a file is larger than its new file system can hold any: a fault of that would pause its inbox for ever.
+    A file that is larger than any that its new file system can hold is in vain, too: as a fault of the system it
+    would pause its inbox for ever.
     """
     try:
         yield
@@ -116,7 +117,7 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
                 os.fsync(other)
                 beneath.sync_names(target)
     except OSError:
-        return False  # nothing there, or nothing that could be ours: placing the copy will tell
+        return False  # nothing there, or nothing that could be ours: naming the copy will tell
     return True
 
 
@@ -220,8 +221,8 @@ def _is_too_large(error: OSError, copied: int) -> bool:
     return error.errno == errno.ENOSPC and status.f_bavail * status.f_frsize > _BLOCK
 
 
-def place(root: str, draft: str, path: str) -> None:
-    """Give a draft beneath `root` its name there, which is on disk then. Raises OSError: EEXIST where it is taken."""
+def give_name(root: str, draft: str, path: str) -> None:
+    """Rename a draft to `path` beneath `root`, which is on disk then. Raises OSError: EEXIST where that is taken."""
     folder, name = beneath.split(path)
     # Not the root's own descriptor of its drafts: the publisher may let go of that one at any time.
     with beneath.folder(root, OURS) as drafts, beneath.folder(root, folder, make=True) as target:

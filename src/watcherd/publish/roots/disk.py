@@ -43,12 +43,12 @@ class Syncs:
     def sync(self, folder: int, names: Sequence[str]) -> None:
         """Write files, and their names, to disk. Raises OSError."""
         whole = len(names) > _FEW and self._whole < self._each * len(names)
-        begin = time.monotonic()
+        since = time.monotonic()
         if whole:
             sync_all(folder)
         else:
             _sync_each(folder, names)
-        self._learn(time.monotonic() - begin, len(names), whole=whole)
+        self._learn(time.monotonic() - since, len(names), whole=whole)
 
     def _learn(self, seconds: float, files: int, *, whole: bool) -> None:
         if whole:
