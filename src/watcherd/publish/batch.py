@@ -43,14 +43,14 @@ if TYPE_CHECKING:
 #: The most that is settled at once: a crash in the middle leaves no more than this to finish.
 BATCH = 256
 
-#: Errors of a disk, or a mount, that is full, fails or does not answer: of none of its files, whichever met them.
+#: Errors of a disk, or a mount, that is full, fails or does not answer: they say nothing of the file that met them.
 _FAILING = beneath.FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
 
 
 class Exit(NamedTuple):
     """A job that came to its end, PUBLISHED or QUARANTINED, with its `visible` path.
 
-    `claimed`: it holds its claim still, which it gives back when something is in its way.
+    `claimed`: whether it still holds its claim, which it gave back if something was in its way.
     """
 
     job: Job
@@ -59,7 +59,7 @@ class Exit(NamedTuple):
     claimed: bool
 
 
-#: What a batch tells of a job: it came to its end, something is in its way, or it leaves undone, as it would a lane.
+#: What a batch tells of a job: it came to its end, something is in its way, or it leaves undone, as it may a lane.
 News = Exit | Hindered | Failed | Stalled | Returned
 
 
@@ -93,7 +93,7 @@ class Batch:
         self._stages = Stages(self._fail, alive)
         #: What has something in its way for now.
         self.unretired = Unretired(place.inbox_path)
-        self._probed = False  # whether the roots were found well since the last settling began
+        self._probed = False  # whether this settling has found the roots well
 
     def add(self, job: Job, state: State, draft: Draft) -> None:
         """Take a job whose draft is written, to be PUBLISHING or QUARANTINING."""
@@ -157,7 +157,7 @@ class Batch:
             self._stages.put(Stage.INTENDED, *self._stages.taken(Stage.CHECKED))
 
     def _sync_drafts(self) -> None:
-        """Sync the next drafts. Where that fails they are given up: the kernel tells once alone of what it has lost.
+        """Sync the next drafts. Where that fails they are given up: the kernel says only once that it lost something.
 
         Raises SystemFault.
         """
@@ -194,7 +194,7 @@ class Batch:
         return _anew(it.job, "its draft was removed, or lost by its disk")
 
     def _numbered(self, it: Leaving) -> Leaving:
-        """Give it a free number; or its own where none can be told: its rename meets what is wrong there."""
+        """Give it a free number; or leave it its own where none is found: its rename meets what is wrong there."""
         try:
             return self._numbers.numbered(it)
         except OSError as error:

@@ -31,10 +31,10 @@ STARTING = "starting"
 #: Seconds between looks at the free space, and at faults that may have passed; and where there is neither.
 TICK, CALM = 1.0, 3.0
 
-#: Seconds without the fault after which a pause is over; and twice those that it took to be seen.
+#: Seconds without the fault after which a pause is over, beside twice those that the fault took to be seen.
 PROOF = 3.0
 
-#: Faults that are remembered as told: some say something else each time.
+#: The most faults that are remembered as said: some are said in other words each time.
 MOST = 16
 
 
@@ -69,8 +69,8 @@ class Health:
         self._prepare = prepare
         self._on_pause = on_pause
         self._next_look = 0.0
-        self._took = 0.0  # the most seconds in which a fault was seen since all was well
-        self._told: set[str] = set()  # faults since then
+        self._took = 0.0  # the most seconds that a fault took to be seen since all was well
+        self._told: set[str] = set()  # the faults since then, as the log has them
         self._proof: _Proof | None = None  # of the last of them, once work goes on
 
     def is_due(self, *, idle: bool) -> bool:
@@ -129,7 +129,7 @@ class Health:
                 root.rest()
 
     def _tell(self, reason: str) -> None:
-        """Say a fault, unless it was told since all was well: several may come by turns."""
+        """Log a fault, unless it was told since all was well: several may come by turns."""
         if reason not in self._told:
             if len(self._told) >= MOST:
                 self._told.clear()

@@ -172,7 +172,7 @@ def _renumber(place: Place, folders: Folders, it: Leaving) -> None:
 
 
 def _restore_newer(place: Place, it: Leaving, since: int) -> None:
-    """Restore a newer file that was taken for an input, `since` then at the earliest, and not looked at any more."""
+    """Restore a newer file that a run took for an input, not before `since`, and died before it looked at it."""
     if into := it.way.into:
         with error_as_fault(into.path):
             taker.restore_newer(place.inbox_path, it.job, into.path, it.way.retired, since)

@@ -23,8 +23,8 @@ class Stage(StrEnum):
     INTENDED = "on record, and not visible"
     SHOWN = "visible, and that is not on disk yet"
     VISIBLE = "visible, and its input not retired"
-    COLLIDED = "the same, and the name of its input is taken where that belongs"
-    CARRIED = "its input is where it belongs, and still in our own folder"
+    COLLIDED = "the same, and something has its input's name where that belongs"
+    CARRIED = "its input is where it belongs, and not removed from our own folder"
     RETIRED = "its input is retired, and that is not on disk yet"
 
 

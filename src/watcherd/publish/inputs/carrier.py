@@ -44,9 +44,9 @@ class Carried(NamedTuple):
 class _Refusal(NamedTuple):
     """Why an input was copied in vain, and until when, in monotonic seconds, it is not copied again.
 
-    Where a `disk` had less room than the `size` that it needs, that is also once it has as much: until then each copy
-    would take all there is, and others write there too. What a disk says of its room may be too little for us, as
-    where some is reserved for root, or it compresses.
+    Where a `disk` had less room than the `size` that it needs, it is copied again as soon as there is as much: each
+    copy before that would take all there is, and others write there too. What a disk says of its room may be too
+    little for us, as where some is reserved for root, or it compresses: so `until` holds there as well.
     """
 
     error: InVain | SystemFault

@@ -43,9 +43,9 @@ class Taker:
         self._folders = folders
 
     def take(self, job: Job, target: int, name: str, rename: Callable[[int, str, int, str], None]) -> Taken:
-        """Take a job's input by a `rename` to `name` in the folder `target`, and look at it: MOVED, if it is that.
+        """Take a job's input by a `rename` to `name` in the folder `target`, and look at what was taken.
 
-        A newer file that it was instead lies there, to be restored. Raises OSError, as `rename` does.
+        MOVED is the input; REPLACED a newer file, which lies there to be restored. Raises OSError, as `rename` does.
         """
         try:
             source, own_name = self._folders.parent(self._inbox, job.file.path)

@@ -55,7 +55,7 @@ class Syncs:
             self._whole = (self._whole + seconds) / 2
         else:
             self._each = (self._each + seconds / files) / 2
-            self._whole *= 0.9  # what was dear once is tried again after a while
+            self._whole *= 0.9  # what was slow once is tried again after a while
 
 
 def _sync_each(folder: int, names: Sequence[str]) -> None:
