@@ -35,7 +35,15 @@ class Desk:
             failed=failed,
             affixes=AFFIXES,
         )
-        self.batch = Batch(self.place, self.ledger, durable=True, carry=lambda _: None, tell=lambda _: None)
+        self.batch = Batch(
+            self.place,
+            self.ledger,
+            durable=True,
+            carry=lambda _: None,
+            tell=lambda _: None,
+            is_away=lambda: False,
+            alive=lambda: None,
+        )
         self.serial = 0
 
     def fill(self, count):

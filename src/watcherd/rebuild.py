@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 
-def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None] = lambda: None) -> None:
+def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None]) -> None:
     """Put a new ledger in the place of a damaged one, which is set aside; leave a sound one alone.
 
     The new one gets its place only when it holds all that the folders prove: a start that is cut short before that

@@ -36,7 +36,7 @@ def rebuilt(site, ledger):
     """Return a function that makes the ledger anew, and returns the files that are on record then."""
 
     def rebuilt():
-        rebuild.mend(ledger, configuration.load({}, {}, site.base, site.config))
+        rebuild.mend(ledger, configuration.load({}, {}, site.base, site.config), lambda: None)
         return sorted(os.fsdecode(path) for (path,) in site.rows("path"))
 
     return rebuilt

@@ -46,6 +46,6 @@ def test_a_ledger_that_is_made_anew_knows_nothing_of_what_another_s_daemon_set_a
     (one.state / "ledger.db").write_bytes(b"damaged")
     (two.state / "ledger.db").write_bytes(b"damaged")
     for settings in neighbours:
-        rebuild.mend(settings.state / "ledger.db", settings)
+        rebuild.mend(settings.state / "ledger.db", settings, lambda: None)
     assert failures.set_aside(one, pytest.fail) == []
     assert [row.path for row in failures.set_aside(two, pytest.fail)] == ["a.txt"]

@@ -79,8 +79,8 @@ class Batch:
         durable: bool,
         carry: Callable[[Leaving], None],
         tell: Callable[[News], None],
-        is_away: Callable[[], bool] = lambda: False,
-        alive: Callable[[], None] = lambda: None,
+        is_away: Callable[[], bool],
+        alive: Callable[[], None],
     ) -> None:
         self._place = place
         self._ledger = ledger

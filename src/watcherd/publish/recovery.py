@@ -59,9 +59,7 @@ class Found(Enum):
     VOID = "its input is another one by now, or is to have a new result"
 
 
-def recover(
-    place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[], None] = lambda: None, *, away: bool = False
-) -> None:
+def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[], None], *, away: bool) -> None:
     """Hand to `batch` what is to be finished, and remove its inbox's drafts that no row refers to.
 
     Raises SystemFault, also where an input alone can tell what became of it and its inbox is `away` for now; and what

@@ -81,6 +81,7 @@ class Scene:
             carry=self.carried.append,
             tell=self.news.append,
             is_away=lambda: self.is_away(),  # noqa: PLW0108 (a test may set another one)
+            alive=lambda: None,
         )
 
     def crash(self) -> None:
@@ -174,7 +175,7 @@ class Scene:
 
     def recover(self) -> None:
         """Take up what an earlier run left."""
-        recovery.recover(self.place, self.ledger, self.batch)
+        recovery.recover(self.place, self.ledger, self.batch, lambda: None, away=False)
         wayback.finish(self.place, self.ledger)
 
     def settle(self) -> list[str]:

@@ -169,7 +169,15 @@ def test_without_durability_nothing_is_synced(scene, monkeypatch):
         raise AssertionError
 
     told = []
-    lax = batch_module.Batch(scene.place, scene.ledger, durable=False, carry=scene.carried.append, tell=told.append)
+    lax = batch_module.Batch(
+        scene.place,
+        scene.ledger,
+        durable=False,
+        carry=scene.carried.append,
+        tell=told.append,
+        is_away=lambda: False,
+        alive=lambda: None,
+    )
     for root in scene.place.roots:
         root._durable = root._ground._durable = False
     job = scene.job("a.txt")

@@ -281,7 +281,7 @@ def test_a_crash_after_the_copy_leaves_one_archive_however_coarse_its_times_are(
     (job,) = far.add("a.txt")
     far.settle()
     far.carried.clear()
-    carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
+    carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id, lambda: None)
     far.start_again()
     far.settle()
     assert far.carry() == [State.PUBLISHED]
@@ -294,7 +294,7 @@ def test_a_copy_that_is_there_already_is_on_disk_before_its_original_is_removed(
     far.settle()
     for _ in range(2):
         synced.clear()
-        carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
+        carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id, lambda: None)
     assert {*synced} == {str(far.archive / "a.txt"), str(far.archive)}
 
 
@@ -321,7 +321,7 @@ def test_a_crash_within_the_copy_leaves_no_draft(far, look, monkeypatch):
     monkeypatch.setattr(carry, "_finish", dies)
     monkeypatch.setattr(type(far.place.archive), "discard", lambda *_: None)
     with pytest.raises(Cut):
-        carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id)
+        carry.carry(str(far.inbox), custody.ours_of(job), far.place.archive, "a.txt", job.id, lambda: None)
     monkeypatch.undo()
     assert look.drafts(far.archive)
     far.start_again()
@@ -373,7 +373,7 @@ def test_a_full_archive_is_the_systems_fault_and_the_original_stays(far, look, m
     (it,) = far.carried
     monkeypatch.setattr(os, "write", failing(errno.ENOSPC))
     with pytest.raises(SystemFault, match="No space left"):
-        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id, lambda: None)
     monkeypatch.undo()
     assert look.drafts(far.archive) == set()
     assert len(look.drafts(far.inbox)) == 1
@@ -386,7 +386,7 @@ def test_a_copy_that_differs_is_not_believed(far, look, monkeypatch):
     monkeypatch.setattr(os, "write", lambda fd, block: real(fd, bytes(block).upper()))
     (it,) = far.carried
     with pytest.raises(SystemFault, match="differs"):
-        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id, lambda: None)
     assert look.tree(far.archive) == set()
 
 
@@ -436,7 +436,7 @@ def test_an_input_whose_attributes_cannot_be_read_is_no_fault_of_the_archive(far
     monkeypatch.setattr(os, "listxattr", lambda _: ["user.note"])
     monkeypatch.setattr(os, call, failing(errno.EIO))
     with pytest.raises(OSError, match=os.strerror(errno.EIO)):
-        carry.carry(str(far.inbox), "a.txt", far.place.archive, "a.txt", 1)
+        carry.carry(str(far.inbox), "a.txt", far.place.archive, "a.txt", 1, lambda: None)
     assert look.tree(far.archive) == look.drafts(far.archive) == set()
 
 
@@ -461,7 +461,7 @@ def test_an_attribute_that_a_full_archive_has_no_room_for_is_the_systems_fault(f
     monkeypatch.setattr(os, "setxattr", failing(errno.ENOSPC))
     monkeypatch.setattr(os, "fstatvfs", lambda _: Mock(f_bavail=1, f_frsize=4096))
     with pytest.raises(SystemFault, match="No space left"):
-        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id)
+        carry.carry(str(far.inbox), custody.ours_of(it.job), far.place.archive, "a.txt", it.job.id, lambda: None)
 
 
 def test_to_delete_an_input_needs_no_carrying(scene_of, elsewhere, look):

@@ -257,7 +257,7 @@ def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_
     scene.crash()
     os.rename(scene.inbox, scene.state / "unmounted")
     with pytest.raises(SystemFault, match="mount both"):
-        recover(scene.place, scene.ledger, scene.batch, away=True)
+        recover(scene.place, scene.ledger, scene.batch, lambda: None, away=True)
     os.rename(scene.state / "unmounted", scene.inbox)
     scene.recover()
     assert scene.settle() == []
@@ -290,7 +290,7 @@ def test_an_input_that_was_being_carried_is_not_forgotten_while_its_inbox_and_it
     os.rename(scene.inbox, scene.state / "unmounted")
     scene.crash()
     with pytest.raises(SystemFault, match="mount both"):
-        recover(scene.place, scene.ledger, scene.batch, away=True)
+        recover(scene.place, scene.ledger, scene.batch, lambda: None, away=True)
     shutil.rmtree(scene.outbox)
     mounted.rename(scene.outbox)
     os.rename(scene.state / "unmounted", scene.inbox)
@@ -671,7 +671,7 @@ def is_stopped(scene, after):
     left = iter(range(after))
     scene.crash()
     try:
-        recover(scene.place, scene.ledger, scene.batch, checkpoint)
+        recover(scene.place, scene.ledger, scene.batch, checkpoint, away=False)
     except Stopped:
         return True
     return False

@@ -38,7 +38,7 @@ class InVain(OSError):
 
 
 def carry(  # noqa: PLR0913, PLR0917 (from where, to where, and how)
-    inbox: str, source: str, root: Root, path: str, number: int, between: Callable[[], None] = lambda: None
+    inbox: str, source: str, root: Root, path: str, number: int, between: Callable[[], None]
 ) -> Version:
     """Have `source` beneath `inbox` at `path` beneath `root` as well, by a link or a draft with `number`.
 
