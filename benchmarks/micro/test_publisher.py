@@ -10,7 +10,6 @@ from watcherd.model import After, Done, File, Job, Kind, Words
 from watcherd.publish.batch import Batch
 from watcherd.publish.roots.place import Affixes, Place
 from watcherd.publish.roots.root import Root
-from watcherd.states import State
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
 AFFIXES = {Kind.TEXT: Affixes("", ".words.json"), Kind.IMAGE: Affixes("grayscale_", "")}
@@ -51,7 +50,7 @@ class Desk:
         self.ledger.hand_over(jobs)
         for job in jobs:
             draft = self.place.outbox.write_draft(job.id, b'{"source": "a.txt", "words": 2}\n')
-            self.batch.add(job, State.PUBLISHING, Done(job, draft, WORDS, 0.001).draft)
+            self.batch.add(Done(job, draft, WORDS, 0.001), draft)
 
     def job(self):
         self.serial += 1

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from watcherd.lanes.slot import Pool
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Done, Failed
     from watcherd.premises import Premises
     from watcherd.publish.batch import Exit
     from watcherd.publish.roots.place import Place
@@ -69,7 +68,7 @@ class Ears:
     """
 
     on_death: Callable[[Died], None]
-    on_end: Callable[[Exit, Done | Failed | None], None] = lambda *_: None
+    on_end: Callable[[Exit], None] = lambda _: None
 
     def of(self, room: str) -> Callable[[BaseException], None]:
         """Return what a room calls when it dies."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from watcherd.assembly import Line
     from watcherd.intake.terms import Inbox
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Done, Kind
+    from watcherd.model import Kind
     from watcherd.publish.batch import Exit
     from watcherd.rooms import Rooms
     from watcherd.settings import Settings
@@ -75,8 +75,8 @@ class _Tally:
     bytes: int = 0
     lock: Lock = field(default_factory=Lock)
 
-    def count(self, ended: Exit, outcome: Done | Failed | None) -> None:
-        job = ended.job
+    def count(self, ended: Exit) -> None:
+        job, outcome = ended.job, ended.outcome
         with self.lock:
             self.bytes += job.file.version.size
             if not isinstance(outcome, Failed):  # None is of a result that an earlier run made

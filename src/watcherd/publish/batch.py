@@ -20,7 +20,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, sameness
-from watcherd.model import Draft, Failed, Failure, Job, Returned, Stalled, SystemFault
+from watcherd.model import Done, Draft, Failed, Failure, Job, Returned, Stalled, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.inputs.custody import Custody
 from watcherd.publish.inputs.retire import Inputs
@@ -50,12 +50,14 @@ _FAILING = beneath.FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMED
 class Exit(NamedTuple):
     """A job that came to its end, PUBLISHED or QUARANTINED, with its `visible` path.
 
-    `claimed`: whether it still holds its claim, which it gave back if something was in its way.
+    `outcome` is what came of its work: None of a result that an earlier run made. `claimed`: whether it still holds
+    its claim, which it gave back if something was in its way.
     """
 
     job: Job
     state: State
     visible: str
+    outcome: Done | Failed | None
     claimed: bool
 
 
@@ -95,9 +97,10 @@ class Batch:
         self.unretired = Unretired(place.inbox_path)
         self._probed = False  # whether this settling has found the roots well
 
-    def add(self, job: Job, state: State, draft: Draft) -> None:
-        """Take a job whose draft is written, to be PUBLISHING or QUARANTINING."""
-        self._stages.put(Stage.READY, Leaving(job, state, 0, draft, self._place.way(job, state, 0)))
+    def add(self, outcome: Done | Failed, draft: Draft) -> None:
+        """Take a job to be published, or set aside, with the draft of its result, or of its reason."""
+        job, state = outcome.job, State.PUBLISHING if isinstance(outcome, Done) else State.QUARANTINING
+        self._stages.put(Stage.READY, Leaving(job, state, 0, draft, self._place.way(job, state, 0), outcome))
 
     def resume(self, intended: list[Leaving], visible: list[Leaving]) -> None:
         """Take what an earlier run put on record: drafts without a name, and results whose inputs are not retired."""
@@ -301,7 +304,7 @@ class Batch:
         end = State.PUBLISHED if it.state is State.PUBLISHING else State.QUARANTINED
         self._ledger.finish([it.job.id], end)
         claimed = not self.unretired.leave(it)
-        self._tell(Exit(it.job, end, it.way.visible, claimed))
+        self._tell(Exit(it.job, end, it.way.visible, it.outcome, claimed))
 
     def _fail(self, stage: Stage, it: Leaving, error: OSError) -> None:
         """Let a job leave, or wait at its stage, where `error` is its alone. Raises SystemFault."""

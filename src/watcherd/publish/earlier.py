@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Done, Failed
     from watcherd.publish.batch import Batch
     from watcherd.publish.roots.place import Place
 
@@ -33,16 +32,14 @@ class Left(Enum):
 class EarlierRun:
     """What an earlier run left for a `batch` to finish. One thread uses it.
 
-    `outcomes` gets what came of its jobs, by their ids. `is_away` looks whether the inbox is gone for now;
-    `checkpoint` is called before each file, and may raise Stopped.
+    `is_away` looks whether the inbox is gone for now; `checkpoint` is called before each file, and may raise Stopped.
     """
 
-    def __init__(  # noqa: PLR0913 (what it is wired to)
+    def __init__(
         self,
         place: Place,
         ledger: Ledger,
         batch: Batch,
-        outcomes: dict[int, Done | Failed],
         *,
         is_away: Callable[[], bool],
         checkpoint: Callable[[], None],
@@ -50,7 +47,6 @@ class EarlierRun:
         self._place = place
         self._ledger = ledger
         self._batch = batch
-        self._outcomes = outcomes
         self._is_away = is_away
         self._checkpoint = checkpoint
         self._left = Left.ALL
@@ -63,7 +59,6 @@ class EarlierRun:
             self._place.inbox_path
         )  # `is_away` knows nothing of one never seen
         if self._left is Left.ALL:
-            self._outcomes.update(recovery.decided(self._place, self._ledger))
             recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
             self._left = Left.RETRIES
         if not away:

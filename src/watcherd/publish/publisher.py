@@ -71,7 +71,7 @@ class Publisher:
         prepare: Callable[[], None],
         is_away: Callable[[], bool],
         on_pause: Callable[[], None],
-        on_end: Callable[[Exit, Done | Failed | None], None],
+        on_end: Callable[[Exit], None],
         on_death: Callable[[BaseException], None],
     ) -> None:
         self._health = Health(place, ledger, least_free=least_free, prepare=prepare, on_pause=on_pause)
@@ -96,10 +96,7 @@ class Publisher:
             is_away=is_away,
             alive=self._live,
         )
-        self._outcomes: dict[int, Done | Failed] = {}  # by job's id, until it has ended, for the log
-        self._earlier_run = EarlierRun(
-            place, ledger, self._batch, self._outcomes, is_away=is_away, checkpoint=self._checkpoint
-        )
+        self._earlier_run = EarlierRun(place, ledger, self._batch, is_away=is_away, checkpoint=self._checkpoint)
         self._halted = True  # whether nothing can be settled either
         self._idle = False
         self._closed = inf  # when it was asked to end, in monotonic seconds
@@ -233,8 +230,7 @@ class Publisher:
     def _sort(self, outcome: Arrival) -> None:
         match outcome:
             case Done():
-                self._outcomes[outcome.job.id] = outcome
-                self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)
+                self._batch.add(outcome, outcome.draft)
             case Failed():
                 self._decide(outcome)
             case Stalled():
@@ -254,8 +250,7 @@ class Publisher:
     def _decide(self, failed: Failed) -> None:
         draft = self._judge.judge(failed)
         if draft is not None:
-            self._outcomes[failed.job.id] = failed
-            self._batch.add(failed.job, State.QUARANTINING, draft)
+            self._batch.add(failed, draft)
 
     # What the batch tells ------------------------------------------------------------------------------------------
 
@@ -263,10 +258,9 @@ class Publisher:
         job = news.job
         match news:
             case Exit():
-                outcome = self._outcomes.pop(job.id, None)
                 self.ended[news.state] += 1
-                self._on_end(news, outcome)
-                say_end(news, outcome)
+                self._on_end(news)
+                say_end(news)
                 self._judge.let_go(job, claimed=news.claimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)
@@ -276,7 +270,6 @@ class Publisher:
                 # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.
                 self._judge.give_back(Returned(job, State.WAITING, news.message))
             case Failed() | Stalled() | Returned():
-                self._outcomes.pop(job.id, None)
                 self._sort(news)
 
     # Pausing -------------------------------------------------------------------------------------------------------
@@ -320,6 +313,6 @@ class Publisher:
         """Return the jobs that a fault of the system kept from going on record."""
         for outcome in self._unsorted:
             if isinstance(outcome, Done):
-                self._batch.add(outcome.job, State.PUBLISHING, outcome.draft)  # so that its draft is cleared away
+                self._batch.add(outcome, outcome.draft)  # so that its draft is cleared away
         undone = (it for it in (*self._unsorted, *self._unreported) if isinstance(it, Failed | Stalled | Returned))
         return [*self._batch.abandon(), *(it.job for it in undone)]

@@ -85,17 +85,13 @@ def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[],
     batch.resume(hidden, visible)
 
 
-def decided(place: Place, ledger: Ledger) -> dict[int, Failed]:
-    """Return what an earlier run decided against files that it did not set aside, by the ids of their jobs."""
-    records = ledger.unfinished(place.inbox, State.QUARANTINING)
-    return {it.id: Failed(_leaving(place, it).job, it.failure or Failure.CRASHED, it.message) for it in records}
-
-
 def _leaving(place: Place, record: Record) -> Leaving:
     job = Job(record.id, record.file, record.kind, record.attempts, record.kills, record.alone)
     draft = Draft(record.draft, record.inode, record.result_size, record.result_mtime_ns)
     way = place.way(record, record.state, record.number)
-    return Leaving(job, record.state, record.number, draft, way)
+    is_bad = record.state is State.QUARANTINING
+    outcome = Failed(job, record.failure or Failure.CRASHED, record.message) if is_bad else None
+    return Leaving(job, record.state, record.number, draft, way, outcome)
 
 
 def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:

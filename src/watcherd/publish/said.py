@@ -21,8 +21,9 @@ def say(level: str, event: str, job: Job | Record, **facts: object) -> None:
     getattr(log, level)(event, inbox=job.file.inbox, path=job.file.path, kind=job.kind, **facts)
 
 
-def say_end(ended: Exit, outcome: Done | Failed | None) -> None:
-    """Log how a job ended, with what came of its work: that is not known of a result that an earlier run made."""
+def say_end(ended: Exit) -> None:
+    """Log how a job ended, with what came of its work."""
+    outcome = ended.outcome
     facts = _result(outcome) if isinstance(outcome, Done) else why(outcome) if outcome else {}
     if ended.state is State.PUBLISHED:
         say("info", "file.published", ended.job, **facts, result=ended.visible)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, Job
+from watcherd.model import After, Done, Draft, Failed, Job
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 
 class Leaving(NamedTuple):
-    """A job on its way out: all that is on record of it, or about to be, and the `way` that follows from that."""
+    """A job on its way out: all that is on record of it, or about to be, and the `way` that follows from that.
+
+    `outcome` is what came of its work: None of a result that an earlier run made.
+    """
 
     job: Job
     state: State
     number: int
     draft: Draft
     way: Way
+    outcome: Done | Failed | None
 
     @property
     def intent(self) -> Intent:

@@ -16,7 +16,7 @@ from watcherd.beneath import OURS
 from watcherd.decide import RetryPolicy
 from watcherd.ledger.claims import Claims
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import After, Done, Failed, File, Job, Kind, Returned, Stalled, Words
+from watcherd.model import After, Done, Failed, Failure, File, Job, Kind, Returned, Stalled, Words
 from watcherd.publish import recovery
 from watcherd.publish.aside import wayback
 from watcherd.publish.batch import Batch
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from watcherd.publish.batch import News
+    from watcherd.publish.batch import Exit, News
     from watcherd.publish.inputs.carrier import Carried
     from watcherd.publish.ways import Leaving
 
@@ -50,7 +50,7 @@ class Scene:
         for folder in (self.state, self.inbox, self.outbox, self.archive, self.failed):
             folder.mkdir(exist_ok=True)
         self.carried: list[Leaving] = []
-        self.ended: list[object] = []
+        self.ended: list[Exit] = []
         self.deaths: list[BaseException] = []
         self.publishers: list[Publisher] = []
         self.is_away: Callable[[], bool] = lambda: False
@@ -134,10 +134,19 @@ class Scene:
         jobs = [self.job(path, **more) for path in paths]
         for job in jobs:
             if state is State.PUBLISHING:
-                self.batch.add(job, state, self.done(job).draft)
+                self.publish(job)
             else:
-                self.batch.add(job, state, self.place.failed.write_draft(job.id, b"{}"))
+                self.set_aside(job)
         return jobs
+
+    def publish(self, job: Job, content: bytes | None = None) -> None:
+        """Do a job's work, and put it into the batch."""
+        done = self.done(job, content)
+        self.batch.add(done, done.draft)
+
+    def set_aside(self, job: Job) -> None:
+        """Put a job that failed into the batch."""
+        self.batch.add(Failed(job, Failure.CORRUPT, "bad"), self.place.failed.write_draft(job.id, b"{}"))
 
     def publisher(self, **more) -> Publisher:
         """Make a publisher that is stopped with the scene."""
@@ -149,7 +158,7 @@ class Scene:
             "prepare": lambda: None,
             "is_away": lambda: False,
             "on_pause": lambda: None,
-            "on_end": lambda ended, told: self.ended.append(SimpleNamespace(ended=ended, told=told)),
+            "on_end": self.ended.append,
             "on_death": self.deaths.append,
         }
         publisher = Publisher(self.place, self.ledger, self.claims, **{**options, **more})

@@ -180,8 +180,8 @@ def test_without_durability_nothing_is_synced(scene, monkeypatch):
     )
     for root in scene.place.roots:
         root._durable = root._ground._durable = False
-    job = scene.job("a.txt")
-    lax.add(job, State.PUBLISHING, scene.done(job).draft)
+    done = scene.done(scene.job("a.txt"))
+    lax.add(done, done.draft)
     monkeypatch.setattr(os, "fsync", never)
     lax.settle()
     assert [it.state for it in told] == [State.PUBLISHED]

@@ -289,9 +289,9 @@ def _try_again(scene, ended):
 
 def _do(scene, job):
     if job.file.path.endswith("bad.txt"):
-        scene.batch.add(job, State.QUARANTINING, scene.place.failed.write_draft(job.id, b"{}"))
+        scene.set_aside(job)
     else:
-        scene.batch.add(job, State.PUBLISHING, scene.done(job).draft)
+        scene.publish(job)
 
 
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
@@ -337,12 +337,12 @@ def test_a_kept_result_is_replaced_whole_or_not_yet_whatever_fails(  # noqa: PLR
     for n, base in bases:
         scene = scene_of(After.KEEP, base)
         first = scene.job("a.txt", content=b"1")
-        scene.batch.add(first, State.PUBLISHING, scene.done(first, b"first").draft)
+        scene.publish(first, b"first")
         scene.batch.settle()
         scene.told()
         scene.claims.release("a.txt")
         second = scene.job("a.txt", content=b"22")
-        scene.batch.add(second, State.PUBLISHING, scene.done(second, b"second").draft)
+        scene.publish(second, b"second")
         faults.arm(n, Cut() if dies else OSError(errno.EIO, "", "x"), acts_first=acts_first)
         with suppress(Cut, SystemFault):
             scene.batch.settle()

@@ -206,7 +206,7 @@ def test_keep_replaces_its_own_earlier_result(scene_of, look):
     scene = scene_of(After.KEEP)
     for content in (b"first", b"second, longer"):
         (job,) = [scene.job("a.txt", content=content)]
-        scene.batch.add(job, State.PUBLISHING, scene.done(job, content).draft)
+        scene.publish(job, content)
         assert scene.settle() == [State.PUBLISHED]
         scene.claims.release("a.txt")
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
@@ -243,10 +243,9 @@ def test_keep_does_not_replace_a_result_that_a_user_has_edited(scene_of, edited)
 
 def test_a_kept_file_s_result_is_known_by_our_clock_whatever_its_file_system_s_says(scene_of):
     scene = scene_of(After.KEEP)
-    job = scene.job("a.txt")
-    draft = scene.done(job).draft
-    os.utime(scene.outbox / OURS / draft.name, (later := time.time() + 3600, later))  # as a server sees it
-    scene.batch.add(job, State.PUBLISHING, draft)
+    done = scene.done(scene.job("a.txt"))
+    os.utime(scene.outbox / OURS / done.draft.name, (later := time.time() + 3600, later))  # as a server sees it
+    scene.batch.add(done, done.draft)
     assert scene.settle() == [State.PUBLISHED]
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"another version")

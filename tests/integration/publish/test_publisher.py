@@ -62,7 +62,7 @@ def mounted(tmp_path):
 
 
 def ended(scene):
-    return Counter(it.ended.state for it in scene.ended)
+    return Counter(it.state for it in scene.ended)
 
 
 def free(scene):
@@ -85,7 +85,7 @@ def test_what_is_done_is_published_told_and_let_go(going, look):
     look.eventually(lambda: free(going))
     assert look.tree(going.outbox) == {"a.txt.words.json"}
     (end,) = going.ended
-    assert (end.ended.state, end.ended.visible, end.told) == (State.PUBLISHED, "a.txt.words.json", done)
+    assert (end.state, end.visible, end.outcome) == (State.PUBLISHED, "a.txt.words.json", done)
 
 
 def test_where_a_publisher_hangs_faults_do_not_pile_up_and_outcomes_are_kept(scene, look):
@@ -114,7 +114,7 @@ def test_a_thousand_files_are_published_once_each(going, look):
     look.eventually(lambda: free(going), 30)
     assert look.tree(going.archive) == set(names)
     assert ended(going) == {State.PUBLISHED: 1000}
-    assert {int(it.told.job.id) for it in going.ended} == {it.ended.job.id for it in going.ended}
+    assert {it.outcome.job.id for it in going.ended} == {it.job.id for it in going.ended}
 
 
 @pytest.mark.parametrize(
@@ -280,7 +280,7 @@ def test_a_bug_in_a_job_is_told_with_its_trace(going, look):
     failed = Failed(going.job("a.txt", attempts=2), Failure.CRASHED, "a bug", trace="Traceback …")
     going.publishing.put(failed)
     look.eventually(lambda: free(going))
-    assert going.ended[0].told is failed
+    assert going.ended[0].outcome is failed
 
 
 def test_a_file_that_was_given_back_keeps_its_charges(going, look):
