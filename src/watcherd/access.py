@@ -18,6 +18,18 @@ if TYPE_CHECKING:
 REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
+def may(path: str | os.PathLike[str], mode: int) -> bool:
+    """Whether we may use a path in the way that `mode` says. See `os.access`.
+
+    The kernel is asked for whom we act as. Containers that are older than this call (faccessat2(2)) forbid it, which
+    looks like a refusal; then it is asked for whom we are, mostly the same.
+    """
+    if os.access(path, mode, effective_ids=True):
+        return True
+    acts_as_itself = os.getuid() == os.geteuid() and os.getgid() == os.getegid()
+    return acts_as_itself and os.access(path, mode)
+
+
 @contextmanager
 def error_as_fault(path: str) -> Iterator[None]:
     """Raise an OSError as a SystemFault that names the folder."""
@@ -44,7 +56,7 @@ def how_to_write(*paths: str | os.PathLike[str]) -> str:
     """Return how we could write to these paths, to be put behind an error of theirs; nothing where we may."""
     with suppress(OSError):  # one that is not there, or cannot be asked
         for path in map(Path, paths):
-            if not os.access(path, os.W_OK, effective_ids=True):
+            if not may(path, os.W_OK):
                 return f"; {_opening(path)}"
     return ""
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import beneath
+from watcherd.access import may
 from watcherd.intake.probe import mount
 from watcherd.intake.watch import Heard, Watch
 
@@ -80,7 +81,7 @@ def _folder(path: str) -> os.stat_result:
 
 
 def _may_enter(path: str) -> bool:
-    return os.access(path, os.R_OK | os.X_OK, effective_ids=True)
+    return may(path, os.R_OK | os.X_OK)
 
 
 class InboxRoot:

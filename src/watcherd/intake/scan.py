@@ -130,8 +130,7 @@ class _Walk:
 
 def _require_search(folder: int) -> None:
     """Raise OSError where an open folder may be listed, but nothing in it be looked at."""
-    if not os.access(".", os.X_OK, dir_fd=folder, effective_ids=True):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    os.lstat(".", dir_fd=folder)
 
 
 def _few(folder: int) -> Iterator[list[os.DirEntry[str]]]:

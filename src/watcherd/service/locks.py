@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.access import REFUSALS, error_as_fault
+from watcherd.access import REFUSALS, may, error_as_fault
 from watcherd.beneath import OURS, Doubt
 from watcherd.lifeline import Thread
 from watcherd.model import Refused, SystemFault
@@ -173,7 +173,7 @@ def _open_note(path: str) -> int | None:
     except OSError as error:
         if error.errno not in REFUSALS:
             raise
-    if os.access(path, os.W_OK, effective_ids=True):
+    if may(path, os.W_OK):
         raise Refused(f"{path}/{OURS} belongs to another user: if no watcherd of theirs runs here, remove it")
     return None
 

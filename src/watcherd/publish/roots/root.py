@@ -243,7 +243,7 @@ def _inode(descriptor: int) -> int:
 
 def _require_open(path: str) -> None:
     """Raise OSError where we may make no names in a folder: our own folder in there may be open all the same."""
-    if not os.access(path, os.W_OK | os.X_OK, effective_ids=True):
+    if not access.may(path, os.W_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
