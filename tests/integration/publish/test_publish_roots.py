@@ -59,6 +59,17 @@ def test_a_move_overwrites_nothing(folder):
     assert not (path / "a").exists()
 
 
+def test_a_c_library_that_does_not_offer_the_call_is_a_kernel_that_does_not_know_it(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("mine")
+    monkeypatch.setattr(rename, "_libc", object())  # as musl's
+    here = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(OSError, match="Function not implemented"):
+        rename.take(here, "a", here, "b")
+    rename.move(here, "a", here, "b")
+    os.close(here)
+    assert (tmp_path / "b").read_text() == "mine"
+
+
 def test_a_move_of_what_is_gone_says_so(folder):
     _, here = folder
     with pytest.raises(FileNotFoundError):

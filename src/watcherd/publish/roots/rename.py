@@ -91,6 +91,8 @@ def _hold_and_rename(source: int, name: str, target: int, new_name: str) -> None
 
 
 def _renameat2(source: int, name: str, target: int, new_name: str, flags: int) -> None:
+    if not hasattr(_libc, "renameat2"):  # another C library than glibc, as musl
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), new_name)
     if _libc.renameat2(source, os.fsencode(name), target, os.fsencode(new_name), flags):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), new_name)
