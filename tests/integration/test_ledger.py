@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import sqlite3
@@ -19,7 +20,7 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from tests.integration.conftest import as_nobody, limited
+from tests.integration.conftest import as_nobody, failing, limited
 
 from watcherd.decide import ENDS, Retry
 from watcherd.ledger import database
@@ -256,7 +257,10 @@ def test_a_full_disk_is_a_fault_of_the_system_and_takes_nothing_back(ledger):
     handed(ledger, "after.txt")
 
 
-def test_a_folder_without_room_to_grow_is_a_fault_of_the_system(ledger, monkeypatch):
+@pytest.mark.parametrize("allocates", [True, False], ids=["as most can", "where no space can be set aside"])
+def test_a_folder_without_room_to_grow_is_a_fault_of_the_system(ledger, monkeypatch, allocates):
+    if not allocates:
+        monkeypatch.setattr(os, "posix_fallocate", failing(errno.ENOTSUP))
     ledger.probe()
     free, size = ledger.free()
     assert 0 < free < size

@@ -4,17 +4,20 @@ import pytest
 from tests.conftest import QUARANTINED
 
 
-@pytest.mark.parametrize(("call", "error"), [("faccessat2", "EPERM")])
+CALLS = [("faccessat2", "EPERM"), ("fallocate", "ENOSYS"), ("fallocate", "EPERM")]
+
+
+@pytest.mark.parametrize(("call", "error"), CALLS)
 def test_files_are_processed_and_put_back_where_a_call_is_unknown_or_forbidden(site, strace, picture, call, error):
-    lesser = strace("-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}")
+    lesser = strace("--seccomp-bpf", "-o", "/dev/null", "-e", f"trace={call}", "-e", f"inject={call}:error={error}")
     names = site.texts(40)
     site.drop("a.png", picture())
     site.drop("b.png", b"no picture")
-    first = site.command("drain", prefix=lesser)
+    first = site.command("drain", timeout=120, prefix=lesser)
     assert first.returncode == QUARANTINED, first.stderr
     site.write("b.png", picture(), site.failed)
-    assert site.command("retry", "--all", prefix=lesser).returncode == 0
-    second = site.command("drain", prefix=lesser)
+    assert site.command("retry", "--all", timeout=120, prefix=lesser).returncode == 0
+    second = site.command("drain", timeout=120, prefix=lesser)
     assert second.returncode == 0, second.stderr
     assert [site.words(name) for name in names] == list(range(1, 41))
     site.audit()

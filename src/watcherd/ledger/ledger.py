@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
+    from typing import IO
 
     from watcherd.decide import Retry
     from watcherd.model import Draft, Record
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 
 #: Bytes that must be free for the ledger to grow: a batch takes less.
 SPACE = 256 << 10
+
+# Where no space can be set aside: a file system cannot, which glibc hides and musl tells; or a container forbids it.
+_UNALLOCATED = {errno.ENOTSUP, errno.EINVAL, errno.ENOSYS, errno.EPERM}
 
 # When a job is handed over, the daemon has survived the one that it worked on alone before, which may not be
 # published yet. If both were on record as alone at the next crash, an innocent would be charged.
@@ -286,7 +290,18 @@ def require_space(folder: str) -> None:
     """Raise OSError where a ledger in that folder could not grow."""
     try:
         with TemporaryFile(dir=folder) as file:
-            os.posix_fallocate(file.fileno(), 0, SPACE)
+            _take_up(file)
     except OSError as error:
         error.filename = folder  # the file has another name each time, by which each time would be news
         raise
+
+
+def _take_up(file: IO[bytes]) -> None:
+    """Let a new file have as much space. Raises OSError where there is less."""
+    try:
+        os.posix_fallocate(file.fileno(), 0, SPACE)
+    except OSError as error:
+        if error.errno not in _UNALLOCATED:
+            raise
+        file.write(bytes(SPACE))
+        file.flush()
