@@ -3,8 +3,7 @@
 import pytest
 from tests.conftest import QUARANTINED
 
-
-CALLS = [("faccessat2", "EPERM"), ("fallocate", "ENOSYS"), ("fallocate", "EPERM")]
+CALLS = [("faccessat2", "EPERM"), ("fallocate", "ENOSYS"), ("fallocate", "EPERM"), ("syncfs", "ENOSYS")]
 
 
 @pytest.mark.parametrize(("call", "error"), CALLS)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import time
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
@@ -45,10 +47,20 @@ class Syncs:
         whole = len(names) > _FEW and self._whole < self._each * len(names)
         since = time.monotonic()
         if whole:
-            sync_all(folder)
+            self._sync_whole(folder, names)
         else:
             _sync_each(folder, names)
         self._learn(time.monotonic() - since, len(names), whole=whole)
+
+    def _sync_whole(self, folder: int, names: Sequence[str]) -> None:
+        """Write the file system, or the files alone where the call for that is not known, or forbidden."""
+        try:
+            sync_all(folder)
+        except OSError as error:
+            if error.errno not in {errno.ENOSYS, errno.EPERM}:
+                raise
+            self._whole = inf
+            _sync_each(folder, names)
 
     def _learn(self, seconds: float, files: int, *, whole: bool) -> None:
         if whole:
