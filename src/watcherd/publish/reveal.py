@@ -27,6 +27,14 @@ def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_re
 
     `is_ours` is asked whether it may replace what has it. Raises OSError, and SystemFault where our own folder fails.
     """
+    try:
+        return _show(folders, way, draft, is_ours)
+    except FileNotFoundError:  # who collects may remove a folder once it is empty: opened before, it takes no name
+        folders.forget(way.root.path, way.visible)
+        return _show(folders, way, draft, is_ours)
+
+
+def _show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:
     target, name = folders.parent(way.root.path, way.visible, make=True)
     folders.touch(way.root.path, way.visible)
     drafts = way.root.ours()

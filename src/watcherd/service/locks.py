@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from watcherd import beneath
-from watcherd.access import REFUSALS, may, error_as_fault
+from watcherd.access import REFUSALS, error_as_fault, may
 from watcherd.beneath import OURS, Doubt
 from watcherd.lifeline import Thread
 from watcherd.model import Refused, SystemFault

@@ -43,6 +43,7 @@ MEND = ": collect results from its folder, or raise the quota"
         (errno.ESTALE, ""),
         (errno.ENOTCONN, ""),
         (errno.ETIMEDOUT, ""),
+        (errno.ENOENT, ""),  # its collector removes it as often as it is made
         (errno.EDQUOT, MEND),
         (errno.ENOSPC, MEND),
     ],
@@ -66,6 +67,29 @@ def test_a_result_whose_folder_a_disk_fails_costs_its_file_nothing_and_holds_up_
     assert news["a.txt"] == Returned(news["a.txt"].job, State.WAITING, reason, changed=True)
     assert look.tree(scene.inbox) == {"a.txt"}
     assert look.drafts(scene.outbox) == set()
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_folder_that_its_collector_removes_empty_meanwhile_is_made_anew_for_its_results(
+    scene, look, monkeypatch, made
+):
+    """Who takes results away, and the folders that are empty then, may be as quick as we are."""
+
+    def renamed(source, name, target, new_name, flags):
+        if OURS in os.readlink(f"/proc/self/fd/{source}") and not moved:
+            moved.append(name)
+            os.rmdir(scene.outbox / "sub/sub")
+            os.rmdir(scene.outbox / "sub")
+        real(source, name, target, new_name, flags)
+
+    moved, real = [], rename._renameat2
+    monkeypatch.setattr(rename, "_renameat2", renamed)
+    if made:
+        (scene.outbox / "sub/sub").mkdir(parents=True)
+    scene.add("sub/sub/a.txt", "sub/sub/b.txt")
+    assert scene.settle() == [State.PUBLISHED] * 2
+    assert moved
+    assert look.tree(scene.outbox) == {"sub/sub/a.txt.words.json", "sub/sub/b.txt.words.json"}
 
 
 def test_a_result_whose_folder_is_a_link_is_not_put_where_it_leads(scene, look, tmp_path):

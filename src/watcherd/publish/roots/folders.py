@@ -53,6 +53,12 @@ class Folders:
         folder, name = beneath.split(path)
         return self._descriptor(root, folder, make=make), name
 
+    def forget(self, root: str, path: str) -> None:
+        """Let the folder of `path` be opened anew: its owner may have removed it since."""
+        descriptor = self._open.pop((root, beneath.split(path)[0]), None)
+        if descriptor is not None:
+            os.close(descriptor)
+
     def status(self, root: str, path: str) -> os.stat_result | None:
         """Return the `lstat` of `path` beneath `root`; None where nothing is. Raises OSError otherwise."""
         try:
