@@ -12,7 +12,7 @@ from watcherd import processors
 from watcherd.decide import RetryPolicy
 from watcherd.intake.rules import Rules
 from watcherd.intake.terms import Inbox
-from watcherd.ledger.database import EMPTY, damaged, unusable
+from watcherd.ledger.database import EMPTY, Damaged, unusable
 from watcherd.ledger.ledger import Ledger
 from watcherd.model import After, Kind, Limits, Refused
 from watcherd.paths import quoted
@@ -123,7 +123,7 @@ def ledger_of(settings: Settings) -> Ledger:
     except OSError as error:
         raise unusable(path, error.strerror) from error
     if not size:  # left for the daemon to find: opening it would make a new one, and nothing would be rebuilt
-        raise damaged(path, EMPTY)
+        raise Damaged(path, EMPTY)
     return Ledger(path)
 
 

@@ -46,7 +46,7 @@ def mend(ledger: Path, settings: Settings, checkpoint: Callable[[], None]) -> No
         require_sound(ledger)
     except Damaged as damage:
         aside = _free(f"{ledger}.damaged-{time.strftime('%Y%m%dT%H%M%S')}")
-        log.warning("ledger.damaged", reason=str(damage), moved_to=str(aside))
+        log.warning("ledger.damaged", reason=damage.why, moved_to=str(aside))
         with error_as_fault(str(ledger.parent)):
             let_go(ledger)
             _replace(ledger, _made(ledger.with_name(f"{ledger.name}.new"), settings, checkpoint), aside)

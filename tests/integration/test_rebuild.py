@@ -343,6 +343,13 @@ def test_drafts_are_removed_and_nothing_else_of_our_own_folder(site, rebuilt):
     assert sorted(os.listdir(site.outbox / ".watcherd")) == ["owner", "somebody-s.txt"]
 
 
+def test_what_is_wrong_with_it_is_said_and_not_to_start_once_more(ledger, rebuilt):
+    ledger.write_bytes(b"")
+    with capture_logs() as events:
+        rebuilt()
+    assert [event["reason"] for event in events if event["event"] == "ledger.damaged"] == ["it is empty"]
+
+
 @pytest.mark.parametrize("fails", [None, PermissionError(1, "Operation not permitted")])
 def test_the_damaged_one_is_set_aside_with_its_log_also_where_a_file_has_one_name_only(
     site, ledger, rebuilt, monkeypatch, fails

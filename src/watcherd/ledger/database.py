@@ -33,7 +33,11 @@ PATIENCE = 2.0
 
 
 class Damaged(Refused):
-    """The ledger is no sound database."""
+    """The ledger at `path` is no sound database: `why`."""
+
+    def __init__(self, path: Path, why: object) -> None:
+        super().__init__(f"{path} is damaged ({why}): start watcherd again, which sets it aside and makes a new one")
+        self.why = str(why)
 
 
 def require_sound(path: Path) -> None:
@@ -61,7 +65,7 @@ def _examine(path: Path) -> None:
     with closing(connect(path)) as connection, _told(path):
         said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if path.stat().st_size else EMPTY
         if said != "ok":
-            raise damaged(path, said)
+            raise Damaged(path, said)
 
 
 def _require_readable(path: Path) -> None:
@@ -92,11 +96,6 @@ def _read_through(descriptor: int) -> None:
     at = 0
     while block := os.pread(descriptor, READ, at):
         at += len(block)
-
-
-def damaged(path: Path, why: object) -> Damaged:
-    """Return what is raised of a ledger that is damaged, and why it is."""
-    return Damaged(f"{path} is damaged ({why}): start watcherd again, which sets it aside and makes a new one")
 
 
 def unusable(path: Path, why: object) -> SystemFault:
@@ -174,12 +173,12 @@ def _told(path: Path) -> Iterator[None]:
         yield
     except (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.ProgrammingError) as error:
         if _is_cut_short(error):
-            raise damaged(path, "it was cut short") from error
+            raise Damaged(path, "it was cut short") from error
         raise unusable(path, _why(error)) from error
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
-        raise damaged(path, error) from error
+        raise Damaged(path, error) from error
 
 
 def _why(error: sqlite3.Error) -> str:
