@@ -18,16 +18,14 @@ if TYPE_CHECKING:
 REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
 
-def may(path: str | os.PathLike[str], mode: int) -> bool:
-    """Whether we may use a path in the way that `mode` says. See `os.access`.
+#: Whether the kernel can be asked for whom we act as. A container that is older than that call, faccessat2(2),
+#: forbids it, which looks as if all were closed.
+ASKABLE = os.access("/", os.F_OK, effective_ids=True)
 
-    The kernel is asked for whom we act as. Containers that are older than this call (faccessat2(2)) forbid it, which
-    looks like a refusal; then it is asked for whom we are, mostly the same.
-    """
-    if os.access(path, mode, effective_ids=True):
-        return True
-    acts_as_itself = os.getuid() == os.geteuid() and os.getgid() == os.getegid()
-    return acts_as_itself and os.access(path, mode)
+
+def may(path: str | os.PathLike[str], mode: int) -> bool:
+    """Whether we may use a path in the way that `mode` says. See `os.access`."""
+    return os.access(path, mode, effective_ids=ASKABLE)
 
 
 @contextmanager

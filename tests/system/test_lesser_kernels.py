@@ -16,7 +16,9 @@ def test_files_are_processed_and_put_back_where_a_call_is_unknown_or_forbidden(s
     assert first.returncode == QUARANTINED, first.stderr
     site.write("b.png", picture(), site.failed)
     assert site.command("retry", "--all", timeout=120, prefix=lesser).returncode == 0
+    site.drop("a.png", picture())  # once more, for which names are taken
     second = site.command("drain", timeout=120, prefix=lesser)
     assert second.returncode == 0, second.stderr
+    assert {it.name for it in site.outbox.glob("*.png")} == {f"grayscale_{name}.png" for name in ("a", "a.1", "b")}
     assert [site.words(name) for name in names] == list(range(1, 41))
     site.audit()
