@@ -10,10 +10,8 @@ import json
 import logging
 import os
 import sys
-import time
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import lru_cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -111,22 +109,13 @@ def _clearing(render: Render) -> Render:
 
 def as_json(event: Mapping[str, Any]) -> bytes:
     """Render one event as a line of JSON; `path` that is no text is U+FFFD, with the exact bytes in `path_b64`."""
-    stamped = {"timestamp": _timestamp(), "level": event["level"], "event": event["event"], **_traced(event)}
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    stamped = {"timestamp": now, "level": event["level"], "event": event["event"], **_traced(event)}
     text = unbroken(_ENCODER.encode(stamped))
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:  # a surrogate: somewhere in there is a name that is no text
         return unbroken(_ENCODER.encode(_decodable(stamped))).encode(errors="replace") + b"\n"
-
-
-def _timestamp() -> str:
-    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
-    return f"{_second(seconds)}.{nanoseconds // 1000:06}Z"
-
-
-@lru_cache(maxsize=1)
-def _second(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def _traced(event: Mapping[str, Any]) -> Mapping[str, Any]:
