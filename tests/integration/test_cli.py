@@ -427,15 +427,6 @@ def test_the_status_of_an_audit_says_what_it_found_also_where_its_summary_cannot
 # What may happen to any command
 
 
-def test_an_interrupt_leaves_with_130_and_no_traceback(watcherd, monkeypatch):
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("watcherd.settings.load", interrupted)
-    status, out, err = watcherd("config")
-    assert (status, out, err.strip()) == (130, "", "")
-
-
 @pytest.mark.usefixtures("ready")
 def test_a_drain_that_a_signal_ends_before_it_began_leaves_with_its_number_in_one_line(watcherd, monkeypatch):
     def stopped(*_, **__):

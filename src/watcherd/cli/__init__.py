@@ -97,10 +97,6 @@ def _status(arguments: Sequence[str] | None) -> int:
     except click.ClickException as error:
         _complain(_worded(error), error)
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort) as error:
-        if isinstance(error.__cause__, EOFError):  # no Ctrl-D at a prompt, as we have none: a compiled module is cut
-            raise error.__cause__ from None
-        return 130
     except WatcherdError as error:
         return _ended_by(error)
     except OSError as error:
