@@ -198,7 +198,7 @@ def test_init_as_json_has_the_same_facts(watcherd, here):
 
 def test_init_says_what_stands_in_its_way(watcherd, here):
     (here / "inbox").write_text("no folder")
-    assert watcherd("init") == (1, "", "watcherd: inbox is no folder; move it away or choose another DIR\n")
+    assert watcherd("init") == (1, "", "watcherd: inbox is no folder; move it away, or name another\n")
 
 
 @pytest.mark.parametrize("folder", ["/proc/nowhere", "/dev/null/x"])
@@ -347,7 +347,7 @@ def test_a_missing_outbox_is_said_with_its_mend_before_anything_is_made(watcherd
 def test_a_folder_that_cannot_be_made_where_a_link_leads_is_said_at_once(watcherd, here, link):
     (here / link).symlink_to("nowhere")
     status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")
-    assert (status, err) == (1, f"watcherd: {here}/{link} cannot be made: File exists; make it or name another\n")
+    assert (status, err) == (1, f"watcherd: {here}/{link} is no folder; move it away, or name another\n")
 
 
 @pytest.mark.parametrize("command", ["run", "drain"])

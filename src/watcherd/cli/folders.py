@@ -24,21 +24,27 @@ def require(settings: Settings, *, make: bool, awaited: bool = False) -> None:
     daemon says; so do all of them where they are `awaited`.
     """
     inboxes = settings.inbox.values()
-    for path in (path for inbox in inboxes for path in (inbox.path, inbox.outbox) if make):
-        _make(path)
+    if make:
+        for inbox in inboxes:
+            ensure(inbox.path)
+            ensure(inbox.outbox)
     no_inboxes = [found for inbox in inboxes if os.path.exists(inbox.path) and (found := flaw(inbox.path))]
     no_outboxes = [found for inbox in inboxes if (found := flaw(inbox.outbox))]
     if no_inboxes or (len(no_outboxes) == len(inboxes) and not awaited):
         raise click.ClickException("; ".join([*no_inboxes, *no_outboxes][0]))
 
 
-def _make(path: Path) -> None:
-    if os.path.exists(path):  # if it is no folder, that is told next
-        return
+def ensure(path: Path) -> bool:
+    """Make a folder and those around it; return whether it was missing. Raises ClickException where that fails."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        path.mkdir(parents=True)
+    except FileExistsError as error:
+        if os.path.isdir(path):
+            return False
+        raise click.ClickException(f"{path} is no folder; move it away, or name another") from error
     except OSError as error:
         raise click.ClickException(f"{path} cannot be made: {error.strerror}; make it or name another") from error
+    return True
 
 
 def flaw(path: Path) -> tuple[str, str] | None:

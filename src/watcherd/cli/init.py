@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from watcherd.cli import options, show
+from watcherd.cli import folders, options, show
 from watcherd.paths import as_fields
 
 _FOLDERS = ("inbox", "outbox", "archive", "failed")
@@ -26,25 +26,13 @@ def init(directory: Path, *, as_json: bool) -> None:
 
     Under DIR, or here. Nothing that exists is overwritten.
     """
-    made = {directory / folder: _make_folder(directory / folder) for folder in _FOLDERS}
+    made = {directory / name: folders.ensure(directory / name) for name in _FOLDERS}
     made[directory / "watcherd.toml"] = _write_configuration(directory / "watcherd.toml")
     if as_json:
         show.as_json([{**as_fields("path", path), "made": is_new} for path, is_new in made.items()])
     else:
         for path, is_new in made.items():
             print(f"{'made  ' if is_new else 'exists'} {path}")
-
-
-def _make_folder(path: Path) -> bool:
-    try:
-        path.mkdir(parents=True)
-    except FileExistsError:
-        if path.is_dir():
-            return False
-        raise click.ClickException(f"{path} is no folder; move it away or choose another DIR") from None
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be made: {error.strerror}; choose another DIR") from error
-    return True
 
 
 def _write_configuration(path: Path) -> bool:
