@@ -9,12 +9,11 @@ from __future__ import annotations
 import io
 import itertools
 import struct
-import zlib
 from fractions import Fraction
 from typing import TYPE_CHECKING, cast
 
 from PIL import Image, PngImagePlugin
-from PIL.PngImagePlugin import Blend, Disposal
+from PIL.PngImagePlugin import Blend, Disposal, putchunk
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.container import SIGNATURE, require_sound_chunks
@@ -125,9 +124,12 @@ def _unfiltered(picture: Image.Image, options: Mapping[str, object]) -> memoryvi
     described_dot = save(picture.crop(DOT), "PNG", **options)
     picture.putpalette(PALETTE)
     indexed = save(picture, "PNG", **HUFFMAN)
-    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", *picture.size, 8, 0, 0, 0, 0))
-    description = described_dot[AFTER_IHDR : _head(described_dot)]
-    return memoryview(b"".join((SIGNATURE, header, description, indexed[_head(indexed) :])))
+    target = io.BytesIO()
+    target.write(SIGNATURE)
+    putchunk(target, b"IHDR", struct.pack(">IIBBBBB", *picture.size, 8, 0, 0, 0, 0))
+    target.write(described_dot[AFTER_IHDR : _head(described_dot)])
+    target.write(indexed[_head(indexed) :])
+    return memoryview(target.getvalue())
 
 
 def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
@@ -164,11 +166,11 @@ class _Apng:
         pixels = b"".join(data for name, _, data in _chunks_of(encoded) if name == b"IDAT")
         if not self.count:
             self._counted_at = self._file.write(encoded[: _head(encoded)])
-            self._put(b"acTL", bytes(8))
+            putchunk(self._file, b"acTL", bytes(8))
         if self.count or not self._hidden:
-            self._put(b"fcTL", _control(next(self._sequence), box, duration))
+            putchunk(self._file, b"fcTL", _control(next(self._sequence), box, duration))
         name, number = (b"fdAT", struct.pack(">I", next(self._sequence))) if self.count else (b"IDAT", b"")
-        self._put(name, number + pixels)
+        putchunk(self._file, name, number, pixels)
         self.count += 1
 
     def whole(self, loops: int) -> memoryview:
@@ -176,13 +178,10 @@ class _Apng:
         shown = self.count - self._hidden
         if not shown:
             raise FileFault(Failure.CORRUPT, "claims to be animated, and has no frames")
-        self._put(b"IEND", b"")
+        putchunk(self._file, b"IEND")
         self._file.seek(self._counted_at)
-        self._put(b"acTL", struct.pack(">II", shown, loops))
+        putchunk(self._file, b"acTL", struct.pack(">II", shown, loops))
         return memoryview(self._file.getvalue())
-
-    def _put(self, name: bytes, data: bytes) -> None:
-        self._file.write(_chunk(name, data))
 
 
 class _Stage:
@@ -233,8 +232,11 @@ def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
     aspect = image.info.get("aspect")
     if not isinstance(aspect, tuple) or aspect[0] == aspect[1] or "dpi" in image.info:
         return encoded
-    shape = _chunk(b"pHYs", struct.pack(">IIB", *aspect, 0))
-    return memoryview(b"".join((encoded[:AFTER_IHDR], shape, encoded[AFTER_IHDR:])))
+    target = io.BytesIO()
+    target.write(encoded[:AFTER_IHDR])
+    putchunk(target, b"pHYs", struct.pack(">IIB", *aspect, 0))
+    target.write(encoded[AFTER_IHDR:])
+    return memoryview(target.getvalue())
 
 
 def _early_texts(image: Image.Image) -> Mapping[str, str]:
@@ -255,10 +257,6 @@ def _chunks_of(encoded: memoryview) -> Iterator[tuple[bytes, int, memoryview]]:
         length, name = struct.unpack_from(">I4s", encoded, at)
         yield name, at, encoded[at + 8 : at + 8 + length]
         at += 12 + length
-
-
-def _chunk(name: bytes, data: bytes) -> bytes:
-    return b"".join((struct.pack(">I", len(data)), name, data, struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))))
 
 
 def _control(sequence: int, box: Box, duration: float) -> bytes:
