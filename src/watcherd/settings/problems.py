@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 from pydantic import BaseModel
 
@@ -115,8 +115,8 @@ def _as_table(keys: Keys, place: str) -> str:
     if meant := _with_levels(place):
         return f"did you mean {meant}?"
     if place.startswith(PREFIX):
-        known = next(key for key in leaves() if key.startswith(f"{_dotted(keys)}."))
-        return f"set a key of it, as {_spelled(known.replace('*', 'NAME' if len(keys) == 1 else keys[1]), place)}"
+        known = next(key for key in KEYS if key.startswith(f"{_dotted(keys)}."))
+        return f"set a key of it, as {_spelled(known, place, *keys[1:])}"
     if keys[0] == "inbox":
         return "each inbox is a table with a name of your choice, as in [inbox.scans]"
     return f"write it as [{'.'.join(keys)}] with keys beneath"
@@ -130,29 +130,30 @@ def _nearest(keys: Keys, place: str) -> str:
 def _elsewhere(keys: Keys, place: str) -> str:
     """Return the key of this name in another table; nothing where its own has one, or no table has."""
     table, _, key = _dotted(keys).lower().rpartition(".")
-    found = next((name for name in leaves() if name.rpartition(".")[2] == key), "")
+    found = next((name for name in KEYS if name.rpartition(".")[2] == key), "")
     if not found or key in _names_in(table):
         return ""
     above = "" if "." in found or place.startswith(PREFIX) else ", above all tables"
-    return _spelled(found.replace("*", "NAME"), place) + above
+    return _spelled(found, place) + above
 
 
 def _alike(keys: Keys, place: str) -> str:
     """Return the key in the same table whose name is most like this one; nothing where none is like it."""
     table, _, key = _dotted(keys).lower().rpartition(".")
-    near = get_close_matches(key, _names_in(table) if table else [*_names_in(""), *leaves()], n=1)  # also log_level
+    near = get_close_matches(key, _names_in(table) if table else [*_names_in(""), *KEYS], n=1)  # also log_level
     if not near:
         return ""
-    # Behind the name of a table, a variable has more: TXT__TIMEOUT.
-    is_key = ".".join(filter(None, (table, near[0]))) in leaves()
-    behind = place.removeprefix(PREFIX).split("__")[len(keys) :] if place.startswith(PREFIX) and not is_key else []
-    return _spelled(".".join((*keys[:-1], near[0].replace("*", "NAME"), *behind)), place)
+    meant = ".".join((*keys[:-1], near[0]))
+    # A variable goes on after the name of a table: TXT__TIMEOUT.
+    is_table = not table and near[0] not in KEYS
+    rest = place.removeprefix(PREFIX).split("__")[1:] if is_table and place.startswith(PREFIX) else []
+    return _spelled(".".join((meant, *rest)), place)
 
 
 def _names_in(table: str) -> list[str]:
     """Return the names of the keys and tables that a table may hold; those at the top for none."""
     inside = f"{table}." if table else ""
-    return [name.removeprefix(inside).partition(".")[0] for name in leaves() if name.startswith(inside)]
+    return [name.removeprefix(inside).partition(".")[0] for name in KEYS if name.startswith(inside)]
 
 
 def _with_levels(place: str) -> str:
@@ -160,16 +161,15 @@ def _with_levels(place: str) -> str:
     if not place.startswith(PREFIX):
         return ""
     said = re.sub("_+", "_", place.removeprefix(PREFIX).lower())
-    for known in leaves():
-        before, _, after = known.replace(".", "_").partition("*")
-        name = said.removeprefix(before).removesuffix(after)
-        if said == before + name + after and bool(name) == ("*" in known):
-            return _spelled(known.replace("*", name), place)
+    for known in KEYS:
+        if found := re.fullmatch(known.replace(".", "_").replace("*", "(.+)"), said):
+            return _spelled(known, place, *found.groups())
     return ""
 
 
-def _spelled(dotted: str, place: str) -> str:
+def _spelled(key: str, place: str, inbox: str = "NAME") -> str:
     """Write a key as it is written where the problem is: as a variable in the environment."""
+    dotted = key.replace("*", inbox)
     return PREFIX + dotted.replace(".", "__").upper() if place.startswith(PREFIX) else dotted
 
 
@@ -177,18 +177,15 @@ def _dotted(keys: Keys) -> str:
     return ".".join("*" if keys[0] == "inbox" and depth == 1 else key for depth, key in enumerate(keys))
 
 
-def leaves(shape: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
-    """Yield each key of `shape`, dotted; the name of an inbox is ``*``."""
-    for name, field in shape.model_fields.items():
-        inner = _table(field.annotation)
+def _keys_of(table: type[BaseModel], before: str = "") -> Iterator[str]:
+    for name, field in table.model_fields.items():
+        types = (field.annotation, *get_args(field.annotation))
+        inner = next((it for it in types if isinstance(it, type) and issubclass(it, BaseModel)), None)
         if inner is None:
             yield before + name
         else:
-            yield from leaves(inner, f"{before}{name}." + ("*." if name == "inbox" else ""))
+            yield from _keys_of(inner, f"{before}{name}." + ("*." if name == "inbox" else ""))
 
 
-def _table(annotation: object) -> type[BaseModel] | None:
-    for candidate in (annotation, *getattr(annotation, "__args__", ())):
-        if isinstance(candidate, type) and issubclass(candidate, BaseModel):
-            return candidate
-    return None
+#: Every key, dotted; the name of an inbox is ``*``.
+KEYS = tuple(_keys_of(Settings))
