@@ -92,16 +92,14 @@ def _besides(error: ValidationError, layers: Layers) -> Settings | None:
 
 
 def _layers(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config: Path | None) -> Layers:
-    by_flags = flags.get("inbox") is not None
-    path, notes = (config and cwd / at_home(config), ()) if by_flags else _find_file(environ, cwd, config)
-    said = [
-        from_flags(flags if by_flags else {"state": flags.get("state")}, cwd),
-        from_environment(environ, cwd),
-        *([_read(path)] if path else []),
-    ]
+    by_flags, environment = flags.get("inbox") is not None, from_environment(environ, cwd)
     if by_flags:
-        notes = tuple(note for layer in said for note in _left_aside(layer))
-        said = [_only_by_flags(layer) for layer in said]
+        whole = [from_flags(flags, cwd), environment, *([_read(cwd / at_home(config))] if config else [])]
+        notes = tuple(note for layer in whole for note in _left_aside(layer))
+        said = [_only_by_flags(layer) for layer in whole]
+    else:
+        path, notes = _find_file(environ, cwd, config)
+        said = [from_flags({"state": flags.get("state")}, cwd), environment, *([_read(path)] if path else [])]
     derived = folders.derived(Layers(tuple(said)), environ, by_flags=by_flags)
     return Layers((*said, derived), notes)
 
@@ -121,12 +119,12 @@ def _left_aside(layer: Layer) -> Iterator[str]:
 
 def _find_file(environ: Mapping[str, str], cwd: Path, config: Path | None) -> tuple[Path | None, tuple[str, ...]]:
     """Return the one file to read, and what was passed over on the way to it."""
-    if config is not None or environ.get("WATCHERD_CONFIG"):
-        return cwd / at_home(config or Path(environ["WATCHERD_CONFIG"])), ()
+    if named := config or environ.get("WATCHERD_CONFIG"):
+        return cwd / at_home(Path(named)), ()
     here = cwd / "watcherd.toml"
     skipped = _distrusted(here)
-    found = (path for path in ([] if skipped else [here]) + list(_usual_places(environ)) if os.path.isfile(path))
-    return next(found, None), skipped
+    places = [*([] if skipped else [here]), *_usual_places(environ)]
+    return next(filter(os.path.isfile, places), None), skipped
 
 
 def _usual_places(environ: Mapping[str, str]) -> Iterator[Path]:
