@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PREFIX = "WATCHERD_"
 ROLES = ("path", "outbox", "archive", "failed")
-#: The place of what nobody said, and how that begins of what follows from something said.
+#: The place of a value that nobody gave; that of one that follows from a given one begins with it.
 DEFAULT = "default"
 #: A variable at the start of a path: a shell would have expanded it, and we do not.
 VARIABLE = re.compile(r"\$(\w+|\{\w+\})(?=/|$)")
@@ -58,11 +58,9 @@ class Layer:
 
     def place(self, keys: Keys) -> str:
         """Return where `keys` are said; else where something beneath them is, or the nearest table around them."""
-        if keys in self.places:
-            return self.places[keys]
-        beneath = (place for inner, place in self.places.items() if inner[: len(keys)] == keys)
-        around = (self.places[keys[:length]] for length in range(len(keys), 0, -1) if keys[:length] in self.places)
-        return next(beneath, None) or next(around, self.name)
+        beneath = (inner for inner in self.places if inner[: len(keys)] == keys)
+        around = (keys[:length] for length in reversed(range(len(keys))))
+        return next((self.places[near] for near in (keys, *beneath, *around) if near in self.places), self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +72,11 @@ class Layers:
 
     def find(self, *keys: str) -> object:
         """Return what the strongest source says about `keys`; None where all are silent."""
-        return next((layer.find(keys) for layer in self.layers if layer.find(keys) is not None), None)
+        return next((said for layer in self.layers if (said := layer.find(keys)) is not None), None)
 
     def place(self, *keys: str) -> str:
         """Return where that is said."""
-        speaking = (layer for layer in self.layers if layer.find(keys) is not None)
-        return next((layer.place(keys) for layer in speaking), DEFAULT)
+        return next((layer.place(keys) for layer in self.layers if layer.find(keys) is not None), DEFAULT)
 
     def inboxes(self) -> list[str]:
         """Return the names of all inboxes that any source mentions, those of the weakest source first."""
@@ -176,9 +173,8 @@ def lines_of(text: str) -> Iterator[tuple[Keys, int]]:
 
 def _paths(values: Mapping[str, Any]) -> Iterator[Keys]:
     for key, value in values.items():
-        inner = value[0] if isinstance(value, list) and value else value
-        below = list(_paths(inner)) if isinstance(inner, dict) else []
-        yield from ((key, *keys) for keys in below or [()])
+        beneath = list(_paths(value)) if isinstance(value, dict) else []
+        yield from ((key, *keys) for keys in beneath or [()])
 
 
 def anchored(values: Mapping[str, Any], base: Path) -> dict[str, Any]:
