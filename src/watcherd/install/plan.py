@@ -91,12 +91,11 @@ def install(host: Host, command: str, inboxes: Sequence[Folders], facts: Facts) 
 
 def _files(wanted: Mapping[str, str], facts: Facts) -> Iterator[Write | Remove | Keep]:
     for path, there in facts.files.items():
-        if path not in wanted:
-            yield from [Remove(path)] if is_ours(there) else []
-        elif there is None or (is_ours(there) and there != wanted[path]):
-            yield Write(path, wanted[path])
-        else:
-            yield Keep(path)
+        if path in wanted:
+            is_due = there is None or (is_ours(there) and there != wanted[path])
+            yield Write(path, wanted[path]) if is_due else Keep(path)
+        elif is_ours(there):
+            yield Remove(path)
 
 
 def _places(host: Host, inboxes: Sequence[Folders], facts: Facts) -> Iterator[Step]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from watcherd.install.places import lies_in, of_system
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from watcherd.install.places import Folders, Host
 
@@ -94,15 +94,16 @@ def _placed(line: str, folders: Folders) -> str:
 # The sandbox
 
 
-def _outside(host: Host, folders: Folders) -> Iterator[str]:
-    """Yield the folders that must be opened for writing besides the usual ones: if possible, one around all of them.
+def _outside(host: Host, folders: Folders) -> Collection[str]:
+    """Return the folders that must be opened for writing besides the usual ones: if possible, one around all of them.
 
     Nothing can be renamed between two folders that are opened separately.
     """
     usual = str(PurePosixPath(host.folders.inbox).parent)
     outside = [path for path in folders if not lies_in(path, usual)]
     around = {str(PurePosixPath(path).parent) for path in folders}
-    yield from around if outside and len(around) == 1 and not around & _WIDE else outside
+    can_be_one = len(around) == 1 and around.isdisjoint(_WIDE)
+    return around if outside and can_be_one else outside
 
 
 def _drop_in(paths: Iterable[str]) -> str:
