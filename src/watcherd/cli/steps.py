@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,7 +72,7 @@ def _remove(path: Path) -> None:
 
 
 def _run(command: Sequence[str], tolerated: int) -> None:
-    done = subprocess.run([shutil.which(command[0]) or command[0], *command[1:]], check=False)
+    done = subprocess.run(command, check=False)
     if done.returncode not in {0, tolerated}:
         hint = f"journalctl {'--user ' if '--user' in command else ''}-u 'watcherd*' -n 20"
         raise click.ClickException(f"{' '.join(command)} failed with status {done.returncode}: `{hint}`")
