@@ -99,19 +99,7 @@ def progress_bar() -> Iterator[Advance | None]:
 
 def summary(report: DrainReport) -> None:
     """Print how many files went which way, at what rate, and why those did that gave no result."""
-    from rich.filesize import decimal
-
-    quarantined = len(report.quarantined) + report.unlisted
-    done = sum(report.published.values()) + quarantined
-    rate = f"{done / report.seconds:,.0f} files/s, {decimal(int(report.bytes / report.seconds))}/s"
-    rows = [(f"published, {kind}", f"{count:,}") for kind, count in report.published.items()]
-    rows += [("quarantined", f"{quarantined:,}"), ("waiting", f"{len(report.waiting):,}")]
-    if report.left > len(report.waiting):
-        rows.append(("left in the inboxes", f"{report.left:,}"))
-    if report.interrupted:
-        rows.append(("interrupted by", Signals(report.interrupted).name))
-    rows += [("read", decimal(report.bytes)), ("took", show.duration(report.seconds)), ("rate", rate)]
-    show.table(("", ""), rows)
+    show.table(("", ""), _totals(report))
     if report.quarantined:
         named = [(inbox, typed(path), *why) for inbox, path, *why in report.quarantined]
         more = [("", f"and {report.unlisted:,} more", "", "see `watcherd failures`")] if report.unlisted else []
@@ -119,6 +107,23 @@ def summary(report: DrainReport) -> None:
     if report.waiting:
         waiting = ((inbox, typed(path), why) for inbox, path, why in report.waiting)
         show.table(("inbox", "still waiting", "why"), waiting)
+
+
+def _totals(report: DrainReport) -> Iterator[tuple[str, str]]:
+    from rich.filesize import decimal
+
+    yield from ((f"published, {kind}", f"{count:,}") for kind, count in report.published.items())
+    quarantined = len(report.quarantined) + report.unlisted
+    yield "quarantined", f"{quarantined:,}"
+    yield "waiting", f"{len(report.waiting):,}"
+    if report.left > len(report.waiting):
+        yield "left in the inboxes", f"{report.left:,}"
+    if report.interrupted:
+        yield "interrupted by", Signals(report.interrupted).name
+    yield "read", decimal(report.bytes)
+    yield "took", show.duration(report.seconds)
+    done = sum(report.published.values()) + quarantined
+    yield "rate", f"{done / report.seconds:,.0f} files/s, {decimal(int(report.bytes / report.seconds))}/s"
 
 
 def facts(report: DrainReport) -> dict[str, object]:
