@@ -84,19 +84,14 @@ class Journal:
     def write(self, message: bytes) -> None:
         """Send one event. Never raises, and never waits longer than `PATIENCE`."""
         with self._lock:
-            if not self._put(message):
+            try:
+                self._socket.settimeout(0.0 if self.dropped else PATIENCE)
+                if self.dropped:
+                    self._send(self._notice(self.dropped))
+                    self.dropped = 0
+                self._send(message)
+            except OSError:  # nobody listens, or too slowly: there is nobody to tell
                 self.dropped += 1
-
-    def _put(self, message: bytes) -> bool:
-        try:
-            self._socket.settimeout(0.0 if self.dropped else PATIENCE)
-            if self.dropped:
-                self._send(self._notice(self.dropped))
-                self.dropped = 0
-            self._send(message)
-        except OSError:  # nobody listens, or too slowly: there is nobody to tell
-            return False
-        return True
 
     def _send(self, message: bytes) -> None:
         try:

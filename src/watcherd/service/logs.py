@@ -83,8 +83,7 @@ def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink 
     if format == "journal":
         with suppress(OSError):  # a sandbox may keep its socket from us: then by the stream
             return as_journal, Journal(_notice(as_journal))
-        format = "json"  # noqa: A001
-    render = as_json if format == "json" else _console(stream)
+    render = _console(stream) if format == "console" else as_json
     if above_bar:
         render = _clearing(render)
     return render, Sink(_notice(render), stream)

@@ -38,24 +38,19 @@ class Sink:
     def write(self, line: bytes) -> None:
         """Write one line. Never raises, and never waits longer than `PATIENCE`."""
         with self._lock:
-            if self._put(self._owed() + line):
-                self.dropped = 0
-            else:
-                self.dropped += 1
+            try:
+                # The number of a stream that is closed may be another file's by now.
+                is_out = not self._stream.closed and self._put(memoryview(self._owed() + line))
+            except OSError:  # EPIPE, ENOSPC, EIO of a closed terminal: there is nobody to tell
+                is_out = False
+            self.dropped = 0 if is_out else self.dropped + 1
 
     def _owed(self) -> bytes:
         """Return what is to be said first: the end of a line that was cut short, and how many were dropped."""
         notice = self._notice(self.dropped) if self.dropped else b""
         return b"\n" + notice if self._cut else notice
 
-    def _put(self, lines: bytes) -> bool:
-        try:
-            # The number of a stream that is closed may be another file's by now.
-            return not self._stream.closed and self._put_patiently(memoryview(lines))
-        except OSError:  # EPIPE, ENOSPC, EIO of a closed terminal: there is nobody to tell
-            return False
-
-    def _put_patiently(self, rest: memoryview) -> bool:
+    def _put(self, rest: memoryview) -> bool:
         # A pipe that polls as writable takes PIPE_BUF bytes without waiting. Its O_NONBLOCK is not ours to set: the
         # open file is shared with the shell.
         ends = time.monotonic() + (0.0 if self.dropped else PATIENCE)
