@@ -20,7 +20,7 @@ _LEAST_CHUNK, _MOST_CHUNK = 640 << 10, 1 << 20
 
 def workers() -> int:
     """Return how many workers of a kind "auto" means: one for each core that we may use, at least 1."""
-    return max(1, min(len(os.sched_getaffinity(0)), math.ceil(min(quota(), 1 << 20))))
+    return max(1, math.ceil(min(len(os.sched_getaffinity(0)), quota())))
 
 
 def chunk() -> int:
