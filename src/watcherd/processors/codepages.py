@@ -155,7 +155,7 @@ def _score_of_pairs(page: _Pairs, sample: bytes) -> float:
 def _in_use(run: str, page: _Pairs, frequent: set[str]) -> float:
     """Return how many characters of a run are in use. One alone proves nothing, unless it is frequent."""
     usual = sum(_usual(char, page) for char in run)
-    return usual if len(run) > 1 else min(usual, run in frequent)
+    return usual if len(run) > 1 or run in frequent else min(usual, 0)
 
 
 def _usual(char: str, page: _Pairs) -> float:
@@ -211,7 +211,7 @@ def _latin(sample: bytes) -> str:
 
 
 def _share_of_letters(name: str, sample: bytes) -> float:
-    """Return how many of the letters beyond ASCII are of the one language that has most of them."""
+    """Return the share of letters beyond ASCII that are of one language, of that which has most of them."""
     letters = [letter for letter in _decoded(sample, name).lower() if letter > "\x7f" and letter.isalpha()]
     return max(sum(map(language.count, letters)) for language in _LATIN[name]) / max(len(letters), 1)
 
@@ -237,7 +237,7 @@ def _frequent(languages: tuple[str, ...]) -> Mapping[str, float]:
 
 
 def _decoded(sample: bytes, encoding: str) -> str:
-    """Decode a sample; nothing comes of one of which more than a byte in a thousand does not fit."""
+    """Decode a sample; return nothing where more than one byte in a thousand does not fit."""
     text = sample.decode(encoding, "replace")
     return text if text.count("\ufffd") * 1000 <= len(sample) else ""
 
