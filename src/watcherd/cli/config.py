@@ -52,6 +52,6 @@ def _facts(origin: Origin) -> dict[str, object]:
 
 
 def _written(origin: Origin) -> str:
-    """Write a value as the file has it; what "auto" comes to here stands behind it."""
+    """Write a value as the file has it; what "auto" comes to here follows it."""
     written = json.dumps(origin.value, ensure_ascii=False)
     return written if origin.chosen is None else f"{written} (here {origin.chosen})"

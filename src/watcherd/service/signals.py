@@ -54,11 +54,11 @@ def delivered(put: Callable[[int], None], *, last: bool = False) -> Iterator[Cal
     woken = signal.set_wakeup_fd(said, warn_on_full_buffer=False)
     before = {number: signal.signal(number, lambda *_: None) for number in (*STOP, RELOAD)}
     before[signal.SIGIO] = signal.signal(signal.SIGIO, signal.SIG_IGN)
-    behind = dict.fromkeys(before, signal.SIG_IGN) if last else before
+    after = dict.fromkeys(before, signal.SIG_IGN) if last else before
     try:
         yield checkpoint
     finally:
-        for number, handler in behind.items():
+        for number, handler in after.items():
             signal.signal(number, handler)
         signal.set_wakeup_fd(woken)
         os.write(said, _END)

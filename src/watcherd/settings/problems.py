@@ -47,7 +47,7 @@ class Problem:
 
 
 def in_order(problems: Iterable[Problem]) -> list[Problem]:
-    """Return the problems once each: those of a file by its lines, behind all others."""
+    """Return the problems once each: those of a file by its lines, after all others."""
     return sorted(dict.fromkeys(problems), key=_line)
 
 

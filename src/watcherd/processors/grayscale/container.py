@@ -60,7 +60,7 @@ def _boxes(reader: Reader) -> Iterator[tuple[bytes, int, int]]:
 
 
 def codestream(reader: Reader) -> int:
-    """Return where the codestream of a JPEG 2000 begins: behind what describes it, or at once where it is bare."""
+    """Return where the codestream of a JPEG 2000 begins: after what describes it, or at once where it is bare."""
     return next((content for name, content, _ in _boxes(reader) if name == b"jp2c"), 0)
 
 

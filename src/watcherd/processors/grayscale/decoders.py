@@ -70,7 +70,7 @@ class _Tiff(TiffImagePlugin.TiffImageFile):
     """A TIFF whose planes and bits are read as what they are, and whose compression is named where it is unknown.
 
     Pillow names such a compression by its number alone, like a tag that is missing. Where a tag is beyond the end of
-    the file, it goes on without those behind, and without the link to the next page. It reads a BigTIFF with the high
+    the file, it goes on without later ones, and without the link to the next page. It reads a BigTIFF with the high
     byte first as a classic one, which then ends nowhere. Where each colour has a plane, uncompressed, it takes every
     byte for a level, even if a level has two; and it does not know all numbers of bits with the lowest first. Here
     libtiff reads both. But what it reads plane by plane, Pillow always takes for red, green, blue and alpha.

@@ -46,18 +46,18 @@ def frames(image: ImageFile.ImageFile, reader: Reader, show: Show = grey) -> Ite
 
 
 def _is_only_frame(image: ImageFile.ImageFile, reader: Reader) -> bool:
-    """Whether a GIF ends behind the pixels that are to be decoded: GIF89a, 15 and 27.
+    """Whether a GIF ends after the pixels that are to be decoded: GIF89a, 15 and 27.
 
     Pillow would find it out block by block of 255 bytes, in two reads each: 14,000 for 2.5 megapixels.
     """
     if image.format != "GIF" or not image.tile:
         return False
     with reader.ahead():
-        return _behind_blocks(reader, image.tile[0].offset) == TRAILER
+        return _after_blocks(reader, image.tile[0].offset) == TRAILER
 
 
-def _behind_blocks(reader: Reader, start: int) -> bytes:
-    """Return the byte behind blocks that each begin with their length, the last being 0; none where the file ends."""
+def _after_blocks(reader: Reader, start: int) -> bytes:
+    """Return the byte after blocks that each begin with their length, the last being 0; none where the file ends."""
     while block := reader.read_at(start, BLOCK):
         at = 0
         while at < len(block):

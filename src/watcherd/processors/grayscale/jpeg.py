@@ -33,7 +33,7 @@ _DESCRIBING = {*range(0xE0, 0xF0), 0xFE}
 def write_jpeg(image: ImageFile.ImageFile, reader: Reader) -> Written:
     """Write the luma plane at its own quantisation: as it is stored where that can be done, else decoded.
 
-    An MPO is a JPEG with more JPEGs behind it (previews, the other eye): the first one is the picture.
+    An MPO is a JPEG with more JPEGs after it (previews, the other eye): the first one is the picture.
     """
     opened = cast("JpegImageFile", image)
     with decoding(reader):

@@ -48,7 +48,7 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> Written:
         return _write_frames(image, reader)
     with decoding(reader):
         picture = grey(image)
-        if reader.starved:  # Pillow does not miss the chunks behind the pixels
+        if reader.starved:  # Pillow does not miss the chunks after the pixels
             raise FileFault(Failure.TRUNCATED, "ends before its last chunk does")
         options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
     mode = picture.mode  # which encoding may change
@@ -119,7 +119,7 @@ def _unfiltered(picture: Image.Image, options: Mapping[str, object]) -> memoryvi
     """Encode a picture of mode L, which becomes one with a palette, without Pillow's choice of a filter for each row.
 
     That choice takes longer than all the rest, and gains nothing where noise is coarse. Pillow only omits it for
-    palettes, whose pixels are the same bytes: we put them behind a header that calls them grey.
+    palettes, whose pixels are the same bytes: we put them after a header that calls them grey.
     """
     described_dot = save(picture.crop(DOT), "PNG", **options)
     picture.putpalette(PALETTE)
@@ -188,7 +188,7 @@ class _Stage:
     """Where frames are laid over each other: https://www.w3.org/TR/png-3/#fcTL-chunk.
 
     Pillow makes both transparent where something half transparent covers something opaque, takes the mean of two
-    numbers of a palette, forgets what is to come back behind an opaque frame, and cannot lay 16 bits over anything.
+    numbers of a palette, forgets what is to come back after an opaque frame, and cannot lay 16 bits over anything.
     It tells its decoder for each frame anew that the picture is interlaced, which fails at the second; and that
     decoder puts the rows into the upper left corner, wherever the frame belongs.
     """
@@ -240,7 +240,7 @@ def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
 
 
 def _early_texts(image: Image.Image) -> Mapping[str, str]:
-    """Return the texts before the first frame's pixels: we do not wait for those behind the last one."""
+    """Return the texts before the first frame's pixels: we do not wait for those after the last one."""
     stream = cast("PngImagePlugin.PngImageFile", image).png
     return stream.im_text if stream else {}
 

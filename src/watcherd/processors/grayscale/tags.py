@@ -132,7 +132,7 @@ def complete(target: io.BytesIO, directories: Mapping[int, Directory], numbers: 
 
 
 def _entries_of_pages(content: memoryview) -> Iterator[dict[int, int]]:
-    """Yield for each page where the entry of each tag is: 12 bytes each, and behind all the link to the next page."""
+    """Yield for each page where the entry of each tag is: 12 bytes each, and after them the link to the next page."""
     link = FIRST_LINK
     while page := struct.unpack_from("<L", content, link)[0]:
         (count,) = struct.unpack_from("<H", content, page)

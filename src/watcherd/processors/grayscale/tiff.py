@@ -47,10 +47,10 @@ NATIVE = {"I;16BS": "I;16NS", "I;32BS": "I;32NS", "F;32BF": "F;32NF"}
 
 
 class _Pages(TiffImagePlugin.AppendingTiffWriter):
-    """Pages one behind the other. `newFrame` finishes each, so there is nothing left to do at the end.
+    """Pages one after the other. `newFrame` finishes each, so there is nothing left to do at the end.
 
     Pillow's own `close` looks for one more page, and the interpreter calls it again when the writer is gone. Pillow
-    also goes through all pages behind each, which takes most of the time from a few hundred on.
+    also goes through all pages after each, which takes most of the time from a few hundred on.
     """
 
     _last = 4  # where the link is that leads to no page yet: at first in the header

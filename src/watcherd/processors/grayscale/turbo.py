@@ -88,16 +88,16 @@ def _refuse_damage(said: str, jpeg: bytes) -> None:
 
 
 def _is_padding(said: str, jpeg: bytes) -> bool:
-    """Whether the extra bytes do no harm: zeros, as some cameras write behind a scan, or bytes between headers."""
+    """Whether the extra bytes do no harm: zeros, as some cameras write after a scan, or bytes between headers."""
     extra = _EXTRA.search(said)
     if extra is None:
         return False
     count, marker = int(extra[1]), bytes.fromhex(f"FF{extra[2]}")
-    at = jpeg.find(marker, _behind_headers(jpeg))
+    at = jpeg.find(marker, _after_headers(jpeg))
     return at < 0 or not jpeg[at - count : at].strip(b"\0")
 
 
-def _behind_headers(jpeg: bytes) -> int:
+def _after_headers(jpeg: bytes) -> int:
     """Return where the first scan begins: a thumbnail in one of the segments before it has scans of its own."""
     at = 2
     while found := _MARKER.search(jpeg, at):
