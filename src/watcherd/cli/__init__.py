@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _open_what_is_closed() -> None:
-    """Open closed standard streams to nowhere: else the next file that is opened gets their number."""
+    """Open closed standard streams to nowhere: otherwise the next file that is opened gets their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 (open to the end)
@@ -136,7 +136,7 @@ def _flushed(status: int) -> int:
     try:
         sys.stdout.flush()
     except OSError as error:
-        # Else the interpreter tries again when it ends, and prints the error.
+        # Otherwise the interpreter tries again when it ends, and prints the error.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if not status and not isinstance(error, BrokenPipeError):
             _complain(f"cannot write to standard output: {error.strerror}")

@@ -149,5 +149,5 @@ def _stopped(host: Host, facts: Facts) -> Iterator[Step]:
 
 def _forgotten(host: Host) -> Iterator[Step]:
     yield _systemctl(host, "daemon-reload")
-    # Else a unit that had failed would be listed for ever. For one that had not, the status is 1.
+    # Otherwise a unit that had failed would be listed for ever. For one that had not, the status is 1.
     yield _systemctl(host, "reset-failed", host.unit, tolerated=1)

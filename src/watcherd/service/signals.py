@@ -21,7 +21,7 @@ from watcherd.model import Stopped
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-#: Seconds in which a signal counts as the one before: some senders signal a process and then its group.
+#: Seconds within which a second signal counts as the first: some senders signal a process and then its group.
 ECHO = 0.1
 
 STOP = (signal.SIGTERM, signal.SIGINT)

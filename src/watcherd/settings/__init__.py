@@ -81,7 +81,7 @@ def load(flags: Mapping[str, Any], environ: Mapping[str, str], cwd: Path, config
 
 
 def _besides(error: ValidationError, layers: Layers) -> Settings | None:
-    """Return the settings without the keys in which an error is: of an inbox whose folders are not known, nothing.
+    """Return the settings without the keys that are wrong, and without any inbox whose folders are.
 
     None where the state is not known, or nothing else is left.
     """

@@ -51,10 +51,10 @@ def _state_base(environ: Mapping[str, str]) -> tuple[Path, str]:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A folder of the settings, with the keys that name it, and what it is known by.
+    """A folder of the settings, with the keys that name it, and the marks by which it is known.
 
-    `own` is its resolved path, its place on its file system, which all bind mounts of it share, and its inode where
-    it is there; `around` is the same of this folder and of each around it.
+    `own` are its marks: its resolved path; its place on its file system, which all bind mounts share; and its inode,
+    if it exists. `around` are these, and the marks of each folder around it.
     """
 
     keys: Keys
@@ -119,8 +119,9 @@ def _overlaps(layers: Layers, folders: list[Named]) -> Iterator[Problem]:
     found = [pair for one, other in combinations(folders, 2) if (pair := _overlap(one, other))]
     misplaced = {inner.keys for inner, _ in found}
     for inner, outer in found:
-        follows = _is_derived(layers, inner) and (*inner.keys[:-1], "outbox") in misplaced
-        if not follows:  # else its outbox has to move anyway, and it goes along
+        # The outbox that it follows from has to move anyway, and takes it along.
+        moves_along = _is_derived(layers, inner) and (*inner.keys[:-1], "outbox") in misplaced
+        if not moves_along:
             relation = "is the same folder as" if outer.lies_in(inner) else "lies in"
             message = f"{inner.name} = {inner.path} {relation} {outer.name} = {outer.path}"
             mend = f"choose another folder for {inner.name}, beside the other and not in it"

@@ -95,8 +95,8 @@ def _extension(value: str) -> str:
 
 def _encoding(value: str) -> str:
     try:
-        # `codecs.lookup` also knows codecs that are none of texts, and those of host names (idna, punycode), which
-        # read no text block by block, and know few ways with bytes that are invalid in it.
+        # `codecs.lookup` would take codecs that make no text of bytes (rot13, zip), and those of host names (idna,
+        # punycode), which can neither read a text block by block nor replace invalid bytes.
         b"-".decode(value, "backslashreplace")
     except (LookupError, ValueError):
         raise Unreadable(

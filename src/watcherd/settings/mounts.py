@@ -26,7 +26,7 @@ def mounts() -> list[Mount]:
         table = os.fsdecode(_TABLE.read_bytes())
     except OSError:
         return []
-    # Not `splitlines`: of what that splits at, only newlines are escaped in a name.
+    # Not `splitlines`: that also splits at form feeds and their like, which are not escaped in a name.
     return [_mount(line) for line in table.split("\n") if line]
 
 

@@ -59,7 +59,7 @@ def _line(problem: Problem) -> int:
 class ConfigurationError(WatcherdError):
     """The configuration cannot be used. Its text has a line for each of its `problems`.
 
-    `besides` are the settings without what is wrong by itself; None where that leaves none.
+    `besides` are the settings without the keys that are wrong by themselves; None where the rest is none.
     """
 
     def __init__(self, problems: Iterable[Problem], besides: Settings | None = None) -> None:

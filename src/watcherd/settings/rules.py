@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 Table = TypeVar("Table", bound=BaseModel)
 
-#: Where extensions are claimed. Where both claim the same, the first that was written is the one to change.
+#: The keys that claim extensions. Where both claim the same, the first of these that somebody wrote has to change.
 _CLAIMS = (("image", "extensions"), ("text", "extensions"))
 
 

@@ -16,7 +16,7 @@ _SHARE = re.compile(r"(\d+(?:\.\d+)?)\s*%")
 DURATION = r"^\s*(\d+(_\d+)*(\.\d+)?\s*([mM]?[sS]|[sS][eE][cC]|[mM]|[mM][iI][nN]|[hHdDwW])\s*)+$"
 SIZE = r"^\s*\d+(_\d+)*(\.\d+)?\s*([kKmMgGtTpP]([iI]?[bB]?)|[bB])?\s*$"
 SHARE = r"^\s*0*\d{1,2}(\.\d+)?\s*%\s*$"
-#: In front of one of these: not zero.
+#: Put before one of these: some digit is not 0.
 SOME = "^(?=.*[1-9])"
 
 _SECONDS = {"w": 604_800.0, "d": 86_400.0, "h": 3600.0, "min": 60.0, "m": 60.0, "sec": 1.0, "s": 1.0, "ms": 0.001}

@@ -27,7 +27,7 @@ PLAIN = 4 + GREY
 
 #: Bytes for a pixel that a format's libraries hold beside Pillow's pictures: canvases, planes, coefficients. The
 #: second where there is transparency. Measured as the address space of one conversion, at 16 to 100 megapixels.
-#: OpenJPEG's encoder that is refused memory does not end, nor says anything.
+#: Refused memory, OpenJPEG's encoder neither ends nor says anything.
 BESIDE = {"WEBP": (30, 30), "AVIF": (32, 32), "JPEG2000": (20, 32), "GIF": (12, 12), "APNG": (12, 12), "PNG": (1, 1)}
 PROGRESSIVE_JPEG = 6
 

@@ -33,7 +33,7 @@ class Reader:
     def read(self, size: int = -1) -> bytes:
         """Read `size` bytes, or to the end."""
         data = self._buffer.read(size)
-        if len(data) < size and (not data or size < BLOCK):
+        if len(data) < size and (not data or size < BLOCK):  # a whole block is asked for near the end, too
             self.starved = True
         return data
 
