@@ -17,6 +17,27 @@ if TYPE_CHECKING:
 #: Errors of a folder that is closed to us.
 REFUSALS = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 
+#: Why an inbox is lost although its folder is there: the ledger knows its files by the folder's former path.
+ELSEWHERE = "a link on the way to it leads to another folder now"
+
+_MENDS = {
+    ELSEWHERE: "let it lead where it led, or restart watcherd",
+    os.strerror(errno.EACCES): "chmod it, or the folder that holds it, so that this user may read it",
+    os.strerror(errno.ENOTDIR): "move away the file that is in its place",
+    os.strerror(errno.ELOOP): "correct its link",
+    os.strerror(errno.EIO): "look after its disk or mount",
+    os.strerror(errno.ESTALE): "look after its disk or mount",
+    os.strerror(errno.ENOTCONN): "look after its disk or mount",
+    os.strerror(errno.ENOSPC): "make room",
+    os.strerror(errno.EDQUOT): "make room",
+}
+
+
+def mend_of(reason: str) -> str:
+    """Return how to bring back a folder that is lost for `reason`, which contains the kernel's words or ours."""
+    known = (mend for words, mend in _MENDS.items() if words in reason)
+    return next(known, "mount it, bring it back, or make the folder")
+
 
 #: Whether the kernel can be asked for whom we act as. A container that is older than that call, faccessat2(2),
 #: forbids it, which looks as if all were closed.

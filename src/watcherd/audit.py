@@ -13,11 +13,10 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath, decide, sameness
-from watcherd.access import error_as_fault
+from watcherd.access import error_as_fault, mend_of
 from watcherd.beneath import OURS
 from watcherd.evidence import found_aside
 from watcherd.intake.probe import Looks
-from watcherd.intake.root import mend_of
 from watcherd.intake.scan import admitted
 from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault

@@ -14,9 +14,9 @@ from queue import Empty
 from threading import Lock
 from typing import TYPE_CHECKING
 
+from watcherd.access import mend_of
 from watcherd.assembly import Died, Ears, Mailbox, deaths
 from watcherd.intake.probe import Looks
-from watcherd.intake.root import mend_of
 from watcherd.intake.scan import admitted
 from watcherd.model import After, Failed
 from watcherd.publish.health import STARTING

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from watcherd.access import mend_of
+
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -55,7 +57,5 @@ def flaw(path: Path) -> tuple[str, str] | None:
         command = f"mkdir -p {shlex.quote(os.path.realpath(path))}"  # where a link leads to
         return f"{path} is missing", f"mount it, or make it: {command}, or start with --make-folders"
     except OSError as error:
-        from watcherd.intake.root import mend_of
-
         return f"{path} cannot be reached: {error.strerror}", f"{mend_of(str(error.strerror))}, or name another"
     return None if is_folder else (f"{path} is no folder", "move it away, or name another")

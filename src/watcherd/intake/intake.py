@@ -16,11 +16,12 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import lifeline
+from watcherd.access import mend_of
 from watcherd.intake.bell import Bell
 from watcherd.intake.gate import Gate
 from watcherd.intake.inlet import Inlet
 from watcherd.intake.retries import Retries
-from watcherd.intake.root import InboxRoot, is_news, mend_of
+from watcherd.intake.root import InboxRoot, is_news
 from watcherd.intake.rounds import Rounds
 from watcherd.intake.rules import Ignored
 from watcherd.intake.settle import How

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from watcherd import beneath
-from watcherd.access import may
+from watcherd.access import ELSEWHERE, may, mend_of
 from watcherd.intake.probe import mount
 from watcherd.intake.watch import Heard, Watch
 
@@ -26,29 +26,8 @@ _MENDS = {
     errno.EMFILE: "raise the limit: sysctl fs.inotify.max_user_instances=1024, or this process's (LimitNOFILE)",
 }
 
-#: Why an inbox is lost although its folder is there: the ledger knows its files by the folder's former path.
-_ELSEWHERE = "a link on the way to it leads to another folder now"
-
-#: Why it is lost although name and inode are right: a new folder often gets the inode of the one before.
+#: Why an inbox is lost although name and inode are right: a new folder often gets the inode of the one before.
 _UPROOTED = "it was moved, deleted or unmounted"
-
-_LOST_MENDS = {
-    _ELSEWHERE: "let it lead where it led, or restart watcherd",
-    os.strerror(errno.EACCES): "chmod it, or the folder that holds it, so that this user may read it",
-    os.strerror(errno.ENOTDIR): "move away the file that is in its place",
-    os.strerror(errno.ELOOP): "correct its link",
-    os.strerror(errno.EIO): "look after its disk or mount",
-    os.strerror(errno.ESTALE): "look after its disk or mount",
-    os.strerror(errno.ENOTCONN): "look after its disk or mount",
-    os.strerror(errno.ENOSPC): "make room",
-    os.strerror(errno.EDQUOT): "make room",
-}
-
-
-def mend_of(reason: str) -> str:
-    """Return how to bring back an inbox lost for `reason`, which contains the kernel's words or ours (pure)."""
-    known = (mend for words, mend in _LOST_MENDS.items() if words in reason)
-    return next(known, "mount it, bring it back, or make the folder")
 
 
 def is_news(reason: str, before: str) -> bool:
@@ -108,7 +87,7 @@ class InboxRoot:
         """Return why the folder that was opened last is not the inbox any more; empty where it is."""
         reason = self._missed_at(self._path)
         if not reason and self._named != self._path and self._missed_at(self._named):
-            return _ELSEWHERE
+            return ELSEWHERE
         return reason or (_UPROOTED if self._uprooted else "")
 
     def away(self) -> bool:
