@@ -59,9 +59,7 @@ def described(image: Image.Image) -> dict[str, Any]:
 
 def _disarm(image: Image.Image) -> None:
     # A PNG's texts land in `info` under their own keys: one called "transparency" is no transparency.
-    key = image.info.get("transparency")
-    sound = isinstance(key, (int, bytes)) or (isinstance(key, tuple) and all(isinstance(part, int) for part in key))
-    if key is not None and not sound:
+    if isinstance(image.info.get("transparency"), str):
         del image.info["transparency"]
 
 
