@@ -307,11 +307,11 @@ def test_only_the_journal_s_own_stream_is_the_journal(tmp_path, monkeypatch):
     with (tmp_path / "log").open("w") as stream:
         status = os.fstat(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino}")
-        assert journal.is_read_from(stream.fileno())
+        assert journal.reads(stream.fileno())
         monkeypatch.setenv("JOURNAL_STREAM", f"{status.st_dev}:{status.st_ino + 1}")
-        assert not journal.is_read_from(stream.fileno())
+        assert not journal.reads(stream.fileno())
         monkeypatch.delenv("JOURNAL_STREAM")
-        assert not journal.is_read_from(stream.fileno())
+        assert not journal.reads(stream.fileno())
 
 
 @pytest.mark.parametrize("wrong", ["[imgae]", "a = 1\nb = 2"])

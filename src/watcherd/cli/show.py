@@ -23,7 +23,7 @@ def complain(line: str) -> None:
     """Say on standard error what went wrong; to the journal, mark it as an error (<3>: sd-daemon(3))."""
     from watcherd.service import journal
 
-    mark = "<3>" if journal.is_read_from(2) else ""
+    mark = "<3>" if journal.reads(2) else ""
     remark(f"{mark}watcherd: {line}")
 
 

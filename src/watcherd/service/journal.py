@@ -34,7 +34,7 @@ _TOO_LARGE = {errno.EMSGSIZE, errno.ENOBUFS}
 _ANEW = {errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOTCONN}  # the journal was started anew
 
 
-def is_read_from(descriptor: int) -> bool:
+def reads(descriptor: int) -> bool:
     """Whether `descriptor` leads to the journal, whose device and inode $JOURNAL_STREAM tells."""
     stream = os.environ.get("JOURNAL_STREAM")
     if not stream:

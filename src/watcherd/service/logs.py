@@ -75,7 +75,7 @@ def set_level(level: str) -> None:
 def _chosen(stream: TextIO) -> str:
     if stream.isatty():
         return "console"
-    return "journal" if journal.is_read_from(stream.fileno()) else "json"
+    return "journal" if journal.reads(stream.fileno()) else "json"
 
 
 def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink | Journal]:  # noqa: A002

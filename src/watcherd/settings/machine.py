@@ -14,8 +14,8 @@ _CGROUPS = Path("/sys/fs/cgroup")
 _MEMBERSHIP = Path("/proc/self/cgroup")
 _PROCESSORS = Path("/sys/devices/system/cpu")
 
-#: Bytes of a text that are counted together: the least and the most of "auto".
-_LEAST_CHUNK, _MOST_CHUNK = 640 << 10, 1 << 20
+#: Bytes of a text that are counted together, of those that may be chosen: the least and the most of "auto".
+_LEAST_AUTO, _MOST_AUTO = 640 << 10, 1 << 20
 
 
 def workers() -> int:
@@ -35,7 +35,7 @@ def chunk() -> int:
     caches = (_PROCESSORS / f"cpu{min(os.sched_getaffinity(0))}/cache").glob("index*")
     sizes = (_read(cache / "size") for cache in caches if _read(cache / "level") == "2")
     known = [int(text[:-1]) << 10 for text in sizes if text[:-1].isdecimal() and text.endswith("K")]
-    return max(_LEAST_CHUNK, min(known[0] * 3 // 8 if known else 0, _MOST_CHUNK))
+    return max(_LEAST_AUTO, min(known[0] * 3 // 8 if known else 0, _MOST_AUTO))
 
 
 def memory() -> int:

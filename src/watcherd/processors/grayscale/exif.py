@@ -14,7 +14,7 @@ LYING = frozenset({5, 6, 7, 8})  # orientations whose rows are columns
 XMP_ORIENTATION = re.compile(rb'(tiff:Orientation(?:="|>))([0-9])')
 
 
-def sound(block: object) -> bytes | None:
+def without_thumbnail(block: object) -> bytes | None:
     """Return an EXIF block without its thumbnail, which is in colour; None where there is none, or it is damaged.
 
     The bytes stay where they are, as maker notes point at each other by offset: only the link from the first

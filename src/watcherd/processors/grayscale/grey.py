@@ -49,7 +49,7 @@ def described(image: Image.Image) -> dict[str, Any]:
     """Return what all writers understand, as far as it is there: EXIF, grey ICC profile, resolution, XMP."""
     info = image.info
     known = {
-        "exif": exif.sound(info.get("exif")),
+        "exif": exif.without_thumbnail(info.get("exif")),
         "icc_profile": grey_profile(info.get("icc_profile")),
         "dpi": resolution(info),
         "xmp": info.get("xmp"),
