@@ -70,9 +70,12 @@ def grey_profile(profile: object) -> bytes | None:
 
 def resolution(info: Mapping[Any, Any]) -> tuple[float, float] | None:
     """Return (horizontal, vertical) dots per inch, where the file gives any that make sense."""
+    dpi = info.get("dpi")
+    if not isinstance(dpi, tuple):  # none, or a PNG's text of that name
+        return None
     try:
-        across, down = (float(value) for value in info["dpi"])
-    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        across, down = map(float, dpi)
+    except (TypeError, ValueError, ZeroDivisionError):
         return None
     sound = all(math.isfinite(value) and 0 < value <= LARGEST for value in (across, down))
     return (across, down) if sound else None
