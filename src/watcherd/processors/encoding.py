@@ -31,7 +31,7 @@ def announced(head: bytes, wanted: str) -> tuple[bytes, str]:
     for mark, name in _MARKS:
         if head.startswith(mark) and name.startswith(wanted):
             return mark, name
-    if wanted in {"utf-16", "utf-32"}:  # `bytes.decode` takes the machine's order then, and a decoder in steps none
+    if wanted in {"utf-16", "utf-32"}:  # as `bytes.decode` has it: incremental decoders insist on a mark
         wanted += "-le" if sys.byteorder == "little" else "-be"
     return b"", wanted or "utf-8"
 

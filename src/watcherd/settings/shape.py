@@ -32,7 +32,7 @@ def _as_in_a_file(schema: dict[str, Any], shape: type[BaseModel]) -> None:
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=False, json_schema_extra=_as_in_a_file)
+    model_config = ConfigDict(frozen=True, extra="forbid", json_schema_extra=_as_in_a_file)
 
 
 class Inbox(_Table):
