@@ -18,9 +18,18 @@ def main() -> None:
     _speak_utf8()
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if os.getpid() == 1:
+        _end_by_signals()
     from watcherd import cli
 
     cli.main()
+
+
+def _end_by_signals() -> None:
+    """Let signals end process 1 of a container that would end any other: without a handler it hears none."""
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(ending) is signal.SIG_DFL:
+            signal.signal(ending, lambda number, _: os._exit(128 + number))
 
 
 def _speak_utf8() -> None:

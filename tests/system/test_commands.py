@@ -6,6 +6,7 @@ import pty
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -74,6 +75,30 @@ def test_drain_does_not_wait_for_a_retry_of_what_will_fail_again_but_for_its_end
     told = site.command("drain", "--json")
     assert told.returncode == QUARANTINED
     assert json.loads(told.stdout)["quarantined"][0]["class"] == "timeout"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_process_1_of_a_container_is_ended_by_a_signal_as_any_other(site, number):
+    alone = ["unshare", "-Ur", "--pid", "--fork", "--kill-child"]
+    if subprocess.run([*alone, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("may not make namespaces")
+    endless = site.base / "endless.toml"
+    os.mkfifo(endless)
+    with subprocess.Popen([*alone, *COMMAND, "--config", endless, "check"]) as process:
+        writer = site.wait_for(lambda: opened_for_writing(endless), "the command at its configuration")
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text("ascii")
+        os.kill(int(children), number)
+        try:
+            assert process.wait(10) == 128 + number
+        finally:
+            process.kill()
+            os.close(writer)
+
+
+def opened_for_writing(fifo):
+    """Open a FIFO that somebody reads; return its descriptor, or None while nobody does."""
+    with suppress(OSError):
+        return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
 
 
 def test_drain_beside_a_running_daemon_is_refused(site):
