@@ -271,6 +271,13 @@ def test_a_folder_without_room_to_grow_is_a_fault_of_the_system(ledger, monkeypa
     assert raised.value.root == ledger.folder
 
 
+def test_an_answer_for_which_memory_is_short_is_the_system_s_fault(ledger):
+    taken = int(Path("/proc/self/statm").read_text("ascii").split()[0]) * resource.getpagesize()
+    with limited(resource.RLIMIT_AS, taken + (64 << 20)), pytest.raises(SystemFault) as raised:
+        ledger._ask("SELECT hex(zeroblob(400000000))")
+    assert raised.value.errno == errno.ENOMEM
+
+
 def test_a_folder_that_is_closed_to_us_is_told_in_the_same_words_each_time(ledger):
     def told():
         with pytest.raises(SystemFault) as raised:

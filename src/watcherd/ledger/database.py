@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import sqlite3
@@ -175,6 +176,9 @@ def _told(path: Path) -> Iterator[None]:
         if _is_cut_short(error):
             raise Damaged(path, "it was cut short") from error
         raise unusable(path, _why(error)) from error
+    except MemoryError as error:
+        message = f"the ledger {path} cannot be used: {os.strerror(errno.ENOMEM)}"
+        raise SystemFault(message, root=str(path.parent), errno=errno.ENOMEM) from error
     except sqlite3.IntegrityError:
         raise
     except sqlite3.DatabaseError as error:
