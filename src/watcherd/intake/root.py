@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 log = structlog.get_logger(__name__)
 
 _MENDS = {
+    errno.ENOENT: "mount /proc: an open folder, which is what is watched, has a name in there alone",
     errno.ENOSPC: "raise the limit: sysctl fs.inotify.max_user_watches=1048576",
     # The kernel has one error for both limits.
     errno.EMFILE: "raise the limit: sysctl fs.inotify.max_user_instances=1024, or this process's (LimitNOFILE)",
