@@ -390,11 +390,12 @@ def test_a_copy_that_differs_is_not_believed(far, look, monkeypatch):
     assert look.tree(far.archive) == set()
 
 
-def test_what_a_file_system_refuses_to_hold_is_left_out(far, monkeypatch):
+@pytest.mark.parametrize("unknown", [errno.ENOTSUP, errno.ENOSYS])
+def test_what_a_file_system_refuses_to_hold_is_left_out(far, monkeypatch, unknown):
     far.add("a.txt")
     far.settle()
-    for call in ("listxattr", "fchown"):
-        monkeypatch.setattr(os, call, failing(errno.ENOTSUP))
+    for call in ("listxattr", "fchown", "fchmod", "utime"):
+        monkeypatch.setattr(os, call, failing(unknown))
     assert far.carry() == [State.PUBLISHED]
 
 

@@ -29,7 +29,7 @@ _SYNC = 32 * _BLOCK
 
 #: Errors that say that something of the original cannot be held by a file system, or set by us, or is gone again.
 _REFUSALS = frozenset(
-    {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENODATA}
+    {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL, errno.ERANGE, errno.E2BIG, errno.ENODATA}
 )
 
 
