@@ -360,9 +360,8 @@ def _anew(job: Job, reason: str) -> Returned:
 
 def _said(error: OSError) -> str:
     if error.errno == errno.EXDEV:  # from root to root it would have been carried
-        return (
-            f"{error.filename}: a file system is mounted inside a folder of this inbox: give it an inbox of its own"
-        )
+        mend = "unmount it, or give it an inbox of its own"
+        return f"{error.filename}: a file system is mounted inside a folder of this inbox: {mend}"
     # None, or its number, where a descriptor failed.
     where = f": {error.filename}" if error.filename and isinstance(error.filename, str) else ""
     return f"{error.strerror or error}{where}"

@@ -92,6 +92,17 @@ def test_a_folder_that_its_collector_removes_empty_meanwhile_is_made_anew_for_it
     assert look.tree(scene.outbox) == {"sub/sub/a.txt.words.json", "sub/sub/b.txt.words.json"}
 
 
+def test_a_result_whose_folder_is_a_file_system_of_its_own_says_what_to_do_as_check_does(scene, monkeypatch):
+    def renamed(*_):
+        raise OSError(errno.EXDEV, os.strerror(errno.EXDEV), "a.txt.words.json")
+
+    monkeypatch.setattr(rename, "_renameat2", renamed)
+    scene.add("sub/a.txt")
+    scene.batch.settle()
+    (news,) = scene.told()
+    assert news.message.endswith(": unmount it, or give it an inbox of its own")
+
+
 def test_a_result_whose_folder_is_a_link_is_not_put_where_it_leads(scene, look, tmp_path):
     (tmp_path / "elsewhere").mkdir()
     (scene.outbox / "sub").symlink_to(tmp_path / "elsewhere")
