@@ -19,8 +19,9 @@ class Thread(threading.Thread):
         try:
             super().start()
         except RuntimeError as error:
-            message = "cannot start a thread: raise this process's limits (TasksMax, ulimit -u, memory)"
-            raise SystemFault(message, root="") from error
+            # An old container's runtime forbids clone3(2), by which newer C libraries start threads.
+            mend = "raise this process's limits (TasksMax, ulimit -u, memory), or update its container's runtime"
+            raise SystemFault(f"cannot start a thread: {mend}", root="") from error
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end, if it was started."""

@@ -544,9 +544,8 @@ def test_that_no_thread_can_be_started_is_said_in_one_line(here, few):
     command = [sys.executable, "-c", FEW_THREADS, str(few), "run", *folders]
     process = subprocess.run(command, cwd=here, capture_output=True, check=False, timeout=30)
     complaints = [line for line in process.stderr.splitlines() if not line.startswith(b"{")]
-    assert complaints == [
-        b"watcherd: cannot start a thread: raise this process's limits (TasksMax, ulimit -u, memory)"
-    ]
+    mend = b"raise this process's limits (TasksMax, ulimit -u, memory), or update its container's runtime"
+    assert complaints == [b"watcherd: cannot start a thread: " + mend]
     assert process.returncode == 1
 
 
