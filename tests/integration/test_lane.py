@@ -599,6 +599,18 @@ def test_a_stuck_thread_that_comes_back_in_time_delivers_its_result_and_ends(flo
 
 
 @pytest.mark.usefixtures("impatient")
+def test_a_file_has_its_turn_alone_after_a_stuck_thread_has_come_back(floor):
+    lane = floor(limits=Limits(timeout=DEADLINE))
+    lane.offer("stuck.txt", "hold")
+    lane.lane.start()
+    wait_for(lambda: lane.lane._stuck)
+    come_back(lane)
+    assert isinstance(lane.outcome(), Done)
+    lane.offer("alone.txt", alone=True)
+    assert lane.outcome().job.file.path == "alone.txt"
+
+
+@pytest.mark.usefixtures("impatient")
 def test_where_no_thread_can_take_the_place_of_a_stuck_one_that_is_said_once_and_tried_until_one_can(
     floor, monkeypatch
 ):
@@ -688,7 +700,7 @@ def given_up(floor, impatient):  # noqa: ARG001 (it makes what is given up so so
 
 
 def come_back(lane):
-    """Let the thread that was given up come to its end."""
+    """Let the thread that was replaced, or given up, come to its end."""
     thread = lane.lane._stuck[0].thread
     lane.work.go_on.set()
     thread.join(DEADLINE)
