@@ -62,22 +62,24 @@ def test_an_input_that_was_edited_leaves_no_result(scene, look):
     assert look.tree(scene.inbox) == {"a.txt"}
 
 
+@pytest.mark.parametrize("content", [b"a newer file", b"one TWO\n"], ids=["", "of one size and time"])
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
 def test_a_newer_file_that_was_renamed_over_the_input_is_put_back_and_gets_its_own_name(
-    scene_of, look, monkeypatch, after
+    scene_of, look, monkeypatch, after, content
 ):
     scene = scene_of(after)
     real = scene.ledger.intend
 
     def intend(intents):
         real(intents)
-        scene.drop("newer", b"a newer file")
-        os.rename(scene.inbox / "newer", scene.inbox / "a.txt")
+        newer, status = scene.drop("newer", content), os.stat(scene.inbox / "a.txt")
+        os.utime(newer, ns=(status.st_atime_ns, status.st_mtime_ns))
+        os.rename(newer, scene.inbox / "a.txt")
 
     monkeypatch.setattr(scene.ledger, "intend", intend)
     scene.add("a.txt")
     assert scene.settle() == [State.PUBLISHED]
-    assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
+    assert (scene.inbox / "a.txt").read_bytes() == content
     assert look.tree(scene.archive) == set()
     monkeypatch.undo()
     scene.claims.release("a.txt")
