@@ -1,5 +1,7 @@
 """What an earlier run left behind: taken up where it was, or cleared away, and nobody else's touched."""
 
+# ruff: noqa: SLF001 (how strong a commit was is only seen from inside)
+
 from __future__ import annotations
 
 import errno
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 import pytest
 
 from watcherd import beneath
+from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Stopped, SystemFault
 from watcherd.publish import reveal
@@ -67,6 +70,19 @@ def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draf
     assert scene.settle() == []
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
     assert scene.record("a.txt") is None
+
+
+def test_that_an_intention_is_dropped_is_on_disk_before_its_draft_is_removed(scene, monkeypatch):
+    def discarded(root, name):
+        strengths.append(scene.ledger._writer.execute("PRAGMA synchronous").fetchone())
+        discard(root, name)
+
+    leave_intent(scene, "a.txt")
+    scene.drop("a.txt", b"edited while nobody looked")
+    strengths, discard = [], Root.discard
+    monkeypatch.setattr(Root, "discard", discarded)
+    scene.start_again()
+    assert strengths == [(2,)]  # FULL
 
 
 @pytest.mark.parametrize("after", After)
@@ -432,6 +448,17 @@ def test_a_newer_file_that_was_taken_and_not_looked_at_waits_for_its_inbox_to_be
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").read_bytes() == b"a newer file"
     assert look.tree(scene.archive) == set()
+
+
+def test_a_copy_of_an_input_that_was_carried_on_one_file_system_when_the_run_died_is_not_given_back(scene, look):
+    job = show(scene, "a.txt")
+    hide(scene, job)
+    (taken,) = (scene.inbox / OURS).iterdir()
+    shutil.copy2(taken, scene.archive / "a.txt")  # where there are no links
+    scene.start_again()
+    assert [*scene.settle(), *scene.carry()] == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
+    assert look.tree(scene.archive) == {"a.txt"}
 
 
 @pytest.mark.parametrize("before", [After.ARCHIVE, After.KEEP, After.DELETE])
