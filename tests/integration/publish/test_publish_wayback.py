@@ -574,6 +574,21 @@ def test_of_a_copy_that_was_cut_short_nothing_is_left_where_the_reason_is_gone(c
     assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
 
 
+def test_a_file_of_which_only_a_copy_is_left_loses_it_to_no_other_that_stays_aside(cut_between_disks, look):
+    scene = cut_between_disks("show")
+    set_aside(scene, "b.txt")
+    only, other = (row.id for row in scene.ledger.quarantined("scans"))
+    copies = {
+        f"{crossing.BACK}{scene.ledger.id}-{only}",
+        f"{crossing.BACK}ffffffff-{other}",
+    }  # of a ledger that was lost
+    for name in copies:
+        (scene.inbox / OURS / name).touch()
+    scene.drop("b.txt", b"a user's")
+    assert "is there again" in put_back(scene).refused
+    assert look.drafts(scene.inbox) == copies
+
+
 def test_a_name_that_is_taken_while_a_file_is_copied_leaves_it_where_it_is(scene_of, elsewhere, look, monkeypatch):
     def copied(*what):
         scene.drop("a.txt", b"a user's")
@@ -604,6 +619,19 @@ def test_what_gets_the_name_of_a_file_whose_original_is_gone_stays_and_the_file_
     os.unlink(scene.inbox / "a.txt")
     scene.start_again()
     assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
+    assert is_back(scene, look, "a.txt")
+
+
+def test_a_file_of_which_a_fault_hides_how_far_it_came_is_on_its_way_back_and_a_start_finishes_that(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    set_aside(scene, "a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(crossing, "show", failing(errno.EIO))  # its original is gone by then
+        context.setattr(crossing, "is_carried", failing(errno.EIO))
+        assert "it is on its way" in put_back(scene).refused
+    scene.start_again()
     assert is_back(scene, look, "a.txt")
 
 
