@@ -345,6 +345,20 @@ def test_bad_files_whose_place_is_closed_to_us_give_their_claims_back(going, loo
     assert len(look.tree(going.failed)) == 4
 
 
+def test_an_input_that_waited_aside_lets_go_of_no_newer_file_s_claim_when_it_is_taken(scene, look):
+    claimed = []
+    (scene.archive / "sub").write_text("a user's file")
+    publishing = scene.publisher(on_end=lambda *_: claimed.append(scene.claims.claim("sub/a.txt")))  # by an intake
+    publishing.start()
+    publishing.put(scene.done(scene.job("sub/a.txt")))
+    look.eventually(lambda: free(scene))
+    os.unlink(scene.archive / "sub")
+    look.eventually(lambda: claimed)
+    assert publishing.stop(10)
+    assert claimed == [True]
+    assert not free(scene)
+
+
 def test_an_input_that_cannot_be_taken_is_tried_again_soon_also_where_all_was_calm(scene, look, monkeypatch):
     monkeypatch.setattr(health, "CALM", 600.0)
     publishing = scene.publisher()
@@ -637,6 +651,22 @@ def test_a_stop_within_a_pause_gives_back_uncharged_what_is_not_on_record(scene,
     assert scene.states("0.txt", "1.txt", "2.txt") == [None] * 3
     assert (scene.record("charged.txt").state, scene.record("charged.txt").attempts) == (State.RETRYING, 1)
     assert look.drafts(scene.outbox) == set()
+
+
+def test_a_stop_gives_back_uncharged_what_was_about_to_be_on_record_and_what_came_in_a_pause(
+    going, look, monkeypatch
+):
+    def fails(it):
+        raise SystemFault("no probe" if isinstance(it, Root) else "no record", root="")
+
+    monkeypatch.setattr(going.ledger, "intend", fails)
+    going.publishing.put(going.done(going.job("a.txt")))
+    look.eventually(lambda: going.publishing.paused == "no record")
+    monkeypatch.setattr(Root, "probe", fails)
+    look.eventually(lambda: going.publishing.paused == "no probe")  # nothing goes on from here
+    going.publishing.put(going.done(going.job("b.txt")))
+    assert going.publishing.stop(10)
+    assert going.states("a.txt", "b.txt") == [None, None]
 
 
 def test_a_stop_within_a_pause_whose_fault_has_passed_settles_what_was_put(going, look, monkeypatch):
