@@ -411,12 +411,16 @@ def test_a_name_that_is_taken_leaves_no_copy_from_another_file_system_and_nothin
 
 
 @pytest.mark.parametrize("on_record", [False, True])
-def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(scene, look, monkeypatch, on_record):
+@pytest.mark.parametrize("far", [False, True])
+def test_what_was_set_aside_anew_after_a_retry_was_cut_short_stays_so(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    request, scene_of, look, monkeypatch, far, on_record
+):
+    scene = scene_of(**({"failed": request.getfixturevalue("elsewhere") / "failed"} if far else {}))
     set_aside(scene, "a.txt")
     cut_short(scene, monkeypatch, "remove_reason")
     scene.claims.release("a.txt")
     scene.add("a.txt", state=State.QUARANTINING)  # it came back as bad as it was, and a daemon ran
-    assert scene.settle() == [State.QUARANTINED]
+    assert [*scene.settle(), *scene.carry()] == [State.QUARANTINED]
     if on_record:
         scene.ledger.flush()
     scene.start_again()
