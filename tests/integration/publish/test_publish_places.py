@@ -205,6 +205,19 @@ def test_where_a_fault_of_the_system_hides_which_numbers_are_free_it_is_met_once
     assert scene.settle() == [State.PUBLISHED] * 2
 
 
+def test_want_of_descriptors_while_inputs_are_looked_for_makes_no_result_anew(scene, look, monkeypatch):
+    def fails(*_):
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    scene.add("a.txt")
+    with monkeypatch.context() as broken:
+        broken.setattr(Folders, "status", fails)
+        with pytest.raises(SystemFault):
+            scene.batch.settle()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
 def test_too_many_inputs_that_cannot_be_archived_are_the_system_s_fault_and_all_go_in_the_end(scene, monkeypatch):
     monkeypatch.setattr(unretired, "MOST", 2)
     (scene.archive / "sub").write_text("a user's file")
