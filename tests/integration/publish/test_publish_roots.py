@@ -14,6 +14,7 @@ from contextlib import suppress
 import pytest
 from tests.integration.conftest import as_nobody, failing, limited
 
+from watcherd import beneath
 from watcherd.beneath import OURS
 from watcherd.model import After, Draft, Failed, Failure, File, Job, Kind, SystemFault, Version
 from watcherd.publish.aside.reason import reason
@@ -369,3 +370,17 @@ def test_a_reason_that_cannot_be_written_leaves_no_draft(tmp_path):
         root.write_draft(1, b"reason")
     assert not os.listdir(tmp_path / OURS)
     root.rest()
+
+
+@pytest.mark.parametrize("error", [errno.ENOSYS, errno.EPERM])
+def test_a_folder_that_was_closed_is_synced_with_all_file_systems_where_syncfs_is_not_offered(
+    tmp_path, monkeypatch, error
+):
+    synced = []
+    monkeypatch.setattr(disk, "sync_all", failing(error))
+    monkeypatch.setattr(os, "sync", lambda: synced.append(True))
+    with Folders() as folders:
+        folders.touch(str(tmp_path), "closed/a.txt")
+        monkeypatch.setattr(beneath, "open_within", failing(errno.EACCES))
+        folders.sync()
+    assert synced

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: Up to this many files are synced one by one: a sync of the file system also writes what strangers left unwritten.
 _FEW = 16
 
+#: Errors of a call that the kernel does not know, or a container forbids.
+_NOT_OFFERED = {errno.ENOSYS, errno.EPERM}
+
 _WRITE = 2  # SYNC_FILE_RANGE_WRITE
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
@@ -33,6 +36,16 @@ def sync_all(descriptor: int) -> None:
     if _libc.syncfs(descriptor):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
+
+
+def sync_around(descriptor: int) -> None:
+    """Write the file system of `descriptor`, or all of them where that call is not offered. Raises OSError."""
+    try:
+        sync_all(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+        os.sync()
 
 
 class Syncs:
@@ -57,7 +70,7 @@ class Syncs:
         try:
             sync_all(folder)
         except OSError as error:
-            if error.errno not in {errno.ENOSYS, errno.EPERM}:
+            if error.errno not in _NOT_OFFERED:
                 raise
             self._whole = inf
             _sync_each(folder, names)

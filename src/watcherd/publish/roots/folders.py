@@ -105,7 +105,7 @@ class Folders:
         try:
             descriptor = self._descriptor(root, folder, make=False)
         except PermissionError:  # closed to us since then
-            disk.sync_all(self.root(root))
+            disk.sync_around(self.root(root))
         else:
             beneath.sync_names(descriptor)
 
