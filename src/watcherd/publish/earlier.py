@@ -55,9 +55,8 @@ class EarlierRun:
         """Take up what is left, as far as can be. Raises SystemFault, and Stopped; then it can be called again."""
         if self._left is Left.NOTHING:
             return
-        away = self._is_away() or not os.path.isdir(
-            self._place.inbox_path
-        )  # `is_away` knows nothing of one never seen
+        # `is_away` knows nothing of one never seen.
+        away = self._is_away() or not os.path.isdir(self._place.inbox_path)
         if self._left is Left.ALL:
             recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
             self._left = Left.RETRIES
