@@ -361,6 +361,16 @@ def test_a_file_in_place_of_a_folder_is_said_before_anything_is_made(watcherd, h
     assert sorted(path.name for path in here.iterdir()) == ["in", "out"]
 
 
+@pytest.mark.parametrize("make", [[], ["--make-folders"]])
+def test_a_file_in_place_of_one_outbox_of_several_ends_no_start(watcherd, here, monkeypatch, make):
+    monkeypatch.setattr("watcherd.daemon.run", lambda settings, reload: 7)  # noqa: ARG005 (the daemon's)
+    (here / "file").touch()
+    (here / "b").mkdir()
+    one = '[inbox.one]\npath = "one"\noutbox = "file"\narchive = "c"\nfailed = "d"\n'
+    (here / "watcherd.toml").write_text(f'{one}[inbox.two]\npath = "two"\noutbox = "b"\n')
+    assert watcherd("run", *make) == (7, "", "")
+
+
 def test_an_inbox_that_cannot_be_looked_at_is_waited_for_as_a_missing_one_and_ends_no_start(watcherd, here):
     (here / "out").mkdir()
     (here / "in").symlink_to("in")

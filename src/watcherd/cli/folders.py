@@ -26,10 +26,9 @@ def require(settings: Settings, *, make: bool, awaited: bool = False) -> None:
     daemon says; so do all of them where they are `awaited`.
     """
     inboxes = settings.inbox.values()
-    if make:
-        for inbox in inboxes:
-            ensure(inbox.path)
-            ensure(inbox.outbox)
+    for path in (path for inbox in inboxes for path in (inbox.path, inbox.outbox) if make):
+        if not os.path.exists(path):  # whether one that is no folder ends the start is told below
+            ensure(path)
     no_inboxes = [found for inbox in inboxes if os.path.exists(inbox.path) and (found := flaw(inbox.path))]
     no_outboxes = [found for inbox in inboxes if (found := flaw(inbox.outbox))]
     if no_inboxes or (len(no_outboxes) == len(inboxes) and not awaited):
