@@ -43,9 +43,8 @@ if TYPE_CHECKING:
 #: The most that is settled at once: a crash in the middle leaves no more than this to finish.
 BATCH = 256
 
-#: Errors of a disk, or a mount, that is full, fails or does not answer, and of a folder that whoever collects removes
-#: as often as it is made: they say nothing of the file that met them.
-_FAILING = beneath.FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT, errno.ENOENT}
+#: Errors of a disk, or a mount, that is full, fails or does not answer: they say nothing of the file that met them.
+_FAILING = beneath.FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
 
 
 class Exit(NamedTuple):

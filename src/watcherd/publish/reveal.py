@@ -21,17 +21,21 @@ if TYPE_CHECKING:
     from watcherd.publish.roots.folders import Folders
     from watcherd.publish.roots.place import Place, Way
 
+#: How often a folder is made anew that whoever collects removes, as it is empty, before it has a name in it. No more,
+#: as that error may last: so some servers refuse a name.
+ANEW = 10
+
 
 def show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:
     """Give a draft its visible name; False where something has that.
 
     `is_ours` is asked whether it may replace what has it. Raises OSError, and SystemFault where our own folder fails.
     """
-    try:
-        return _show(folders, way, draft, is_ours)
-    except FileNotFoundError:  # who collects may remove a folder once it is empty: opened before, it takes no name
-        folders.forget(way.root.path, way.visible)
-        return _show(folders, way, draft, is_ours)
+    for _ in range(ANEW):
+        with suppress(FileNotFoundError):
+            return _show(folders, way, draft, is_ours)
+        folders.forget(way.root.path, way.visible)  # opened before, a folder that was removed takes no name
+    return _show(folders, way, draft, is_ours)
 
 
 def _show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> bool:

@@ -43,7 +43,6 @@ MEND = ": collect results from its folder, or raise the quota"
         (errno.ESTALE, ""),
         (errno.ENOTCONN, ""),
         (errno.ETIMEDOUT, ""),
-        (errno.ENOENT, ""),  # its collector removes it as often as it is made
         (errno.EDQUOT, MEND),
         (errno.ENOSPC, MEND),
     ],
@@ -69,6 +68,22 @@ def test_a_result_whose_folder_a_disk_fails_costs_its_file_nothing_and_holds_up_
     assert look.drafts(scene.outbox) == set()
 
 
+def test_a_result_whose_name_a_server_refuses_as_if_it_were_missing_is_unplaceable(scene, look, monkeypatch):
+    def renamed(source, name, target, new_name, flags):
+        if new_name == "a:b.txt.words.json":
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        real(source, name, target, new_name, flags)
+
+    real = rename._renameat2
+    scene.add("a:b.txt", "b.txt")
+    monkeypatch.setattr(rename, "_renameat2", renamed)
+    scene.batch.settle()
+    news = {it.job.file.path: it for it in scene.told()}
+    assert news["b.txt"].state is State.PUBLISHED
+    assert news["a:b.txt"].failure is Failure.UNPLACEABLE
+    assert look.drafts(scene.outbox) == set()
+
+
 @pytest.mark.parametrize("made", [False, True])
 def test_a_folder_that_its_collector_removes_empty_meanwhile_is_made_anew_for_its_results(
     scene, look, monkeypatch, made
@@ -76,7 +91,7 @@ def test_a_folder_that_its_collector_removes_empty_meanwhile_is_made_anew_for_it
     """Who takes results away, and the folders that are empty then, may be as quick as we are."""
 
     def renamed(source, name, target, new_name, flags):
-        if OURS in os.readlink(f"/proc/self/fd/{source}") and not moved:
+        if OURS in os.readlink(f"/proc/self/fd/{source}") and len(moved) < 3:
             moved.append(name)
             os.rmdir(scene.outbox / "sub/sub")
             os.rmdir(scene.outbox / "sub")
@@ -88,7 +103,7 @@ def test_a_folder_that_its_collector_removes_empty_meanwhile_is_made_anew_for_it
         (scene.outbox / "sub/sub").mkdir(parents=True)
     scene.add("sub/sub/a.txt", "sub/sub/b.txt")
     assert scene.settle() == [State.PUBLISHED] * 2
-    assert moved
+    assert len(moved) == 3
     assert look.tree(scene.outbox) == {"sub/sub/a.txt.words.json", "sub/sub/b.txt.words.json"}
 
 
