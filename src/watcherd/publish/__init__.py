@@ -7,7 +7,7 @@ Along the way of a result; then what happens beside it, and what all of it stand
     health      whether the system is well where it writes: pauses and resumes
     batch       one batch on its way out: the order that promises hang on
     stages      where what it has in work waits for its next step
-    ways        what is on its way out, each with its way, and numbers that give no name twice
+    leaving     what is on its way out, each with its way, and numbers that give no name twice
     reveal      giving a result its visible name
     unretired   inputs that cannot be taken for now
     earlier     what an earlier run left, taken up once

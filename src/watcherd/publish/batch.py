@@ -25,10 +25,10 @@ from watcherd.publish import reveal
 from watcherd.publish.inputs.custody import Custody
 from watcherd.publish.inputs.retire import Inputs
 from watcherd.publish.inputs.taker import Taken
+from watcherd.publish.leaving import Leaving, Numbers
 from watcherd.publish.roots.folders import Folders
 from watcherd.publish.stages import Stage, Stages
 from watcherd.publish.unretired import Hindered, Unretired
-from watcherd.publish.ways import Leaving, Numbers
 from watcherd.states import State
 
 if TYPE_CHECKING:

@@ -36,8 +36,8 @@ from watcherd.access import error_as_fault
 from watcherd.model import Draft, Failed, Failure, Job, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.inputs import taker
+from watcherd.publish.leaving import Leaving
 from watcherd.publish.roots.folders import Folders
-from watcherd.publish.ways import Leaving
 from watcherd.states import State
 
 if TYPE_CHECKING:

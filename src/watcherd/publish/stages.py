@@ -7,7 +7,7 @@ from enum import StrEnum, unique
 from math import inf
 from typing import TYPE_CHECKING
 
-from watcherd.publish.ways import Leaving
+from watcherd.publish.leaving import Leaving
 from watcherd.turns import turn
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from watcherd.model import Job, SystemFault
 
 if TYPE_CHECKING:
+    from watcherd.publish.leaving import Leaving
     from watcherd.publish.stages import Stage
-    from watcherd.publish.ways import Leaving
 
 #: Inputs that may wait: more are a fault of the system. And how many are tried again at a time.
 MOST, AT_A_TIME = 4096, 1024

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from watcherd.publish.batch import Exit, News
     from watcherd.publish.inputs.carrier import Carried
-    from watcherd.publish.ways import Leaving
+    from watcherd.publish.leaving import Leaving
 
 WORDS = Words(words=2, lines=1, characters=8, bytes=8, encoding="utf-8")
 

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from threading import Thread
 
     from watcherd.model import Version
+    from watcherd.publish.leaving import Leaving
     from watcherd.publish.roots.place import Place
     from watcherd.publish.roots.root import Root
-    from watcherd.publish.ways import Leaving
 
 #: Bytes from which on an input is a long one.
 LONG = 16 << 20

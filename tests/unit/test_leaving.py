@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from watcherd.publish.ways import first_free
+from watcherd.publish.leaving import first_free
 
 
 @given(st.sets(st.integers(0, 40)))
