@@ -2,6 +2,7 @@
 
 import os
 import resource
+import sys
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -55,12 +56,14 @@ def failing(number, *names):
 @contextmanager
 def limited(number, most):
     """Be refused more than this of a resource (`resource.RLIMIT_…`) for the time of the block."""
-    before = resource.getrlimit(number)
+    before, compiles = resource.getrlimit(number), sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # a module that is compiled within a limit of files is cut short, and stays so
     resource.setrlimit(number, (most, before[1]))
     try:
         yield
     finally:
         resource.setrlimit(number, before)
+        sys.dont_write_bytecode = compiles
 
 
 @contextmanager
