@@ -759,12 +759,14 @@ def test_an_inbox_in_which_many_threads_are_stuck_gets_no_more_until_one_comes_b
 
 @pytest.mark.usefixtures("impatient")
 def test_a_shorter_timeout_is_not_held_against_what_began_before_it(floor):
-    lane = floor(limits=Limits(timeout=60))
+    lane, looks = floor(limits=Limits(timeout=60)), queue.SimpleQueue()
+    lane.lane._pool.look = lambda: looks.put(lane.lane._stuck)
     lane.offer("a.txt", "hold")
     lane.lane.start()
     lane.work.begun.get(timeout=DEADLINE)
     lane.lane.limits = Limits(timeout=0.001)
-    threading.Event().wait(0.2)
+    while not looks.get(timeout=DEADLINE):
+        pass
     assert lane.silent()
     lane.work.go_on.set()
     assert isinstance(lane.outcome(), Done)

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -116,23 +117,18 @@ def test_a_disk_that_fails_by_the_end_makes_that_no_worse(state, monkeypatch):
         monkeypatch.setattr(os, "ftruncate", failing(errno.EIO))
 
 
-def test_workers_that_outlive_their_daemon_for_a_moment_are_waited_for(state):
-    worker = "import sys; print('here', flush=True); sys.stdin.read()"
-    with locks.state(state) as descriptor:
-        heir = subprocess.Popen(
-            [sys.executable, "-c", worker], stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[descriptor]
-        )
-        assert heir.stdout.readline() == b"here\n"
-    waiting = subprocess.Popen([sys.executable, "-c", HOLD, state], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-    with heir, waiting:
-        os.set_blocking(waiting.stdout.fileno(), False)
-        with pytest.raises(subprocess.TimeoutExpired):
-            waiting.wait(0.3)
-        assert not waiting.stdout.read()
+def test_workers_that_outlive_their_daemon_for_a_moment_are_waited_for(state, monkeypatch):
+    def end(_):
         heir.kill()
-        os.set_blocking(waiting.stdout.fileno(), True)
-        assert waiting.stdout.readline() == b"held\n"
-        waiting.stdin.close()
+        heir.wait()
+
+    worker = [sys.executable, "-c", "import sys; sys.stdin.read()"]
+    with locks.state(state) as descriptor:
+        heir = subprocess.Popen(worker, stdin=subprocess.PIPE, pass_fds=[descriptor])
+    with heir:
+        monkeypatch.setattr(locks.time, "sleep", end)
+        with locks.state(state):
+            assert heir.returncode == -signal.SIGKILL
 
 
 def test_workers_that_do_not_end_refuse_the_start(state, monkeypatch):

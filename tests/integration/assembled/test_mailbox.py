@@ -2,10 +2,12 @@
 
 import errno
 import os
+import queue
 import signal
 import threading
 
 import pytest
+from tests.conftest import SOON
 from tests.integration.assembled.conftest import later, named, quick
 from tests.integration.conftest import failing
 
@@ -114,14 +116,23 @@ def test_a_hangup_reloads_and_goes_on(site, events, monkeypatch):
 
 def test_hangups_that_wait_are_one_reload_and_a_stop_among_them_waits_for_none(site, monkeypatch):
     settings, loads = quick(site), []
+    heard = threading.Event()
+
+    class Heard(queue.SimpleQueue):
+        def put(self, message):
+            heard.set()
+            super().put(message)
+
+    monkeypatch.setattr(daemon, "Mailbox", Heard)
     monkeypatch.setattr(together.logs, "set_level", lambda _: None)
     while_loading = [[signal.SIGHUP] * 3, [signal.SIGHUP, signal.SIGTERM, signal.SIGHUP]]
 
     def load_slowly():
         loads.append("loaded")
         for number in while_loading[len(loads) - 1]:
+            heard.clear()
             os.kill(os.getpid(), number)
-            threading.Event().wait(0.1)  # so that each is told before the next one comes
+            assert heard.wait(SOON)  # else the kernel may make one of several
         return settings
 
     later(lambda: os.kill(os.getpid(), signal.SIGHUP))

@@ -14,6 +14,7 @@ import pytest
 from watcherd.intake import rounds
 from watcherd.intake.gate import BLOCK, Gate
 from watcherd.intake.probe import Looks
+from watcherd.intake.restless import LONGEST, Restless
 from watcherd.intake.rules import Rules
 from watcherd.intake.settle import How
 from watcherd.ledger.claims import Claims
@@ -355,14 +356,15 @@ def test_a_file_that_changed_under_us_waits_twice_as_long_each_time(watching, ro
 
 
 def test_a_file_that_changed_under_us_long_ago_waits_no_longer_than_others(watching, root, monkeypatch):
-    monkeypatch.setattr("watcherd.intake.restless.LONGEST", 1.2)
+    quiet, passed = Restless.quiet, 0.0
+    monkeypatch.setattr(Restless, "quiet", lambda self, path, inode, now: quiet(self, path, inode, now + passed))
     with watching(settle=0.05, after=After.KEEP).scanned() as inbox:
         inbox.renamed_in("log.txt")
         inbox.job("log.txt")
         inbox.claims.release("log.txt", changed=True)
         inbox.until(lambda: inbox.paths == ["log.txt"] * 2)
         inbox.claims.release("log.txt")
-        time.sleep(0.5)
+        passed = LONGEST
         began = time.monotonic()
         (root / "log.txt").write_bytes(b"and calm")
         inbox.until(lambda: len(inbox.jobs) == 3)

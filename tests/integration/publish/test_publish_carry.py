@@ -8,7 +8,6 @@ import errno
 import os
 import resource
 import threading
-import time
 from queue import SimpleQueue
 from threading import Event
 from unittest.mock import Mock
@@ -558,15 +557,20 @@ def test_what_is_to_be_carried_when_all_stops_starts_no_thread_that_nobody_waits
 
 
 def test_with_nothing_to_carry_no_processor_time_is_spent(far, carrier):
+    waits = SimpleQueue()
+
+    class Noted(SimpleQueue):
+        def get(self, *how, **ever):
+            waits.put((how, ever))
+            return super().get(*how, **ever)
+
     far.add("a.txt")
     far.settle()
-    carrier, said = carrier
+    carrier, _ = carrier
+    carrier._orders = Noted()
     carrier.take(far.carried[0])
-    said.get(timeout=DEADLINE)
-    clock = time.pthread_getcpuclockid(carrier._thread.ident)
-    before = time.clock_gettime(clock)
-    Event().wait(0.2)
-    assert time.clock_gettime(clock) - before < 0.05
+    until_asked, at_once = ((), {"block": True}), ((), {"block": False})
+    assert [waits.get(timeout=DEADLINE) for _ in range(3)] == [until_asked, at_once, until_asked]
 
 
 def test_where_no_thread_can_be_started_the_next_input_has_one_started(far, carrier, monkeypatch):
