@@ -233,6 +233,8 @@ def test_keep_does_not_replace_a_result_that_a_user_has_edited(scene_of, edited)
     result = scene.outbox / "a.txt.words.json"
     edited = edited or result.read_text().upper()
     result.write_text(edited)
+    if not os.major(result.stat().st_dev):  # as on tmpfs, where an edit within seconds is not told by its time
+        os.utime(result, (later := time.time() + 60, later))
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"another version")
     scene.batch.settle()
