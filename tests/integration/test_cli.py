@@ -347,7 +347,16 @@ def test_a_missing_outbox_is_said_with_its_mend_before_anything_is_made(watcherd
 def test_a_folder_that_cannot_be_made_where_a_link_leads_is_said_at_once(watcherd, here, link):
     (here / link).symlink_to("nowhere")
     status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")
-    assert (status, err) == (1, f"watcherd: {here}/{link} is no folder; move it away, or name another\n")
+    mend = f"mount it, or make it: mkdir -p {here}/nowhere"
+    assert (status, err) == (1, f"watcherd: {here}/{link} is missing; {mend}\n")
+
+
+@pytest.mark.parametrize("folder", ["in", "out"])
+def test_a_folder_to_be_made_that_is_there_and_cannot_be_reached_says_why(watcherd, here, folder):
+    (here / folder).symlink_to(folder)
+    status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")
+    reason = "Too many levels of symbolic links; correct its link, or name another"
+    assert (status, err) == (1, f"watcherd: {here}/{folder} cannot be reached: {reason}\n")
 
 
 @pytest.mark.parametrize("command", ["run", "drain"])

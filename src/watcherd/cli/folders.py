@@ -40,9 +40,9 @@ def ensure(path: Path) -> bool:
     try:
         path.mkdir(parents=True)
     except FileExistsError as error:
-        if os.path.isdir(path):
-            return False
-        raise click.ClickException(f"{path} is no folder; move it away, or name another") from error
+        if found := flaw(path):
+            raise click.ClickException("; ".join(found)) from error
+        return False
     except OSError as error:
         raise click.ClickException(f"{path} cannot be made: {error.strerror}; make it or name another") from error
     return True
@@ -54,7 +54,8 @@ def flaw(path: Path) -> tuple[str, str] | None:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except FileNotFoundError:
         command = f"mkdir -p {shlex.quote(os.path.realpath(path))}"  # where a link leads to
-        return f"{path} is missing", f"mount it, or make it: {command}, or start with --make-folders"
+        option = "" if os.path.lexists(path) else ", or start with --make-folders"
+        return f"{path} is missing", f"mount it, or make it: {command}{option}"
     except OSError as error:
         return f"{path} cannot be reached: {error.strerror}", f"{mend_of(str(error.strerror))}, or name another"
     return None if is_folder else (f"{path} is no folder", "move it away, or name another")
