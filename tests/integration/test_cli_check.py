@@ -250,7 +250,9 @@ def test_more_memory_than_a_process_may_have_is_a_problem(settings, monkeypatch)
 
 def test_more_workers_than_memory_is_a_problem(settings, monkeypatch):
     monkeypatch.setattr(machine, "memory", lambda: 2 << 30)
-    assert found(settings(IMAGE__WORKERS="100"))["image.workers", True].mend == "workers = 3"
+    problem = found(settings(IMAGE__WORKERS="100"))["image.workers", True]
+    assert problem.message.startswith("max_pixels with workers = 100 need ")
+    assert problem.mend == "workers = 3"
     monkeypatch.setattr(machine, "memory", lambda: 1 << 20)
     assert found(settings())["image.workers", True].mend == "lower max_pixels"
 

@@ -81,7 +81,7 @@ def _memory(settings: Settings) -> Iterator[Finding]:
         yield Finding("image.memory", message, mend)
     count, available = image.workers or workers(), memory()
     if count * needed > available:
-        message = f"{count} workers at max_pixels need {about(count * needed)}, and there are {about(available)}"
+        message = f"max_pixels with workers = {count} need {about(count * needed)}, and there are {about(available)}"
         fitting = available // needed
         yield Finding("image.workers", message, f"workers = {fitting}" if fitting else "lower max_pixels")
 
