@@ -4,12 +4,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
 import resource
 import time
 from contextlib import suppress
+from unittest.mock import Mock
 
 import pytest
 from tests.integration.conftest import as_nobody, failing, limited
@@ -377,7 +379,7 @@ def test_a_folder_that_was_closed_is_synced_with_all_file_systems_where_syncfs_i
     tmp_path, monkeypatch, error
 ):
     synced = []
-    monkeypatch.setattr(disk, "sync_all", failing(error))
+    monkeypatch.setattr(disk, "_libc", Mock(syncfs=lambda _: ctypes.set_errno(error) or True))
     monkeypatch.setattr(os, "sync", lambda: synced.append(True))
     with Folders() as folders:
         folders.touch(str(tmp_path), "closed/a.txt")

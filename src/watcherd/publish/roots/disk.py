@@ -31,21 +31,14 @@ def begin(descriptor: int) -> None:
     _libc.sync_file_range(descriptor, 0, 0, _WRITE)
 
 
-def sync_all(descriptor: int) -> None:
-    """Write the whole file system of `descriptor` (`syncfs(2)`). Raises OSError."""
-    if _libc.syncfs(descriptor):
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number))
-
-
-def sync_around(descriptor: int) -> None:
-    """Write the file system of `descriptor`, or all of them where that call is not offered. Raises OSError."""
-    try:
-        sync_all(descriptor)
-    except OSError as error:
-        if error.errno not in _NOT_OFFERED:
-            raise
-        os.sync()
+def sync_all(descriptor: int) -> bool:
+    """Write the whole file system of `descriptor` (`syncfs(2)`); False where that is not offered. Raises OSError."""
+    if not _libc.syncfs(descriptor):
+        return True
+    number = ctypes.get_errno()
+    if number in _NOT_OFFERED:
+        return False
+    raise OSError(number, os.strerror(number))
 
 
 class Syncs:
@@ -67,11 +60,7 @@ class Syncs:
 
     def _sync_whole(self, folder: int, names: Sequence[str]) -> None:
         """Write the file system, or the files alone where the call for that is not known, or forbidden."""
-        try:
-            sync_all(folder)
-        except OSError as error:
-            if error.errno not in _NOT_OFFERED:
-                raise
+        if not sync_all(folder):
             self._whole = inf
             _sync_each(folder, names)
 

@@ -105,7 +105,8 @@ class Folders:
         try:
             descriptor = self._descriptor(root, folder, make=False)
         except PermissionError:  # closed to us since then
-            disk.sync_around(self.root(root))
+            if not disk.sync_all(self.root(root)):
+                os.sync()
         else:
             beneath.sync_names(descriptor)
 
