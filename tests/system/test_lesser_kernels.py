@@ -5,7 +5,13 @@ import subprocess
 import pytest
 from tests.conftest import QUARANTINED
 
-CALLS = [("faccessat2", "EPERM"), ("fallocate", "ENOSYS"), ("fallocate", "EPERM"), ("syncfs", "ENOSYS")]
+CALLS = [
+    ("faccessat2", "EPERM"),
+    ("fallocate", "ENOSYS"),
+    ("fallocate", "EPERM"),
+    ("renameat2", "EPERM"),
+    ("syncfs", "ENOSYS"),
+]
 
 
 @pytest.mark.parametrize(("call", "error"), CALLS)

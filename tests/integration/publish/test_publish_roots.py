@@ -73,6 +73,37 @@ def test_a_c_library_that_does_not_offer_the_call_is_a_kernel_that_does_not_know
     assert (tmp_path / "b").read_text() == "mine"
 
 
+def forbidding(*there):
+    """Return a C library whose `renameat2` answers EPERM: to whatever it is asked, or for what is `there` alone."""
+
+    def renameat2(_, name, *__):
+        ctypes.set_errno(errno.EPERM if not there or name in there else errno.ENOENT)
+        return -1
+
+    return Mock(renameat2=renameat2)
+
+
+def test_a_call_that_a_container_forbids_is_one_that_the_kernel_does_not_know(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("mine")
+    monkeypatch.setattr(rename, "_libc", forbidding())
+    here = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(OSError, match="Function not implemented"):
+        rename.take(here, "a", here, "b")
+    rename.move(here, "a", here, "b")
+    os.close(here)
+    assert os.listdir(tmp_path) == ["b"]
+
+
+def test_a_file_that_may_not_be_renamed_is_not_linked_instead(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("immutable")
+    monkeypatch.setattr(rename, "_libc", forbidding(b"a"))
+    here = os.open(tmp_path, os.O_RDONLY)
+    with pytest.raises(PermissionError):
+        rename.move(here, "a", here, "b")
+    os.close(here)
+    assert os.listdir(tmp_path) == ["a"]
+
+
 def test_a_move_of_what_is_gone_says_so(folder):
     _, here = folder
     with pytest.raises(FileNotFoundError):

@@ -1,8 +1,8 @@
 """The ways in which a name may change hands, each atomic, none of which overwrites anything.
 
 Python offers only the rename that replaces, so the kernel is asked by `renameat2(2)`. Where a file system does not
-know its flags (NFS, some FUSE ones), a hard link and an unlink do the same for a file of ours. They would not for
-somebody else's: a newer one may get its name between the two, and would be unlinked.
+know its flags (NFS, some FUSE ones), or a container forbids it, a hard link and an unlink do the same for a file of
+ours. They would not for somebody else's: a newer one may get its name between the two, and would be unlinked.
 """
 
 from __future__ import annotations
@@ -95,4 +95,11 @@ def _renameat2(source: int, name: str, target: int, new_name: str, flags: int) -
         raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), new_name)
     if _libc.renameat2(source, os.fsencode(name), target, os.fsencode(new_name), flags):
         number = ctypes.get_errno()
+        if number == errno.EPERM and _is_forbidden():  # else it is one of a file, or of its folder
+            number = errno.ENOSYS
         raise OSError(number, os.strerror(number), new_name)
+
+
+def _is_forbidden() -> bool:
+    """Whether a container forbids the call: it does so whatever is asked, where the kernel finds no such folder."""
+    return bool(_libc.renameat2(-1, b"", -1, b"", _NOREPLACE)) and ctypes.get_errno() == errno.EPERM
