@@ -399,7 +399,7 @@ def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
 
 def test_a_reason_that_cannot_be_written_leaves_no_draft(tmp_path):
     root = Root(str(tmp_path), "owner")
-    with limited(resource.RLIMIT_FSIZE, 0), pytest.raises(SystemFault, match="File too large"):
+    with limited(resource.RLIMIT_FSIZE, 0), pytest.raises(SystemFault, match=r"File too large: raise .*LimitFSIZE"):
         root.write_draft(1, b"reason")
     assert not os.listdir(tmp_path / OURS)
     root.rest()

@@ -180,6 +180,8 @@ class Root:
     def fault(self, error: OSError) -> SystemFault:
         """Say an OSError of this folder as a fault of the system."""
         reason = os.strerror(error.errno) if error.errno else str(error)
+        if error.errno == errno.EFBIG:
+            reason += ": raise this process's limit (LimitFSIZE, ulimit -f)"
         if self._ground is None:
             missing = "it is missing: mount it, or bring it back"  # nor is it to be made: another run may know it
             reason = missing if error.errno == errno.ENOENT else reason + access.how_to_use(self.path, error)
