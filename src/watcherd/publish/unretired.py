@@ -51,10 +51,9 @@ class Unretired:
             message = f"{MOST:,} inputs cannot be taken out of {self._root}: {why}"
             raise SystemFault(message, root=self._root)
         self._waiting.append((stage, it))
-        if it.job.id in self._hindered:
-            return None
+        known = it.job.id in self._hindered
         hindered = self._hindered[it.job.id] = Hindered(it.job, reason)
-        return hindered
+        return None if known else hindered
 
     def released(self) -> list[tuple[Stage, Leaving]]:
         """Take what is to be tried again: some at a time, those first that wait longest."""
