@@ -17,7 +17,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from watcherd.model import Failure, FileFault, Limits, Words
-from watcherd.processors.reading import Reader
+from watcherd.processors.reading import TextReader
 from watcherd.processors.tally import Scratch, Tally
 from watcherd.processors.words import count, process
 
@@ -229,7 +229,7 @@ def test_what_is_binary_behind_its_first_chunk_is_no_text():
 
 def test_a_sample_from_the_middle_of_a_text_has_whole_words_alone():
     data = b"first " + b"abc def\n" * 20_000 + b"last"
-    reader = Reader(io.BytesIO(data), memoryview(bytearray(4096)), len(data), lambda: None)
+    reader = TextReader(io.BytesIO(data), memoryview(bytearray(4096)), len(data), lambda: None)
     sample = reader.around(80_007)  # both ends of it are within words
     assert sample in data
     assert {*sample.split()} == {b"abc", b"def"}

@@ -24,7 +24,7 @@ _SAMPLE = 64 << 10  # bytes around the first bad one that decide what a text is
 _SPACE = re.compile(rb"[\t\n\r ]")
 
 
-class Reader:
+class TextReader:
     """Reads `source` chunk by chunk into `view`, within `max_bytes`. `total` is what was read, marks included."""
 
     def __init__(self, source: BinaryIO, view: memoryview, max_bytes: int, checkpoint: Callable[[], None]) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from watcherd.model import Failure, FileFault, Limits, Words
 from watcherd.paths import as_fields
 from watcherd.processors.encoding import PDF, UTF8_MARK, announced, detect, refuse_binary
-from watcherd.processors.reading import Reader
+from watcherd.processors.reading import TextReader
 from watcherd.processors.tally import Scratch, Tally
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def count(source: BinaryIO, *, limits: Limits = DEFAULTS, checkpoint: Callable[[
     """
     _own.lost = 0
     scratch = _own.scratch_of(limits.chunk)
-    reader = Reader(source, scratch.buffer, limits.max_bytes, checkpoint)
+    reader = TextReader(source, scratch.buffer, limits.max_bytes, checkpoint)
     head = reader.head()
     wanted = "" if limits.encoding == "auto" else limits.encoding.removesuffix("-sig")
     if not wanted and len(head) <= _SMALL and (words := _count_small(head)):
@@ -85,7 +85,7 @@ def _count_small(data: bytes) -> Words | None:
     )
 
 
-def _count_large(reader: Reader, scratch: Scratch, head: bytes, wanted: str) -> Words:
+def _count_large(reader: TextReader, scratch: Scratch, head: bytes, wanted: str) -> Words:
     mark, name = announced(head, wanted)
     if not name.startswith(("utf-16", "utf-32")):
         refuse_binary(head)
@@ -100,7 +100,7 @@ def _count_large(reader: Reader, scratch: Scratch, head: bytes, wanted: str) -> 
     return _count_decoded(reader, scratch, name, 0)
 
 
-def _count_utf8(reader: Reader, scratch: Scratch, start: int, errors: str) -> Words:
+def _count_utf8(reader: TextReader, scratch: Scratch, start: int, errors: str) -> Words:
     """Count UTF-8 from the byte `start` on.
 
     Raises UnicodeDecodeError where `errors` is "strict"; its `start` is the place of the first bad byte in the file.
@@ -118,7 +118,7 @@ def _count_utf8(reader: Reader, scratch: Scratch, start: int, errors: str) -> Wo
     return _summed(tally, "utf-8", reader.total)
 
 
-def _count_decoded(reader: Reader, scratch: Scratch, encoding: str, start: int) -> Words:
+def _count_decoded(reader: TextReader, scratch: Scratch, encoding: str, start: int) -> Words:
     tally = Tally(scratch)
     decoder = codecs.getincrementaldecoder(encoding)(_COUNTING)
     try:

@@ -17,7 +17,7 @@ Along the way of a picture, with a writer for each family of formats:
     tags       which tags of a page of a TIFF are kept, and how they come into the file
     turbo      TurboJPEG: the luma plane without decoding it, and grey of plain rows
     modern     WebP, AVIF
-    plain      BMP, PPM, TGA, JPEG 2000
+    single     BMP, PPM, TGA, JPEG 2000
 
 Pillow is asked for allowed formats by name only, so nothing here starts another program.
 """
@@ -35,9 +35,9 @@ from watcherd.processors.grayscale import bounds
 from watcherd.processors.grayscale.gif import write_gif
 from watcherd.processors.grayscale.jpeg import write_jpeg
 from watcherd.processors.grayscale.modern import write_avif, write_webp
-from watcherd.processors.grayscale.plain import write_bmp, write_jpeg2000, write_ppm, write_tga
 from watcherd.processors.grayscale.png import write_png
 from watcherd.processors.grayscale.reader import Reader
+from watcherd.processors.grayscale.single import write_bmp, write_jpeg2000, write_ppm, write_tga
 from watcherd.processors.grayscale.source import opened, recognise
 from watcherd.processors.grayscale.tiff import write_tiff
 
