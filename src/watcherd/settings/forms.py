@@ -7,6 +7,7 @@ form for `watcherd config --schema`.
 from __future__ import annotations
 
 import codecs
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -74,7 +75,7 @@ def _require_pattern(pattern: str) -> None:
     # What pathspec compiles to nothing would silently match nothing, as does an unclosed bracket.
     try:
         compiled = list(GitIgnoreSpec.from_lines([pattern]).patterns)
-    except ValueError as error:
+    except (ValueError, re.error) as error:  # the latter of a range that runs backwards, as [z-a]
         raise Unreadable(
             f"{pattern!r} is no gitignore pattern: {error}", 'write it as in "*.txt" or "drafts/"'
         ) from error
