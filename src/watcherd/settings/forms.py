@@ -71,7 +71,14 @@ def _strings(values: object, example: str) -> tuple[str, ...]:
     raise Unreadable(f"{values!r} is no list of texts", f"write it as in {example}")
 
 
+_CLASS = re.compile(r"\[[^]/]*\[:\w+:\]")  # as [[:digit:]]
+
+
 def _require_pattern(pattern: str) -> None:
+    if _CLASS.search(pattern):  # pathspec takes its letters one by one: what it excludes would be taken
+        raise Unreadable(
+            f"{pattern!r} has a class of characters, which is not known here", 'write "[0-9]" or "[a-z]"'
+        )
     # What pathspec compiles to nothing would silently match nothing, as does an unclosed bracket.
     try:
         compiled = list(GitIgnoreSpec.from_lines([pattern]).patterns)
