@@ -621,6 +621,13 @@ def test_on_a_terminal_facts_are_a_table_with_headings(here):
     assert "\t" not in shown
 
 
+def test_a_terminal_that_says_it_has_no_columns_is_shown_every_fact_all_the_same(monkeypatch, capsys):
+    monkeypatch.setattr(show, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", "0")
+    show.table(("", ""), [("waiting", 0)])
+    assert capsys.readouterr().out.splitlines() == ["waiting  0"]
+
+
 def test_a_table_without_headings_has_no_line_for_them_on_a_terminal(monkeypatch, capsys):
     monkeypatch.setattr(show, "on_terminal", lambda: True)
     show.table(("", ""), [("waiting", 0)])

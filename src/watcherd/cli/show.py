@@ -49,6 +49,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: 
             print("\t".join(safe(cell) for cell in row))
 
 
+_NARROWEST = 40  # rich leaves out what has no room, all of it where COLUMNS is 0
+
+
 def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     from rich.console import Console
     from rich.table import Table
@@ -57,7 +60,9 @@ def _draw(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     drawn = Table(*columns, box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for row in rows:
         drawn.add_row(*(Text(safe(cell), overflow="fold") for cell in row))
-    Console().print(drawn)
+    console = Console()
+    console.width = max(console.width, _NARROWEST)
+    console.print(drawn)
 
 
 def as_json(facts: object) -> None:
