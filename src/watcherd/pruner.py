@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 EVERY, MORE = 600.0, 1.0
 
 #: A look at all old rows is followed by this many times its own processor time without one: kept files may be many.
+#: What was forgotten does not count, as it comes once: at hundreds of files a second, each pause would leave more to
+#: forget than the one before, and the ledger would grow for ever.
 SHARE = 200
 
 #: Seconds that the thread has to end.
@@ -32,7 +34,7 @@ class Pruner:
     def __init__(self, lines: Sequence[Line], history: Callable[[], float]) -> None:
         self._lines = lines
         self._history = history
-        self._spent = 0.0  # processor seconds of the look that is under way
+        self._spent = 0.0  # processor seconds of the look that is under way, for what lasts
 
     @contextmanager
     def running(self, on_death: Callable[[Died], None]) -> Iterator[None]:
@@ -54,19 +56,20 @@ class Pruner:
 
     def prune(self) -> float:
         """Forget some of the old rows, and return when to come again, in seconds."""
-        before, began = time.time() - self._history(), time.thread_time()
+        before = time.time() - self._history()
         # In a pause no folder is looked at but by its publisher, which knows when they are ready.
-        more = [_pruned(line, before) for line in self._lines if not line.publisher.paused]
-        self._spent += time.thread_time() - began
+        more = [self._prune(line, before) for line in self._lines if not line.publisher.paused]
         if any(more):
             return MORE
         spent, self._spent = self._spent, 0.0
         return max(EVERY, SHARE * spent)
 
-
-def _pruned(line: Line, before: float) -> bool:
-    try:
-        return line.pruning.prune(before)
-    except SystemFault as fault:
-        line.publisher.put(fault)
-        return False
+    def _prune(self, line: Line, before: float) -> bool:
+        began = time.thread_time()
+        try:
+            look = line.pruning.prune(before)
+        except SystemFault as fault:
+            line.publisher.put(fault)
+            return False
+        self._spent += look.in_vain * (time.thread_time() - began)
+        return look.more

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from watcherd import beneath
 from watcherd.ledger.answers import LAST
@@ -22,6 +22,13 @@ if TYPE_CHECKING:
 ROWS, STRIDE = 1000, 50_000
 
 
+class Look(NamedTuple):
+    """What came of a look at some rows: whether there are `more`, and the share of it that was for what lasts."""
+
+    more: bool
+    in_vain: float
+
+
 class Pruning:
     """The pruning of one inbox's rows; `is_away` looks whether the inbox is."""
 
@@ -31,11 +38,8 @@ class Pruning:
         self._is_away = is_away
         self._looked_at = 0  # the last row's id
 
-    def prune(self, before: float) -> bool:
-        """Forget what is gone of the next rows older than `before`, Unix seconds; return whether there are more.
-
-        Raises SystemFault.
-        """
+    def prune(self, before: float) -> Look:
+        """Forget what is gone of the next rows older than `before`, Unix seconds. Raises SystemFault."""
         upto = self._ledger.ahead(self._looked_at, STRIDE)
         rows = self._ledger.older(self._place.inbox, before, after=self._looked_at, upto=upto, limit=ROWS)
         gone = [row for row in rows if not self._lasts(row)]
@@ -43,15 +47,16 @@ class Pruning:
         for root in (self._place.outbox, self._place.failed):
             root.check()
         is_bare = self._place.after is After.KEEP and beneath.is_bare(self._place.inbox_path)
-        if not self._is_away() and not is_bare:
-            for row in gone:
-                self._forget_reason(row)
-            self._ledger.forget([row.id for row in gone])
+        if self._is_away() or is_bare:
+            gone = []
+        for row in gone:
+            self._forget_reason(row)
+        self._ledger.forget([row.id for row in gone])
         if len(rows) == ROWS:
             upto = rows[-1].id
         more = upto < LAST
         self._looked_at = upto if more else 0
-        return more
+        return Look(more, 1 - len(gone) / len(rows) if rows else 1.0)
 
     def _forget_reason(self, row: Record) -> None:
         """Remove a reason that is left, as its file was dragged back under a numbered name: nobody else will."""

@@ -165,6 +165,14 @@ def test_the_dearer_a_look_at_all_old_rows_the_later_the_next(site, monkeypatch)
         assert looks.prune() > 1000 * pruner.EVERY
 
 
+def test_a_look_that_forgets_all_that_it_judges_puts_off_the_next_for_no_longer_however_dear(site, monkeypatch):
+    monkeypatch.setattr(pruner, "SHARE", 10**9)
+    with running(quick(site)) as rooms:
+        published(site, *site.texts(10))
+        assert forget_all(rooms) == pruner.EVERY
+        assert paths(site) == []
+
+
 def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
     monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
     with running(quick(site)) as rooms:
