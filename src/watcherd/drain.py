@@ -19,6 +19,7 @@ from watcherd.assembly import Died, Ears, Mailbox, deaths
 from watcherd.intake.probe import Looks
 from watcherd.intake.scan import admitted
 from watcherd.model import After, Failed
+from watcherd.pruner import Pruner
 from watcherd.publish.health import STARTING
 from watcherd.rooms import assembled
 from watcherd.sameness import looks_like
@@ -40,6 +41,9 @@ _LOOK = 0.02
 
 #: Seconds without the end of any file after which a pause is one that does not pass by itself.
 PATIENCE = 10.0
+
+#: Seconds for which old rows of the ledger are forgotten in the end: some 300,000, or millions that are young.
+FORGETTING = 5.0
 
 #: Quarantined files that a report names. All of a million would be some 300 MB; `watcherd failures` lists them.
 LISTED = 10_000
@@ -127,6 +131,8 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
         rooms.start()
         interrupted = _until_over(rooms.lines, mailbox, tally, lambda: show(tally.files, files, tally.bytes, size))
         troubles = tuple(trouble for line in rooms.lines if (trouble := _trouble(line)))
+        if not interrupted:
+            Pruner(rooms.lines, lambda: rooms.settings.ledger.history).prune_at_once(mailbox.put, FORGETTING)
         rooms.stop()  # what is in work ends, or is in its inbox again: only then it can be counted
         for died in deaths(mailbox):
             raise died.error

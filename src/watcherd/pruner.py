@@ -1,4 +1,7 @@
-"""Forgetting old rows of all inboxes now and then, in a thread: it looks at folders, and one of them may hang."""
+"""Forgetting old rows of all inboxes now and then, in a thread: it looks at folders, and one of them may hang.
+
+A drain does so at its end: where it is run by the clock, and no daemon is, the ledger would grow for ever.
+"""
 
 from __future__ import annotations
 
@@ -46,13 +49,25 @@ class Pruner:
             while not ending.wait(quiet):
                 quiet = self.prune()
 
-        thread = lifeline.thread(run, name="pruning", on_death=lambda error: on_death(Died("pruning", error)))
+        thread = _thread(run, on_death)
         thread.start()
         try:
             yield
         finally:
             ending.set()
             thread.join(LEAVE)
+
+    def prune_at_once(self, on_death: Callable[[Died], None], seconds: float) -> None:
+        """Look at all old rows, one part after the other, for at most so many seconds. Raises SystemFault."""
+        ends = time.monotonic() + seconds
+
+        def run() -> None:
+            while self.prune() == MORE and time.monotonic() < ends:
+                pass
+
+        thread = _thread(run, on_death)
+        thread.start()
+        thread.join(seconds)
 
     def prune(self) -> float:
         """Forget some of the old rows, and return when to come again, in seconds."""
@@ -73,3 +88,7 @@ class Pruner:
             return False
         self._spent += look.in_vain * (time.thread_time() - began)
         return look.more
+
+
+def _thread(run: Callable[[], None], on_death: Callable[[Died], None]) -> lifeline.Thread:
+    return lifeline.thread(run, name="pruning", on_death=lambda error: on_death(Died("pruning", error)))

@@ -5,6 +5,7 @@ import os
 
 from tests.integration.assembled.conftest import leave_behind, named, quick, running
 
+from watcherd import drain as draining
 from watcherd import pruner
 from watcherd.ledger.ledger import Ledger
 from watcherd.pruner import Pruner
@@ -163,6 +164,18 @@ def test_the_dearer_a_look_at_all_old_rows_the_later_the_next(site, monkeypatch)
         looks = pruner_of(rooms)
         assert [looks.prune() for _ in range(2)] == [pruner.MORE] * 2
         assert looks.prune() > 1000 * pruner.EVERY
+
+
+def test_a_drain_forgets_old_rows_as_well_however_many(site, monkeypatch):
+    monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
+    settings = quick(site, ledger={"history": "1s"})
+    with running(settings):
+        published(site, *site.texts(10))
+    with Ledger(settings.state / "ledger.db") as ledger:
+        ledger._writer.execute("UPDATE file SET at = at - 10")
+    site.drop("new.txt")
+    draining.drain(settings)
+    assert paths(site) == ["new.txt"]
 
 
 def test_a_look_that_forgets_all_that_it_judges_puts_off_the_next_for_no_longer_however_dear(site, monkeypatch):
