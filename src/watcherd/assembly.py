@@ -141,7 +141,6 @@ def _line(  # noqa: PLR0913, PLR0917 (what it is wired to)
         policy=policy_of(settings),
         least_free=settings.min_free.of,
         retry_command=retry_command(settings, name),
-        durable=settings.is_durable,
         prepare=premises.prepare_again,
         is_away=lambda: note.in_doubt() or intake.is_away(),
         on_pause=wake,

@@ -78,7 +78,6 @@ class Batch:
         place: Place,
         ledger: Ledger,
         *,
-        durable: bool,
         carry: Callable[[Leaving], None],
         tell: Callable[[News], None],
         is_away: Callable[[], bool],
@@ -88,7 +87,7 @@ class Batch:
         self._ledger = ledger
         self._carry = carry
         self._tell = tell
-        self._folders = Folders(durable=durable)
+        self._folders = Folders(durable=place.outbox.durable)
         self._numbers = Numbers(place, self._folders)
         self._custody = Custody(place.inbox_path, self._folders)
         self._inputs = Inputs(place, self._folders, self._custody, is_away)

@@ -67,7 +67,6 @@ class Publisher:
         policy: RetryPolicy,
         least_free: Callable[[int], int],
         retry_command: str,
-        durable: bool,
         prepare: Callable[[], None],
         is_away: Callable[[], bool],
         on_pause: Callable[[], None],
@@ -90,7 +89,6 @@ class Publisher:
         self._batch = Batch(
             place,
             ledger,
-            durable=durable,
             carry=self._carrier.take,
             tell=self._unreported.append,
             is_away=is_away,

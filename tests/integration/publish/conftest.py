@@ -77,7 +77,6 @@ class Scene:
         self.batch = Batch(
             self.place,
             self.ledger,
-            durable=True,
             carry=self.carried.append,
             tell=self.news.append,
             is_away=lambda: self.is_away(),  # noqa: PLW0108 (a test may set another one)
@@ -154,7 +153,6 @@ class Scene:
             "policy": RetryPolicy(backoff=0.01),
             "least_free": lambda _: 0,
             "retry_command": "watcherd retry -- ",
-            "durable": True,
             "prepare": lambda: None,
             "is_away": lambda: False,
             "on_pause": lambda: None,

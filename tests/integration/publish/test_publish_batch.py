@@ -169,17 +169,16 @@ def test_without_durability_nothing_is_synced(scene, monkeypatch):
         raise AssertionError
 
     told = []
+    for root in scene.place.roots:
+        root.durable = root._ground._durable = False
     lax = batch_module.Batch(
         scene.place,
         scene.ledger,
-        durable=False,
         carry=scene.carried.append,
         tell=told.append,
         is_away=lambda: False,
         alive=lambda: None,
     )
-    for root in scene.place.roots:
-        root._durable = root._ground._durable = False
     done = scene.done(scene.job("a.txt"))
     lax.add(done, done.draft)
     monkeypatch.setattr(os, "fsync", never)

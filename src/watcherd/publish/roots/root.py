@@ -38,7 +38,7 @@ class Root:
     def __init__(self, path: str, owner: str, *, durable: bool = True, awaited: bool = False) -> None:
         self.path = path
         self._owner = owner
-        self._durable = durable
+        self.durable = durable
         self._lock = Lock()
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
         self._strays: set[str] = set()  # drafts that a fault kept from being removed
@@ -99,7 +99,7 @@ class Root:
     def written(self, draft: Draft, descriptor: int) -> Draft:
         """Return a filled draft, with its size if that can be told; let the disk begin to write a large one."""
         with suppress(OSError):
-            if self._durable:
+            if self.durable:
                 draft = draft._replace(size=os.fstat(descriptor).st_size)
         if draft.size >= _LARGE:
             disk.begin(descriptor)
@@ -156,7 +156,7 @@ class Root:
 
     def to_disk(self, drafts: Sequence[Draft]) -> None:
         """Write the drafts, and their names, to disk. Raises SystemFault."""
-        if not self._durable:
+        if not self.durable:
             return
         ours = self.ours()
         with self.faults():
@@ -220,7 +220,7 @@ class Root:
     def _met(self) -> Ground:
         """Return the ground, which is met now if it was not before. Raises OSError."""
         if self._ground is None:
-            self._ground = Ground(self.path, durable=self._durable)
+            self._ground = Ground(self.path, durable=self.durable)
         return self._ground
 
     def _check(self) -> None:
