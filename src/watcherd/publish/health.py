@@ -86,13 +86,9 @@ class Health:
         """Return the seconds until it is time to look."""
         return max(0.0, self._next_look - time.monotonic())
 
-    def look_at_once(self) -> None:
-        """Let it be time to look."""
-        self._next_look = 0.0
-
-    def look_soon(self) -> None:
-        """Let it be time to look within a second, though all was calm."""
-        self._next_look = min(self._next_look, time.monotonic() + TICK)
+    def look_within(self, seconds: float) -> None:
+        """Let it be time to look in so many seconds at the latest."""
+        self._next_look = min(self._next_look, time.monotonic() + seconds)
 
     def conclude(self) -> None:
         """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""

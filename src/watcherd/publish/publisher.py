@@ -230,7 +230,8 @@ class Publisher:
             case Done():
                 self._batch.add(outcome, outcome.draft)
             case Failed():
-                self._decide(outcome)
+                if draft := self._judge.judge(outcome):
+                    self._batch.add(outcome, draft)
             case Stalled():
                 self._judge.stall(outcome)
             case Returned():
@@ -245,11 +246,6 @@ class Publisher:
                 self._fault_is_queued = False
                 self._health.pause(outcome)
 
-    def _decide(self, failed: Failed) -> None:
-        draft = self._judge.judge(failed)
-        if draft is not None:
-            self._batch.add(failed, draft)
-
     # What the batch tells ------------------------------------------------------------------------------------------
 
     def _report(self, news: News) -> None:
@@ -262,7 +258,7 @@ class Publisher:
                 self._judge.let_go(job, claimed=news.claimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)
-                self._health.look_soon()
+                self._health.look_within(TICK)  # all may have been calm
                 self._judge.let_go(job)
             case Failed() if job.id < self._ledger.first:
                 # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.
@@ -291,7 +287,7 @@ class Publisher:
         self._queue.put(None)
         while self._take():
             pass
-        self._health.look_at_once()
+        self._health.look_within(0.0)
         self._advance()
         self._report_ends()
         try:
