@@ -38,12 +38,6 @@ def shortage(error: OSError) -> SystemFault | None:
     return SystemFault(f"cannot open files: {error.strerror}", root="", errno=error.errno)
 
 
-def raise_shortage(error: OSError) -> None:
-    """Raise that fault, where an error shows it: then it is not about the one file that was opened."""
-    if fault := shortage(error):
-        raise fault from error
-
-
 def version_of(status: os.stat_result) -> Version:
     """Return the version that a `stat` shows."""
     return Version(status.st_size, signed(status.st_mtime_ns), signed(status.st_ctime_ns), status.st_ino)

@@ -152,8 +152,7 @@ class Gate:
             case decide.Admit():
                 unwritten = self._unwritten(looks, seen, terms)
                 if unwritten is not None:
-                    self._welcome(record)
-                    self._admit(self._job(unwritten, admission))
+                    self._admit(self._job(unwritten, admission), record)
             case decide.Condemn():
                 self._condemn(seen, admission)
             case decide.Leave(reason):
@@ -174,15 +173,13 @@ class Gate:
             return seen
         return self._if_complete(self._sighting(seen.path, seen.how, status, terms), writer, terms)
 
-    def _welcome(self, record: Record | None) -> None:
-        if record is not None and record.state is State.QUARANTINED:
-            self._desk.put(CameBack(record))
-
     def _job(self, seen: Sighting, charges: decide.Admit) -> Job:
         file = File(self._inbox, seen.path, seen.version)
         return Job(self._ledger.next_id(), file, self._kind, *charges)
 
-    def _admit(self, job: Job) -> None:
+    def _admit(self, job: Job, record: Record | None) -> None:
+        if record is not None and record.state is State.QUARANTINED:
+            self._desk.put(CameBack(record))
         self.pending.drop(job.file.path)
         if self._claims.claim(job.file.path):  # else it was claimed since we looked, and comes back when free
             self._parked.append(job)  # handed over together: a worker takes several at a time

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -40,20 +39,8 @@ def is_news(reason: str, before: str) -> bool:
     return not before or mend_of(reason) not in {mend_of(before), mend_of("")}
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
-    """An inbox's folder as it was when it was opened."""
-
-    status: os.stat_result
-    is_mount: bool
-
-
-def look(path: str) -> Seen:
-    """Return the folder at `path`. Raises OSError where there is none, or it may not be looked into."""
-    return Seen(_folder(path), os.path.ismount(path))
-
-
-def _folder(path: str) -> os.stat_result:
+def look(path: str) -> os.stat_result:
+    """Return the status of the folder at `path`. Raises OSError where there is none, or it may not be looked into."""
     status = os.stat(os.path.join(path, ""))  # the slash: a file is no root
     if not _may_enter(path):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
@@ -76,7 +63,8 @@ class InboxRoot:
         self._named = named or path
         self._watching = watching
         self._log = log.bind(inbox=name)
-        self._seen: Seen | None = None  # what was opened last
+        self._seen: os.stat_result | None = None  # what was opened last
+        self._was_mount = False  # whether a file system was mounted there
         self._watch: Watch | None = None
         self._uprooted = False  # whether that was moved, deleted or unmounted: its inode may be another's by now
         self._said = False  # that it is blind
@@ -98,18 +86,18 @@ class InboxRoot:
     def _missed_at(self, path: str) -> str:
         seen = self._seen  # which the intake's thread may replace meanwhile
         try:
-            status = _folder(path)  # looked at every second, so no more is asked
+            status = look(path)  # looked at every second, so no more is asked
         except OSError as error:
             return str(error.strerror)
-        return "" if seen and os.path.samestat(status, seen.status) else "another folder took its place"
+        return "" if seen and os.path.samestat(status, seen) else "another folder took its place"
 
     def open(self) -> Mount:
         """Begin to watch the folder at the path. Raises OSError where it cannot be the inbox."""
-        found = look(self._path)
+        status, is_mount = look(self._path), os.path.ismount(self._path)
         # Any folder can be the inbox again, except the bare mount point of one that was mounted.
-        if self._seen and self._seen.is_mount and not found.is_mount:
+        if self._was_mount and not is_mount:
             raise OSError(errno.ENODEV, "nothing is mounted there", self._path)
-        self._seen, self._uprooted = found, False
+        self._seen, self._was_mount, self._uprooted = status, is_mount, False
         if reason := self.lost():
             raise OSError(errno.ESTALE, reason, self._named)
         self.rearm()

@@ -193,7 +193,8 @@ class Rounds:
 
         Raises SystemFault where descriptors are short.
         """
-        beneath.raise_shortage(error)
+        if fault := beneath.shortage(error):
+            raise fault from error
         self.unlisted[folder] = reason = str(error.strerror)
         if folder not in self._told:
             self._told.add(folder)

@@ -329,7 +329,8 @@ class Batch:
 
     def _blame(self, error: OSError) -> None:
         """Raise SystemFault where an error is not of one file alone: where a root fails, or the process does."""
-        beneath.raise_shortage(error)
+        if fault := beneath.shortage(error):
+            raise fault from error
         if not self._probed:
             for root in self._place.roots:
                 root.probe()

@@ -736,7 +736,7 @@ def gate():
 def parked(gate, *paths):
     """Park jobs, as if their files were led through."""
     for number, path in enumerate(paths):
-        gate._admit(Job(number, File("scans", path, Version(1, 1, 1, number)), Kind.TEXT))
+        gate._admit(Job(number, File("scans", path, Version(1, 1, 1, number)), Kind.TEXT), None)
 
 
 def test_a_gate_is_blocked_by_what_its_lane_does_not_take_and_where_as_much_is_in_flight_as_may_be(gate):
