@@ -13,7 +13,7 @@ from watcherd.sameness import resembles
 from watcherd.states import State
 
 if TYPE_CHECKING:
-    from watcherd.model import Record, Version
+    from watcherd.model import Failed, Record, Version
 
 #: Kills from outside after which a file runs alone, to be told from its neighbours.
 KILLS_BEFORE_ALONE = 3
@@ -118,15 +118,14 @@ class Quarantine:
     attempts: int
 
 
-def fate(  # noqa: PLR0913 (the facts are these)
-    failure: Failure, *, charged: bool, attempts: int, kills: int, policy: RetryPolicy, dice: float
-) -> Retry | Quarantine:
-    """Decide what a failed attempt costs. `attempts` and `kills` are those before it, `dice` is in [0, 1)."""
-    if not charged:
+def fate(failed: Failed, policy: RetryPolicy, dice: float) -> Retry | Quarantine:
+    """Decide what a failed attempt costs. `dice` is in [0, 1)."""
+    attempts, kills = failed.job.attempts, failed.job.kills
+    if not failed.charged:
         kills += 1
         return Retry(attempts, kills, backoff(kills, policy, dice), alone=kills >= KILLS_BEFORE_ALONE)
     attempts += 1
-    if not failure.passing or attempts >= policy.attempts:
+    if not failed.failure.passing or attempts >= policy.attempts:
         return Quarantine(attempts)
     return Retry(attempts, kills, backoff(attempts, policy, dice))
 

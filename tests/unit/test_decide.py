@@ -19,7 +19,7 @@ from watcherd.decide import (
     backoff,
     fate,
 )
-from watcherd.model import After, Failure, File, Kind, Record, Version
+from watcherd.model import After, Failed, Failure, File, Job, Kind, Record, Version
 from watcherd.states import State
 
 POLICY = RetryPolicy(attempts=3, backoff=1.0, max_backoff=300.0)
@@ -38,6 +38,10 @@ policies = st.builds(
 
 def record(state, **facts):
     return Record(1, File("scans", "a.txt", VERSION), Kind.TEXT, state, **facts)
+
+
+def failed(failure, attempts=0, kills=0, *, charged=True):
+    return Failed(Job(1, File("scans", "a.txt", VERSION), Kind.TEXT, attempts, kills), failure, "", charged)
 
 
 def decide(state, version=VERSION, after=After.ARCHIVE, **facts):
@@ -111,7 +115,7 @@ def test_a_suspect_that_ran_alone_too_often_is_condemned():
 def test_a_failure_that_cannot_pass_sets_a_file_aside_at_once(chance):
     for failure in Failure:
         if not failure.passing:
-            verdict = fate(failure, charged=True, attempts=0, kills=0, policy=POLICY, dice=chance)
+            verdict = fate(failed(failure), POLICY, chance)
             assert verdict == Quarantine(1)
 
 
@@ -120,7 +124,7 @@ def test_a_failure_that_may_pass_is_tried_as_often_as_the_policy_says(policy, ch
     attempts, tries = 0, 0
     while True:
         tries += 1
-        verdict = fate(Failure.TIMEOUT, charged=True, attempts=attempts, kills=0, policy=policy, dice=chance)
+        verdict = fate(failed(Failure.TIMEOUT, attempts), policy, chance)
         if isinstance(verdict, Quarantine):
             break
         assert verdict.attempts == attempts + 1
@@ -129,13 +133,13 @@ def test_a_failure_that_may_pass_is_tried_as_often_as_the_policy_says(policy, ch
 
 
 def test_a_file_that_failed_is_tried_again_beside_others():
-    verdict = fate(Failure.TIMEOUT, charged=True, attempts=0, kills=7, policy=POLICY, dice=0)
+    verdict = fate(failed(Failure.TIMEOUT, kills=7), POLICY, 0)
     assert verdict == Retry(attempts=1, kills=7, delay=1.0, alone=False)
 
 
 @given(st.integers(0, 50), st.integers(0, 50), dice)
 def test_a_kill_from_outside_is_never_charged_and_after_three_the_file_runs_alone(attempts, kills, chance):
-    verdict = fate(Failure.CRASHED, charged=False, attempts=attempts, kills=kills, policy=POLICY, dice=chance)
+    verdict = fate(failed(Failure.CRASHED, attempts, kills, charged=False), POLICY, chance)
     assert isinstance(verdict, Retry)
     assert (verdict.attempts, verdict.kills) == (attempts, kills + 1)
     assert verdict.alone == (kills + 1 >= KILLS_BEFORE_ALONE)

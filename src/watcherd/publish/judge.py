@@ -42,15 +42,7 @@ class Judge:
         """
         if failed.failure.passing:
             self._health.probe()  # before a file is charged with what the system may have done
-        job = failed.job
-        verdict = fate(
-            failed.failure,
-            charged=failed.charged,
-            attempts=job.attempts,
-            kills=job.kills,
-            policy=self.policy,
-            dice=random.random(),  # noqa: S311 (spreads retries, hides nothing)
-        )
+        verdict = fate(failed, self.policy, random.random())  # noqa: S311 (spreads retries, hides nothing)
         if isinstance(verdict, Quarantine):
             return self._set_aside(failed, verdict.attempts)
         self._retry(failed, verdict)
