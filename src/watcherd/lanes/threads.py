@@ -21,12 +21,12 @@ class Threads(Pool):
     """Slots that run `process` in the threads that own them. `cut` says whether work is cut short."""
 
     def __init__(self, process: Process) -> None:
-        self._process = process
+        self.process = process
         self.cut = False
 
     def slot(self, hand: Hand) -> Slot:
         """Return a slot for one thread, which needs no looking after and holds nothing."""
-        return _InThread(self._process, self, hand)
+        return _InThread(self, hand)
 
     def cut_short(self) -> None:
         """Let every job that comes to its next checkpoint raise Cut."""
@@ -36,8 +36,7 @@ class Threads(Pool):
 class _InThread(Slot):
     """It cannot end a job that reaches no checkpoint; the lane puts another thread in its place."""
 
-    def __init__(self, process: Process, threads: Threads, hand: Hand) -> None:
-        self._process = process
+    def __init__(self, threads: Threads, hand: Hand) -> None:
         self._threads = threads
         self._hand = hand
 
@@ -52,4 +51,4 @@ class _InThread(Slot):
             if now > ends:
                 raise overdue(limits)
 
-        return work(self._process, job.file.path, source, draft, limits, checkpoint)
+        return work(self._threads.process, job.file.path, source, draft, limits, checkpoint)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.beneath import OURS
-from watcherd.publish.inputs.taker import Taken, Taker, is_there
+from watcherd.publish.inputs.taker import Taken, Taker
 from watcherd.sameness import has_inode, is_unwritten
 
 if TYPE_CHECKING:
@@ -35,9 +35,9 @@ class Custody:
     def take(self, job: Job) -> Taken:
         """Take the input of `job`, if that is not done: ELSEWHERE, if it is in here then. Raises OSError."""
         ours, name = self._folders.parent(self._inbox, ours_of(job), make=True)
-        if is_there(ours, name):  # an earlier run, or attempt, has taken it; its owner may still write into it
-            is_its = has_inode(os.lstat(name, dir_fd=ours), job.file.version)
-            taken = Taken.MOVED if is_its else Taken.REPLACED
+        if there := self._folders.status(self._inbox, ours_of(job)):
+            # An earlier run, or attempt, has taken it; its owner may still write into it.
+            taken = Taken.MOVED if has_inode(there, job.file.version) else Taken.REPLACED
         else:
             taken = self._taker.take(job, ours, name, _rename)
         self._folders.touch(self._inbox, ours_of(job))  # also for what becomes of it now

@@ -101,7 +101,7 @@ def _restore(target: int, name: str, inbox: str, path: str) -> None:
     """
     folder, own_name = beneath.split(path)
     number = 0
-    while is_there(target, name):
+    while _is_there(target, name):
         try:
             with beneath.folder(inbox, folder, make=True) as source:
                 move(target, name, source, derived(own_name, number))
@@ -116,8 +116,7 @@ def _restore(target: int, name: str, inbox: str, path: str) -> None:
             folder = ""
 
 
-def is_there(folder: int, name: str) -> bool:
-    """Whether anything has that name in an open folder. Raises OSError."""
+def _is_there(folder: int, name: str) -> bool:
     try:
         os.lstat(name, dir_fd=folder)
     except FileNotFoundError:
