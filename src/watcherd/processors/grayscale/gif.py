@@ -3,8 +3,8 @@
 Pillow's writer of several frames holds all of them, joins neighbours that are equal (two colours of one brightness
 become one frame), drops alpha, and chooses palettes; here every frame stays, and one palette of 256 greys serves all.
 
-The layout is that of the GIF89a specification: screen, palette, extensions, and for each frame a control block, a
-descriptor with its place on the screen, and the compressed pixels.
+The layout is that of the GIF89a specification: screen, palette, extensions, and then the frames, which Pillow writes:
+a control block, a descriptor with the place on the screen, and the compressed pixels.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ import struct
 from typing import TYPE_CHECKING
 
 from PIL import ImageChops
+from PIL.GifImagePlugin import getdata
 
 from watcherd.model import Failure, FileFault
 from watcherd.processors.grayscale.decoders import CLEAR, KEEP
-from watcherd.processors.grayscale.frames import DOT, Box, changed, frames
+from watcherd.processors.grayscale.frames import DOT, changed, frames
 from watcherd.processors.grayscale.grey import PALETTE
-from watcherd.processors.grayscale.source import Written, save
+from watcherd.processors.grayscale.source import Written, encoding
 
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
     from watcherd.processors.grayscale.reader import Reader
 
-PREAMBLE = 13 + len(PALETTE)  # bytes before the first descriptor, in a file of one frame as Pillow writes it
 LARGEST = 0xFFFF
-NOTHING = 256  # no level: no pixel is transparent
 
 
 def write_gif(image: ImageFile.ImageFile, reader: Reader) -> Written:
@@ -54,22 +53,16 @@ def write_gif(image: ImageFile.ImageFile, reader: Reader) -> Written:
 def _frame(before: Image.Image | None, picture: Image.Image, duration: float) -> bytes:
     """Return one frame: where it is opaque, cut to what changed; else whole, and cleared before the next."""
     if picture.mode == "L":
-        levels, hole = picture, NOTHING
+        levels, hole = picture, None
         box, disposal = changed(before, picture), KEEP
     else:
         levels, hole = _with_hole(picture)
         box, disposal = picture.getchannel("A").getbbox() or DOT, CLEAR
     hundredths = min(round(duration / 10), LARGEST)
-    flags = disposal << 2 | (hole != NOTHING)
-    control = struct.pack("<BBBBHBB", 0x21, 0xF9, 4, flags, hundredths, hole % NOTHING, 0)
-    return control + _pixels(levels.crop(box), box)
-
-
-def _pixels(levels: Image.Image, box: Box) -> bytes:
-    """Return descriptor and compressed pixels, cut out of a file of one frame as Pillow writes it."""
-    alone = save(levels, "GIF", optimize=False, interlace=0)
-    descriptor = struct.pack("<BHHHHB", 0x2C, box[0], box[1], levels.width, levels.height, 0)
-    return b"".join((descriptor, alone[PREAMBLE + len(descriptor) : -1]))
+    control = {"disposal": disposal, "duration": 10 * hundredths, "transparency": hole}
+    shown = levels.crop(box)
+    with encoding("GIF", shown):
+        return b"".join(getdata(shown, box[:2], **control))
 
 
 def _with_hole(picture: Image.Image) -> tuple[Image.Image, int]:
