@@ -6,7 +6,6 @@ is too large for a datagram goes in a sealed file in memory (systemd.io/JOURNAL_
 
 from __future__ import annotations
 
-import array
 import errno
 import fcntl
 import os
@@ -110,7 +109,6 @@ class Journal:
         try:
             os.write(file, message)
             fcntl.fcntl(file, fcntl.F_ADD_SEALS, _SEALS)
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [file]))]
-            self._socket.sendmsg([], rights)
+            socket.send_fds(self._socket, [], [file])
         finally:
             os.close(file)
