@@ -40,22 +40,16 @@ _COLOURS = {
 _BLOCKS = ("exception", "trace")  # many lines each: for people they stand below
 
 
-def configure(
-    level: str,
-    format: str,  # noqa: A002 (the setting's own name)
-    stream: TextIO | None = None,
-    *,
-    above_bar: bool = False,
-) -> None:
+def configure(level: str, form: str, stream: TextIO | None = None, *, above_bar: bool = False) -> None:
     """Send the logs of watcherd and all libraries, and Python's warnings, to `stream` (standard error).
 
-    `level` is the lowest that is logged: debug, info, warning or error; `format` is auto, console, journal or
+    `level` is the lowest that is logged: debug, info, warning or error; `form` is auto, console, journal or
     json; auto is console on a terminal, and journal where systemd reads `stream` for the journal.
     `above_bar`: a progress bar is on the terminal's last line; a line of log takes its place, and the bar is redrawn.
     May be called again: the newest call holds, but loggers bound before go on writing where they did.
     """
     stream = stream or sys.stderr
-    render, sink = _end(_chosen(stream) if format == "auto" else format, stream, above_bar=above_bar)
+    render, sink = _end(_chosen(stream) if form == "auto" else form, stream, above_bar=above_bar)
     structlog.configure(
         processors=[lambda _logger, level, event: render({"level": level, **event})],
         wrapper_class=_Logger,
@@ -78,12 +72,12 @@ def _chosen(stream: TextIO) -> str:
     return "journal" if journal.reads(stream.fileno()) else "json"
 
 
-def _end(format: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink | Journal]:  # noqa: A002
+def _end(form: str, stream: TextIO, *, above_bar: bool) -> tuple[Render, Sink | Journal]:
     """Return how an event is rendered, and where it goes."""
-    if format == "journal":
+    if form == "journal":
         with suppress(OSError):  # a sandbox may keep its socket from us: then by the stream
             return as_journal, Journal(_notice(as_journal))
-    render = _console(stream) if format == "console" else as_json
+    render = _console(stream) if form == "console" else as_json
     if above_bar:
         render = _clearing(render)
     return render, Sink(_notice(render), stream)
