@@ -238,10 +238,8 @@ def drafts(*folders: Path) -> set[str]:
 
 
 @pytest.fixture
-def scene(tmp_path):
-    made = Scene(tmp_path)
-    yield made
-    made.close()
+def scene(scene_of):
+    return scene_of()
 
 
 @pytest.fixture
