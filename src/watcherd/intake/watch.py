@@ -94,11 +94,9 @@ class Watch:
     def arm(self, descriptor: int, path: str) -> None:
         """Watch the open folder behind `descriptor`, known as `path`. Raises OSError: ENOSPC at the user's limit."""
         watch = self._inotify.add(descriptor)  # the one that the folder has already, if it has any
-        if self._armed.get(path) == watch:
-            return
         known = self._paths.pop(watch, None)
         if known is not None:
-            del self._armed[known]  # the same folder, under the name that it had
+            del self._armed[known]  # the same folder, maybe under another name that it had
         if path in self._armed:  # another folder, whose end is not told for as long as somebody has it open
             self._disarm_all({path})
         self._paths[watch] = path
