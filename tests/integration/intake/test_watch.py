@@ -136,6 +136,7 @@ def test_a_folder_armed_under_its_new_name_before_its_move_was_heard_is_named_ag
     arm(watch, tmp_path, "", "old")
     os.rename(tmp_path / "old", tmp_path / "new")
     arm(watch, tmp_path, "new")
+    assert len(watch) == 2
     assert heard(watch).folders == ["new", "new"]
     arm(watch, tmp_path, "new")
     (tmp_path / "new" / "a").touch()
