@@ -10,7 +10,7 @@ from watcherd import audit, beneath
 from watcherd import settings as configuration
 from watcherd.intake.probe import Looks
 from watcherd.ledger.ledger import Intent, Ledger
-from watcherd.model import Draft, File, Job, Kind
+from watcherd.model import Draft, File, Job, Kind, Record
 from watcherd.publish.inputs.custody import ours_of
 from watcherd.service import locks
 from watcherd.states import State
@@ -30,9 +30,15 @@ def audited(site):
     return audited
 
 
-def test_what_a_daemon_that_started_meanwhile_has_in_hand_is_not_wrong(site, audited, monkeypatch):
+def test_what_a_daemon_that_started_meanwhile_has_in_hand_is_not_wrong_and_an_input_left_behind_still_is(
+    site, audited, monkeypatch
+):
     site.write("new.txt")
     assert audited() == ([("unaccounted", "inbox/new.txt")], False)
+    left = File("scans", "left.txt", beneath.version_of(site.write("left.txt").stat()))
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        ledger.remember([Record(0, left, Kind.TEXT, State.PUBLISHED)])
     admitted = audit.admitted
     with ExitStack() as late:
 
@@ -41,7 +47,7 @@ def test_what_a_daemon_that_started_meanwhile_has_in_hand_is_not_wrong(site, aud
             return admitted(*of)
 
         monkeypatch.setattr(audit, "admitted", while_one_starts)
-        assert audited() == ([], True)
+        assert audited() == ([("input", "inbox/left.txt")], True)
 
 
 def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monkeypatch):
