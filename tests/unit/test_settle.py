@@ -144,6 +144,11 @@ def test_a_file_written_within_the_tick_is_looked_at_again():
     assert wait_of(just._replace(written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) is None
 
 
+def test_a_file_of_a_time_to_come_waits_no_longer_than_others():
+    ahead = FRESH._replace(how=How.RENAMED, written_ago=-3600.0)
+    assert [wait_of(ahead, None, 0.0, pace, Writer.FREE) for pace in (PACE, COARSE)] == [None, None]
+
+
 @pytest.mark.parametrize(("second", "tick"), [(7, 1), (8, 2)])  # FAT holds every second one, and says no odd one
 def test_where_times_are_whole_seconds_a_file_is_taken_once_its_second_is_over(second, tick):
     version = V1._replace(mtime_ns=second * 10**9)
