@@ -315,6 +315,13 @@ def test_a_scan_asked_for_while_one_ran_is_done_also_where_that_one_was_suspende
     assert cursor.answered == asked
 
 
+def test_a_folder_that_was_asked_for_before_a_cursor_was_suspended_is_scanned_with_the_whole():
+    cursor = scripted("ab")
+    cursor.ask_folder("sub")
+    cursor.suspend()
+    assert drained(cursor) == ["a", "b"]
+
+
 def test_a_suspended_cursor_that_wanted_nothing_wants_nothing():
     cursor = scripted("ab")
     cursor.suspend()
