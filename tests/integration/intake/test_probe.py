@@ -41,6 +41,17 @@ def test_a_file_that_somebody_has_open_for_writing_is_written_though_nothing_is_
     assert ask(path) is Writer.FREE
 
 
+def test_what_was_written_before_nobody_wrote_any_more_is_seen(path, monkeypatch):
+    def once_its_writer_is_done(descriptor):
+        path.write_bytes(b"more")
+        return writer(descriptor)
+
+    monkeypatch.setattr(probe, "writer", once_its_writer_is_done)
+    with Looks(str(path.parent)) as looks:
+        status, answer = looks.writer(path.name)
+    assert (status.st_size, answer) == (4, Writer.FREE)
+
+
 def test_a_writer_in_another_process_is_seen(path):
     with subprocess.Popen(["/bin/sh", "-c", 'exec 3>>"$0"; echo; read wait', path], stdin=-1, stdout=-1) as writing:
         writing.stdout.readline()
