@@ -474,6 +474,13 @@ def test_of_what_was_worked_on_alone_only_the_last_stays_a_suspect_that_was_alon
         assert [record(ledger, name).alone for name in names] == [True, False, True]
 
 
+def test_one_that_is_to_be_tried_again_alone_is_so_also_once_another_was_worked_on_alone(ledger):
+    (killed,) = handed(ledger, "killed.txt", alone=True)
+    ledger.retry(killed, Retry(0, 4, 0.0, alone=True), 1.0, None, "")
+    handed(ledger, "last.txt", alone=True)
+    assert record(ledger, "killed.txt").alone
+
+
 def test_one_whose_intention_was_withdrawn_is_no_suspect_that_was_alone(ledger):
     (given,) = handed(ledger, "innocent.txt", alone=True)
     intend(ledger, given)
