@@ -506,6 +506,14 @@ def test_a_retry_is_admitted_when_it_is_due_with_the_charges_that_it_carries(wat
         assert time.time() >= inbox.records["a.txt"].due
 
 
+def test_a_retry_that_had_to_settle_and_did_so_before_it_was_due_is_admitted_when_it_is(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=0.2)
+    inbox.record("a.txt", State.RETRYING, attempts=1, due=time.time() + 1.0)
+    with inbox:
+        inbox.job("a.txt")
+
+
 def test_a_retry_that_was_put_on_record_meanwhile_is_noticed_by_its_release(watching):
     with watching(settle=60.0).scanned() as inbox:
         inbox.renamed_in("a.txt")
@@ -594,13 +602,14 @@ def test_a_suspect_that_is_gone_is_dropped_also_where_a_reload_forgot_what_was_h
         inbox.until(lambda: inbox.dropped == ["gone.txt"])
 
 
-def test_a_suspect_that_was_charged_often_enough_is_condemned(watching, root):
+def test_a_suspect_that_was_charged_often_enough_is_condemned_and_waits_no_more(watching, root):
     (root / "a.txt").write_bytes(b"x")
-    inbox = watching(settle=0.0)
+    inbox = watching(settle=0.2)
     inbox.record("a.txt", State.WORKING, attempts=2, alone=True)
     with inbox:
         inbox.until(lambda: inbox.condemned)
         (failed,) = inbox.condemned
+        assert inbox.intake.waiting() == []
     assert (failed.failure, failed.job.attempts, failed.charged) == (Failure.CRASHED, 2, True)
     assert inbox.claims.holds("a.txt")
 
@@ -643,6 +652,19 @@ def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root,
         inbox.renamed_in("a.txt", b"changed")
         inbox.job("a.txt")
     assert [event["reason"] for event in events if event["event"] == "file.ignored"] == told
+
+
+def test_a_kept_file_that_is_again_what_it_was_waits_no_more(watching, root):
+    (root / "a.txt").write_bytes(b"x")
+    inbox = watching(settle=60.0, after=After.KEEP)
+    inbox.record("a.txt", State.PUBLISHED)
+    with inbox:
+        before = (root / "a.txt").stat().st_mtime_ns
+        (root / "a.txt").write_bytes(b"y")
+        os.utime(root / "a.txt", ns=(before, before + 1))
+        inbox.until(inbox.intake.waiting)
+        os.utime(root / "a.txt", ns=(before, before))
+        inbox.until(inbox.intake.drained)
 
 
 def test_rescans_come_by_themselves_and_only_others_are_news(watching, events):
