@@ -10,6 +10,7 @@ from contextlib import ExitStack, closing, suppress
 
 import pytest
 from structlog.testing import capture_logs
+from tests.integration.conftest import held
 
 from watcherd import rebuild
 from watcherd import settings as configuration
@@ -336,11 +337,12 @@ def test_a_reason_without_its_file_proves_nothing(rebuilt, set_aside):
 # What is in the way ------------------------------------------------------------------------------------------------
 
 
-def test_drafts_are_removed_and_nothing_else_of_our_own_folder(site, rebuilt):
+def test_drafts_are_removed_and_nothing_else_of_our_own_folder_and_nothing_stays_open_there(site, rebuilt):
     for name in ("01234567-89abcdef-1", "01234567-probe", "owner", "somebody-s.txt"):
         site.write(f".watcherd/{name}", root=site.outbox)
     rebuilt()
     assert sorted(os.listdir(site.outbox / ".watcherd")) == ["owner", "somebody-s.txt"]
+    assert held(site.outbox) == []
 
 
 def test_what_is_wrong_with_it_is_said_and_not_to_start_once_more(ledger, rebuilt):
