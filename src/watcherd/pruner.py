@@ -37,7 +37,8 @@ class Pruner:
     def __init__(self, lines: Sequence[Line], history: Callable[[], float]) -> None:
         self._lines = lines
         self._history = history
-        self._spent = 0.0  # processor seconds of the look that is under way, for what lasts
+        self._left: Sequence[Line] = ()  # whose rows the look that is under way has not all seen
+        self._spent = 0.0  # processor seconds of that look, for what lasts
 
     @contextmanager
     def running(self, on_death: Callable[[Died], None]) -> Iterator[None]:
@@ -73,8 +74,9 @@ class Pruner:
         """Forget some of the old rows, and return when to come again, in seconds."""
         before = time.time() - self._history()
         # In a pause no folder is looked at but by its publisher, which knows when they are ready.
-        more = [self._prune(line, before) for line in self._lines if not line.publisher.paused]
-        if any(more):
+        lines = [line for line in self._left or self._lines if not line.publisher.paused]
+        self._left = [line for line in lines if self._prune(line, before)]
+        if self._left:
             return MORE
         spent, self._spent = self._spent, 0.0
         return max(EVERY, SHARE * spent)

@@ -2,6 +2,8 @@
 # ruff: noqa: SLF001 (what is played or broken is played from inside)
 
 import os
+from itertools import cycle
+from types import SimpleNamespace
 
 from tests.integration.assembled.conftest import leave_behind, named, quick, running
 
@@ -9,6 +11,7 @@ from watcherd import drain as draining
 from watcherd import pruner
 from watcherd.ledger.ledger import Ledger
 from watcherd.pruner import Pruner
+from watcherd.publish.pruning import Look
 
 
 def pruner_of(rooms, *, history=-60.0):
@@ -184,6 +187,17 @@ def test_a_look_that_forgets_all_that_it_judges_puts_off_the_next_for_no_longer_
         published(site, *site.texts(10))
         assert forget_all(rooms) == pruner.EVERY
         assert paths(site) == []
+
+
+def test_a_look_at_all_old_rows_ends_once_those_of_each_inbox_were_looked_at_however_many_each_has():
+    def line(parts):
+        looks = cycle([*[Look(more=True, in_vain=1.0)] * (parts - 1), Look(more=False, in_vain=1.0)])
+        return SimpleNamespace(
+            publisher=SimpleNamespace(paused=""), pruning=SimpleNamespace(prune=lambda _: next(looks))
+        )
+
+    looks = Pruner([line(2), line(3)], lambda: 0.0)
+    assert [looks.prune() for _ in range(6)] == [pruner.MORE, pruner.MORE, pruner.EVERY] * 2
 
 
 def test_many_old_rows_are_forgotten_a_block_at_a_time(site, monkeypatch):
