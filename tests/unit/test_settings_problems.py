@@ -122,6 +122,8 @@ def test_an_unknown_key_is_refused_with_the_nearest_known_one(problems, text, sa
         ('[inbox.a]\ninclude = ["a["]', "'a[' matches nothing"),
         ('[inbox.a]\nexclude = ["!"]', "'!' is no gitignore pattern"),
         ('[inbox.a]\nexclude = ["[c-a].txt"]', "'[c-a].txt' is no gitignore pattern"),
+        ('[inbox.a]\nexclude = ["[\\t-\\n].txt"]', "is no gitignore pattern"),
+        ('[inbox.a]\nexclude = ["[][:digit:]]*.txt"]', "has a class of characters, which is not known here"),
         ('[inbox.a]\nexclude = ["[![:digit:]]*.txt"]', "has a class of characters, which is not known here"),
         ('[inbox.a]\nexclude = ["# note"]', "'# note' matches nothing"),
         ('[inbox.a]\nrecursive = "perhaps"', "'perhaps' is neither true nor false; write true or false"),

@@ -9,10 +9,12 @@ import stat
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from pathspec import GitIgnoreSpec
+from watcherd.patterns import compiled, in_one_line
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pathspec import GitIgnoreSpec
 
     from watcherd.model import Kind
 
@@ -52,8 +54,8 @@ class Rules:
     def __post_init__(self) -> None:
         kinds = {extension.lower(): kind for kind, claimed in self.extensions.items() for extension in claimed}
         object.__setattr__(self, "_kinds", kinds)
-        object.__setattr__(self, "_included", _compiled(self.include))
-        object.__setattr__(self, "_excluded", _compiled(self.exclude))
+        object.__setattr__(self, "_included", compiled(self.include) if self.include else None)
+        object.__setattr__(self, "_excluded", compiled(self.exclude) if self.exclude else None)
 
     def kind(self, path: str) -> Kind | Ignored:
         """Return the kind of the file at `path`, or why it is not taken."""
@@ -66,9 +68,9 @@ class Rules:
         kind = self._kinds.get(dot + extension)
         if kind is None:
             return Ignored("no processor claims its extension")
-        if self._excluded is not None and self._excluded.match_file(_in_one_line(path)):
+        if self._excluded is not None and self._excluded.match_file(in_one_line(path)):
             return Ignored("matches a pattern of exclude")
-        if self._included is not None and not self._included.match_file(_in_one_line(path)):
+        if self._included is not None and not self._included.match_file(in_one_line(path)):
             return Ignored("matches no pattern of include")
         return kind
 
@@ -77,7 +79,7 @@ class Rules:
         name = folder[folder.rfind("/") + 1 :]
         if not self.recursive or name.startswith(".") or name.lower() in NEVER_ENTERED:
             return False
-        return self._excluded is None or not self._excluded.match_file(_in_one_line(folder + "/"))
+        return self._excluded is None or not self._excluded.match_file(in_one_line(folder + "/"))
 
 
 def what_it_is(mode: int) -> str:
@@ -91,12 +93,3 @@ def what_it_is(mode: int) -> str:
         stat.S_IFDIR: "is a folder",
     }
     return names.get(stat.S_IFMT(mode), "is no regular file")
-
-
-def _compiled(patterns: tuple[str, ...]) -> GitIgnoreSpec | None:
-    return GitIgnoreSpec.from_lines(map(_in_one_line, patterns)) if patterns else None
-
-
-def _in_one_line(text: str) -> str:
-    """Replace newlines, which the dots of pathspec's expressions do not match, by a byte that no name has."""
-    return text.replace("\n", "\0")

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-from pathspec import GitIgnoreSpec
 from pydantic import AfterValidator, BeforeValidator, PlainSerializer, WithJsonSchema
 
+from watcherd import patterns as gitignore
 from watcherd.settings import units
 from watcherd.settings.layers import VARIABLE
 from watcherd.settings.units import Unreadable
@@ -71,7 +71,7 @@ def _strings(values: object, example: str) -> tuple[str, ...]:
     raise Unreadable(f"{values!r} is no list of texts", f"write it as in {example}")
 
 
-_CLASS = re.compile(r"\[[^]/]*\[:\w+:\]")  # as [[:digit:]]
+_CLASS = re.compile(r"\[[!^]?\]?[^]/]*\[:\w+:\]")  # as [[:digit:]]
 
 
 def _require_pattern(pattern: str) -> None:
@@ -81,8 +81,8 @@ def _require_pattern(pattern: str) -> None:
         )
     # What pathspec compiles to nothing would silently match nothing, as does an unclosed bracket.
     try:
-        compiled = list(GitIgnoreSpec.from_lines([pattern]).patterns)
-    except (ValueError, re.error) as error:  # the latter of a range that runs backwards, as [z-a]
+        compiled = list(gitignore.compiled([pattern]).patterns)
+    except ValueError as error:
         raise Unreadable(
             f"{pattern!r} is no gitignore pattern: {error}", 'write it as in "*.txt" or "drafts/"'
         ) from error
