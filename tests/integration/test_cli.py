@@ -343,12 +343,15 @@ def test_a_missing_outbox_is_said_with_its_mend_before_anything_is_made(watcherd
     assert [path.name for path in here.iterdir()] == ["in"]
 
 
-@pytest.mark.parametrize("link", ["in", "out"])
-def test_a_folder_that_cannot_be_made_where_a_link_leads_is_said_at_once(watcherd, here, link):
-    (here / link).symlink_to("nowhere")
-    status, _, err = watcherd("run", "--inbox", "in", "--outbox", "out", "--make-folders")
-    mend = f"mount it, or make it: mkdir -p {here}/nowhere"
-    assert (status, err) == (1, f"watcherd: {here}/{link} is missing; {mend}\n")
+@pytest.mark.parametrize(
+    ("inbox", "outbox"), [("link", "out"), ("in", "link"), ("link/in", "out"), ("in", "link/out")]
+)
+def test_a_folder_that_cannot_be_made_where_a_link_leads_is_said_at_once(watcherd, here, inbox, outbox):
+    (here / "link").symlink_to("nowhere")
+    status, _, err = watcherd("run", "--inbox", inbox, "--outbox", outbox, "--make-folders")
+    missing = inbox if "link" in inbox else outbox
+    mend = f"mount it, or make it: mkdir -p {here}/{missing.replace('link', 'nowhere')}"
+    assert (status, err) == (1, f"watcherd: {here}/{missing} is missing; {mend}\n")
 
 
 @pytest.mark.parametrize("folder", ["in", "out"])

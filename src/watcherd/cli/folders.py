@@ -54,8 +54,13 @@ def flaw(path: Path) -> tuple[str, str] | None:
         is_folder = stat.S_ISDIR(path.stat().st_mode)
     except FileNotFoundError:
         command = f"mkdir -p {shlex.quote(os.path.realpath(path))}"  # where a link leads to
-        option = "" if os.path.lexists(path) else ", or start with --make-folders"
+        option = "" if _is_linked(path) else ", or start with --make-folders"
         return f"{path} is missing", f"mount it, or make it: {command}{option}"
     except OSError as error:
         return f"{path} cannot be reached: {error.strerror}", f"{mend_of(str(error.strerror))}, or name another"
     return None if is_folder else (f"{path} is no folder", "move it away, or name another")
+
+
+def _is_linked(path: Path) -> bool:
+    """Whether a missing folder would be made where a link leads, which `mkdir` does not follow to make it."""
+    return any(os.path.islink(it) and not os.path.exists(it) for it in (path, *path.parents))
