@@ -1,11 +1,15 @@
 """Old rows: forgotten once what they speak of is gone, and never before."""
 # ruff: noqa: SLF001 (what is played or broken is played from inside)
 
+import errno
 import os
 from itertools import cycle
+from threading import Event
 from types import SimpleNamespace
 
+import pytest
 from tests.integration.assembled.conftest import leave_behind, named, quick, running
+from tests.integration.conftest import failing
 
 from watcherd import drain as draining
 from watcherd import pruner
@@ -179,6 +183,21 @@ def test_a_drain_forgets_old_rows_as_well_however_many(site, monkeypatch):
     site.drop("new.txt")
     draining.drain(settings)
     assert paths(site) == ["new.txt"]
+
+
+def test_a_drain_ends_though_a_folder_of_old_rows_hangs(site, monkeypatch):
+    answered = Event()
+    monkeypatch.setattr("watcherd.publish.pruning.Pruning.prune", lambda *_: answered.wait())
+    monkeypatch.setattr(draining, "FORGETTING", 0.05)
+    site.drop("a.txt")
+    assert draining.drain(quick(site)).left == 0
+    answered.set()
+
+
+def test_a_drain_ends_with_what_forgetting_old_rows_ended_with(site, monkeypatch):
+    monkeypatch.setattr("watcherd.publish.pruning.Pruning.prune", failing(errno.ENOMEM))
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        draining.drain(quick(site))
 
 
 def test_a_look_that_forgets_all_that_it_judges_puts_off_the_next_for_no_longer_however_dear(site, monkeypatch):
