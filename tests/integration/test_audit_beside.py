@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from watcherd import audit, beneath
+from watcherd import audit, beneath, evidence
 from watcherd import settings as configuration
 from watcherd.intake.probe import Looks
 from watcherd.ledger.ledger import Intent, Ledger
@@ -76,6 +76,18 @@ def test_a_file_that_cannot_be_looked_at_is_told_and_what_is_beside_it_too(site,
     assert sorted(found) == [("unaccounted", "inbox/new.txt"), ("unreadable", "inbox/unread.txt")]
 
 
+def test_a_folder_of_our_own_that_cannot_be_listed_is_told(site, audited, monkeypatch):
+    ours, listdir = site.write(".watcherd/draft", root=site.archive).parent, os.listdir
+
+    def list_all_but_one(folder):
+        if folder == str(ours):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", list_all_but_one)
+    assert audited() == ([("unreadable", "archive/.watcherd")], False)
+
+
 def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audited, monkeypatch):
     scandir, unread = os.scandir, site.write("sub/bad.txt", root=site.failed).parent.stat().st_ino
 
@@ -100,6 +112,17 @@ def test_a_reason_of_what_was_set_aside_that_cannot_be_read_is_told(site, audite
 
     monkeypatch.setattr(os, "read", read_all_but_one)
     assert audited() == ([("unreadable", "failed/bad.txt.error.json")], False)
+
+
+def test_a_reason_that_goes_meanwhile_with_its_file_is_not_wrong(site, audited, monkeypatch):
+    reason, facts_in = site.write("bad.txt.error.json", root=site.failed), evidence.facts_in
+
+    def once_it_is_gone(*of):
+        reason.unlink()
+        return facts_in(*of)
+
+    monkeypatch.setattr(evidence, "facts_in", once_it_is_gone)
+    assert audited() == ([], False)
 
 
 def test_after_a_crash_it_tells_what_is_unfinished_and_nothing_that_belongs_to_it(site, audited):
