@@ -9,7 +9,9 @@ from tests.integration.assembled.conftest import quick, running
 from watcherd import drain as draining
 from watcherd import failures
 from watcherd.model import Failure, Kind, Refused, SystemFault
+from watcherd.plain import ledger_of
 from watcherd.publish.aside import wayback
+from watcherd.service import locks
 
 
 def set_aside(site, inbox=(), **tables):
@@ -86,6 +88,26 @@ def test_a_retry_of_what_came_from_an_inbox_that_is_missing_says_so_with_its_men
     (back,) = failures.put_back(settings, rows)
     assert back.refused == f"its inbox {site.inbox} is missing: mount it, or bring it back, and retry"
     assert (site.failed / "sub/a.txt").exists()
+
+
+def test_nothing_is_put_back_while_the_running_daemon_misses_its_inbox(site):
+    settings = set_aside(site)
+    rows = failures.set_aside(settings, pytest.fail)
+    with locks.state(str(settings.state)):  # without a note in the inbox: it is another folder by now
+        (back,) = failures.put_back(settings, rows)
+        assert back.refused == failures.AWAY
+        with ledger_of(settings) as ledger:
+            ledger.send_back(rows[0].record.id, 1.0)
+        assert failures.finish(settings, pytest.fail) == []
+    assert [back.refused for back in failures.finish(settings, pytest.fail)] == [""]
+    assert site.left() == ["sub/a.txt"]
+
+
+def test_a_kept_file_needs_no_note_of_the_running_daemon_to_be_retried(site):
+    settings = set_aside(site, {"after": "keep"})
+    with locks.state(str(settings.state)):  # which leaves nothing in what it may not write to
+        (back,) = failures.put_back(settings, failures.set_aside(settings, pytest.fail))
+    assert back.refused == ""
 
 
 def test_a_reason_that_is_not_ours_stays(site):
