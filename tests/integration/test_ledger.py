@@ -144,6 +144,7 @@ def test_a_ledger_that_another_makes_or_brings_to_this_version_meanwhile_is_open
     with closing(connect(path)) as connection:
         connection.set_trace_callback(other)
         identity = prepare(connection, path)
+        assert not connection.in_transaction
     assert len(met) > statement
     with Ledger(path) as ledger:
         assert (told(ledger, "SELECT id FROM ledger"), told(ledger, "PRAGMA user_version")) == (identity, VERSION)
@@ -426,6 +427,25 @@ def test_a_later_result_is_of_the_same_path_or_of_another_that_found_its_name_fr
         assert ledger.outlived([(asked, inode)]) == ({asked.id} if outlived else set())
     assert ledger.outlived([(earlier, 6), (latest, 6)]) == {earlier.id}
     assert ledger.outlived([]) == set()
+
+
+@pytest.mark.parametrize(
+    ("rows", "lasting"),
+    [
+        ([(State.PUBLISHED, 0), (State.PUBLISHED, 0), (State.PUBLISHED, 1)], [False, True, True]),
+        ([(State.PUBLISHED, 0), (State.PUBLISHED, 1), (State.PUBLISHED, 2)], [True, True, True]),
+        ([(State.PUBLISHED, 0), (State.QUARANTINED, 0)], [True, True]),
+        ([(State.QUARANTINED, 0), (State.QUARANTINED, 0), (State.PUBLISHED, 0)], [False, False, True]),
+    ],
+)
+def test_a_row_lasts_unless_the_next_that_has_names_like_it_has_the_same_ones(ledger, rows, lasting):
+    for state, number in rows:
+        (given,) = handed(ledger, "a.txt")
+        intend(ledger, given, State.PUBLISHING if state is State.PUBLISHED else State.QUARANTINING, number)
+        ledger.finish([given.id], state)
+    ledger.flush()
+    found = ledger.older("scans", 1 << 40, after=0)
+    assert [row in ledger.lasting(found) for row in found] == lasting
 
 
 def test_the_room_that_is_told_is_that_of_its_file_system(ledger):
