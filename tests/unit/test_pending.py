@@ -80,6 +80,17 @@ def test_those_hinted_at_are_taken_before_those_whose_time_has_come(pending):
     assert pending.take(2.0, 2) == {"b.txt": How.SEEN}
 
 
+def test_what_is_hinted_at_when_its_time_has_come_is_taken_as_the_hint_has_it(pending):
+    pending.wait("a.txt", Wait(1.0, Reason.SETTLING, None))
+    pending.hint("a.txt", How.RENAMED)
+    assert pending.take(1.0, 4) == {"a.txt": How.RENAMED}
+
+
+def test_a_reason_to_wait_is_news_once(pending):
+    reasons = (Reason.PERMISSION, Reason.PERMISSION, "Input/output error")
+    assert [pending.wait("a.txt", Wait(1.0, reason, None)) for reason in reasons] == [True, False, True]
+
+
 def test_what_has_settled_has_its_share_while_more_is_hinted_at_than_is_taken(pending):
     for until, path in ((1.0, "a.txt"), (1.0, "b.txt"), (2.0, "c.txt")):
         pending.wait(path, Wait(until, Reason.SETTLING, None))

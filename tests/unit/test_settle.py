@@ -141,6 +141,8 @@ def test_a_file_written_within_the_tick_is_looked_at_again():
     just = FRESH._replace(how=How.RENAMED, written_ago=COARSE_TICK / 2)
     assert wait_of(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK / 2, Reason.SETTLING, Settling(V1, 0.0))
     assert wait_of(just, None, 0.0, PACE, Writer.FREE) is None
+    ahead = just._replace(written_ago=-COARSE_TICK / 2)
+    assert wait_of(ahead, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK, Reason.SETTLING, Settling(V1, 0.0))
     assert wait_of(just._replace(written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) is None
 
 
