@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.integration.conftest import held, limited
+from tests.integration.conftest import failing, held, limited
 
 from watcherd import beneath
 from watcherd.intake import gate, rounds
@@ -409,7 +409,15 @@ def test_where_nothing_is_watched_a_kind_that_waits_for_its_lane_hides_no_new_fi
         inbox.capacity[Kind.IMAGE] = 1
         inbox.intake.wake()
         inbox.until(lambda: inbox.intake.last_scan)
-    assert next(event["files"] for event in events if event["event"] == "inbox.rescanned") == 1
+    scan = next(event for event in events if event["event"] == "inbox.rescanned")
+    assert (scan["reason"], scan["files"]) == ("start", 1)  # that of the start, which was never begun anew
+
+
+@pytest.mark.usefixtures("starved")
+def test_an_inbox_that_is_not_watched_is_scanned_no_less_often_than_it_was_to_be(watching, events):
+    with watching(rescan=0.05).scanned():
+        (told,) = [event["rescan"] for event in events if event["event"] == "inbox.watching"]
+    assert told == 0.05
 
 
 LIMITED = """
@@ -487,6 +495,15 @@ def test_a_shortage_of_descriptors_is_told_once_a_second_however_many_files_meet
         assert looked[1] - looked[0] > 0.9
         short[0] = False
         inbox.until(lambda: len(inbox.jobs) == 5)
+
+
+def test_a_kept_file_that_is_done_and_cannot_be_looked_at_waits_with_the_reason(watching, root, monkeypatch):
+    (root / "a.txt").touch()
+    inbox = watching(settle=0.0, after=After.KEEP)
+    inbox.record("a.txt", State.PUBLISHED)
+    monkeypatch.setattr(Looks, "status", failing(errno.EACCES))
+    with inbox:
+        inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "permission")])
 
 
 def test_which_file_meets_a_shortage_can_be_asked_for_as_it_may_be_one_alone(watching, root, events, monkeypatch):
