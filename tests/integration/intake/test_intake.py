@@ -482,6 +482,16 @@ def test_a_stop_waits_for_one_file_and_not_for_the_block_that_is_led_through(wat
     assert len(looked) == 1
 
 
+def test_a_stop_while_the_ledger_is_asked_does_not_wait_for_what_it_says_of_a_block(watching, root):
+    inbox = watching(settle=0.0)
+    inbox.before_lookup = inbox.intake.stop
+    for number in range(5):
+        (root / f"{number}.txt").touch()
+    with inbox:
+        inbox.until(lambda: inbox.intake.join(0))
+    assert inbox.jobs == []
+
+
 def test_a_stop_waits_for_the_walk_of_one_kind_and_not_for_that_of_the_other(watching, monkeypatch):
     took, take, inbox = [], rounds.Rounds.take, watching()
 
@@ -629,15 +639,19 @@ def test_a_suspect_is_condemned_also_where_the_ledger_could_not_be_told_at_first
     assert [str(fault) for fault in inbox.faults] == ["database is locked"]
 
 
-def test_a_done_file_that_comes_back_is_new_where_none_are_kept(watching, root):
+@pytest.mark.parametrize(("state", "told"), [(State.PUBLISHED, 0), (State.QUARANTINED, 1)])
+def test_a_done_file_that_comes_back_is_new_where_none_are_kept_and_told_if_it_was_set_aside(
+    watching, root, state, told
+):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)
-    inbox.record("a.txt", State.PUBLISHED)
+    inbox.record("a.txt", state)
     done = os.stat(root / "a.txt")
     inbox.renamed_in("a.txt", b"x")  # with the same size and time
     os.utime(root / "a.txt", ns=(done.st_atime_ns, done.st_mtime_ns))
     with inbox:
         assert inbox.job("a.txt").attempts == 0
+    assert inbox.came_back == [inbox.records["a.txt"]] * told
 
 
 def test_a_kept_file_that_is_done_is_left_alone_until_it_changes(watching, root, events):
