@@ -501,7 +501,8 @@ def test_a_kept_file_that_is_done_and_cannot_be_looked_at_waits_with_the_reason(
     (root / "a.txt").touch()
     inbox = watching(settle=0.0, after=After.KEEP)
     inbox.record("a.txt", State.PUBLISHED)
-    monkeypatch.setattr(Looks, "status", failing(errno.EACCES))
+    for look in ("status", "fresh"):
+        monkeypatch.setattr(Looks, look, failing(errno.EACCES))
     with inbox:
         inbox.until(lambda: inbox.intake.waiting() == [("a.txt", "permission")])
 
