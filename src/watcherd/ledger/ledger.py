@@ -270,11 +270,10 @@ class Ledger(Answers):
             cursor = self._writer.cursor()
             cursor.execute(f"PRAGMA synchronous = {'FULL' if full and self._durable else 'NORMAL'}")
             cursor.execute("BEGIN IMMEDIATE")
-            retired = dict(self._retired)
             try:
                 cursor.executemany(  # not `at`: what changed the result since then was not us
                     "UPDATE file SET state = ?, draft = NULL, due = NULL WHERE id = ?",
-                    [(state, row) for row, state in retired.items()],
+                    [(state, row) for row, state in self._retired.items()],
                 )
                 yield cursor
                 cursor.execute("COMMIT")
@@ -282,8 +281,7 @@ class Ledger(Answers):
                 if self._writer.in_transaction:
                     cursor.execute("ROLLBACK")
                 raise
-            for row in retired:
-                del self._retired[row]
+            self._retired.clear()  # nothing was added meanwhile: `finish` takes the same lock
 
 
 def require_space(folder: str) -> None:
