@@ -37,7 +37,7 @@ class Retries:
 
     def hasten(self) -> None:
         """Ask soon: one may have been put on record."""
-        self.at = min(self.at, self._asked + SOON)
+        self.at = self._asked + SOON
 
     def due(self, furthest: float) -> list[str]:
         """Return those that are due and do not wait; none where it is not time to ask. Raises SystemFault.
