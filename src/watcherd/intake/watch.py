@@ -49,7 +49,7 @@ _LEFT = (
     | InotifyConstants.IN_UNMOUNT
     | InotifyConstants.IN_IGNORED
 )
-#: The strongest first: a file that was renamed in and then closed by a writer was written.
+#: The kernel tells each of these by itself: what is renamed in, and then written and closed, has two events.
 _HOWS = (
     (InotifyConstants.IN_CLOSE_WRITE, How.CLOSED),
     (InotifyConstants.IN_MOVED_TO, How.RENAMED),
