@@ -232,6 +232,20 @@ def test_changes_that_are_cut_short_beside_an_open_ledger_are_damage(path):
             ledger.lookup("scans", ["a.txt"])
 
 
+def test_a_log_of_changes_that_its_disk_fails_to_read_is_a_fault_of_the_system(ledger, path, monkeypatch):
+    handed(ledger, "a.txt")
+    log, pread = os.stat(f"{path}-wal"), os.pread
+
+    def read_all_but_the_log(descriptor, size, at):
+        if os.path.samestat(os.fstat(descriptor), log):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return pread(descriptor, size, at)
+
+    monkeypatch.setattr(os, "pread", read_all_but_the_log)
+    with pytest.raises(SystemFault, match="cannot be used: Input/output error"):
+        require_sound(path)
+
+
 def test_a_ledger_is_whole_without_its_log_of_changes_from_its_first_moment(path):
     with Ledger(path) as ledger:
         copy = path.with_name("copy.db")
