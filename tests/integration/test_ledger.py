@@ -336,6 +336,9 @@ def test_every_value_comes_back_as_it_went_in(ledger, inode):
     assert ledger.outlived([(replace(record(ledger, name), id=0), inode)]) == {0}
     found = record(ledger, name)
     assert (found.file, found.kind, found.attempts, found.kills, found.alone) == (given.file, Kind.IMAGE, 2, 1, True)
+    ledger.remember([replace(found, state=State.PUBLISHED)])
+    again = record(ledger, name)
+    assert (again.file, again.kind, again.attempts, again.inode) == (given.file, Kind.IMAGE, 2, inode)
 
 
 def test_an_inbox_is_its_folder_and_its_name_a_label(path):
@@ -699,6 +702,20 @@ def test_a_transaction_that_fails_halfway_leaves_no_half(ledger):
         ledger.hand_over([job(ledger, "b.txt"), given])
     assert record(ledger, "b.txt") is None
     assert record(ledger, "a.txt").state is State.PUBLISHED
+
+
+def test_what_was_noted_is_not_forgotten_where_its_commit_fails(ledger):
+    (given,) = handed(ledger, "a.txt")
+    intend(ledger, given)
+    ledger.finish([given.id], State.PUBLISHED)
+    commit = (sqlite3.SQLITE_TRANSACTION, "COMMIT")
+    ledger._writer.set_authorizer(lambda *asked: sqlite3.SQLITE_DENY if asked[:2] == commit else sqlite3.SQLITE_OK)
+    with pytest.raises(SystemFault, match="cannot be used"):
+        ledger.flush()
+    assert record(ledger, "a.txt").state is State.PUBLISHED
+    ledger._writer.set_authorizer(None)
+    ledger.flush()
+    assert ledger.ended("scans", ["a.txt"])
 
 
 def test_without_durability_no_commit_waits_for_the_disk(path):
