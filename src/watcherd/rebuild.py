@@ -79,8 +79,7 @@ def _replace(ledger: Path, new: Path, aside: Path) -> None:
 
 def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Path:
     """Make a ledger of what the folders of all inboxes prove. Raises SystemFault."""
-    for suffix in ("", "-wal", "-shm"):  # of a start that was cut short
-        Path(f"{path}{suffix}").unlink(missing_ok=True)
+    path.unlink(missing_ok=True)  # of a start that was cut short; SQLite removes the log of an empty one
     with Ledger(path, durable=settings.is_durable) as ledger:
         for name in settings.inbox:
             place = place_of(name, settings, ledger)

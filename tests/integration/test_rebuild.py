@@ -4,6 +4,7 @@ import base64
 import errno
 import json
 import os
+import shutil
 import sqlite3
 import time
 from contextlib import ExitStack, closing, suppress
@@ -15,10 +16,11 @@ from tests.integration.conftest import held
 from watcherd import rebuild
 from watcherd import settings as configuration
 from watcherd.ledger.ledger import Ledger
-from watcherd.model import Stopped, SystemFault
+from watcherd.model import File, Kind, Record, Stopped, SystemFault, Version
 from watcherd.publish.aside.reason import stamp
 from watcherd.publish.roots.names import derived
 from watcherd.publish.roots.place import Place
+from watcherd.states import State
 
 TEXT = b"three words here\n"
 
@@ -412,6 +414,17 @@ def test_a_kill_while_the_damaged_one_is_set_aside_leaves_none_that_passes_for_s
         rebuilt()
     monkeypatch.undo()
     assert rebuilt() == ["a.txt"]
+
+
+@pytest.mark.parametrize("left", [{"", "-wal", "-shm"}, {"-wal", "-shm"}, {"-wal"}])
+def test_what_a_start_that_was_cut_short_left_of_a_new_one_is_not_in_it(ledger, rebuilt, left):
+    with Ledger(ledger.with_name("earlier.db")) as earlier:
+        earlier.register("scans", "/srv/scans")
+        file = File("scans", "a.txt", Version(1, 2, 3, 4))
+        earlier.remember([Record(0, file, Kind.TEXT, State.PUBLISHED)])
+        for suffix in left:  # its log holds all of it
+            shutil.copy(f"{ledger.parent}/earlier.db{suffix}", f"{ledger}.new{suffix}")
+    assert rebuilt() == []
 
 
 def test_a_new_one_that_the_disk_did_not_take_whole_replaces_nothing(ledger, rebuilt, kept, monkeypatch):
