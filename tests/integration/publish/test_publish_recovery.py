@@ -7,9 +7,11 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from tests.integration.conftest import failing
 
 from watcherd import beneath
 from watcherd.beneath import OURS
@@ -58,18 +60,33 @@ def test_an_intention_whose_draft_is_there_becomes_visible(scene, look):
     assert look.tree(scene.archive) == {"a.txt"}
 
 
-@pytest.mark.parametrize("gone", [False, True])
-def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draft(scene, look, gone):
+def edit_unseen(path):
+    """Edit a text of two words so that it has the size and the time of before."""
+    before = path.stat()
+    path.write_bytes(b"two one\n")
+    while path.stat().st_ctime_ns == before.st_ctime_ns or path.stat().st_mtime_ns != before.st_mtime_ns:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))  # until the clock for files has moved on
+
+
+@pytest.mark.parametrize("change", [Path.unlink, lambda path: path.write_bytes(b"edited"), edit_unseen])
+def test_an_intention_whose_input_has_changed_meanwhile_is_dropped_with_its_draft(scene, look, change):
     leave_intent(scene, "a.txt")
     scene.crash()
-    if gone:
-        os.unlink(scene.inbox / "a.txt")
-    else:
-        scene.drop("a.txt", b"edited while nobody looked")
+    change(scene.inbox / "a.txt")
     scene.recover()
     assert scene.settle() == []
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
     assert scene.record("a.txt") is None
+
+
+def test_what_is_taken_up_has_the_charges_of_its_row(scene):
+    job = scene.job("a.txt", attempts=2, kills=1, alone=True)
+    intend(scene, job, scene.done(job).draft)
+    scene.crash()
+    resumed = []
+    batch = SimpleNamespace(resume=lambda hidden, _: resumed.extend(hidden))
+    recover(scene.place, scene.ledger, batch, lambda: None, away=False)
+    assert [it.job for it in resumed] == [job]
 
 
 def test_that_an_intention_is_dropped_is_on_disk_before_its_draft_is_removed(scene, monkeypatch):
@@ -247,6 +264,23 @@ def test_a_result_that_was_to_have_another_number_and_whose_folder_is_a_file_by_
     assert look.tree(scene.archive) == {"sub/a.1.txt"}
 
 
+def test_a_result_that_was_to_have_another_number_has_it_also_where_what_has_that_cannot_be_looked_at(
+    scene, look, monkeypatch
+):
+    job = show(scene, "a.txt")
+    intend(scene, job, Draft(scene.record("a.txt").draft, os.stat(scene.outbox / "a.txt.words.json").st_ino), 1)
+    scene.crash()
+    status = beneath.status
+
+    def look_elsewhere(root, path):
+        return failing(errno.EIO)() if root == str(scene.outbox) else status(root, path)
+
+    monkeypatch.setattr(beneath, "status", look_elsewhere)
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.1.txt.words.json"}
+
+
 def replace_outbox(scene):
     """Put another folder in the place of the outbox, as a change of the configuration or a missing mount does."""
     scene.outbox.rename(scene.state / "outbox of before")
@@ -265,6 +299,17 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
     assert look.tree(scene.inbox) == {"sub/a.txt"}
     assert look.tree(scene.outbox) == {there}
     assert scene.record("sub/a.txt") is None
+
+
+def test_where_only_an_outbox_could_tell_and_its_disk_fails_to_read_that_is_a_fault_of_the_system(scene, monkeypatch):
+    leave_intent(scene, "a.txt")
+    replace_outbox(scene)
+    scene.crash()
+    with monkeypatch.context() as context:
+        context.setattr(beneath, "status", failing(errno.EIO))
+        with pytest.raises(SystemFault, match="Input/output error"):
+            scene.recover()
+    assert scene.states("a.txt") == [State.PUBLISHING]
 
 
 def test_a_result_in_the_outbox_of_before_retires_no_input_that_comes_back_with_its_inbox(scene, look):
