@@ -28,7 +28,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     heap        what a worker process keeps of memory that was freed, and when it gives it back
     lifeline    threads whose death is reported
     paths       paths where only text can be: in JSON, and on a shell's line
-    patterns    gitignore patterns, in bounded time whatever the names (pure)
+    patterns    gitignore patterns, however many stars they have (pure)
     turns       whose turn it is to make many small system calls
     volumes     the file systems that are known, and what may be believed of them (pure)
     decide      admission, retry, blame (pure)
