@@ -128,6 +128,18 @@ def test_a_ledger_of_the_version_before_is_brought_to_this_one_and_keeps_what_it
             assert record(ledger, "b.txt").result_size == 5
 
 
+def test_a_ledger_of_the_version_before_that_another_writes_to_for_long_is_a_fault_of_the_system(path, monkeypatch):
+    Ledger(path).close()
+    to_the_version_before(path)
+    monkeypatch.setattr(database, "PATIENCE", 0.0)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(SystemFault, match="locked"):
+            Ledger(path)
+    with Ledger(path) as ledger:
+        assert told(ledger, "PRAGMA user_version") == VERSION
+
+
 @pytest.mark.parametrize("statement", range(3))
 @pytest.mark.parametrize("there", [False, True], ids=["none", "of the version before"])
 def test_a_ledger_that_another_makes_or_brings_to_this_version_meanwhile_is_opened(path, there, statement):
@@ -244,6 +256,19 @@ def test_a_log_of_changes_that_its_disk_fails_to_read_is_a_fault_of_the_system(l
     monkeypatch.setattr(os, "pread", read_all_but_the_log)
     with pytest.raises(SystemFault, match="cannot be used: Input/output error"):
         require_sound(path)
+
+
+def test_what_is_called_malformed_while_the_ledger_is_sound_is_a_disk_that_failed_to_read(path):
+    Ledger(path).close()
+    with pytest.raises(SystemFault, match="cannot be used: disk I/O error"), database.told_plainly(path):
+        raise sqlite3.DatabaseError("database disk image is malformed")
+
+
+def test_no_room_for_the_smallest_file_is_told_as_a_full_disk(path):
+    error = sqlite3.OperationalError("disk I/O error")
+    error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+    with pytest.raises(SystemFault, match="database or disk is full"), database.told_plainly(path):
+        raise error
 
 
 def test_a_ledger_is_whole_without_its_log_of_changes_from_its_first_moment(path):
@@ -444,6 +469,17 @@ def test_a_later_result_is_of_the_same_path_or_of_another_that_found_its_name_fr
         assert ledger.outlived([(asked, inode)]) == ({asked.id} if outlived else set())
     assert ledger.outlived([(earlier, 6), (latest, 6)]) == {earlier.id}
     assert ledger.outlived([]) == set()
+    (given,) = handed(ledger, "b.txt")
+    intend(ledger, given, inode=6)
+    ledger.finish([given.id], State.PUBLISHED)
+    ledger.flush()
+    assert ledger.outlived([(earlier, 6), (latest, 6)]) == {earlier.id, latest.id}
+
+
+def test_the_roots_that_are_told_are_those_of_which_anything_is_on_record(ledger):
+    assert ledger.roots() == set()
+    handed(ledger, "a.txt")
+    assert ledger.roots() == {"/srv/scans"}
 
 
 @pytest.mark.parametrize(
@@ -542,6 +578,8 @@ def test_a_hand_over_costs_the_same_whatever_is_in_flight_and_was_done(ledger):
     few = steps(ledger._writer, hand_over)
     ledger.finish([done.id for done in handed(ledger, *(f"done {n}.txt" for n in range(500)))], State.PUBLISHED)
     handed(ledger, *(f"{n}.txt" for n in range(500)))
+    for number in range(100):
+        handed(ledger, f"suspect {number}.txt", alone=True)
     assert steps(ledger._writer, hand_over) == pytest.approx(few, rel=0.5)
 
 
