@@ -102,7 +102,7 @@ def test_a_suspect_of_an_unclean_end_runs_alone_and_uncharged(after):
 
 
 def test_a_suspect_that_ran_alone_is_charged():
-    assert decide(State.WORKING, alone=True) == Admit(1, 0, alone=True)
+    assert decide(State.WORKING, alone=True, kills=2) == Admit(1, 2, alone=True)
 
 
 def test_a_suspect_that_ran_alone_too_often_is_condemned():

@@ -36,6 +36,7 @@ def test_quiet_for_settle_and_no_writer_is_complete():
 def test_a_change_starts_the_clock_again():
     verdict = wait_of(FRESH._replace(version=V2), Settling(V1, 0.0), 100.0, PACE, Writer.FREE)
     assert verdict == Wait(101.0, Reason.CHANGING, Settling(V2, 100.0, changed=True))
+    assert wait_of(FRESH._replace(version=V2), verdict.settling, 100.5, PACE, Writer.FREE) == verdict
 
 
 def test_the_clock_of_a_file_with_other_names_runs_on_when_one_of_them_is_renamed():
