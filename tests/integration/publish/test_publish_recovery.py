@@ -615,23 +615,38 @@ def die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: None
             scene.settle()
 
 
+def occupy(name, content):
+    """Put somebody's own file in the place of what has a name."""
+    theirs = name.with_name("theirs")
+    theirs.write_text(content)
+    theirs.rename(name)
+
+
 @pytest.mark.parametrize("newest", [False, True])
 def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has_its_name_again(
     scene_of, look, monkeypatch, newest
 ):
-    def occupy():
-        (scene.outbox / "theirs").write_text("a user's")
-        (scene.outbox / "theirs").rename(visible)
-
     scene = scene_of(After.KEEP)
     visible = scene.outbox / "a.txt.words.json"
-    die_once_a_result_has_changed_places(scene, monkeypatch, before=occupy)
+    die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: occupy(visible, "a user's"))
     if newest:
         scene.drop("a.txt", b"edited again")
     scene.start_again()
     assert scene.settle() == ([] if newest else [State.RETRYING])
     assert visible.read_text() == "a user's"
     assert look.drafts(scene.outbox) == set()
+
+
+def test_somebody_s_file_that_has_since_replaced_what_had_changed_places_when_the_run_died_stays(
+    scene_of, monkeypatch
+):
+    scene = scene_of(After.KEEP)
+    visible = scene.outbox / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: occupy(visible, "a user's"))
+    occupy(visible, "their newer one")
+    scene.start_again()
+    scene.settle()
+    assert visible.read_text() == "their newer one"
 
 
 def test_a_kept_result_that_took_the_place_of_the_one_before_when_the_run_died_and_was_collected_is_not_made_again(
