@@ -1,16 +1,18 @@
 """The way back out of quarantine, as the commands ask for it."""
 
+import errno
 import json
 import os
 
 import pytest
 from tests.integration.assembled.conftest import quick, running
+from tests.integration.conftest import failing
 
 from watcherd import drain as draining
 from watcherd import failures
 from watcherd.model import Failure, Kind, Refused, SystemFault
 from watcherd.plain import ledger_of
-from watcherd.publish.aside import wayback
+from watcherd.publish.aside import quarantine, wayback
 from watcherd.service import locks
 
 
@@ -39,6 +41,13 @@ def test_a_ledger_that_may_not_be_looked_at_is_not_a_missing_one(site):
 def test_what_is_quarantined_is_listed_with_where_it_lies(site):
     (row,) = failures.set_aside(set_aside(site), pytest.fail)
     assert (row.path, row.where, row.failure) == ("sub/a.txt", f"{site.failed}/sub/a.txt", Failure.NOT_TEXT)
+
+
+def test_a_failed_folder_that_its_disk_fails_to_read_is_a_fault_of_its_inbox_alone(site, monkeypatch):
+    settings, faults = set_aside(site), []
+    monkeypatch.setattr(quarantine, "set_aside", failing(errno.EIO, str(site.failed)))
+    assert failures.set_aside(settings, faults.append) == []
+    assert [(fault.root, fault.errno) for fault in faults] == [(str(site.failed), errno.EIO)]
 
 
 @pytest.mark.parametrize("gone", ["a.txt", "a.txt.error.json"])
