@@ -8,12 +8,14 @@ import pytest
 from tests.integration.assembled.conftest import quick, running
 from tests.integration.conftest import failing
 
+from watcherd import beneath, failures
 from watcherd import drain as draining
-from watcherd import failures
-from watcherd.model import Failure, Kind, Refused, SystemFault
+from watcherd.ledger.ledger import Intent
+from watcherd.model import Draft, Failure, File, Job, Kind, Refused, SystemFault
 from watcherd.plain import ledger_of
 from watcherd.publish.aside import quarantine, wayback
 from watcherd.service import locks
+from watcherd.states import State
 
 
 def set_aside(site, inbox=(), **tables):
@@ -41,6 +43,21 @@ def test_a_ledger_that_may_not_be_looked_at_is_not_a_missing_one(site):
 def test_what_is_quarantined_is_listed_with_where_it_lies(site):
     (row,) = failures.set_aside(set_aside(site), pytest.fail)
     assert (row.path, row.where, row.failure) == ("sub/a.txt", f"{site.failed}/sub/a.txt", Failure.NOT_TEXT)
+
+
+def test_what_is_to_be_set_aside_and_is_not_yet_is_listed_with_where_it_lies(site):
+    settings = set_aside(site)
+    file = File("scans", "b.txt", beneath.version_of(site.drop("b.txt").stat()))
+    with ledger_of(settings) as ledger:
+        ledger.register("scans", str(site.inbox))
+        job = Job(ledger.next_id(), file, Kind.TEXT)
+        ledger.hand_over([job])
+        ledger.intend([Intent(job, State.QUARANTINING, 0, Draft("draft", 1))])
+    rows = failures.set_aside(settings, pytest.fail)
+    assert [(row.where, row.held) for row in rows] == [
+        (f"{site.failed}/sub/a.txt", ""),
+        (f"{site.inbox}/b.txt", quarantine.HELD),
+    ]
 
 
 def test_a_failed_folder_that_its_disk_fails_to_read_is_a_fault_of_its_inbox_alone(site, monkeypatch):
