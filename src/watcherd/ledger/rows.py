@@ -64,21 +64,9 @@ ATTEMPT = "id, inbox, path, size, mtime_ns, ctime_ns, inode, kind, attempts, kil
 
 def attempt(job: Job, inbox: int, at: int) -> tuple[object, ...]:
     """Return an attempt at a file of the inbox with that number, begun `at`, Unix seconds."""
-    version = job.file.version
-    return (
-        job.id,
-        inbox,
-        os.fsencode(job.file.path),
-        version.size,
-        version.mtime_ns,
-        version.ctime_ns,
-        signed(version.inode),
-        job.kind,
-        job.attempts,
-        job.kills,
-        job.alone,
-        at,
-    )
+    size, mtime_ns, ctime_ns, inode = job.file.version
+    version = size, mtime_ns, ctime_ns, signed(inode)
+    return job.id, inbox, os.fsencode(job.file.path), *version, job.kind, job.attempts, job.kills, job.alone, at
 
 
 #: What `ending` returns, in this order.
