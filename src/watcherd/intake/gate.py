@@ -13,12 +13,13 @@ import errno
 import stat
 import time
 from collections import deque
+from math import inf
 from typing import TYPE_CHECKING
 
 import structlog
 
 from watcherd import beneath, decide, sameness
-from watcherd.intake.pending import Pending
+from watcherd.intake.pending import SHARE, Pending
 from watcherd.intake.probe import Looks
 from watcherd.intake.restless import Restless
 from watcherd.intake.rules import what_it_is
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
+    from watcherd.intake.rounds import Rounds
     from watcherd.intake.terms import Desk, Terms
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
@@ -48,6 +50,7 @@ _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno
 class Gate:
     """The gate for files of `kind` in `inbox`; `pending` are the paths to be led through. Used by one thread.
 
+    Each kind has its own, so that one whose lane is full holds up no other; `rounds` find what no hint names.
     `checkpoint` is called before each look at a path, and may raise to end a block: on a slow mount it takes minutes.
     `drop` is called with the path of a retry or a suspect whose file is gone.
     """
@@ -60,6 +63,7 @@ class Gate:
         claims: Claims,
         desk: Desk,
         *,
+        rounds: Rounds,
         checkpoint: Callable[[], None],
         drop: Callable[[str], None],
     ) -> None:
@@ -69,6 +73,7 @@ class Gate:
         self._ledger = ledger
         self._claims = claims
         self._desk = desk
+        self._rounds = rounds
         self._checkpoint = checkpoint
         self._drop = drop
         self._restless = Restless()
@@ -82,6 +87,26 @@ class Gate:
         """Whether nothing can be led through until somebody downstream has room."""
         return bool(self._parked) or self.room() <= 0
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether something can be led through at once."""
+        return not self.blocked and (self.pending.hinted or self._rounds.wants(self._kind))
+
+    @property
+    def alarm(self) -> float:
+        """When the next file is to be looked at again, in monotonic seconds; never while nothing is led through."""
+        return inf if self.blocked else self.pending.alarm
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing is left to be led through, besides what is parked: that is in flight."""
+        return not (self.pending.hinted or self.pending.settling or self._rounds.wants(self._kind))
+
+    def ask_overdue(self, now: float) -> None:
+        """When it is time, ask for a scan for what there was no room to remember."""
+        if self.pending.take_overdue(now):
+            self._rounds.ask_kind(self._kind)
+
     def flush(self) -> None:
         """Hand over what is parked, as far as the lane has room."""
         if self._parked:
@@ -94,6 +119,20 @@ class Gate:
         return min(BLOCK, self._claims.room())
 
     # The way through -----------------------------------------------------------------------------------------------
+
+    def advance(self, terms: Terms) -> None:
+        """Lead through what is to be looked at, and then a stride of the scan. Raises SystemFault."""
+        self.flush()
+        if self.blocked:
+            return
+        room, wants = self.room(), self._rounds.wants(self._kind)
+        hints = self.pending.take(time.monotonic(), room - room // SHARE if wants else room)
+        self.admit(hints, terms)
+        # Even if the hints have filled the lane: there was room for both together.
+        if wants and (left := min(room - len(hints), self.room())) > 0:
+            with self._rounds.charged(self._kind):
+                paths = self._rounds.take(self._kind, left)
+                self.admit(dict.fromkeys(paths, How.SEEN), terms)
 
     def admit(self, hints: Mapping[str, How], terms: Terms) -> None:
         """Lead these paths through, at most `room()` of them. Raises SystemFault."""

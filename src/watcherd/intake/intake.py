@@ -1,6 +1,6 @@
 """One inbox's intake: a thread that turns what is in a folder into jobs.
 
-A turn of its loop is the drawing: listen to the kernel, recall what is due, and let each kind's inlet lead through
+A turn of its loop is the drawing: listen to the kernel, recall what is due, and let each kind's gate lead through
 what is to be looked at, and then what its scan finds in a stride. So a hint never waits behind a long scan. Each
 inbox has a thread of its own, so that a mount that hangs stops nobody else.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from contextlib import suppress
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -19,7 +20,6 @@ from watcherd import lifeline
 from watcherd.access import mend_of
 from watcherd.intake.bell import Bell
 from watcherd.intake.gate import Gate
-from watcherd.intake.inlet import Inlet
 from watcherd.intake.retries import Retries
 from watcherd.intake.root import InboxRoot, is_news
 from watcherd.intake.rounds import Rounds
@@ -52,12 +52,9 @@ class Intake:
         self._log = log.bind(inbox=inbox.name)
         self._root = InboxRoot(inbox.name, inbox.root, named=inbox.named, watching=not inbox.once)
         self._rounds = Rounds(inbox, self._root)
-        gates = {
-            kind: Gate(inbox.name, kind, ledger, claims, desk, checkpoint=self._checkpoint, drop=self._drop)
-            for kind in Kind
-        }
-        self._inlets = {kind: Inlet(kind, gate, self._rounds) for kind, gate in gates.items()}
-        self._retries = Retries(inbox.name, ledger, [inlet.pending for inlet in self._inlets.values()])
+        gate = partial(Gate, rounds=self._rounds, checkpoint=self._checkpoint, drop=self._drop)
+        self._gates = {kind: gate(inbox.name, kind, ledger, claims, desk) for kind in Kind}
+        self._retries = Retries(inbox.name, ledger, [gate.pending for gate in self._gates.values()])
         self._terms: Terms | None = None  # none while the inbox is lost
         self._suspicious = False  # whether to ask what an unclean end left behind
         self._root_at = 0.0  # when to look at the root again, in monotonic seconds
@@ -113,7 +110,7 @@ class Intake:
 
     def waiting(self) -> list[tuple[str, str]]:
         """Return what is not taken for now, with the reason: relative paths of files, and of folders not listed."""
-        files = [entry for inlet in self._inlets.values() for entry in inlet.pending.waiting()]
+        files = [entry for gate in self._gates.values() for entry in gate.pending.waiting()]
         return sorted(files + list(self._rounds.unlisted.copy().items()))
 
     # The loop ------------------------------------------------------------------------------------------------------
@@ -156,9 +153,9 @@ class Intake:
             return
         self._recall()
         self._ask_when_time()
-        for inlet in self._inlets.values():
+        for gate in self._gates.values():
             self._checkpoint()
-            inlet.advance(terms)
+            gate.advance(terms)
         self._rounds.conclude(terms.rescan)
         self._quiet = self._is_quiet()
 
@@ -185,7 +182,7 @@ class Intake:
             self._log.debug("file.ignored", path=path, reason=kind.reason)
             if how is How.DUE and not self._claims.holds(path):  # what is in flight needs its row until it ends
                 self._drop(path)
-        elif not self._inlets[kind].pending.hint(path, how):
+        elif not self._gates[kind].pending.hint(path, how):
             self._rounds.ask_kind(kind)
 
     def _recall(self) -> None:
@@ -211,8 +208,8 @@ class Intake:
         """Report the fault, forget what was in hand, and look at everything again."""
         self._desk.put(fault)
         self._begin_anew("fault")
-        for inlet in self._inlets.values():
-            inlet.pending.wind()  # what is gone by then is met by no scan
+        for gate in self._gates.values():
+            gate.pending.wind()  # what is gone by then is met by no scan
         self._bell.wait(None, TICK)
 
     def _begin_anew(self, reason: str) -> None:
@@ -224,8 +221,8 @@ class Intake:
         now = time.monotonic()
         if now >= self._rounds.next:
             self._rounds.ask("period")
-        for inlet in self._inlets.values():
-            inlet.ask_overdue(now)
+        for gate in self._gates.values():
+            gate.ask_overdue(now)
 
     # The inbox itself ----------------------------------------------------------------------------------------------
 
@@ -257,8 +254,8 @@ class Intake:
         self._rounds.suspend()
         self._root.close()
         self._terms = None
-        for inlet in self._inlets.values():
-            inlet.pending.forget()
+        for gate in self._gates.values():
+            gate.pending.forget()
         before, self.lost = self.lost, reason
         if is_news(reason, before):
             mend = f"{mend_of(reason)}; it is looked for every second"
@@ -292,8 +289,8 @@ class Intake:
             return
         self.inbox = self._rounds.inbox = wanted
         self._terms = Terms.of(wanted, terms.mount)
-        for inlet in self._inlets.values():
-            inlet.pending.forget()
+        for gate in self._gates.values():
+            gate.pending.forget()
         self._root.rearm()
         self._begin_anew("update")
 
@@ -303,13 +300,13 @@ class Intake:
         """Return when the next turn is due at the latest."""
         if self._terms is None or self._desk.paused():
             return self._root_at
-        inlets = self._inlets.values()
-        if any(inlet.can_go_on for inlet in inlets):
+        gates = self._gates.values()
+        if any(gate.can_go_on for gate in gates):
             return 0.0
-        return min(self._root_at, self._rounds.next, self._retries.at, *(inlet.alarm for inlet in inlets))
+        return min(self._root_at, self._rounds.next, self._retries.at, *(gate.alarm for gate in gates))
 
     def _is_quiet(self) -> bool:
         """Whether nothing is left to be led through, besides what is parked, and no retry that could be."""
-        if not all(inlet.is_quiet for inlet in self._inlets.values()):
+        if not all(gate.is_quiet for gate in self._gates.values()):
             return False
         return self._desk.doubted() or self._retries.all_wait()

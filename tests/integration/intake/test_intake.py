@@ -393,7 +393,7 @@ def test_what_a_scan_found_has_its_share_while_more_is_hinted_at_than_the_lane_t
     for name in ("a.txt", *(f"hinted-{number}.txt" for number in range(BLOCK))):
         (root / name).write_bytes(b"x")
         os.utime(root / name, (1, 1))  # else it may be younger than a tick of the kernel's clock
-        assert name == "a.txt" or inbox.intake._inlets[Kind.TEXT].pending.hint(name, How.RENAMED)
+        assert name == "a.txt" or inbox.intake._gates[Kind.TEXT].pending.hint(name, How.RENAMED)
     with inbox:
         inbox.until(lambda: inbox.claims.holds("a.txt"))
         assert len(inbox.claims) <= BLOCK
@@ -764,7 +764,7 @@ def gate():
     """Make a gate before a lane that takes as many as `gate.lane.taken` says."""
     lane = SimpleNamespace(taken=0)
     desk = SimpleNamespace(offer=lambda jobs: min(lane.taken, len(jobs)))
-    gate = Gate("scans", Kind.TEXT, None, Claims(2), desk, checkpoint=lambda: None, drop=None)
+    gate = Gate("scans", Kind.TEXT, None, Claims(2), desk, rounds=None, checkpoint=lambda: None, drop=None)
     gate.lane = lane
     return gate
 

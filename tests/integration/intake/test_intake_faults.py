@@ -335,7 +335,7 @@ def test_a_file_that_is_touched_again_and_again_is_remembered_once(watching, roo
     monkeypatch.setattr("watcherd.intake.pending.MOST_WAITING", 2)
     (root / "a.txt").write_bytes(b"x")
     with watching(settle=60.0).scanned() as inbox:
-        pending = inbox.intake._inlets[Kind.TEXT].pending  # noqa: SLF001 (memory does not show otherwise)
+        pending = inbox.intake._gates[Kind.TEXT].pending  # noqa: SLF001 (memory does not show otherwise)
         for number in range(50):
             known = pending._alarms[-1]  # noqa: SLF001
             (root / "a.txt").chmod(0o600 + number % 2)
