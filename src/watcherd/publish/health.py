@@ -10,7 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from math import inf
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -36,13 +37,6 @@ PROOF = 3.0
 
 #: The most faults that are remembered as said: some are said in other words each time.
 MOST = 16
-
-
-class _Proof(NamedTuple):
-    """A fault that seems to have passed: it is over where it stays away until `at`, in monotonic seconds."""
-
-    reason: str
-    at: float
 
 
 class Health:
@@ -71,14 +65,15 @@ class Health:
         self._next_look = 0.0
         self._took = 0.0  # the most seconds that a fault took to be seen since all was well
         self._told: set[str] = set()  # the faults since then, as the log has them
-        self._proof: _Proof | None = None  # of the last of them, once work goes on
+        self._passed = ""  # the last of them, once work goes on
+        self._over_at = inf  # when that is over if it stays away until then, in monotonic seconds
 
     def is_due(self, *, idle: bool) -> bool:
         """Whether it is time to look; if so, that is noted. With nothing to do, and all well, it seldom is."""
         now = time.monotonic()
         if now < self._next_look:
             return False
-        calm = idle and not self.paused and self._proof is None
+        calm = idle and not self.paused and self._over_at == inf
         self._next_look = now + (CALM if calm else TICK)
         return True
 
@@ -92,11 +87,10 @@ class Health:
 
     def conclude(self) -> None:
         """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""
-        if self._proof and time.monotonic() >= self._proof.at:
-            log.info("intake.resumed", inbox=self._place.inbox, reason=self._proof.reason)
+        if time.monotonic() >= self._over_at:
+            log.info("intake.resumed", inbox=self._place.inbox, reason=self._passed)
             self._told.clear()
-            self._took = 0.0
-            self._proof = None
+            self._took, self._over_at = 0.0, inf
         if shortage := self._shortage():
             self.pause(shortage)
         elif self.paused:
@@ -106,7 +100,7 @@ class Health:
         """Admit nothing more, until the next look finds that all is well."""
         reason = _reason(fault)
         self._next_look = time.monotonic() + TICK
-        self._proof = None
+        self._over_at = inf
         self._took = max(self._took, fault.took)
         if reason != self.paused:
             self._tell(reason)
@@ -134,7 +128,7 @@ class Health:
 
     def _resume(self) -> None:
         if self.paused != STARTING:
-            self._proof = _Proof(self.paused, time.monotonic() + PROOF + 2 * self._took)
+            self._passed, self._over_at = self.paused, time.monotonic() + PROOF + 2 * self._took
         self.paused = ""
         self._on_pause()
 
