@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from enum import Enum, unique
 from typing import TYPE_CHECKING
 
 from watcherd.model import Stopped
@@ -18,15 +17,6 @@ if TYPE_CHECKING:
     from watcherd.ledger.ledger import Ledger
     from watcherd.publish.batch import Batch
     from watcherd.publish.roots.place import Place
-
-
-@unique
-class Left(Enum):
-    """What is not taken up yet."""
-
-    ALL = "what was on record, and retries"
-    RETRIES = "retries, as they need their inbox"
-    NOTHING = "nothing"
 
 
 class EarlierRun:
@@ -49,21 +39,22 @@ class EarlierRun:
         self._batch = batch
         self._is_away = is_away
         self._checkpoint = checkpoint
-        self._left = Left.ALL
+        self._is_recovered = False  # what was on record is taken up
+        self._is_over = False  # so are retries, which need their inbox
 
     def take_up(self) -> None:
         """Take up what is left, as far as can be. Raises SystemFault, and Stopped; then it can be called again."""
-        if self._left is Left.NOTHING:
+        if self._is_over:
             return
         # `is_away` knows nothing of one never seen.
         away = self._is_away() or not os.path.isdir(self._place.inbox_path)
-        if self._left is Left.ALL:
+        if not self._is_recovered:
             recovery.recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
-            self._left = Left.RETRIES
+            self._is_recovered = True
         if not away:
             with suppress(Stopped):  # a large file takes minutes: what the lanes finished is settled all the same
                 self._finish_retries()
-                self._left = Left.NOTHING
+                self._is_over = True
 
     def _finish_retries(self) -> None:
         for it in wayback.finish(self._place, self._ledger, self._checkpoint):
