@@ -10,7 +10,6 @@ Along the way of a result; then what happens beside it, and what all of it stand
     leaving     what is on its way out, each with its way, and numbers that give no name twice
     reveal      giving a result its visible name
     unretired   inputs that cannot be taken for now
-    earlier     what an earlier run left, taken up once
     recovery    after a crash: what was on record is taken up where it was
     said        what the log says of a job
     pruning     forgetting rows that are old, and whose file is gone

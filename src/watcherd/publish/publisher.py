@@ -16,10 +16,10 @@ from watcherd import lifeline
 from watcherd.model import CameBack, Done, Failed, Returned, Stalled, Stopped, SystemFault
 from watcherd.publish.aside import quarantine
 from watcherd.publish.batch import BATCH, Batch, Exit
-from watcherd.publish.earlier import EarlierRun
 from watcherd.publish.health import TICK, Health
 from watcherd.publish.inputs.carrier import Carried, Carrier
 from watcherd.publish.judge import Judge
+from watcherd.publish.recovery import EarlierRun
 from watcherd.publish.said import say, say_end
 from watcherd.publish.unretired import Hindered
 from watcherd.states import State
