@@ -122,10 +122,7 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
     tally = _Tally()
     mailbox = Mailbox()
     ears = Ears(on_death=mailbox.put, on_end=tally.count)
-    with (
-        signals.delivered(mailbox.put) as checkpoint,
-        assembled(settings, ears, checkpoint, once=True) as rooms,
-    ):
+    with signals.delivered(mailbox.put) as checkpoint, assembled(settings, ears, checkpoint, once=True) as rooms:
         files, size = _census(rooms, checkpoint) if progress else (0, 0)
         show = progress or (lambda *_: None)
         rooms.start()

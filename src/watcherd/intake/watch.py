@@ -17,13 +17,7 @@ import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from watchdog.observers.inotify_c import (
-    InotifyConstants,
-    InotifyFD,
-    Mask,
-    inotify_add_watch,
-    inotify_rm_watch,
-)
+from watchdog.observers.inotify_c import InotifyConstants, InotifyFD, Mask, inotify_add_watch, inotify_rm_watch
 
 from watcherd.beneath import join
 from watcherd.intake.settle import How

@@ -48,13 +48,7 @@ class IsolatedWorkers(Pool):
     """
 
     def __init__(
-        self,
-        module: str,
-        *,
-        memory: int,
-        recycle_after: int,
-        keep_open: Sequence[int] = (),
-        warm: bool = True,
+        self, module: str, *, memory: int, recycle_after: int, keep_open: Sequence[int] = (), warm: bool = True
     ) -> None:
         self.recycle_after = recycle_after
         self._terms = (module, memory, tuple(keep_open))

@@ -87,12 +87,7 @@ class Publisher:
         self._unsorted: deque[Arrival] = deque()
         self._unreported: deque[News] = deque()
         self._batch = Batch(
-            place,
-            ledger,
-            carry=self._carrier.take,
-            tell=self._unreported.append,
-            is_away=is_away,
-            alive=self._live,
+            place, ledger, carry=self._carrier.take, tell=self._unreported.append, is_away=is_away, alive=self._live
         )
         self._earlier_run = EarlierRun(place, ledger, self._batch, is_away=is_away, checkpoint=self._checkpoint)
         self._halted = True  # whether nothing can be settled either

@@ -46,17 +46,7 @@ from watcherd.settings.units import size_text
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-__all__ = [
-    "ConfigurationError",
-    "Inbox",
-    "Origin",
-    "Problem",
-    "Settings",
-    "chunk",
-    "load",
-    "origins",
-    "workers",
-]
+__all__ = ["ConfigurationError", "Inbox", "Origin", "Problem", "Settings", "chunk", "load", "origins", "workers"]
 
 _NO_INBOX = "name one: `watcherd init` writes a configuration, or give --inbox DIR --outbox DIR"
 _OF_INBOX_FLAGS = ("outbox", "archive", "failed", "after")
