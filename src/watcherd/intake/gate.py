@@ -241,15 +241,9 @@ class Gate:
         version = beneath.version_of(status)
         if how is How.CHANGED:
             self._restless.changed(path, version.inode, terms.pace, time.monotonic())
-        return Sighting(
-            path,
-            version,
-            how,
-            changed_ago=now - status.st_ctime,
-            written_ago=now - status.st_mtime,
-            linked=status.st_nlink > 1,
-            restless=self._restless.quiet(path, version.inode, time.monotonic()) if self._restless.known else 0.0,
-        )
+        restless = self._restless.quiet(path, version.inode, time.monotonic()) if self._restless.known else 0.0
+        changed_ago, written_ago = now - status.st_ctime, now - status.st_mtime
+        return Sighting(path, version, how, changed_ago, written_ago, linked=status.st_nlink > 1, restless=restless)
 
     def _if_complete(self, sighting: Sighting, writer: Writer, terms: Terms) -> Sighting | None:
         """Return a file that is complete; have any other wait."""
