@@ -42,13 +42,9 @@ def is_news(reason: str, before: str) -> bool:
 def look(path: str) -> os.stat_result:
     """Return the status of the folder at `path`. Raises OSError where there is none, or it may not be looked into."""
     status = os.stat(os.path.join(path, ""))  # the slash: a file is no root
-    if not _may_enter(path):
+    if not may(path, os.R_OK | os.X_OK):
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
     return status
-
-
-def _may_enter(path: str) -> bool:
-    return may(path, os.R_OK | os.X_OK)
 
 
 class InboxRoot:
@@ -121,7 +117,7 @@ class InboxRoot:
 
     def may_enter(self, folder: str) -> bool:
         """Whether a folder in it may be listed, and what is there looked at."""
-        return _may_enter(os.path.join(self._path, folder))
+        return may(os.path.join(self._path, folder), os.R_OK | os.X_OK)
 
     # What the kernel tells -----------------------------------------------------------------------------------------
 

@@ -88,7 +88,7 @@ class _Walk:
     def _list(self, folder: str) -> Iterator[list[str]]:
         prefix = folder + "/" if folder else ""
         with beneath.folder(self._root, folder) as descriptor:
-            _require_search(descriptor)
+            os.lstat(".", dir_fd=descriptor)  # raises where it may be listed, but nothing in it be looked at
             self._listener.entered(descriptor, folder)
             taken, looked, ends = list[str](), 0, time.monotonic() + LONGEST
             for few in _few(descriptor):
@@ -126,11 +126,6 @@ class _Walk:
         if isinstance(found, Ignored) and self._rules.enters(path):
             self._listener.refused(path, error)
         return found is self._kind
-
-
-def _require_search(folder: int) -> None:
-    """Raise OSError where an open folder may be listed, but nothing in it be looked at."""
-    os.lstat(".", dir_fd=folder)
 
 
 def _few(folder: int) -> Iterator[list[os.DirEntry[str]]]:
