@@ -106,10 +106,7 @@ class Publisher:
         return len(self._claims)
 
     def unretired(self) -> dict[str, str]:
-        """Return the paths of inputs whose result is out and that cannot be taken for now, each with the reason.
-
-        Also while that is tried again. For any thread.
-        """
+        """Return the paths of inputs that cannot be taken for now, each with the reason. See `Unretired.reasons`."""
         return self._batch.unretired.reasons()
 
     def start(self) -> None:

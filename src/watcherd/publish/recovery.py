@@ -86,13 +86,10 @@ class EarlierRun:
             self._is_recovered = True
         if not away:
             with suppress(Stopped):  # a large file takes minutes: what the lanes finished is settled all the same
-                self._finish_retries()
+                for it in wayback.finish(self._place, self._ledger, self._checkpoint):
+                    if it.refused:
+                        say("warning", "retry.refused", it.row.record, reason=it.refused)
                 self._is_over = True
-
-    def _finish_retries(self) -> None:
-        for it in wayback.finish(self._place, self._ledger, self._checkpoint):
-            if it.refused:
-                say("warning", "retry.refused", it.row.record, reason=it.refused)
 
 
 @unique
