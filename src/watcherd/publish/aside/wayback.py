@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Record
     from watcherd.publish.aside.quarantine import SetAside
     from watcherd.publish.roots.place import Place
 
@@ -140,14 +139,9 @@ def _finish(it: WayBack) -> None:
 def _is_aside_anew(it: WayBack) -> bool:
     """Whether it came back, and a daemon has set it, or what came after it, aside by the same name."""
     aside = {State.QUARANTINING, State.QUARANTINED}
-    later = (_latest(it), *it.ledger.namesakes(it.place.inbox, it.record.file.path))
+    inbox, path = it.place.inbox, it.record.file.path
+    later = (*it.ledger.lookup(inbox, [path]).values(), *it.ledger.namesakes(inbox, path))
     return any(row.state in aside and row.id > it.record.id and row.number == it.record.number for row in later)
-
-
-def _latest(it: WayBack) -> Record:
-    """Return what is on record of what had its path last."""
-    path = it.record.file.path
-    return it.ledger.lookup(it.place.inbox, [path]).get(path, it.record)
 
 
 def _put_back(it: WayBack) -> None:
