@@ -173,9 +173,12 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except (sqlite3.OperationalError, sqlite3.InternalError, sqlite3.ProgrammingError) as error:
-        if _is_cut_short(error):
+        code = getattr(error, "sqlite_errorcode", None)
+        if code == sqlite3.SQLITE_IOERR_SHORT_READ:  # of it, or of its log: no pause brings back what is missing
             raise Damaged(path, "it was cut short") from error
-        raise unusable(path, _why(error)) from error
+        # No room for the smallest file is an I/O error to SQLite, and a full disk to people.
+        why = "database or disk is full" if code == sqlite3.SQLITE_IOERR_SHMSIZE else error
+        raise unusable(path, why) from error
     except MemoryError as error:
         message = f"the ledger {path} cannot be used: {os.strerror(errno.ENOMEM)}"
         raise SystemFault(message, root=str(path.parent), errno=errno.ENOMEM) from error
@@ -183,14 +186,3 @@ def _told(path: Path) -> Iterator[None]:
         raise
     except sqlite3.DatabaseError as error:
         raise Damaged(path, error) from error
-
-
-def _why(error: sqlite3.Error) -> str:
-    """Say what failed: no room for the smallest file is an I/O error to SQLite, and a full disk to people."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return "database or disk is full" if code == sqlite3.SQLITE_IOERR_SHMSIZE else str(error)
-
-
-def _is_cut_short(error: sqlite3.Error) -> bool:
-    """Whether the file, or its log of changes, ends too early: no pause brings back what is missing."""
-    return getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_IOERR_SHORT_READ
