@@ -89,7 +89,9 @@ def open_within(root: int, path: str, *, make: bool = False, lasting: bool = Fal
         try:
             if make:
                 _make(descriptor, component, lasting=lasting)
-            inner = _enter(descriptor, component)
+            if component == "..":
+                raise OSError(errno.EXDEV, "a path beneath a root does not lead upwards", component)
+            inner = os.open(component, _FOLDER, dir_fd=descriptor)
         finally:
             if descriptor != root:
                 os.close(descriptor)
@@ -114,12 +116,6 @@ def sync_names(folder: int) -> None:
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise
-
-
-def _enter(descriptor: int, component: str) -> int:
-    if component == "..":
-        raise OSError(errno.EXDEV, "a path beneath a root does not lead upwards", component)
-    return os.open(component, _FOLDER, dir_fd=descriptor)
 
 
 @contextmanager
