@@ -52,17 +52,12 @@ class Syncs:
         """Write files, and their names, to disk. Raises OSError."""
         whole = len(names) > _FEW and self._whole < self._each * len(names)
         since = time.monotonic()
-        if whole:
-            self._sync_whole(folder, names)
-        else:
+        if not whole:
             _sync_each(folder, names)
-        self._learn(time.monotonic() - since, len(names), whole=whole)
-
-    def _sync_whole(self, folder: int, names: Sequence[str]) -> None:
-        """Write the file system, or the files alone where the call for that is not known, or forbidden."""
-        if not sync_all(folder):
+        elif not sync_all(folder):  # as the call is not known, or forbidden
             self._whole = inf
             _sync_each(folder, names)
+        self._learn(time.monotonic() - since, len(names), whole=whole)
 
     def _learn(self, seconds: float, files: int, *, whole: bool) -> None:
         if whole:

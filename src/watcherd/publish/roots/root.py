@@ -62,7 +62,8 @@ class Root:
         with self._lock, self.faults():
             self._check()
             _write_and_unlink(self._open_ours(), f"{self._owner}-probe")  # first: its error says what is wrong
-            _require_open(self.path)
+            if not access.may(self.path, os.W_OK | os.X_OK):  # our own folder in there may be open all the same
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
 
     def free(self) -> tuple[int, int]:
         """Return the bytes that are free to us, and all bytes, of the file system. Raises SystemFault."""
@@ -241,12 +242,6 @@ def _inode(descriptor: int) -> int:
     except OSError:
         os.close(descriptor)
         raise
-
-
-def _require_open(path: str) -> None:
-    """Raise OSError where we may make no names in a folder: our own folder in there may be open all the same."""
-    if not access.may(path, os.W_OK | os.X_OK):
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
 
 
 def _write_and_unlink(folder: int, name: str) -> None:
