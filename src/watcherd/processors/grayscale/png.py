@@ -50,7 +50,7 @@ def write_png(image: ImageFile.ImageFile, reader: Reader) -> Written:
         picture = grey(image)
         if reader.starved:  # Pillow does not miss the chunks after the pixels
             raise FileFault(Failure.TRUNCATED, "ends before its last chunk does")
-        options = _options(image, cast("PngImagePlugin.PngImageFile", image).text)
+        options = _options(image)
     mode = picture.mode  # which encoding may change
     return Written(_shaped(image, _encode(picture, options)), mode)
 
@@ -64,8 +64,8 @@ def _fit_key(image: ImageFile.ImageFile) -> None:
         image.info["transparency"] = tuple(level >> 8 for level in key)
 
 
-def _options(image: Image.Image, texts: Mapping[str, str]) -> dict[str, object]:
-    options = described(image) | {"pnginfo": _chunks(image, texts)}
+def _options(image: Image.Image) -> dict[str, object]:
+    options = described(image) | {"pnginfo": _chunks(image)}
     options.pop("xmp", None)  # it is one of the texts
     key = image.info.get("transparency")
     if image.mode == "I;16" and isinstance(key, int):
@@ -73,10 +73,13 @@ def _options(image: Image.Image, texts: Mapping[str, str]) -> dict[str, object]:
     return options
 
 
-def _chunks(image: Image.Image, texts: Mapping[str, str]) -> PngImagePlugin.PngInfo:
-    """Return the chunks that Pillow does not write by itself: texts, and how grey values become light."""
+def _chunks(image: Image.Image) -> PngImagePlugin.PngInfo:
+    """Return the chunks that Pillow does not write by itself: texts, and how grey values become light.
+
+    Of an animation, the texts before its second frame: we do not wait for those after the last one.
+    """
     kept = PngImagePlugin.PngInfo()
-    for key, text in texts.items():
+    for key, text in cast("PngImagePlugin.PngImageFile", image).text.items():
         kept.add_text(key, text, zip=len(text) > LONG_TEXT)
     if isinstance(gamma := image.info.get("gamma"), float):
         kept.add(b"gAMA", struct.pack(">I", round(gamma * 100_000)))
@@ -140,7 +143,7 @@ def _write_frames(image: ImageFile.ImageFile, reader: Reader) -> Written:
     before: Image.Image | None = None
     for picture, shown in frames(image, reader, _Stage().show):
         options = options or deflation(picture)
-        description = {} if film.count else _options(image, _early_texts(image))
+        description = {} if film.count else _options(image)
         box = changed(None if hidden and film.count == 1 else before, picture)
         film.add(save(picture.crop(box), "PNG", **options, **description), box, shown)
         before, mode = picture, picture.mode
@@ -237,12 +240,6 @@ def _shaped(image: Image.Image, encoded: memoryview) -> memoryview:
     putchunk(target, b"pHYs", struct.pack(">IIB", *aspect, 0))
     target.write(encoded[AFTER_IHDR:])
     return memoryview(target.getvalue())
-
-
-def _early_texts(image: Image.Image) -> Mapping[str, str]:
-    """Return the texts before the first frame's pixels: we do not wait for those after the last one."""
-    stream = cast("PngImagePlugin.PngImageFile", image).png
-    return stream.im_text if stream else {}
 
 
 def _head(encoded: memoryview) -> int:
