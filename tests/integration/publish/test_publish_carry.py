@@ -91,6 +91,16 @@ def test_an_input_larger_than_its_archive_s_disk_can_hold_any_is_its_own_fault_n
         assert carrying(lambda: None) == [carry.InVain, carry.InVain]
 
 
+def test_an_input_that_a_quota_has_no_room_for_rests_as_only_a_copy_tells_when_it_was_raised(
+    far, carrying, monkeypatch
+):
+    far.add("a.txt", content=bytes(1 << 20))
+    far.settle()
+    full = SystemFault("quota", root=far.place.archive.path, errno=errno.EDQUOT)
+    monkeypatch.setattr(carry, "_fill", Mock(side_effect=[full, None]))
+    assert carrying(lambda: None) == [carry.InVain, carry.InVain]
+
+
 @pytest.mark.parametrize(
     ("free", "rest", "again"),
     [

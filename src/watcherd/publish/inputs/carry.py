@@ -69,7 +69,7 @@ def _in_vain() -> Iterator[None]:
     """Raise an OSError as InVain, unless it is that a name is taken: then it is carried by another one.
 
     A file that is larger than any that its new file system can hold is in vain, too: as a fault of the system it
-    would pause its inbox for ever.
+    would pause its inbox for ever. So is one for which a quota has no room: whether it has by now only a copy tells.
     """
     try:
         yield
@@ -78,7 +78,7 @@ def _in_vain() -> Iterator[None]:
     except OSError as error:
         raise InVain(error.errno, error.strerror, error.filename) from error
     except SystemFault as fault:
-        if fault.errno != errno.EFBIG:
+        if fault.errno not in {errno.EFBIG, errno.EDQUOT}:
             raise
         raise InVain(fault.errno, os.strerror(fault.errno), fault.root) from fault
 
