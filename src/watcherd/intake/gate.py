@@ -102,11 +102,6 @@ class Gate:
         """Whether nothing is left to be led through, besides what is parked: that is in flight."""
         return not (self.pending.hinted or self.pending.settling or self._rounds.wants(self._kind))
 
-    def ask_overdue(self, now: float) -> None:
-        """When it is time, ask for a scan for what there was no room to remember."""
-        if self.pending.take_overdue(now):
-            self._rounds.ask_kind(self._kind)
-
     def flush(self) -> None:
         """Hand over what is parked, as far as the lane has room."""
         if self._parked:
@@ -122,6 +117,8 @@ class Gate:
 
     def advance(self, terms: Terms) -> None:
         """Lead through what is to be looked at, and then a stride of the scan. Raises SystemFault."""
+        if self.pending.take_overdue(time.monotonic()):  # there was no room to remember what a scan is to find now
+            self._rounds.ask_kind(self._kind)
         self.flush()
         if self.blocked:
             return

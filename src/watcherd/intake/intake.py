@@ -152,7 +152,8 @@ class Intake:
             self._rounds.suspend()
             return
         self._recall()
-        self._ask_when_time()
+        if time.monotonic() >= self._rounds.next:
+            self._rounds.ask("period")
         for gate in self._gates.values():
             self._checkpoint()
             gate.advance(terms)
@@ -216,13 +217,6 @@ class Intake:
         self._rounds.suspend()
         self._rounds.ask(reason)
         self._suspicious = True  # suspects whose file is gone are met by no scan
-
-    def _ask_when_time(self) -> None:
-        now = time.monotonic()
-        if now >= self._rounds.next:
-            self._rounds.ask("period")
-        for gate in self._gates.values():
-            gate.ask_overdue(now)
 
     # The inbox itself ----------------------------------------------------------------------------------------------
 
