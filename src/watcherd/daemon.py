@@ -103,7 +103,7 @@ def _serve(rooms: Rooms, mailbox: Mailbox, manager: systemd.Manager, reload: Cal
     rooms.start()
     log.info("daemon.ready", inboxes=[line.name for line in rooms.lines])
     manager.ready()
-    with Pruner(rooms.lines, lambda: rooms.settings.ledger.history).running(mailbox.put):
+    with Pruner(rooms.lines, lambda: rooms.settings.ledger.history).running(Ears(on_death=mailbox.put).of("pruning")):
         status = _attend(rooms, mailbox, manager, reload)
     log.info("daemon.stopping")
     manager.stopping()

@@ -129,7 +129,7 @@ def drain(settings: Settings, progress: Callable[[int, int, int, int], None] | N
         interrupted = _until_over(rooms.lines, mailbox, tally, lambda: show(tally.files, files, tally.bytes, size))
         troubles = tuple(trouble for line in rooms.lines if (trouble := _trouble(line)))
         if not interrupted:
-            Pruner(rooms.lines, lambda: rooms.settings.ledger.history).prune_at_once(mailbox.put, FORGETTING)
+            Pruner(rooms.lines, lambda: rooms.settings.ledger.history).prune_at_once(ears.of("pruning"), FORGETTING)
         rooms.stop()  # what is in work ends, or is in its inbox again: only then it can be counted
         for died in deaths(mailbox):
             raise died.error

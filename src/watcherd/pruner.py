@@ -11,7 +11,6 @@ from threading import Event
 from typing import TYPE_CHECKING
 
 from watcherd import lifeline
-from watcherd.assembly import Died
 from watcherd.model import SystemFault
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ class Pruner:
         self._spent = 0.0  # processor seconds of that look, for what lasts
 
     @contextmanager
-    def running(self, on_death: Callable[[Died], None]) -> Iterator[None]:
+    def running(self, on_death: Callable[[BaseException], None]) -> Iterator[None]:
         """Prune in a thread of its own while the block runs."""
         ending = Event()
 
@@ -50,7 +49,7 @@ class Pruner:
             while not ending.wait(quiet):
                 quiet = self.prune()
 
-        thread = _thread(run, on_death)
+        thread = lifeline.thread(run, name="pruning", on_death=on_death)
         thread.start()
         try:
             yield
@@ -58,7 +57,7 @@ class Pruner:
             ending.set()
             thread.join(LEAVE)
 
-    def prune_at_once(self, on_death: Callable[[Died], None], seconds: float) -> None:
+    def prune_at_once(self, on_death: Callable[[BaseException], None], seconds: float) -> None:
         """Look at all old rows, one part after the other, for at most so many seconds. Raises SystemFault."""
         ends = time.monotonic() + seconds
 
@@ -66,7 +65,7 @@ class Pruner:
             while self.prune() == MORE and time.monotonic() < ends:
                 pass
 
-        thread = _thread(run, on_death)
+        thread = lifeline.thread(run, name="pruning", on_death=on_death)
         thread.start()
         thread.join(seconds)
 
@@ -90,7 +89,3 @@ class Pruner:
             return False
         self._spent += look.in_vain * (time.thread_time() - began)
         return look.more
-
-
-def _thread(run: Callable[[], None], on_death: Callable[[Died], None]) -> lifeline.Thread:
-    return lifeline.thread(run, name="pruning", on_death=lambda error: on_death(Died("pruning", error)))
