@@ -80,9 +80,7 @@ def _count_small(data: bytes) -> Words | None:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         return None
-    return Words(
-        words=len(text.split()), lines=text.count("\n"), characters=len(text), bytes=len(data), encoding="utf-8"
-    )
+    return Words(len(text.split()), text.count("\n"), len(text), len(data), "utf-8")
 
 
 def _count_large(reader: TextReader, scratch: Scratch, head: bytes, wanted: str) -> Words:
@@ -139,14 +137,7 @@ def _refuse_unending(decoder: codecs.IncrementalDecoder) -> None:
 
 
 def _summed(tally: Tally, encoding: str, total: int) -> Words:
-    return Words(
-        words=tally.words,
-        lines=tally.lines,
-        characters=tally.characters,
-        bytes=total,
-        encoding=encoding,
-        invalid_bytes=_own.lost,
-    )
+    return Words(tally.words, tally.lines, tally.characters, total, encoding, _own.lost)
 
 
 class _Own(threading.local):
