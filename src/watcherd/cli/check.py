@@ -9,11 +9,8 @@ import click
 from watcherd.cli import options, show
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from watcherd.cli.trials import Finding
 
-_PROBLEMS = 2
 _EPILOG = """\b
 Examples:
   watcherd check
@@ -30,11 +27,15 @@ def check(*, as_json: bool, **flags: object) -> int:
     Lists every problem with its mend, and exits with 2 if there is one.
     """
     findings = _findings(flags)
+    is_sound = not any(it.is_problem for it in findings)
     if as_json:
-        show.as_json([_facts(finding) for finding in findings])
+        show.as_json([_facts(it) for it in findings])
     else:
-        _report(findings)
-    return _PROBLEMS if any(finding.is_problem for finding in findings) else 0
+        rows = [("problem" if it.is_problem else "note", it.subject, it.message, it.mend) for it in findings]
+        show.table(("", "what", "finding", "mend"), rows)
+        if is_sound and show.on_terminal():
+            print("Nothing stands in the way.")
+    return 0 if is_sound else 2
 
 
 def _findings(flags: dict[str, object]) -> list[Finding]:
@@ -47,13 +48,6 @@ def _findings(flags: dict[str, object]) -> list[Finding]:
         found = [trials.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
         return found + (list(machine.examine(error.besides)) if error.besides else [])
     return list(machine.examine(settings))
-
-
-def _report(findings: Sequence[Finding]) -> None:
-    rows = [("problem" if it.is_problem else "note", it.subject, it.message, it.mend) for it in findings]
-    show.table(("", "what", "finding", "mend"), rows)
-    if not any(finding.is_problem for finding in findings) and show.on_terminal():
-        print("Nothing stands in the way.")
 
 
 def _facts(finding: Finding) -> dict[str, object]:
