@@ -236,7 +236,8 @@ def test_a_bug_s_traceback_goes_with_it(reader):
     heard, written = reader
     with pytest.raises(ZeroDivisionError) as raised:
         1 // 0  # noqa: B018 (the bug)
-    written.write(logs.as_journal({"event": "room.died", "level": "critical", "exc_info": raised.value}))
+    died = {"event": "room.died", "level": "critical", "exc_info": raised.value}
+    written.write(logs.as_journal(structlog.processors.format_exc_info(None, "critical", died)))
     said = fields(heard.recv(65536))
     assert said["PRIORITY"] == b"2"
     assert said["MESSAGE"].splitlines()[-1] == b"ZeroDivisionError: integer division or modulo by zero"

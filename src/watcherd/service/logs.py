@@ -51,7 +51,10 @@ def configure(level: str, form: str, stream: TextIO | None = None, *, above_bar:
     stream = stream or sys.stderr
     render, sink = _end(_chosen(stream) if form == "auto" else form, stream, above_bar=above_bar)
     structlog.configure(
-        processors=[lambda _logger, level, event: render({"level": level, **event})],
+        processors=[
+            structlog.processors.format_exc_info,  # into `exception`
+            lambda _logger, level, event: render({"level": level, **event}),
+        ],
         wrapper_class=_Logger,
         logger_factory=lambda *_: SimpleNamespace(**dict.fromkeys(_COLOURS, sink.write)),  # called by their levels
     )
@@ -103,19 +106,12 @@ def _clearing(render: Render) -> Render:
 def as_json(event: Mapping[str, Any]) -> bytes:
     """Render one event as a line of JSON; `path` that is no text is U+FFFD, with the exact bytes in `path_b64`."""
     now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    stamped = {"timestamp": now, "level": event["level"], "event": event["event"], **_traced(event)}
+    stamped = {"timestamp": now, "level": event["level"], "event": event["event"], **event}
     text = unbroken(_ENCODER.encode(stamped))
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:  # a surrogate: somewhere in there is a name that is no text
         return unbroken(_ENCODER.encode(_decodable(stamped))).encode(errors="replace") + b"\n"
-
-
-def _traced(event: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Put the traceback that a logger was told of into `exception`."""
-    if "exc_info" not in event:
-        return event
-    return structlog.processors.format_exc_info(None, "", dict(event))
 
 
 def _decodable(event: Mapping[str, Any]) -> dict[str, Any]:
@@ -135,13 +131,12 @@ def as_console(event: Mapping[str, Any], colours: Mapping[str, str]) -> bytes:
     """Render one event for people: local time with its offset, one line, and a traceback below where there is one."""
     level, reset = str(event.get("level", "")), "\x1b[0m" if colours else ""
     now = datetime.now().astimezone().isoformat(sep=" ", timespec="milliseconds")
-    line = f"{now} {colours.get(level, '')}{level:<7}{reset} {_sentence(_traced(event))}"
+    line = f"{now} {colours.get(level, '')}{level:<7}{reset} {_sentence(event)}"
     return line.encode(errors="backslashreplace")
 
 
 def as_journal(event: Mapping[str, Any]) -> bytes:
     """Render one event for systemd's journal: the line that people read, and each field by itself."""
-    event = _traced(event)
     return journal.as_fields(event, _sentence(event).rstrip("\n"))
 
 
