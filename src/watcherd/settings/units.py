@@ -128,15 +128,11 @@ def min_free(value: object) -> MinFree:
     """Return what ``"1%"`` or ``"2GiB"`` asks to be kept free; Unreadable for others and for 100 % or more."""
     match = _SHARE.fullmatch(value.strip()) if isinstance(value, str) else None
     if match is None:
-        return MinFree(bytes=_size_or_share(value))
+        try:
+            return MinFree(bytes=size(value))
+        except Unreadable:
+            raise Unreadable(f"{value!r} is neither a share nor a size", 'write it as in "1%" or "2GiB"') from None
     share = float(match[1]) / 100
     if share >= 1:
         raise Unreadable(f"{value!r} leaves nothing to write in", 'write a small share, as in "1%"')
     return MinFree(share=share)
-
-
-def _size_or_share(value: object) -> int:
-    try:
-        return size(value)
-    except Unreadable:
-        raise Unreadable(f"{value!r} is neither a share nor a size", 'write it as in "1%" or "2GiB"') from None
