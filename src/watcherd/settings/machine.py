@@ -27,10 +27,8 @@ def chunk() -> int:
     """Return the bytes that "auto" means for a chunk of text: three eighths of a core's second-level cache, or more.
 
     Counting passes over a chunk, and a mask of its size, several times, and between passes threads take turns at
-    the interpreter: small chunks suit one file, where the cache holds both, and large ones two at once. Two files of
-    400 MB of prose, one after the other and both at once, took with 2 MiB of that cache 0.37 and 0.26 s in chunks of
-    512 KiB, 0.42 and 0.24 s at 768 KiB; with 1 MiB, and a third level that is nearly as fast, 0.294 and 0.177 s at
-    384 KiB, 0.281 and 0.156 s at 640 KiB, no less beyond.
+    the interpreter: small chunks suit one file, where the cache holds both, and large ones two at once. Measured in
+    benchmarks/README.md.
     """
     caches = (_PROCESSORS / f"cpu{min(os.sched_getaffinity(0))}/cache").glob("index*")
     sizes = (_read(cache / "size") for cache in caches if _read(cache / "level") == "2")
