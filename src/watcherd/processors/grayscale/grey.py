@@ -29,7 +29,8 @@ def grey(image: Image.Image) -> Image.Image:
     colour or transparency and reads them as 8 bits, so the grey picture has 8, too.
     """
     image.load()
-    _disarm(image)
+    if isinstance(image.info.get("transparency"), str):  # a PNG's text of that key, and no transparency
+        del image.info["transparency"]
     picture = _converted(image)
     picture.info.clear()  # or a writer would use what no longer holds
     return picture
@@ -55,12 +56,6 @@ def described(image: Image.Image) -> dict[str, Any]:
         "xmp": info.get("xmp"),
     }
     return {key: value for key, value in known.items() if value}
-
-
-def _disarm(image: Image.Image) -> None:
-    # A PNG's texts land in `info` under their own keys: one called "transparency" is no transparency.
-    if isinstance(image.info.get("transparency"), str):
-        del image.info["transparency"]
 
 
 def grey_profile(profile: object) -> bytes | None:
