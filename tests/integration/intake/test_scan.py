@@ -112,6 +112,21 @@ def test_what_cannot_be_looked_at_hides_no_neighbour_and_may_be_what_its_name_sa
     assert listener.refusals == [("sub", errno.EIO)]
 
 
+def test_what_is_no_file_and_goes_while_its_folder_is_listed_hides_no_neighbour(tmp_path, listener, monkeypatch):
+    def few(descriptor):
+        with os.scandir(descriptor) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+        link.unlink()
+        yield found
+
+    link = tmp_path / "sub" / "a"
+    link.parent.mkdir()
+    link.symlink_to("b.txt")
+    (tmp_path / "sub" / "b.txt").touch()
+    monkeypatch.setattr("watcherd.intake.scan._few", few)
+    assert walked(tmp_path, listener, top="sub") == ["sub/b.txt"]
+
+
 def test_a_path_longer_than_the_kernel_takes_is_walked(tmp_path, listener):
     here = os.open(tmp_path, os.O_RDONLY)
     for _ in range(30):
