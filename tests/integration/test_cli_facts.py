@@ -163,12 +163,13 @@ def test_a_table_of_failures_has_a_line_for_each_that_says_since_when_in_local_t
 
 
 def test_two_versions_of_one_path_are_told_apart_by_where_the_later_one_lies(capsys):
-    later = dataclasses.replace(ROWS[0], where="/failed/b.1.txt")
-    failures.failure_table([ROWS[0], later])
-    failures.retry_table([PutBack(ROWS[0]), PutBack(later)])
+    first = row("1.txt", Failure.TIMEOUT)
+    later = dataclasses.replace(first, where="/failed/1.1.txt")
+    failures.failure_table([first, later])
+    failures.retry_table([PutBack(first), PutBack(later)])
     lines = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
-    assert [line[2] for line in lines[:2]] == [line[1] for line in lines[2:]] == ["b.txt", "/failed/b.1.txt"]
-    assert failures.chosen([ROWS[0], later], ("/failed/b.1.txt",), None) == [later]
+    assert [line[2] for line in lines[:2]] == [line[1] for line in lines[2:]] == ["1.txt", "/failed/1.1.txt"]
+    assert failures.chosen([first, later], ("/failed/1.1.txt",), None) == [later]
 
 
 def test_the_facts_of_a_failure_name_its_class_its_places_and_since_when():

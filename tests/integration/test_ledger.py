@@ -8,6 +8,8 @@ import errno
 import os
 import resource
 import sqlite3
+import subprocess
+import sys
 import time
 from contextlib import closing
 from dataclasses import replace
@@ -264,6 +266,17 @@ def test_what_is_called_malformed_while_the_ledger_is_sound_is_a_disk_that_faile
         raise sqlite3.DatabaseError("database disk image is malformed")
 
 
+def test_a_ledger_in_use_keeps_its_log_of_changes_from_a_command_that_ends_also_once_it_was_checked(ledger, path):
+    command = (
+        "import pathlib, sys; from watcherd.ledger.ledger import Ledger; Ledger(pathlib.Path(sys.argv[1])).close()"
+    )
+    log = os.stat(f"{path}-wal")
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", command, path], check=True)
+        assert os.path.samestat(log, os.stat(f"{path}-wal"))
+        require_sound(path)
+
+
 def test_no_room_for_the_smallest_file_is_told_as_a_full_disk(path):
     error = sqlite3.OperationalError("disk I/O error")
     error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
@@ -294,6 +307,14 @@ def test_a_full_disk_is_a_fault_of_the_system_and_takes_nothing_back(ledger):
     ledger._writer.execute("PRAGMA max_page_count = 1000000")
     assert len(ledger.unfinished("scans", State.WORKING)) == handed_over * 100
     ledger.probe()
+    handed(ledger, "after.txt")
+
+
+def test_a_disk_that_fails_as_a_change_is_committed_is_told_in_its_own_words(ledger, path):
+    written = os.path.getsize(f"{path}-wal")
+    with limited(resource.RLIMIT_FSIZE, written), pytest.raises(SystemFault, match="cannot be used: disk I/O error"):
+        handed(ledger, "a.txt")
+    assert record(ledger, "a.txt") is None
     handed(ledger, "after.txt")
 
 
