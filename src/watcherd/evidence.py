@@ -37,7 +37,7 @@ _REASON = ".error.json"
 _SHORTENED, _NUMBERS = re.compile(r"~[0-9a-f]{8}\.error\.json$"), 1000
 
 #: Errors of a file that cannot be reached. Any other is of its disk or mount.
-_OUT_OF_REACH = {errno.EACCES, errno.ENAMETOOLONG, errno.EXDEV}
+_OUT_OF_REACH = {errno.EACCES, errno.ENAMETOOLONG}
 
 #: The same of a folder, which may be gone by the time it is listed.
 _CLOSED = {*_OUT_OF_REACH, errno.ENOENT, errno.ENOTDIR, errno.ELOOP}

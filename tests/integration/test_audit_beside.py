@@ -61,6 +61,19 @@ def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monke
     assert audited() == ([], False)
 
 
+def test_a_file_whose_folder_becomes_a_file_meanwhile_is_not_wrong(site, audited, monkeypatch):
+    new, status = site.write("sub/new.txt"), Looks.status
+
+    def once_it_is_gone(self, path):
+        new.unlink()
+        new.parent.rmdir()
+        new.parent.touch()
+        return status(self, path)
+
+    monkeypatch.setattr(Looks, "status", once_it_is_gone)
+    assert audited() == ([], False)
+
+
 def test_a_file_that_cannot_be_looked_at_is_told_and_what_is_beside_it_too(site, audited, monkeypatch):
     site.write("new.txt")
     unread, lstat = site.write("unread.txt").stat(), os.lstat

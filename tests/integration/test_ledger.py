@@ -745,6 +745,15 @@ def test_why_a_file_is_set_aside_is_on_record(ledger):
     assert (found.failure, found.message, found.attempts) == (Failure.CORRUPT, "bad", 2)
 
 
+def test_why_a_file_fails_is_on_record_also_where_that_names_what_is_no_text(ledger):
+    noted, again = handed(ledger, "noted.txt", "again.txt")
+    why = os.fsdecode(b"cannot read \xff.txt")
+    ledger.note_failure(noted, Failure.CORRUPT, why, 1)
+    ledger.retry(again, Retry(1, 0, 0.0), 1.0, None, why)
+    for name in ("noted.txt", "again.txt"):
+        assert record(ledger, name).message == "cannot read \ufffd.txt"
+
+
 def test_a_file_that_waited_for_its_retry_and_is_gone_is_dropped_and_its_history_is_not(ledger):
     (published,) = handed(ledger, "a.txt")
     ledger.finish([published.id], State.PUBLISHED)

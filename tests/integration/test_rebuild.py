@@ -295,6 +295,7 @@ def test_what_a_disk_does_not_read_is_not_taken_for_nothing(site, rebuilt, kept,
         {"message": None},
         {"attempts": None},
         {"attempts": -1},
+        {"attempts": 1 << 63},
     ],
 )
 def test_a_reason_of_something_else_proves_nothing(rebuilt, set_aside, facts):
@@ -312,6 +313,11 @@ def test_a_bad_file_whose_name_is_no_text_is_known(rebuilt, set_aside):
     path = os.fsdecode(b"bad-\xff.txt")
     set_aside(path, path="bad-\ufffd.txt", path_b64=base64.b64encode(os.fsencode(path)).decode())
     assert rebuilt() == [path]
+
+
+def test_a_reason_whose_message_is_no_text_is_known(rebuilt, set_aside):
+    set_aside(message="\ud800")
+    assert rebuilt() == ["bad.txt"]
 
 
 @pytest.mark.parametrize("after", ["archive", "keep"])
