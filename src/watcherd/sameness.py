@@ -47,7 +47,7 @@ def is_unwritten(found: os.stat_result | None, known: Version) -> bool:
     return found is not None and found.st_ino == known.inode and looks_like(found, known)
 
 
-def looks_like(found: os.stat_result | None, known: Version | Ended) -> bool:
+def looks_like(found: os.stat_result | None, known: Version | Ended | Draft) -> bool:
     """Whether a file has the size and the time of the one that is known."""
     return found is not None and (found.st_size, signed(found.st_mtime_ns)) == (known.size, known.mtime_ns)
 

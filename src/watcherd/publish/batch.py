@@ -248,6 +248,8 @@ class Batch:
         return again
 
     def _withdraw(self, it: Leaving, undone: Failed | Returned) -> None:
+        if self._numbers.is_kept(it):
+            reveal.spare(it.way, it.draft, lambda there: self._is_outdated(it, there))
         # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
         self._ledger.withdraw(it.job)
         self._give_up(it, undone)

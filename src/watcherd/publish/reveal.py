@@ -10,8 +10,10 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from watcherd.access import error_as_fault
+from watcherd.publish.inputs.taker import give_back
 from watcherd.publish.roots.rename import exchange, move, replace
-from watcherd.sameness import has_inode, is_as_written
+from watcherd.sameness import has_inode, is_as_written, looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,6 +103,18 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
             exchange(drafts, draft.name, target, name)
             return True
     return False
+
+
+def spare(way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> None:
+    """Give somebody's own file that has a draft's name, as the two changed places, its own again: drafts are removed.
+
+    A draft that its file system has numbered anew is known by its size and time. Raises SystemFault.
+    """
+    there = way.root.seen(draft)
+    if there is None or has_inode(there, draft) or looks_like(there, draft) or is_ours(there):
+        return
+    with error_as_fault(way.root.path):
+        give_back(way.root.ours(), draft.name, way.root.path, way.visible)
 
 
 def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:

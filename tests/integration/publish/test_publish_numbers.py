@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from itertools import count
 
@@ -300,6 +301,52 @@ def test_an_earlier_result_that_its_owner_takes_away_in_the_instant_of_the_next_
     monkeypatch.setattr(*step, taken_away)
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.outbox / "a.txt.words.json").read_text() == f"a.txt {job.id}"
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_a_user_s_newer_file_that_changes_places_as_theirs_is_given_its_name_again_is_not_lost(
+    scene_of, look, monkeypatch
+):
+    def occupied(*names):
+        (scene.outbox / "theirs").write_text(f"a user's {next(calls)}")
+        (scene.outbox / "theirs").rename(visible)
+        exchange(*names)
+
+    scene, exchange, calls = scene_of(After.KEEP), rename.exchange, count()
+    visible = scene.outbox / "a.txt.words.json"
+    scene.add("a.txt")
+    scene.settle()
+    scene.claims.release("a.txt")
+    scene.add("a.txt", content=b"edited")
+    monkeypatch.setattr(rename, "exchange", occupied)
+    assert scene.settle() == [State.RETRYING]
+    assert visible.read_text() == "a user's 0"
+    assert (scene.outbox / "a.txt.words.1.json").read_text() == "a user's 1"
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_a_user_s_file_that_changed_places_with_a_result_whose_folder_is_a_file_in_this_instant_is_not_lost(
+    scene_of, look, monkeypatch
+):
+    def occupied(*names):
+        if visible.parent.is_dir():
+            (scene.outbox / "theirs").write_text("a user's")
+            (scene.outbox / "theirs").rename(visible)
+            exchange(*names)
+            shutil.rmtree(visible.parent)
+            visible.parent.touch()
+        else:
+            exchange(*names)
+
+    scene, exchange = scene_of(After.KEEP), rename.exchange
+    visible = scene.outbox / "sub" / "a.txt.words.json"
+    scene.add("sub/a.txt")
+    scene.settle()
+    scene.claims.release("sub/a.txt")
+    scene.add("sub/a.txt", content=b"edited")
+    monkeypatch.setattr(rename, "exchange", occupied)
+    assert scene.settle() == [State.RETRYING]
+    assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
     assert look.drafts(scene.outbox) == set()
 
 

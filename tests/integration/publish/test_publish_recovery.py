@@ -374,17 +374,18 @@ def test_a_result_on_its_way_on_another_disk_than_is_mounted_now_is_made_again(s
     assert scene.record("a.txt") is None
 
 
-def test_a_result_on_its_way_that_has_another_inode_since_is_made_again(scene_of, look):
-    scene = scene_of(After.DELETE)
+@pytest.mark.parametrize("after", [After.DELETE, After.KEEP])
+def test_a_result_on_its_way_that_has_another_inode_since_is_made_again(scene_of, look, after):
+    scene = scene_of(after)
     job = scene.job("a.txt")
-    draft = scene.done(job).draft
+    draft = scene.place.outbox.vouched(scene.done(job).draft)
     intend(scene, job, draft)
     drafts = scene.outbox / ".watcherd"  # as on FAT, whose inodes are numbered anew when it is mounted
-    shutil.copy(drafts / draft.name, drafts / "copy").replace(drafts / draft.name)
+    shutil.copy2(drafts / draft.name, drafts / "copy").replace(drafts / draft.name)
     scene.start_again()
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
-    assert look.drafts(scene.outbox) == set()
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 
 def test_an_input_that_was_retired_before_its_outbox_was_replaced_needs_nothing_more(scene, look):
@@ -593,7 +594,7 @@ def test_what_is_no_file_in_the_archives_place_is_not_given_back(scene, look, wh
     assert (scene.archive / "a.1.txt").read_bytes() == b"one two\n"
 
 
-def die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: None):
+def die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: None, path="a.txt"):
     """Publish a kept file, and again once it is edited, up to the instant after the exchange; first act `before`."""
 
     class Cut(BaseException):
@@ -605,10 +606,10 @@ def die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: None
         raise Cut
 
     exchange = rename.exchange
-    scene.add("a.txt")
+    scene.add(path)
     assert scene.settle() == [State.PUBLISHED]
-    scene.claims.release("a.txt")
-    scene.add("a.txt", content=b"edited")
+    scene.claims.release(path)
+    scene.add(path, content=b"edited")
     with monkeypatch.context() as context:
         context.setattr(rename, "exchange", cut)
         with pytest.raises(Cut):
@@ -637,6 +638,66 @@ def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has
     assert look.drafts(scene.outbox) == set()
 
 
+def collect(visible):
+    visible.unlink()
+
+
+def replace(visible):
+    occupy(visible, "their newer one")
+
+
+def remove_folder(visible):
+    shutil.rmtree(visible.parent)
+
+
+def make_folder_a_file(visible):
+    shutil.rmtree(visible.parent)
+    visible.parent.touch()
+
+
+def make_folder_a_link(visible):
+    visible.parent.rename(visible.parent.with_name("moved"))
+    visible.parent.symlink_to("moved")
+
+
+@pytest.mark.parametrize(
+    ("since", "where"),
+    [
+        (collect, "sub/a.txt.words.json"),
+        (replace, "sub/a.txt.words.1.json"),
+        (remove_folder, "sub/a.txt.words.json"),
+        (make_folder_a_file, "a.txt.words.json"),
+        (make_folder_a_link, "a.txt.words.json"),
+    ],
+)
+def test_somebody_s_file_that_changed_places_when_the_run_died_is_lost_by_nothing_done_since(
+    scene_of, look, monkeypatch, since, where
+):
+    scene = scene_of(After.KEEP)
+    visible = scene.outbox / "sub" / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch, lambda: occupy(visible, "a user's"), "sub/a.txt")
+    since(visible)
+    scene.start_again()
+    scene.settle()
+    assert (scene.outbox / where).read_text() == "a user's"
+    assert look.drafts(scene.outbox) == set()
+
+
+def test_somebody_s_file_has_its_name_again_on_disk_before_what_is_on_record_of_its_result_goes(
+    scene_of, synced, monkeypatch
+):
+    scene = scene_of(After.KEEP)
+    visible = scene.outbox / "sub" / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch, lambda: occupy(visible, "a user's"), "sub/a.txt")
+    collect(visible)
+    scene.crash()
+    synced.clear()
+    monkeypatch.setattr(scene.ledger, "forget", failing(errno.EIO))
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        scene.recover()
+    assert str(visible.parent) in synced
+
+
 def test_somebody_s_file_that_has_since_replaced_what_had_changed_places_when_the_run_died_stays(
     scene_of, monkeypatch
 ):
@@ -647,6 +708,23 @@ def test_somebody_s_file_that_has_since_replaced_what_had_changed_places_when_th
     scene.start_again()
     scene.settle()
     assert visible.read_text() == "their newer one"
+
+
+@pytest.mark.parametrize("newest", [False, True])
+def test_somebody_s_newer_file_that_changes_places_as_theirs_is_given_its_name_again_is_not_lost(
+    scene_of, look, monkeypatch, newest
+):
+    scene, exchange = scene_of(After.KEEP), rename.exchange
+    visible = scene.outbox / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: occupy(visible, "a user's"))
+    monkeypatch.setattr(reveal, "exchange", lambda *names: (occupy(visible, "their newer one"), exchange(*names)))
+    if newest:
+        scene.drop("a.txt", b"edited again")
+    scene.start_again()
+    scene.settle()
+    assert visible.read_text() == "a user's"
+    assert (scene.outbox / "a.txt.words.1.json").read_text() == "their newer one"
+    assert look.drafts(scene.outbox) == set()
 
 
 def test_a_kept_result_that_took_the_place_of_the_one_before_when_the_run_died_and_was_collected_is_not_made_again(

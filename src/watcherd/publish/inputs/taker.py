@@ -61,7 +61,7 @@ class Taker:
 
     def restore(self, job: Job, root: str, path: str) -> None:
         """Restore a newer file that was taken for a job's input, to `path` beneath `root`. Raises OSError."""
-        _restore(*self._folders.parent(root, path), self._inbox, job.file.path)
+        give_back(*self._folders.parent(root, path), self._inbox, job.file.path)
         self._folders.touch(self._inbox, job.file.path)
 
 
@@ -79,7 +79,7 @@ def restore_newer(inbox: str, job: Job, root: str, path: str, since: float) -> N
     if not sameness.is_unwritten(beneath.status(inbox, job.file.path), job.file.version):
         folder, name = beneath.split(path)
         with beneath.folder(root, folder) as target:
-            _restore(target, name, inbox, job.file.path)
+            give_back(target, name, inbox, job.file.path)
 
 
 def _is_gone(inbox: str, path: str) -> bool:
@@ -93,23 +93,25 @@ def _is_newer(job: Job, found: os.stat_result, since: float) -> bool:
     return came and not sameness.looks_like(found, job.file.version)
 
 
-def _restore(target: int, name: str, inbox: str, path: str) -> None:
-    """Give a newer file its name back, or the next free one if a still newer file has that by now.
+def give_back(source: int, name: str, root: str, path: str) -> None:
+    """Give `name` in the folder `source`, which is somebody's own, back its `path` beneath `root`, on disk.
 
-    Its folder is made where it is gone, and looked for anew where it goes in this instant; where something else has
-    its name, as a symbolic link, the file goes to the inbox itself. Raises OSError, ENODEV where the inbox is gone.
+    That is the next free one if a newer file has it by now. Its folder is made where it is gone, and looked for anew
+    where it goes in this instant; where something else has its name, as a symbolic link, the file goes to the root
+    itself. Raises OSError, ENODEV where the root is gone.
     """
     folder, own_name = beneath.split(path)
     number = 0
-    while _is_there(target, name):
+    while _is_there(source, name):
         try:
-            with beneath.folder(inbox, folder, make=True) as source:
-                move(target, name, source, derived(own_name, number))
+            with beneath.folder(root, folder, make=True) as target:
+                move(source, name, target, derived(own_name, number))
+                beneath.sync_names(target)
         except FileExistsError:
             number += 1
         except FileNotFoundError:
-            if not os.path.exists(inbox):
-                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), inbox) from None
+            if not os.path.exists(root):
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV), root) from None
         except OSError as error:
             if not folder or error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                 raise
