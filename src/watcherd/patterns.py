@@ -2,8 +2,8 @@
 
 By pathspec's own expression `*_*_*_*_*.csv` takes 24 s to miss a name of 250 underscores, in which no other thread
 runs. What stands between two stars may as well be at the first place where it fits as at any later one, so no other
-is tried (by atomic groups; Python's own `fnmatch` does the same). Several `**/` are tried in every way, as folders
-are fewer than letters.
+is tried (by atomic groups; Python's own `fnmatch` does the same). So may what stands before the last of several
+`**/`: in every way, four of them take 27 s to miss a path of 400 folders.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 _STAR = r"\[\^/\]\*"
 _BRACKET = r"\[(?!\^/\])(\^?\]?)([^]]*)\]"
 _ONE = r"\(\?!/\)\[\^?\]?(?:\\.|[^]\\])*\]|\\.|\[\^/\](?![*+])|[^][(){}?*+|^$./\\]"
+
+# And of a `**/` at the beginning, and further on.
+_ANY_FOLDERS, _BETWEEN_FOLDERS = "^(?:.+/)?", "(?:/.+)?/"
 
 _BRACKETS = re.compile(rf"\\.|{_BRACKET}", re.DOTALL)
 _SPECIAL = re.compile(r"([\[&|~])")  # `re` warns of these in brackets, where they may come to mean more
@@ -48,7 +51,18 @@ def _pattern(line: str) -> GitIgnoreSpecPattern:
 
 def _bounded(regex: str) -> str:
     regex = _STARS.sub("[^/]*", _BRACKETS.sub(_within_a_name, regex))
-    return _BETWEEN.sub(r"(?>[^/]*?\1)", regex)
+    return _at_first_folders(_BETWEEN.sub(r"(?>[^/]*?\1)", regex))
+
+
+def _at_first_folders(regex: str) -> str:
+    """Fit what stands before the last `**/` where it first does; what comes last shows whether a folder is meant."""
+    first, *others = regex.split(_BETWEEN_FOLDERS)
+    if not others:
+        return regex
+    if first.startswith(_ANY_FOLDERS):
+        first = f"^(?>(?:.+?/)??{first.removeprefix(_ANY_FOLDERS)}(?=/))"
+    *between, last = others
+    return "".join([first, *(f"(?>(?:/.+?)??/{names}(?=/))" for names in between), _BETWEEN_FOLDERS, last])
 
 
 def _within_a_name(found: re.Match[str]) -> str:
