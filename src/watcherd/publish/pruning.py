@@ -38,6 +38,10 @@ class Pruning:
         self._is_away = is_away
         self._looked_at = 0  # the last row's id
 
+    def begin_at(self, share: float) -> None:
+        """Let the next look begin behind that share of all rows."""
+        self._looked_at = int(share * self._ledger.first)
+
     def prune(self, before: float) -> Look:
         """Forget what is gone of the next rows older than `before`, Unix seconds. Raises SystemFault."""
         upto = self._ledger.ahead(self._looked_at, STRIDE)

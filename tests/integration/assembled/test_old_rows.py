@@ -3,7 +3,8 @@
 
 import errno
 import os
-from itertools import cycle
+import time
+from itertools import count, cycle
 from threading import Event
 from types import SimpleNamespace
 
@@ -175,14 +176,34 @@ def test_the_dearer_a_look_at_all_old_rows_the_later_the_next(site, monkeypatch)
 
 def test_a_drain_forgets_old_rows_as_well_however_many(site, monkeypatch):
     monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
-    settings = quick(site, ledger={"history": "1s"})
+    settings = quick(site, ledger={"history": "1h"})
     with running(settings):
         published(site, *site.texts(10))
     with Ledger(settings.state / "ledger.db") as ledger:
-        ledger._writer.execute("UPDATE file SET at = at - 10")
+        ledger._writer.execute("UPDATE file SET at = at - 7200")
     site.drop("new.txt")
     draining.drain(settings)
     assert paths(site) == ["new.txt"]
+
+
+def test_old_rows_behind_more_lasting_ones_than_a_drain_has_time_for_are_forgotten_by_one_drain_or_another(
+    site, monkeypatch
+):
+    monkeypatch.setattr("watcherd.publish.pruning.ROWS", 1)
+    settings, names = quick(site, {"after": "keep"}), ["a.txt", "b.txt", "gone.txt"]
+    with running(settings):
+        for already, name in enumerate(names):
+            site.drop(name)
+            published(site, *names[: already + 1])
+    for gone in (site.inbox / "gone.txt", site.outbox / "gone.txt.words.json"):
+        gone.unlink()
+    instants = count()  # of which two are the time for one row
+    monkeypatch.setattr(pruner, "time", SimpleNamespace(**{**vars(time), "monotonic": lambda: next(instants)}))
+    monkeypatch.setattr(pruner.random, "random", lambda: 0.7)
+    with running(settings) as rooms:
+        site.wait_for(lambda: not rooms.lines[0].publisher.paused)
+        pruner_of(rooms).prune_at_once(pytest.fail, 2)
+    assert paths(site) == ["a.txt", "b.txt"]
 
 
 def test_a_drain_ends_though_a_folder_of_old_rows_hangs(site, monkeypatch):
