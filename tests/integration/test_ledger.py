@@ -266,7 +266,8 @@ def test_what_is_called_malformed_while_the_ledger_is_sound_is_a_disk_that_faile
         raise sqlite3.DatabaseError("database disk image is malformed")
 
 
-def test_a_ledger_in_use_keeps_its_log_of_changes_from_a_command_that_ends_also_once_it_was_checked(ledger, path):
+@pytest.mark.usefixtures("ledger")
+def test_a_ledger_in_use_keeps_its_log_of_changes_from_a_command_that_ends_also_once_it_was_checked(path):
     command = (
         "import pathlib, sys; from watcherd.ledger.ledger import Ledger; Ledger(pathlib.Path(sys.argv[1])).close()"
     )

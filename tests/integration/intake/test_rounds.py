@@ -2,6 +2,7 @@
 
 import errno
 import os
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -96,4 +97,4 @@ def test_a_kind_that_is_walked_while_another_waits_for_its_lane_takes_its_share_
             scans.conclude(1.0)
         clock.now += SCAN_SHARE / 2
         scans.conclude(1.0)
-    assert {after - before for before, after in zip(began, began[1:], strict=False)} == {SCAN_SHARE * cost}
+    assert {after - before for before, after in pairwise(began)} == {SCAN_SHARE * cost}
