@@ -242,6 +242,14 @@ def test_a_root_that_is_gone_is_a_fault_that_names_it(tmp_path):
         assert fault.value.root == root.path
 
 
+def test_a_root_that_is_removed_while_we_run_is_a_fault_that_says_what_to_do(tmp_path):
+    (tmp_path / "archive").mkdir()
+    root = Root(str(tmp_path / "archive"), "cafe")
+    os.rmdir(root.path)
+    with pytest.raises(SystemFault, match=r"archive: No such file or directory: .*; if it is lost, make it"):
+        root.probe()
+
+
 @pytest.mark.parametrize("since", ["a moment", "the start"])
 def test_no_row_of_a_kept_file_is_forgotten_while_the_disk_of_its_result_is_away(scene_of, tmp_path, since):
     scene = scene_of(After.KEEP)

@@ -186,6 +186,8 @@ class Root:
         if self._ground is None:
             missing = "it is missing: mount it, or bring it back"  # nor is it to be made: another run may know it
             reason = missing if error.errno == errno.ENOENT else reason + access.how_to_use(self.path, error)
+        elif error.errno == errno.ENOENT and not os.path.lexists(self.path):
+            reason += ": mount it again, or bring it back; if it is lost, make it and restart watcherd"
         return SystemFault(f"{self.path}: {reason}", root=self.path, errno=error.errno)
 
     @contextmanager
