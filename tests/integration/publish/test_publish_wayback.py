@@ -546,6 +546,22 @@ def test_a_file_whose_original_is_gone_is_back_though_another_of_its_name_was_se
     assert look.drafts(scene.inbox) == set()
 
 
+@pytest.mark.parametrize("reason", [None, b'{"root": "another inbox"}'])
+def test_a_file_whose_original_is_gone_is_back_though_somebody_s_has_its_name_where_it_was_set_aside(
+    cut_between_disks, look, reason
+):
+    scene = cut_between_disks("show")
+    (scene.failed / "a.txt").write_bytes(b"somebody's")
+    (scene.failed / "a.txt.error.json").unlink()
+    if reason:  # the failed folder is shared with that inbox
+        (scene.failed / "a.txt.error.json").write_bytes(reason)
+    scene.start_again()
+    assert (scene.inbox / "a.txt").read_bytes() == b"one two\n"
+    assert (scene.failed / "a.txt").read_bytes() == b"somebody's"
+    assert scene.ledger.quarantined("scans") == []
+    assert look.drafts(scene.inbox) == set()
+
+
 def test_a_file_whose_original_is_gone_is_back_though_its_inbox_is_another_folder_by_now(cut_between_disks, look):
     scene = cut_between_disks("show")
     scene.inbox.rename(scene.state / "former")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from watcherd import beneath, sameness
 from watcherd.beneath import OURS, Doubt, version_of
 from watcherd.model import SystemFault
+from watcherd.publish.aside.quarantine import is_set_aside
 from watcherd.publish.inputs import carry
 from watcherd.publish.roots.root import Root
 
@@ -76,7 +77,11 @@ def show(it: WayBack) -> None:
 
 def is_carried(it: WayBack) -> bool:
     """Whether it has come as far as our own folder. Raises OSError."""
-    return beneath.status(it.place.inbox_path, f"{OURS}/{_whole(it)}") is not None
+    return _copy(it) is not None
+
+
+def _copy(it: WayBack) -> os.stat_result | None:
+    return beneath.status(it.place.inbox_path, f"{OURS}/{_whole(it)}")
 
 
 def discard_copies(it: WayBack) -> None:
@@ -88,8 +93,14 @@ def discard_copies(it: WayBack) -> None:
 
 
 def is_aside(it: WayBack) -> bool:
-    """Whether something lies where the file was set aside. Raises OSError."""
-    return beneath.status(it.way.root.path, it.way.retired) is not None
+    """Whether the file lies where it was set aside: by its reason, or by its whole copy, if it has one.
+
+    What else has its name there is somebody's, and the copy is all that there is. Raises OSError.
+    """
+    there, copy = beneath.status(it.way.root.path, it.way.retired), _copy(it)
+    if there is None or copy is None:
+        return there is not None
+    return sameness.is_copy(copy, there) or is_set_aside(it.place, it.record)
 
 
 def _whole(it: WayBack) -> str:
