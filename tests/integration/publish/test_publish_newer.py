@@ -11,6 +11,7 @@ from tests.integration.conftest import failing
 
 from watcherd.model import After, SystemFault
 from watcherd.publish.inputs import retire, taker
+from watcherd.publish.roots import rename
 from watcherd.publish.roots.folders import Folders
 from watcherd.states import State
 
@@ -104,6 +105,25 @@ def test_a_link_that_took_the_inputs_name_is_put_back(scene_of, look, monkeypatc
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.inbox / "a.txt").is_symlink()
     assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
+
+
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_folder_that_took_the_inputs_name_is_put_back_where_no_rename_spares_what_is_there(
+    scene_of, look, monkeypatch, after
+):
+    def intend(intents):
+        real(intents)
+        os.unlink(scene.inbox / "a.txt")
+        scene.drop("a.txt/inner", b"a user's")
+
+    scene = scene_of(after)
+    scene.add("a.txt")
+    real = scene.ledger.intend
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    monkeypatch.setattr(rename, "_renameat2", failing(errno.ENOSYS))
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == {"a.txt/inner"}
+    assert look.drafts(scene.inbox) == set()
 
 
 def test_a_newer_file_is_put_back_beside_a_still_newer_one(scene, look, monkeypatch):

@@ -62,6 +62,24 @@ def test_a_move_overwrites_nothing(folder):
     assert not (path / "a").exists()
 
 
+def test_a_folder_moves_as_a_file_does_and_leaves_no_trace_where_it_cannot(folder, monkeypatch):
+    path, here = folder
+    (path / "a").mkdir()
+    (path / "a" / "inner").write_text("a user's")
+    (path / "b").mkdir()
+    with pytest.raises(FileExistsError):
+        rename.move(here, "a", here, "b")
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "rename", failing(errno.EACCES))
+        broken.setattr(rename, "_renameat2", unknown)
+        with pytest.raises(PermissionError):
+            rename.move(here, "a", here, "c")
+    assert sorted(os.listdir(path)) == ["a", "b"]
+    rename.move(here, "a", here, "c")
+    assert (path / "c" / "inner").read_text() == "a user's"
+    assert sorted(os.listdir(path)) == ["b", "c"]
+
+
 def test_a_c_library_that_does_not_offer_the_call_is_a_kernel_that_does_not_know_it(tmp_path, monkeypatch):
     (tmp_path / "a").write_text("mine")
     monkeypatch.setattr(rename, "_libc", object())  # as musl's

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import stat
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -81,13 +82,19 @@ def _link_and_unlink(source: int, name: str, target: int, new_name: str) -> None
 
 
 def _hold_and_rename(source: int, name: str, target: int, new_name: str) -> None:
-    """Hold `new_name` with an empty file, and rename over that; a crash between the two leaves it there."""
-    os.close(os.open(new_name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, dir_fd=target))
+    """Hold `new_name` with an empty file, or folder, and rename over it: a crash in between leaves that there."""
+    is_folder = stat.S_ISDIR(os.lstat(name, dir_fd=source).st_mode)  # as what replaced an input, and is given back
+    hold, let_go = (os.mkdir, os.rmdir) if is_folder else (_make_file, os.unlink)
+    hold(new_name, dir_fd=target)
     try:
         os.rename(name, new_name, src_dir_fd=source, dst_dir_fd=target)
     except OSError:
-        os.unlink(new_name, dir_fd=target)
+        let_go(new_name, dir_fd=target)
         raise
+
+
+def _make_file(name: str, *, dir_fd: int) -> None:
+    os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, dir_fd=dir_fd))
 
 
 def _renameat2(source: int, name: str, target: int, new_name: str, flags: int) -> None:
