@@ -156,9 +156,10 @@ def test_lists_in_the_environment_have_commas_or_brackets(tmp_path):
     assert layer.find(("y", "include")) == ["[ab].txt", "[cd].txt"]
 
 
-def test_an_inbox_may_have_two_underscores_in_its_name(tmp_path):
-    layer = from_environment({"WATCHERD_INBOX__A__B__PATH": "/x"}, tmp_path)
-    assert layer.find(("inbox", "a__b", "path")) == Path("/x")
+@pytest.mark.parametrize("name", ["a__b", "a_", "_a", "_", "__"])
+def test_an_inbox_may_have_underscores_anywhere_in_its_name(tmp_path, name):
+    layer = from_environment({f"WATCHERD_INBOX__{name.upper()}__PATH": "/x"}, tmp_path)
+    assert layer.find(("inbox", name, "path")) == Path("/x")
 
 
 def test_an_empty_variable_counts_as_unset_and_watcherd_config_is_no_key(tmp_path):

@@ -116,9 +116,10 @@ def from_environment(environ: Mapping[str, str], cwd: Path) -> Layer:
 
 
 def _keys_of(variable: str) -> Keys:
-    first, *rest = variable.removeprefix(PREFIX).lower().split("__")
-    # An inbox's name may itself hold two underscores; its keys do not.
-    return (first, "__".join(rest[:-1]), rest[-1]) if first == "inbox" and len(rest) > 1 else (first, *rest)
+    said = variable.removeprefix(PREFIX).lower()
+    if found := re.fullmatch("(inbox)__(.+)__(.+)", said):  # its name may hold, or be, underscores; its keys do not
+        return found.groups()
+    return tuple(said.split("__"))
 
 
 def _put(values: dict[str, Any], keys: Keys, value: object) -> None:
