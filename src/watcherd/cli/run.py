@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
 from watcherd.cli import folders, options
-
-if TYPE_CHECKING:
-    from watcherd.settings import Settings
 
 _EPILOG = """\b
 Examples:
@@ -29,14 +25,10 @@ def run(*, make_folders: bool, **flags: object) -> int:
     # A service waits: its disk may come late, and one that ended five times in five minutes stays down.
     folders.require(settings, make=make_folders, awaited="NOTIFY_SOCKET" in os.environ)
     if sys.stderr.isatty():
-        _welcome(settings)
+        for inbox in settings.inbox.values():
+            print(f"Drop files into {inbox.path}; results appear in {inbox.outbox}; Ctrl-C stops.", file=sys.stderr)
     with options.without_rich():
         from watcherd import daemon
 
     options.configure_logs(settings)
     return daemon.run(settings, reload)
-
-
-def _welcome(settings: Settings) -> None:
-    for inbox in settings.inbox.values():
-        print(f"Drop files into {inbox.path}; results appear in {inbox.outbox}; Ctrl-C stops.", file=sys.stderr)
