@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from watcherd.intake.terms import Inbox
     from watcherd.model import Record
     from watcherd.publish.roots.place import Place
-    from watcherd.publish.roots.root import Root
     from watcherd.settings import Settings
 
 log = structlog.get_logger(__name__)
@@ -91,7 +90,9 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with error_as_fault(place.inbox_path):
-        _discard_drafts(place.outbox, checkpoint)
+        for draft in place.outbox.leftovers(inf, of_all=True):  # of the damaged ledger: the outbox is ours alone
+            checkpoint()
+            place.outbox.discard(draft)
         aside = evidence.found_aside(place, inbox, evidence.raise_unless_closed, checkpoint)
         quarantined = _remembered(ledger, aside)
         kept = _remembered(ledger, evidence.kept(place, inbox, ledger, checkpoint))
@@ -106,10 +107,3 @@ def _remembered(ledger: Ledger, records: Iterator[Record]) -> int:
         ledger.remember(block)
         known += len(block)
     return known
-
-
-def _discard_drafts(outbox: Root, checkpoint: Callable[[], None]) -> None:
-    """Remove drafts that the damaged ledger knew of: the outbox is ours alone, so they are nobody's now."""
-    for name in outbox.leftovers(inf, of_all=True):
-        checkpoint()
-        outbox.discard(name)
