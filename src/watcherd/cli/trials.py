@@ -102,10 +102,7 @@ def _device(path: Path) -> int:
 
 
 def _existing(path: Path) -> Path:
-    """Return the folder itself, or the nearest one around it that exists.
-
-    Not by pathlib, which raises for a folder that we may not look into.
-    """
+    """Return the folder, or the nearest around it that exists. Not by pathlib, which raises where we may not look."""
     return next(around for around in (path, *path.parents) if os.path.isdir(around))
 
 
@@ -118,7 +115,9 @@ def _writable(subject: str, path: Path, *, is_made: bool = False) -> Iterator[Fi
         return
     tried = _existing(place)
     try:
-        _try_to_write(tried)
+        with tempfile.TemporaryFile(dir=tried, prefix=".check-", buffering=0) as trial:
+            trial.write(b"?")  # into a file without a name, on most file systems, so that nothing is ever left
+            os.fsync(trial.fileno())
     except OSError as error:
         what = f"{tried} cannot be written to" if os.path.isdir(path) else f"{path} cannot be made in {tried}"
         mend = "make room there" if error.errno in FULL else how_to_write(tried).removeprefix("; ")
@@ -132,13 +131,6 @@ def _is_free(path: Path) -> bool:
     except OSError as error:
         return error.errno == errno.ENOENT
     return False
-
-
-def _try_to_write(folder: Path) -> None:
-    """Write a file and sync it, as a run does; on most file systems it has no name, so that nothing is ever left."""
-    with tempfile.TemporaryFile(dir=folder, prefix=".check-", buffering=0) as trial:
-        trial.write(b"?")
-        os.fsync(trial.fileno())
 
 
 def _free_space(settings: Settings) -> Iterator[Finding]:
