@@ -36,22 +36,19 @@ def init(directory: Path, *, as_json: bool) -> None:
 
 
 def _write_configuration(path: Path) -> bool:
-    try:
-        return not os.path.lexists(path) and _written(path)
-    except OSError as error:
-        raise click.ClickException(f"{path} cannot be written: {error.strerror}; choose another DIR") from error
-
-
-def _written(path: Path) -> bool:
-    """Write the example, whole, unless something has its name by now: the next attempt would keep half of one."""
+    """Write the example, whole, unless something has its name: the next attempt would keep half of one."""
     from watcherd import beneath
     from watcherd.cli import whole
     from watcherd.publish.roots.rename import move
 
+    if os.path.lexists(path):
+        return False
     example = resources.files("watcherd").joinpath("watcherd.toml").read_bytes()
-    with whole.draft_of(path, example) as draft, beneath.folder(str(path.parent)) as folder:
-        try:
+    try:
+        with whole.draft_of(path, example) as draft, beneath.folder(str(path.parent)) as folder:
             move(folder, draft.name, folder, path.name)
-        except FileExistsError:
-            return False
+    except FileExistsError:
+        return False
+    except OSError as error:
+        raise click.ClickException(f"{path} cannot be written: {error.strerror}; choose another DIR") from error
     return True
