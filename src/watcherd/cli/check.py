@@ -29,7 +29,11 @@ def check(*, as_json: bool, **flags: object) -> int:
     findings = _findings(flags)
     is_sound = not any(it.is_problem for it in findings)
     if as_json:
-        show.as_json([_facts(it) for it in findings])
+        facts = [
+            {"problem": it.is_problem, "what": it.subject, "message": it.message, "mend": it.mend or None}
+            for it in findings
+        ]
+        show.as_json(facts)
     else:
         rows = [("problem" if it.is_problem else "note", it.subject, it.message, it.mend) for it in findings]
         show.table(("", "what", "finding", "mend"), rows)
@@ -48,12 +52,3 @@ def _findings(flags: dict[str, object]) -> list[Finding]:
         found = [trials.Finding(problem.place, problem.text, problem.mend) for problem in error.problems]
         return found + (list(machine.examine(error.besides)) if error.besides else [])
     return list(machine.examine(settings))
-
-
-def _facts(finding: Finding) -> dict[str, object]:
-    return {
-        "problem": finding.is_problem,
-        "what": finding.subject,
-        "message": finding.message,
-        "mend": finding.mend or None,
-    }
