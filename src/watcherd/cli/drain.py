@@ -100,13 +100,11 @@ def progress_bar() -> Iterator[Advance | None]:
 def summary(report: DrainReport) -> None:
     """Print how many files went which way, at what rate, and why those did that gave no result."""
     show.table(("", ""), _totals(report))
-    if report.quarantined:
-        named = [(inbox, typed(path), *why) for inbox, path, *why in report.quarantined]
-        more = [("", f"and {report.unlisted:,} more", "", "see `watcherd failures`")] if report.unlisted else []
-        show.table(("inbox", "quarantined", "class", "why"), [*named, *more])
-    if report.waiting:
-        waiting = ((inbox, typed(path), why) for inbox, path, why in report.waiting)
-        show.table(("inbox", "still waiting", "why"), waiting)
+    named = [(inbox, typed(path), *why) for inbox, path, *why in report.quarantined]
+    more = [("", f"and {report.unlisted:,} more", "", "see `watcherd failures`")] if report.unlisted else []
+    show.table(("inbox", "quarantined", "class", "why"), [*named, *more])
+    waiting = ((inbox, typed(path), why) for inbox, path, why in report.waiting)
+    show.table(("inbox", "still waiting", "why"), waiting)
 
 
 def _totals(report: DrainReport) -> Iterator[tuple[str, str]]:
