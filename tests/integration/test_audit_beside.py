@@ -50,6 +50,16 @@ def test_what_a_daemon_that_started_meanwhile_has_in_hand_is_not_wrong_and_an_in
         assert audited() == ([("input", "inbox/left.txt")], True)
 
 
+def test_a_kept_file_that_is_done_is_accounted_for_also_where_a_remount_gave_it_another_inode(site, audited):
+    site.configure(inbox={"after": "keep"})
+    version = beneath.version_of(site.write("a.txt").stat())
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        then = File("scans", "a.txt", version._replace(inode=version.inode + 1))
+        ledger.remember([Record(0, then, Kind.TEXT, State.PUBLISHED)])
+    assert audited() == ([], False)
+
+
 def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monkeypatch):
     new, writer = site.write("new.txt"), Looks.writer
 

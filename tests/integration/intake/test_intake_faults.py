@@ -153,6 +153,28 @@ def test_an_inbox_that_is_made_again_is_another_one_also_where_it_has_the_number
         inbox.job("b.txt")
 
 
+def test_an_inbox_is_away_once_it_was_there_and_is_gone(watching, root):
+    inbox = watching()
+    assert not inbox.intake.is_away()
+    with inbox.scanned():
+        assert not inbox.intake.is_away()
+        root.rmdir()
+        assert inbox.intake.is_away()
+
+
+def test_an_inbox_that_is_there_is_not_lost_for_want_of_descriptors(watching, events, monkeypatch):
+    opened = beneath.open_folder
+
+    def fail_once(*_):
+        monkeypatch.setattr(beneath, "open_folder", opened)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(beneath, "open_folder", fail_once)
+    with watching().scanned():
+        assert beneath.open_folder is opened
+    assert "inbox.lost" not in names(events)
+
+
 def test_a_retry_below_a_lost_inbox_is_not_dropped(watching, root, tmp_path):
     (root / "a.txt").write_bytes(b"x")
     inbox = watching(settle=0.0)

@@ -56,14 +56,24 @@ def failing_sub(root, clock, monkeypatch):
     return lambda: monkeypatch.setattr(beneath, "folder", opened)
 
 
-def scanned(scans):
-    """Scan the whole."""
+def scanned(scans, spend=lambda: None):
+    """Scan the whole, and spend what each step costs."""
     scans.ask("test")
     for kind in Kind:
         while scans.wants(kind):
             with scans.charged(kind):
                 scans.take(kind, 100)
+                spend()
             scans.conclude(USUAL)
+
+
+def test_the_whole_takes_its_share_of_the_processor_for_the_walks_of_all_kinds(scans, clock):
+    def spend():
+        clock.spent += 60
+
+    scanned(scans, spend)
+    assert clock.spent > 60 * len(Kind)
+    assert scans.next - clock.now == SCAN_SHARE * clock.spent
 
 
 def test_a_folder_that_takes_long_to_fail_is_listed_as_often_however_many_times_it_did(scans, clock, failing_sub):  # noqa: ARG001
