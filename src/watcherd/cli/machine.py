@@ -32,9 +32,6 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from _turbojpeg()
 
 
-# Kernel
-
-
 def _watches(settings: Settings) -> Iterator[Finding]:
     most = _number(_INOTIFY / "max_user_watches")
     if most is not None:
@@ -62,9 +59,6 @@ def _folders(inbox: Inbox, most: int) -> int:
     rules = Rules({}, exclude=inbox.exclude, recursive=inbox.recursive)
     tree = beneath.tree(str(inbox.path), rules.enters, lambda _: None)
     return sum(1 for _ in islice(tree, most + 1))
-
-
-# Memory
 
 
 def _memory(settings: Settings) -> Iterator[Finding]:
@@ -96,9 +90,6 @@ def _hungry(settings: Settings) -> Iterator[Finding]:
         message = f"{size_text(image.memory)} may hold fewer than max_pixels of some formats: {', '.join(fewer)}"
         needed = (bounds.BASE + image.max_pixels * max(rates.values()) >> 20) + 1
         yield Finding("image.memory", message, f'memory = "{needed}MiB" holds them all (optional)', is_problem=False)
-
-
-# Libraries
 
 
 def _turbojpeg() -> Iterator[Finding]:
