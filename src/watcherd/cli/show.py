@@ -38,15 +38,13 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, nothing: 
 
     On a terminal `nothing` is printed in place of a table without rows.
     """
-    rows = list(rows)
-    if on_terminal():
-        if rows:
-            _draw(columns, rows)
-        elif nothing:
-            print(nothing)
-    else:
+    if not on_terminal():
         for row in rows:
             print("\t".join(safe(cell) for cell in row))
+    elif drawn := list(rows):
+        _draw(columns, drawn)
+    elif nothing:
+        print(nothing)
 
 
 _NARROWEST = 40  # rich leaves out what has no room, all of it where COLUMNS is 0
