@@ -301,8 +301,6 @@ def _is_accounted_for(record: Record | None, version: Version, after: After) -> 
 
 def _report_unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -> None:
     """Look for files that were set aside, and that the ledger does not know, as it is an older or a new one."""
-    if place.after is After.KEEP:
-        return  # they are in the inbox, and accounted for there
     rows = (*ledger.unfinished(place.inbox, State.QUARANTINING), *ledger.quarantined(place.inbox))
     known = {(row.file.path, row.number) for row in rows}
 
@@ -312,7 +310,8 @@ def _report_unlisted(place: Place, inbox: Inbox, ledger: Ledger, found: Audit) -
 
     with error_as_fault(place.failed.path):
         for record in found_aside(place, inbox, refused):
-            if (record.file.path, record.number) not in known:
+            # A kept file is in its inbox, and accounted for there, unless it was set aside before inputs were kept.
+            if (record.file.path, record.number) not in known and _lies_aside(place, record):
                 where = quarantine.row_of(place, record).where
                 message = "was set aside, and is not on record: put it back into its inbox, or take it away"
                 found.report(place.inbox, where, "unaccounted", message)

@@ -1,6 +1,7 @@
 """An audit beside a daemon that starts, an owner who takes a file, a disk that fails; and after a crash."""
 
 import errno
+import json
 import os
 from contextlib import ExitStack
 
@@ -11,6 +12,7 @@ from watcherd import settings as configuration
 from watcherd.intake.probe import Looks
 from watcherd.ledger.ledger import Intent, Ledger
 from watcherd.model import Draft, File, Job, Kind, Record
+from watcherd.publish.aside.reason import stamp
 from watcherd.publish.inputs.custody import ours_of
 from watcherd.service import locks
 from watcherd.states import State
@@ -121,6 +123,16 @@ def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audi
 
     monkeypatch.setattr(os, "scandir", scan)
     assert audited() == ([("unreadable", "failed/sub")], False)
+
+
+@pytest.mark.parametrize(("after", "lies"), [("archive", "failed"), ("keep", "failed"), ("keep", "inbox")])
+def test_what_was_set_aside_and_is_not_on_record_is_told_once_where_it_lies(site, audited, after, lies):
+    site.configure(inbox={"after": after})
+    bad = site.write("bad.txt", root=getattr(site, lies))
+    facts = {"class": "not-text", "message": "", "attempts": 1, "inbox": "scans", "path": "bad.txt"}
+    facts |= {"modified": stamp(bad.stat().st_mtime)}
+    site.write("bad.txt.error.json", json.dumps(facts).encode(), root=site.failed)
+    assert audited() == ([("unaccounted", f"{lies}/bad.txt")], False)
 
 
 def test_a_reason_of_what_was_set_aside_that_cannot_be_read_is_told(site, audited, monkeypatch):
