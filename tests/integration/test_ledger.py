@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -603,6 +603,23 @@ def test_a_hand_over_costs_the_same_whatever_is_in_flight_and_was_done(ledger):
     for number in range(100):
         handed(ledger, f"suspect {number}.txt", alone=True)
     assert steps(ledger._writer, hand_over) == pytest.approx(few, rel=0.5)
+
+
+def test_many_files_are_put_on_record_at_once_without_a_temporary_file(ledger):
+    """SQLite keeps the pages that a statement changes, to take it back alone; where they are many, in such a file."""
+    opened = set()
+
+    def look():
+        for descriptor in os.listdir("/proc/self/fd"):
+            with suppress(FileNotFoundError):  # of that listing
+                opened.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    names = [f"{number * 0x9E3779B1 % (1 << 32):0200}.txt" for number in range(2200)]  # each far from the one before
+    handed(ledger, *names[:2000])
+    ledger._writer.set_progress_handler(look, 100)
+    handed(ledger, *names[2000:])
+    assert str(ledger._path) in opened
+    assert not [file for file in opened if "etilqs" in file]  # as SQLite calls them
 
 
 def test_a_name_that_came_ten_thousand_times_costs_no_more_than_one_that_came_once(ledger):

@@ -28,7 +28,7 @@ LAST = (1 << 63) - 1
 NAMESAKES = 100
 
 #: A name that comes again and again has a row for each time, and only the latest says how things stand.
-LATEST = "SELECT id FROM file WHERE inbox = ? AND path = {} ORDER BY id DESC LIMIT 1"
+LATEST = "SELECT id FROM file WHERE inbox = {} AND path = {} ORDER BY id DESC LIMIT 1"
 
 _UNFINISHED = "state IN ('working', 'retrying', 'publishing', 'quarantining')"
 _ENDED = "state IN ('published', 'quarantined')"
@@ -163,7 +163,7 @@ class Answers:
         for start in range(0, len(paths), BLOCK):
             block = [os.fsencode(path) for path in paths[start : start + BLOCK]]
             asked = f"WITH asked (wanted) AS (VALUES {','.join(['(?)'] * len(block))})"
-            where = f"id IN ({asked} SELECT ({LATEST.format('wanted')}) FROM asked)"
+            where = f"id IN ({asked} SELECT ({LATEST.format('?', 'wanted')}) FROM asked)"
             yield where, [*block, self._inboxes[inbox]]
 
     def _rows(self, columns: str, inbox: str, where: str, *values: object, by: str = "") -> list[tuple[Any, ...]]:

@@ -14,7 +14,7 @@ import errno
 import os
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from itertools import count
+from itertools import chain, count
 from tempfile import TemporaryFile
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Self
@@ -52,7 +52,19 @@ _NOT_ALONE_ANY_MORE = "UPDATE file SET alone = 0 WHERE id = ? AND state = 'worki
 _OUTDATED = """DELETE FROM file WHERE id = ? AND EXISTS (SELECT 1 FROM file AS later WHERE later.inbox = file.inbox
     AND later.path = file.path AND later.id > file.id)"""
 
-_REPLACED = f"DELETE FROM file WHERE id = ({LATEST.format('?')}) AND state IN ('working', 'retrying')"
+_REPLACED = f"""DELETE FROM file WHERE state IN ('working', 'retrying')
+    AND id IN (SELECT ({LATEST.format("column1", "column2")}) FROM {{}})"""
+
+# A failure ends the transaction, as `_transaction` does: to take back a statement alone SQLite would keep the pages
+# that it changes, in a temporary file where they are many.
+_HANDED_OVER = f"INSERT OR ROLLBACK INTO file ({rows.ATTEMPT}, state) SELECT *, 'working' FROM {{}}"
+_INTENDED = """UPDATE OR ROLLBACK file SET state = column2, number = column3, draft = column4, result = column5,
+    result_size = column6, result_mtime_ns = column7, at = column8 FROM {} WHERE id = column1"""
+_RETIRED = "UPDATE OR ROLLBACK file SET state = column2, draft = NULL, due = NULL FROM {} WHERE id = column1"
+
+#: Rows that a statement changes at once, in half of the time that they take one after the other. Such a statement is
+#: kept for the next time, and the more rows it has the more memory that takes.
+_AT_ONCE = 64
 
 
 class Intent(NamedTuple):
@@ -130,8 +142,8 @@ class Ledger(Answers):
         with self._transaction() as cursor:
             before = self._alone.copy()
             cursor.executemany(_NOT_ALONE_ANY_MORE, [(row,) for row in before])
-            cursor.executemany(_REPLACED, [row[1:3] for row in attempts])
-            cursor.executemany(f"INSERT INTO file ({rows.ATTEMPT}, state) VALUES ({marks(12)}, 'working')", attempts)
+            _for_all(cursor, _REPLACED, [row[1:3] for row in attempts])
+            _for_all(cursor, _HANDED_OVER, attempts)
             self._alone.update(job.id for job in jobs if job.alone)
         self._alone -= before  # now that it is committed
 
@@ -148,15 +160,11 @@ class Ledger(Answers):
         """Put on record, to survive the machine, what is about to be published or set aside."""
         now = int(time.time())
         intended = [
-            (state, number, draft.name, signed(draft.inode), draft.size, draft.mtime_ns, now, job.id)
+            (job.id, state, number, draft.name, signed(draft.inode), draft.size, draft.mtime_ns, now)
             for job, state, number, draft in intents
         ]
         with self._transaction(full=True) as cursor:
-            cursor.executemany(
-                """UPDATE file SET state = ?, number = ?, draft = ?, result = ?, result_size = ?,
-                   result_mtime_ns = ?, at = ? WHERE id = ?""",
-                intended,
-            )
+            _for_all(cursor, _INTENDED, intended)
 
     def withdraw(self, job: Job) -> None:
         """Take back an intention that cannot be carried out: the job is in work as before it, but not alone.
@@ -228,7 +236,7 @@ class Ledger(Answers):
     def drop(self, inbox: str, path: str) -> None:
         """Remove the row of a file that waited for its next attempt, and is gone."""
         with self._transaction() as cursor:
-            cursor.execute(_REPLACED, (self._inboxes[inbox], os.fsencode(path)))
+            _for_all(cursor, _REPLACED, [(self._inboxes[inbox], os.fsencode(path))])
 
     def probe(self) -> None:
         """Raise SystemFault where the ledger cannot be written to, or could not grow."""
@@ -271,10 +279,8 @@ class Ledger(Answers):
             cursor.execute(f"PRAGMA synchronous = {'FULL' if full and self._durable else 'NORMAL'}")
             cursor.execute("BEGIN IMMEDIATE")
             try:
-                cursor.executemany(  # not `at`: what changed the result since then was not us
-                    "UPDATE file SET state = ?, draft = NULL, due = NULL WHERE id = ?",
-                    [(state, row) for row, state in self._retired.items()],
-                )
+                # Not `at`: what changed the result since then was not us.
+                _for_all(cursor, _RETIRED, list(self._retired.items()))
                 yield cursor
                 cursor.execute("COMMIT")
             except BaseException:
@@ -282,6 +288,14 @@ class Ledger(Answers):
                     cursor.execute("ROLLBACK")
                 raise
             self._retired.clear()  # nothing was added meanwhile: `finish` takes the same lock
+
+
+def _for_all(cursor: sqlite3.Cursor, statement: str, its: Sequence[tuple[object, ...]]) -> None:
+    """Execute a statement for many rows, a block at a time: for `{}` it gets their values, as `column1` and so on."""
+    for start in range(0, len(its), _AT_ONCE):
+        block = its[start : start + _AT_ONCE]
+        table = ",".join([f"({marks(len(block[0]))})"] * len(block))
+        cursor.execute(statement.format(f"(VALUES {table})"), tuple(chain.from_iterable(block)))
 
 
 def require_space(folder: str) -> None:
