@@ -130,8 +130,8 @@ class Limits:
 class Draft(NamedTuple):
     """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours.
 
-    `size` in bytes is known once it is written (else, or if it could not be told, 0), `mtime_ns` once it is on disk:
-    then both prove that it is as we wrote it.
+    `size` in bytes is that of when it was filled (0: not known), `mtime_ns` known once it is on disk: then both prove
+    that it is as we wrote it.
     """
 
     name: str

@@ -103,13 +103,6 @@ class Raising:
         self.closed += 1
 
 
-class Closing(Raising):
-    """A pool whose slots write a draft of which it turns out when it is closed that it is not there."""
-
-    def run(self, _job, _source, draft, _limits):
-        os.close(draft)
-
-
 class Floor:
     """A lane with everything around it; what it delivers is collected."""
 
@@ -351,11 +344,22 @@ def test_a_fault_of_the_system_tells_how_long_the_work_took_that_met_it(floor, m
     assert floor(pool=Raising(error)).do("a.txt").fault.took == 7.0
 
 
-def test_a_draft_that_fails_as_it_is_closed_is_the_outbox_s_fault_and_not_the_input_s(floor):
-    lane = floor(pool=Closing(None))
+@pytest.mark.parametrize("name", ["fstat", "close"])
+def test_a_draft_that_fails_once_it_is_filled_is_the_outbox_s_fault_and_not_the_input_s(floor, monkeypatch, name):
+    real = getattr(os, name)
+
+    def fail_for_drafts(descriptor):
+        is_draft = f"/{OURS}/" in os.readlink(f"/proc/self/fd/{descriptor}")
+        answer = real(descriptor)
+        if is_draft:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        return answer
+
+    lane = floor()
+    monkeypatch.setattr(os, name, fail_for_drafts)
     stalled = lane.do("a.txt")
     assert isinstance(stalled, Stalled)
-    assert (stalled.fault.root, stalled.fault.errno) == (str(lane.outbox), errno.EBADF)
+    assert (stalled.fault.root, stalled.fault.errno) == (str(lane.outbox), errno.ESTALE)
     assert lane.drafts() == []
 
 

@@ -32,13 +32,13 @@ log = structlog.get_logger(__name__)
 class Bench:
     """What a lane knows of an inbox: its `root`, and how its outbox makes, measures and discards drafts.
 
-    `new_draft` takes a job's id, `written` returns a draft that was filled, with its size, `discard` takes its name.
-    `new_draft` and `discard` raise SystemFault; `fault` makes one of an error in writing a draft.
+    `new_draft` takes a job's id, and returns a name and a descriptor to fill; of both `written` makes a draft then.
+    `discard` takes a name. All three raise SystemFault; `fault` makes one of an error in writing a draft.
     """
 
     root: str
-    new_draft: Callable[[int], tuple[Draft, int]]
-    written: Callable[[Draft, int], Draft]
+    new_draft: Callable[[int], tuple[str, int]]
+    written: Callable[[str, int], Draft]
     discard: Callable[[str], None]
     fault: Callable[[OSError], SystemFault]
 
@@ -61,15 +61,15 @@ class Bench:
             return _failed(job, error)
 
     def _process(self, job: Job, slot: Slot, limits: Limits, source: int, began: float) -> Done:
-        draft, descriptor = self.new_draft(job.id)
+        name, descriptor = self.new_draft(job.id)
         try:
             try:
                 result = slot.run(job, source, descriptor, limits)
-                draft = self.written(draft, descriptor)
+                draft = self.written(name, descriptor)
             finally:
                 close_draft(descriptor)
         except Exception:
-            self.discard(draft.name)
+            self.discard(name)
             raise
         return Done(job, draft, result, time.monotonic() - began)
 

@@ -180,11 +180,11 @@ def test_the_disk_begins_with_a_large_draft_before_it_is_synced(tmp_path, monkey
     real = disk.begin
     monkeypatch.setattr(disk, "begin", lambda descriptor: calls.append(real(descriptor)))
     root = Root(str(tmp_path), "me", durable=durable)
-    draft, descriptor = root.new_draft(1)
+    name, descriptor = root.new_draft(1)
     with open(descriptor, "wb") as file:
         file.write(bytes(size))
         file.flush()
-        root.written(draft, descriptor)
+        root.written(name, descriptor)
     assert len(calls) == begun
 
 
@@ -396,17 +396,15 @@ def test_a_batch_stays_beneath_the_roots_that_it_began_with(tmp_path):
     assert os.listdir(tmp_path / "mounted") == ["sub"]
 
 
-def test_a_draft_of_which_nothing_can_be_told_is_closed_and_removed_once_that_is_over(tmp_path, monkeypatch):
+def test_a_reason_of_which_nothing_can_be_told_is_closed_and_removed(tmp_path, monkeypatch):
     root = Root(str(tmp_path), "owner")
     root.ours()
     before = os.listdir("/proc/self/fd")
     with monkeypatch.context() as broken:
         broken.setattr(os, "fstat", failing(errno.ESTALE))
         with pytest.raises(SystemFault, match="Stale file handle"):
-            root.new_draft(1)
+            root.write_draft(1, b"a reason")
     assert os.listdir("/proc/self/fd") == before
-    assert os.listdir(tmp_path / OURS)
-    root.rest()
     assert not os.listdir(tmp_path / OURS)
 
 

@@ -90,17 +90,17 @@ def copied(folder: str, source: str, root: Root, number: int, between: Callable[
 
 
 def _copied(original: int, status: os.stat_result, root: Root, number: int, between: Callable[[], None]) -> Draft:
-    draft, descriptor = root.new_draft(number)
+    name, descriptor = root.new_draft(number)
     try:
         _fill(original, descriptor, root, between)
         _require_unchanged(original, status)
         _finish(original, descriptor, status, root, between)
+        return root.written(name, descriptor)
     except BaseException:
-        root.discard(draft.name)
+        root.discard(name)
         raise
     finally:
         os.close(descriptor)
-    return draft
 
 
 def _is_there(root: Root, path: str, original: int, status: os.stat_result, between: Callable[[], None]) -> bool:

@@ -71,8 +71,8 @@ class Root:
             status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
-    def new_draft(self, number: int) -> tuple[Draft, int]:
-        """Make the draft of attempt `number`; return it and a descriptor to fill, which the caller closes."""
+    def new_draft(self, number: int) -> tuple[str, int]:
+        """Make the draft of attempt `number`; return its name and a descriptor to fill, which the caller closes."""
         name = self.name_of(number)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -80,11 +80,10 @@ class Root:
                 ours = self._open_ours()
                 self._strays.add(name)  # until it is known as a draft: it may be there also where its making failed
                 descriptor = os.open(name, flags, 0o666, dir_fd=ours)
-                inode = _inode(descriptor)
                 self._strays.discard(name)
-            return Draft(name, inode), descriptor
         except OSError as error:  # without `faults`, which would take some of the time of each small text
             raise self.fault(error) from error
+        return name, descriptor
 
     def name_of(self, number: int) -> str:
         """Return the name of the draft of attempt `number`. It says in which folder the draft is made."""
@@ -97,25 +96,27 @@ class Root:
     def _prefix(self) -> str:
         return f"{self._owner}-{self._met().home}-"
 
-    def written(self, draft: Draft, descriptor: int) -> Draft:
-        """Return a filled draft, with its size if that can be told; let the disk begin to write a large one."""
-        with suppress(OSError):
-            if self.durable:
-                draft = draft._replace(size=os.fstat(descriptor).st_size)
-        if draft.size >= _LARGE:
+    def written(self, name: str, descriptor: int) -> Draft:
+        """Return a draft that was filled; let the disk begin to write a large one. Raises SystemFault."""
+        try:
+            status = os.fstat(descriptor)
+        except OSError as error:
+            raise self.fault(error) from error
+        if self.durable and status.st_size >= _LARGE:
             disk.begin(descriptor)
-        return draft
+        return Draft(name, status.st_ino, status.st_size)
 
     def write_draft(self, number: int, content: bytes) -> Draft:
         """Make a draft that holds `content`; none is left where that fails. Raises SystemFault."""
-        draft, descriptor = self.new_draft(number)
+        name, descriptor = self.new_draft(number)
         try:
             with self.faults(), os.fdopen(descriptor, "wb") as file:
                 file.write(content)
+                file.flush()
+                return self.written(name, descriptor)
         except SystemFault:
-            self.discard(draft.name)
+            self.discard(name)
             raise
-        return draft._replace(size=len(content))
 
     def discard(self, name: str) -> None:
         """Remove a draft, if it is still there. Raises SystemFault; then it is removed once there is no work."""
@@ -235,15 +236,6 @@ class Root:
                 root=self.path,
                 errno=errno.ESTALE,
             )
-
-
-def _inode(descriptor: int) -> int:
-    """Return the inode of a file that was just opened, and is closed again where that cannot be told."""
-    try:
-        return os.fstat(descriptor).st_ino
-    except OSError:
-        os.close(descriptor)
-        raise
 
 
 def _write_and_unlink(folder: int, name: str) -> None:
