@@ -12,6 +12,8 @@ from math import inf
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
+import structlog
+
 from watcherd import lifeline
 from watcherd.model import CameBack, Done, Failed, Returned, Stalled, Stopped, SystemFault
 from watcherd.publish.aside import quarantine
@@ -37,6 +39,8 @@ if TYPE_CHECKING:
 
     #: What comes to a publisher.
     Arrival = Outcome | Carried | CameBack | SystemFault
+
+log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
 
@@ -81,6 +85,7 @@ class Publisher:
         self._ledger = ledger
         self._claims = claims
         self._on_end = on_end
+        self._log = log.bind(inbox=place.inbox)
         self._queue: SimpleQueue[Arrival | None] = SimpleQueue()
         self._fault_is_queued = False
         self._carrier = Carrier(place, self._queue.put, on_death)
@@ -246,7 +251,7 @@ class Publisher:
             case Exit():
                 self.ended[news.state] += 1
                 self._on_end(news)
-                say_end(news)
+                say_end(self._log, news)
                 self._judge.let_go(job, claimed=news.claimed)
             case Hindered():
                 say("warning", "file.unretired", job, reason=news.reason)

@@ -10,6 +10,8 @@ from watcherd.model import Done, Words
 from watcherd.states import State
 
 if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
+
     from watcherd.model import Failed, Job, Record
     from watcherd.publish.batch import Exit
 
@@ -21,21 +23,25 @@ def say(level: str, event: str, job: Job | Record, **facts: object) -> None:
     getattr(log, level)(event, inbox=job.file.inbox, path=job.file.path, kind=job.kind, **facts)
 
 
-def say_end(ended: Exit) -> None:
-    """Log how a job ended, with what came of its work."""
-    outcome = ended.outcome
+def say_end(log: FilteringBoundLogger, ended: Exit) -> None:
+    """Log how a job ended, with what came of its work, to a `log` that is bound to its inbox.
+
+    This alone is said of each file, and to be bound anew each time takes a logger longer than all else here.
+    """
+    path, kind, outcome = ended.job.file.path, ended.job.kind, ended.outcome
     facts = _result(outcome) if isinstance(outcome, Done) else why(outcome) if outcome else {}
     if ended.state is State.PUBLISHED:
-        say("info", "file.published", ended.job, **facts, result=ended.visible)
+        log.info("file.published", path=path, kind=kind, **facts, result=ended.visible)
     else:
-        say("warning", "file.quarantined", ended.job, **facts, reason_file=ended.visible)
+        log.warning("file.quarantined", path=path, kind=kind, **facts, reason_file=ended.visible)
 
 
 def _result(done: Done) -> dict[str, object]:
     """Return what was found out, or made."""
-    it = done.result
-    size = {"words": it.words} if isinstance(it, Words) else {"size": f"{it.width}x{it.height}"}
-    return {**size, "seconds": round(done.seconds, 6)}
+    it, seconds = done.result, round(done.seconds, 6)
+    if isinstance(it, Words):
+        return {"words": it.words, "seconds": seconds}
+    return {"size": f"{it.width}x{it.height}", "seconds": seconds}
 
 
 def why(failed: Failed) -> dict[str, object]:
