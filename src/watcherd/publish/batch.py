@@ -46,6 +46,9 @@ BATCH = 256
 #: Errors of a disk, or a mount, that is full, fails or does not answer: they say nothing of the file that met them.
 _FAILING = beneath.FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
 
+#: How what leaves comes to its end.
+_ENDS = {State.PUBLISHING: State.PUBLISHED, State.QUARANTINING: State.QUARANTINED}
+
 
 class Exit(NamedTuple):
     """A job that came to its end, PUBLISHED or QUARANTINED, with its `visible` path.
@@ -265,8 +268,12 @@ class Batch:
             self._stages.each(Stage.COLLIDED, self._rename)
             self._stages.each(Stage.VISIBLE, self._retire_input)
         self._sync()
-        for it in self._stages.taken(Stage.RETIRED):
-            self._end(it)
+        retired = self._stages.taken(Stage.RETIRED)
+        for state, end in _ENDS.items():
+            self._ledger.finish([it.job.id for it in retired if it.state is state], end)
+        for it in retired:
+            claimed = not self.unretired.leave(it)
+            self._tell(Exit(it.job, _ENDS[it.state], it.way.visible, it.outcome, claimed))
 
     def _wait_for_inbox(self) -> None:
         """Let inputs wait while their inbox is away."""
@@ -300,12 +307,6 @@ class Batch:
         return Stage.RETIRED if is_discarded else Stage.VISIBLE, it  # the latter to be carried once more
 
     # What all stages need ------------------------------------------------------------------------------------------
-
-    def _end(self, it: Leaving) -> None:
-        end = State.PUBLISHED if it.state is State.PUBLISHING else State.QUARANTINED
-        self._ledger.finish([it.job.id], end)
-        claimed = not self.unretired.leave(it)
-        self._tell(Exit(it.job, end, it.way.visible, it.outcome, claimed))
 
     def _fail(self, stage: Stage, it: Leaving, error: OSError) -> None:
         """Let a job leave, or wait at its stage, where `error` is its alone. Raises SystemFault."""
