@@ -167,10 +167,3 @@ def test_a_reload_that_may_look_at_a_mount_that_hangs_has_a_limit(name):
 def test_a_user_s_unit_says_what_the_system_s_says_as_far_as_it_says_anything():
     different = [line for line in said("user/watcherd.service") if line not in said("watcherd.service")]
     assert {key for key, _ in different} == {"ExecStart", "ExecReload", "WantedBy"}
-
-
-def test_the_unit_of_several_services_says_what_that_of_one_says_but_for_their_names():
-    one, several = said("watcherd.service"), said("watcherd@.service")
-    assert [key for key, _ in several] == [key for key, _ in one]
-    named = {key for key, value in several if (key, value) not in one}
-    assert named == {"Description", "ExecStart", "ExecReload", "StateDirectory", "RuntimeDirectory", "ReadWritePaths"}
