@@ -252,7 +252,7 @@ class Batch:
 
     def _withdraw(self, it: Leaving, undone: Failed | Returned) -> None:
         if self._numbers.is_kept(it):
-            reveal.spare(it.way, it.draft, lambda there: self._is_outdated(it, there))
+            reveal.spare(self._place, self._ledger, it)
         # On record first: an intention whose draft is gone would be taken for a visible result at the next start.
         self._ledger.withdraw(it.job)
         self._give_up(it, undone)

@@ -155,7 +155,7 @@ def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:
         if _take_back(it, is_earlier):
             return _seen(place, ledger, it)  # their newer file may have come out of that
         if place.after is After.KEEP:  # else nothing changes places
-            reveal.spare(it.way, it.draft, is_earlier)
+            reveal.spare(place, ledger, it)
     return Found.VISIBLE if _is_visible(it) else None
 
 

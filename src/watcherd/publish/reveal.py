@@ -11,6 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watcherd.access import error_as_fault
+from watcherd.model import Draft
 from watcherd.publish.inputs.taker import give_back
 from watcherd.publish.roots.rename import exchange, move, replace
 from watcherd.sameness import has_inode, is_as_written, looks_like
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Draft, Job
+    from watcherd.model import Job, Record
+    from watcherd.publish.leaving import Leaving
     from watcherd.publish.roots.folders import Folders
     from watcherd.publish.roots.place import Place, Way
 
@@ -105,16 +107,23 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
     return False
 
 
-def spare(way: Way, draft: Draft, is_ours: Callable[[os.stat_result], bool]) -> None:
+def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
     """Give somebody's own file that has a draft's name, as the two changed places, its own again: drafts are removed.
 
-    A draft that its file system has numbered anew is known by its size and time. Raises SystemFault.
+    What its file system has numbered anew, that draft or the result of before, is known by its size and time. Raises
+    SystemFault.
     """
-    there = way.root.seen(draft)
-    if there is None or has_inode(there, draft) or looks_like(there, draft) or is_ours(there):
+    there = it.way.root.seen(it.draft)
+    if there is None or has_inode(there, it.draft) or looks_like(there, it.draft):
         return
-    with error_as_fault(way.root.path):
-        give_back(way.root.ours(), draft.name, way.root.path, way.visible)
+    earlier = ledger.result(place.inbox, it.job.file.path)
+    if earlier is None or not (is_as_written(there, earlier) or looks_like(there, _draft_of(earlier))):
+        with error_as_fault(it.way.root.path):
+            give_back(it.way.root.ours(), it.draft.name, it.way.root.path, it.way.visible)
+
+
+def _draft_of(it: Record) -> Draft:
+    return Draft(it.draft, it.inode, it.result_size, it.result_mtime_ns)
 
 
 def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:

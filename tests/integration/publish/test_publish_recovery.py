@@ -738,6 +738,25 @@ def test_a_kept_result_that_took_the_place_of_the_one_before_when_the_run_died_a
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 
+def number_anew(path):
+    """Give a file another inode, as on FAT, whose inodes are numbered anew when it is mounted."""
+    shutil.copy2(path, path.with_name("copy")).replace(path)
+
+
+def test_a_kept_result_that_changed_places_with_the_next_when_the_run_died_and_is_numbered_anew_is_not_shown_again(
+    scene_of, look, monkeypatch
+):
+    scene = scene_of(After.KEEP)
+    visible = scene.outbox / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch)
+    number_anew(scene.outbox / ".watcherd" / scene.ledger.unfinished("scans", State.PUBLISHING)[0].draft)
+    number_anew(visible)
+    scene.start_again()
+    scene.settle()
+    assert look.tree(scene.outbox) == {visible.name}
+    assert look.drafts(scene.outbox) == set()
+
+
 @pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
 def test_a_file_that_was_on_its_way_to_a_failed_folder_elsewhere_when_the_run_died_lies_beside_its_reason(
     scene_of, elsewhere, look, after
