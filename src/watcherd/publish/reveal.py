@@ -10,6 +10,7 @@ import os
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from watcherd import beneath
 from watcherd.access import error_as_fault
 from watcherd.model import Draft
 from watcherd.publish.inputs.taker import give_back
@@ -103,6 +104,7 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
         there, shown = os.lstat(draft.name, dir_fd=drafts), os.lstat(name, dir_fd=target)
         if has_inode(shown, draft) and not has_inode(there, draft) and not is_ours(there):
             exchange(drafts, draft.name, target, name)
+            beneath.sync_names(target)  # what is on record goes next, and what has a draft's name then
             return True
     return False
 

@@ -638,6 +638,10 @@ def test_somebody_s_file_that_changed_places_with_a_result_when_the_run_died_has
     assert look.drafts(scene.outbox) == set()
 
 
+def leave(visible):
+    """Let it have its name."""
+
+
 def collect(visible):
     visible.unlink()
 
@@ -683,13 +687,14 @@ def test_somebody_s_file_that_changed_places_when_the_run_died_is_lost_by_nothin
     assert look.drafts(scene.outbox) == set()
 
 
+@pytest.mark.parametrize("since", [collect, leave])
 def test_somebody_s_file_has_its_name_again_on_disk_before_what_is_on_record_of_its_result_goes(
-    scene_of, synced, monkeypatch
+    scene_of, synced, monkeypatch, since
 ):
     scene = scene_of(After.KEEP)
     visible = scene.outbox / "sub" / "a.txt.words.json"
     die_once_a_result_has_changed_places(scene, monkeypatch, lambda: occupy(visible, "a user's"), "sub/a.txt")
-    collect(visible)
+    since(visible)
     scene.crash()
     synced.clear()
     monkeypatch.setattr(scene.ledger, "forget", failing(errno.EIO))
