@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
 from watcherd.access import error_as_fault
-from watcherd.model import After, Draft, Failed, Failure, Job, Stopped, SystemFault
+from watcherd.model import Draft, Failed, Failure, Job, Stopped, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.aside import wayback
 from watcherd.publish.inputs import taker
@@ -154,8 +154,7 @@ def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:
             return Found.VISIBLE
         if _take_back(it, is_earlier):
             return _seen(place, ledger, it)  # their newer file may have come out of that
-        if place.after is After.KEEP:  # else nothing changes places
-            reveal.spare(place, ledger, it)
+        reveal.spare(place, ledger, it)
     return Found.VISIBLE if _is_visible(it) else None
 
 

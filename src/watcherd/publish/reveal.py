@@ -112,14 +112,14 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
 def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
     """Give somebody's own file that has a draft's name, as the two changed places, its own again: drafts are removed.
 
-    What its file system has numbered anew, that draft or the result of before, is known by its size and time. Raises
-    SystemFault.
+    Where there was no result before, nothing did. What a file system has numbered anew, that draft or the result of
+    before, is known by its size and time. Raises SystemFault.
     """
     there = it.way.root.seen(it.draft)
     if there is None or has_inode(there, it.draft) or looks_like(there, it.draft):
         return
     earlier = ledger.result(place.inbox, it.job.file.path)
-    if earlier is None or not (is_as_written(there, earlier) or looks_like(there, _draft_of(earlier))):
+    if earlier and not (is_as_written(there, earlier) or looks_like(there, _draft_of(earlier))):
         with error_as_fault(it.way.root.path):
             give_back(it.way.root.ours(), it.draft.name, it.way.root.path, it.way.visible)
 

@@ -687,6 +687,19 @@ def test_somebody_s_file_that_changed_places_when_the_run_died_is_lost_by_nothin
     assert look.drafts(scene.outbox) == set()
 
 
+def test_somebody_s_file_that_changed_places_when_the_run_died_is_not_lost_where_results_are_not_replaced_any_more(
+    scene_of, look, monkeypatch
+):
+    scene = scene_of(After.KEEP)
+    visible = scene.outbox / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: occupy(visible, "a user's"))
+    collect(visible)
+    scene.after = After.DELETE
+    scene.start_again()
+    assert visible.read_text() == "a user's"
+    assert look.drafts(scene.outbox) == set()
+
+
 @pytest.mark.parametrize("since", [collect, leave])
 def test_somebody_s_file_has_its_name_again_on_disk_before_what_is_on_record_of_its_result_goes(
     scene_of, synced, monkeypatch, since
