@@ -270,7 +270,8 @@ class Batch:
         self._sync()
         retired = self._stages.taken(Stage.RETIRED)
         for state, end in _ENDS.items():
-            self._ledger.finish([it.job.id for it in retired if it.state is state], end)
+            if ids := [it.job.id for it in retired if it.state is state]:
+                self._ledger.finish(ids, end)
         for it in retired:
             claimed = not self.unretired.leave(it)
             self._tell(Exit(it.job, _ENDS[it.state], it.way.visible, it.outcome, claimed))
