@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
 from watcherd.access import error_as_fault
-from watcherd.model import Draft, Failed, Failure, Job, Stopped, SystemFault
+from watcherd.model import Failed, Failure, Job, Stopped, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.aside import wayback
 from watcherd.publish.inputs import taker
@@ -129,11 +129,10 @@ def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[],
 
 def _leaving(place: Place, record: Record) -> Leaving:
     job = Job(record.id, record.file, record.kind, record.attempts, record.kills, record.alone)
-    draft = Draft(record.draft, record.inode, record.result_size, record.result_mtime_ns)
     way = place.way(record, record.state, record.number)
     is_bad = record.state is State.QUARANTINING
     outcome = Failed(job, record.failure or Failure.CRASHED, record.message) if is_bad else None
-    return Leaving(job, record.state, record.number, draft, way, outcome)
+    return Leaving(job, record.state, record.number, reveal.draft_of(record), way, outcome)
 
 
 def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:

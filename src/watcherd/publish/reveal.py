@@ -119,12 +119,13 @@ def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
     if there is None or has_inode(there, it.draft) or looks_like(there, it.draft):
         return
     earlier = ledger.result(place.inbox, it.job.file.path)
-    if earlier and not (is_as_written(there, earlier) or looks_like(there, _draft_of(earlier))):
+    if earlier and not (is_as_written(there, earlier) or looks_like(there, draft_of(earlier))):
         with error_as_fault(it.way.root.path):
             give_back(it.way.root.ours(), it.draft.name, it.way.root.path, it.way.visible)
 
 
-def _draft_of(it: Record) -> Draft:
+def draft_of(it: Record) -> Draft:
+    """Return the draft that a record tells of, or that became its result."""
     return Draft(it.draft, it.inode, it.result_size, it.result_mtime_ns)
 
 
