@@ -194,6 +194,7 @@ class Rounds:
         Raises SystemFault where descriptors are short.
         """
         if fault := beneath.shortage(error):
+            self._log.debug("file.waiting", path=folder, reason=str(fault))  # a broken mount may say so of one alone
             raise fault from error
         self.unlisted[folder] = reason = str(error.strerror)
         if folder not in self._told:

@@ -476,8 +476,8 @@ def test_folders_beyond_the_limit_of_watches_are_polled_and_the_log_says_how_to_
 
 
 @pytest.mark.parametrize(("before", "once"), [(True, False), (True, True), (False, False)])
-def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_a_fault_of_the_system_and_hides_nothing(
-    watching, root, monkeypatch, before, once
+def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_a_fault_of_the_system_is_named_and_hides_nothing(  # noqa: PLR0913, PLR0917 (fixtures and cases)
+    watching, root, events, monkeypatch, before, once
 ):
     opened, short = beneath.folder, [before]
 
@@ -495,6 +495,7 @@ def test_a_folder_that_cannot_be_opened_for_want_of_descriptors_is_a_fault_of_th
             short[0] = True
             (root / "sub").mkdir()
         inbox.until(lambda: [fault.errno for fault in inbox.faults] == [errno.EMFILE])
+        assert {it["path"] for it in events if it["event"] == "file.waiting"} == {"sub"}
         (root / "sub" / "a.txt").touch()
         short[0] = False
         inbox.job("sub/a.txt")
