@@ -138,6 +138,14 @@ class Scene:
                 self.set_aside(job)
         return jobs
 
+    def publish_and_edit(self, path: str = "a.txt") -> Job:
+        """Publish a kept file, and put it into the batch once more, edited; return the job of that."""
+        self.add(path)
+        assert self.settle() == [State.PUBLISHED]
+        self.claims.release(path)
+        (job,) = self.add(path, content=b"edited")
+        return job
+
     def publish(self, job: Job, content: bytes | None = None) -> None:
         """Do a job's work, and put it into the batch."""
         done = self.done(job, content)

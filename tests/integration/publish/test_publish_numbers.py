@@ -9,6 +9,7 @@ import time
 from itertools import count
 
 import pytest
+from tests.integration.conftest import occupy
 
 from watcherd.beneath import OURS
 from watcherd.model import After, Failure, Kind
@@ -275,10 +276,7 @@ def test_a_kept_result_that_was_replaced_although_the_rename_ended_in_an_error_i
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     scene, exchange = scene_of(After.KEEP), rename.exchange
-    scene.add("a.txt")
-    scene.settle()
-    scene.claims.release("a.txt")
-    (job,) = scene.add("a.txt", content=b"another version")
+    job = scene.publish_and_edit()
     monkeypatch.setattr(rename, "exchange", acts_and_fails)
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.outbox / "a.txt.words.json").read_text() == f"a.txt {job.id}"
@@ -294,10 +292,7 @@ def test_an_earlier_result_that_its_owner_takes_away_in_the_instant_of_the_next_
         return real(*arguments)
 
     scene, real = scene_of(After.KEEP), getattr(*step)
-    scene.add("a.txt")
-    scene.settle()
-    scene.claims.release("a.txt")
-    (job,) = scene.add("a.txt", content=b"another version")
+    job = scene.publish_and_edit()
     monkeypatch.setattr(*step, taken_away)
     assert scene.settle() == [State.PUBLISHED]
     assert (scene.outbox / "a.txt.words.json").read_text() == f"a.txt {job.id}"
@@ -308,16 +303,12 @@ def test_a_user_s_newer_file_that_changes_places_as_theirs_is_given_its_name_aga
     scene_of, look, monkeypatch
 ):
     def occupied(*names):
-        (scene.outbox / "theirs").write_text(f"a user's {next(calls)}")
-        (scene.outbox / "theirs").rename(visible)
+        occupy(visible, f"a user's {next(calls)}")
         exchange(*names)
 
     scene, exchange, calls = scene_of(After.KEEP), rename.exchange, count()
     visible = scene.outbox / "a.txt.words.json"
-    scene.add("a.txt")
-    scene.settle()
-    scene.claims.release("a.txt")
-    scene.add("a.txt", content=b"edited")
+    scene.publish_and_edit()
     monkeypatch.setattr(rename, "exchange", occupied)
     assert scene.settle() == [State.RETRYING]
     assert visible.read_text() == "a user's 0"
@@ -330,8 +321,7 @@ def test_a_user_s_file_that_changed_places_with_a_result_whose_folder_is_a_file_
 ):
     def occupied(*names):
         if visible.parent.is_dir():
-            (scene.outbox / "theirs").write_text("a user's")
-            (scene.outbox / "theirs").rename(visible)
+            occupy(visible, "a user's")
             exchange(*names)
             shutil.rmtree(visible.parent)
             visible.parent.touch()
@@ -340,10 +330,7 @@ def test_a_user_s_file_that_changed_places_with_a_result_whose_folder_is_a_file_
 
     scene, exchange = scene_of(After.KEEP), rename.exchange
     visible = scene.outbox / "sub" / "a.txt.words.json"
-    scene.add("sub/a.txt")
-    scene.settle()
-    scene.claims.release("sub/a.txt")
-    scene.add("sub/a.txt", content=b"edited")
+    scene.publish_and_edit("sub/a.txt")
     monkeypatch.setattr(rename, "exchange", occupied)
     assert scene.settle() == [State.RETRYING]
     assert (scene.outbox / "a.txt.words.json").read_text() == "a user's"
@@ -359,14 +346,10 @@ def test_a_user_s_file_that_changed_places_with_a_result_has_its_name_again_thou
     def fails(*names):
         if next(calls):
             raise OSError(errno.EIO, os.strerror(errno.EIO))
-        (scene.outbox / "theirs").write_text("a user's")
-        (scene.outbox / "theirs").rename(visible)
+        occupy(visible, "a user's")
         exchange(*names)
 
-    scene.add("a.txt")
-    assert scene.settle() == [State.PUBLISHED]
-    scene.claims.release("a.txt")
-    scene.add("a.txt", content=b"edited")
+    scene.publish_and_edit()
     monkeypatch.setattr(rename, "exchange", fails)
     assert scene.settle() == [State.WAITING]
     assert visible.read_text() == "a user's"

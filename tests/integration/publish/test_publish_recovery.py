@@ -11,7 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tests.integration.conftest import failing
+from tests.integration.conftest import failing, occupy
 
 from watcherd import beneath
 from watcherd.beneath import OURS
@@ -374,14 +374,18 @@ def test_a_result_on_its_way_on_another_disk_than_is_mounted_now_is_made_again(s
     assert scene.record("a.txt") is None
 
 
+def number_anew(path):
+    """Give a file another inode, as on FAT, whose inodes are numbered anew when it is mounted."""
+    shutil.copy2(path, path.with_name("copy")).replace(path)
+
+
 @pytest.mark.parametrize("after", [After.DELETE, After.KEEP])
 def test_a_result_on_its_way_that_has_another_inode_since_is_made_again(scene_of, look, after):
     scene = scene_of(after)
     job = scene.job("a.txt")
     draft = scene.place.outbox.vouched(scene.done(job).draft)
     intend(scene, job, draft)
-    drafts = scene.outbox / ".watcherd"  # as on FAT, whose inodes are numbered anew when it is mounted
-    shutil.copy2(drafts / draft.name, drafts / "copy").replace(drafts / draft.name)
+    number_anew(scene.outbox / OURS / draft.name)
     scene.start_again()
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
@@ -606,21 +610,11 @@ def die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: None
         raise Cut
 
     exchange = rename.exchange
-    scene.add(path)
-    assert scene.settle() == [State.PUBLISHED]
-    scene.claims.release(path)
-    scene.add(path, content=b"edited")
+    scene.publish_and_edit(path)
     with monkeypatch.context() as context:
         context.setattr(rename, "exchange", cut)
         with pytest.raises(Cut):
             scene.settle()
-
-
-def occupy(name, content):
-    """Put somebody's own file in the place of what has a name."""
-    theirs = name.with_name("theirs")
-    theirs.write_text(content)
-    theirs.rename(name)
 
 
 @pytest.mark.parametrize("newest", [False, True])
@@ -756,18 +750,13 @@ def test_a_kept_result_that_took_the_place_of_the_one_before_when_the_run_died_a
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 
-def number_anew(path):
-    """Give a file another inode, as on FAT, whose inodes are numbered anew when it is mounted."""
-    shutil.copy2(path, path.with_name("copy")).replace(path)
-
-
 def test_a_kept_result_that_changed_places_with_the_next_when_the_run_died_and_is_numbered_anew_is_not_shown_again(
     scene_of, look, monkeypatch
 ):
     scene = scene_of(After.KEEP)
     visible = scene.outbox / "a.txt.words.json"
     die_once_a_result_has_changed_places(scene, monkeypatch)
-    number_anew(scene.outbox / ".watcherd" / scene.ledger.unfinished("scans", State.PUBLISHING)[0].draft)
+    number_anew(scene.outbox / OURS / scene.ledger.unfinished("scans", State.PUBLISHING)[0].draft)
     number_anew(visible)
     scene.start_again()
     scene.settle()

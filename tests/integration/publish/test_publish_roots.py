@@ -408,6 +408,22 @@ def test_a_reason_of_which_nothing_can_be_told_is_closed_and_removed(tmp_path, m
     assert not os.listdir(tmp_path / OURS)
 
 
+def test_a_draft_whose_making_fails_once_it_is_there_is_removed_once_that_is_over(tmp_path, monkeypatch):
+    def make_and_fail(*names, **how):
+        os.close(real(*names, **how))
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    root, real = Root(str(tmp_path), "owner"), os.open
+    root.ours()
+    with monkeypatch.context() as broken:
+        broken.setattr(os, "open", make_and_fail)
+        with pytest.raises(SystemFault, match="Stale file handle"):
+            root.new_draft(1)
+    assert os.listdir(tmp_path / OURS)
+    root.rest()
+    assert not os.listdir(tmp_path / OURS)
+
+
 def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
     root = Root(str(tmp_path), "owner")
     name = root.write_draft(1, b"old").name
