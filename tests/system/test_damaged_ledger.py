@@ -206,7 +206,7 @@ def test_a_closed_folder_in_the_way_of_a_result_proves_nothing_and_ends_no_start
 def test_drafts_that_nobody_remembers_are_removed(site, heavy):
     site.drop("slow.webp", heavy)
     daemon = site.start()
-    site.await_work()
+    site.wait_for(site.drafts, "a draft")
     daemon.kill()
     damage(site, emptied)
     assert site.drafts()
