@@ -209,7 +209,7 @@ def test_a_command_that_was_told_another_inbox_than_the_daemon_says_of_which_som
     elsewhere.mkdir()
     site.drop("bad.txt", bytes(3000), root=elsewhere)
     site.start(environment={"WATCHERD_INBOX__SCANS__PATH": str(elsewhere)})
-    site.wait_for(lambda: site.failure("bad.txt"), "the quarantine")
+    site.await_failure("bad.txt")
     said = f"watcherd: nothing is on record of {site.inbox}, but of {elsewhere}; give the command the flags and"
     right = ("--inbox", elsewhere, "--outbox", site.outbox, "--state", site.state)
     for command in (["failures"], ["audit"], ["retry", "--all"]):
