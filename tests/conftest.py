@@ -149,7 +149,8 @@ class Site:
 
     def await_empty_inbox(self, seconds=SOON):
         """Wait until every file was taken for good."""
-        wait_for(lambda: self.is_settled() and not self.left(), "an empty inbox", seconds)
+        # Asked before, too: between two questions a file may have been on its way out, and be taken.
+        wait_for(lambda: not self.left() and self.is_settled() and not self.left(), "an empty inbox", seconds)
 
     def is_settled(self):
         """Whether nothing is on its way out: what is taken there may turn out to be newer, and is given back."""

@@ -79,8 +79,9 @@ def is_processed_as(site, left, others=()):
 
 
 def is_at_rest(site):
-    """Whether nothing is being taken, which may turn out to be newer and be given back, and then nothing waits."""
-    return not site.rows("id", "state NOT IN ('published', 'quarantined')") and not site.left()
+    """Whether nothing waits, and nothing is being taken, which may turn out to be newer and be given back."""
+    undone = "state NOT IN ('published', 'quarantined')"
+    return not site.left() and not site.rows("id", undone) and not site.left()
 
 
 def test_an_input_that_something_is_done_to_while_it_is_published_has_the_right_result_of_what_it_is_then(
