@@ -292,6 +292,44 @@ def test_an_input_that_is_removed_after_its_result_is_visible_is_published(scene
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
 
 
+@pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
+def test_an_input_that_is_collected_in_the_instant_it_is_archived_is_not_looked_for_in_its_inbox(
+    scene, look, monkeypatch, state
+):
+    """As one that is dragged back as quickly as that: it is a new arrival there."""
+
+    def take(source, name, target, new_name):
+        rename.take(source, name, target, new_name)
+        os.rename(new_name, name, src_dir_fd=target, dst_dir_fd=source)
+
+    monkeypatch.setattr(retire, "take", take)
+    (job,) = scene.add("a.txt", state=state)
+    (ended,) = scene.settle()
+    assert ended in {State.PUBLISHED, State.QUARANTINED}
+    assert look.tree(scene.inbox) == {job.file.path}
+
+
+def test_what_has_an_inputs_name_in_its_archive_and_is_collected_as_that_is_looked_at_hinders_nothing(
+    scene, monkeypatch
+):
+    def take(source, name, target, new_name):
+        try:
+            rename.take(source, name, target, new_name)
+        except FileExistsError:
+            os.unlink(new_name, dir_fd=target)
+            raise
+
+    def intend(intents, real=scene.ledger.intend):
+        real(intents)
+        scene.archive.mkdir(exist_ok=True)
+        (scene.archive / "a.txt").write_text("somebody's")
+
+    monkeypatch.setattr(scene.ledger, "intend", intend)
+    monkeypatch.setattr(retire, "take", take)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+
+
 def test_an_input_is_not_called_gone_because_its_archive_went(scene, look, monkeypatch):
     real = taker.Taker.take
 

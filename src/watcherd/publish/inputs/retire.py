@@ -63,7 +63,7 @@ class Inputs:
         try:
             taken = Taken.REPLACED if job.id in self._unrestored else self._taker.take(job, target, name, take)
         except FileExistsError:
-            if not is_unwritten(os.lstat(name, dir_fd=target), job.file.version):
+            if not is_unwritten(self._folders.status(root, path), job.file.version):
                 raise
             self._folders.touch(self._inbox, job.file.path)
             return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer

@@ -45,7 +45,8 @@ class Taker:
     def take(self, job: Job, target: int, name: str, rename: Callable[[int, str, int, str], None]) -> Taken:
         """Take a job's input by a `rename` to `name` in the folder `target`, and look at what was taken.
 
-        MOVED is the input; REPLACED a newer file, which lies there to be restored. Raises OSError, as `rename` does.
+        MOVED is the input; REPLACED a newer file, which lies there to be restored; GONE is either where its owner has
+        it by now. Raises OSError, as `rename` does.
         """
         try:
             source, own_name = self._folders.parent(self._inbox, job.file.path)
@@ -56,7 +57,10 @@ class Taker:
             self._folders.touch(self._inbox, job.file.path)  # a run that died may have taken it, unsynced
             return Taken.GONE
         self._folders.touch(self._inbox, job.file.path)
-        same = sameness.is_unwritten(os.lstat(name, dir_fd=target), job.file.version)
+        try:
+            same = sameness.is_unwritten(os.lstat(name, dir_fd=target), job.file.version)
+        except FileNotFoundError:  # whoever collects there was as quick as that
+            return Taken.GONE
         return Taken.MOVED if same else Taken.REPLACED
 
     def restore(self, job: Job, root: str, path: str) -> None:
