@@ -62,9 +62,9 @@ def test_what_a_pulled_disk_lost_is_done_again_once_it_is_back_and_charged_to_no
         setattr(site, name, disk.path / name)
         (disk.path / name).mkdir()
     site.configure()
-    daemon = site.start()
     inputs = {name: b"word " * (number + 1) for number, name in enumerate(site.texts(1000))}
-    os.sync()
+    os.sync()  # which may take as long as all of the work
+    daemon = site.daemon().start()
     site.wait_for(lambda: any(site.outbox.glob("*.json")), "the first result")
     disk.pull()
     daemon.wait("intake.paused")
