@@ -32,6 +32,7 @@ def test_more_events_than_the_kernel_s_queue_holds_lose_no_file_of_60_folders(si
         folder.mkdir()
     daemon = site.start()
     daemon.send(signal.SIGSTOP)
+    os.waitid(os.P_PID, daemon.pid, os.WSTOPPED)  # one thread hears of it, and the others may run on until it does
     for folder in (*armed, *(site.inbox / f"new-{number}" for number in range(30))):
         make_files(folder, count // 30 if folder in armed else 20)
     daemon.send(signal.SIGCONT)
