@@ -110,16 +110,16 @@ def test_what_systemd_gave_is_taken_out_of_the_environment(told):
 def test_a_daemon_says_ready_its_status_and_its_end(site, listener):
     heard, name = listener
     daemon = site.daemon(environment={"NOTIFY_SOCKET": name, "WATCHDOG_USEC": "4000000"}).start()
-    site.drop("a.txt")
     said = []
 
     def hears(text):
         said.append(heard.recv(4096).decode())
         return said[-1] == text
 
-    site.wait_for(lambda: hears("STATUS=1 published, 0 quarantined, 0 in hand"))
+    site.wait_for(lambda: hears("WATCHDOG=1"))
     assert said[:2] == ["STATUS=starting: takes up what an earlier run left", "READY=1"]
-    assert "WATCHDOG=1" in said
+    site.drop("a.txt")
+    site.wait_for(lambda: hears("STATUS=1 published, 0 quarantined, 0 in hand"))
     daemon.send(signal.SIGHUP)
     site.wait_for(lambda: hears("READY=1"))
     assert any(it.startswith("RELOADING=1\nMONOTONIC_USEC=") for it in said)
