@@ -187,13 +187,14 @@ def test_a_kill_from_outside_is_not_charged(going, look):
 
 
 @pytest.mark.parametrize(("alone", "charged"), [(False, False), (True, True)])
-def test_an_attempt_that_fails_pauses_nothing_unless_it_was_killed_alone(going, look, alone, charged):
+def test_an_attempt_that_fails_pauses_nothing_unless_it_was_killed_alone(scene, look, alone, charged):
     pauses = []
-    going.publishing._health._on_pause = lambda: pauses.append(going.publishing.paused)
-    going.publishing.put(Failed(going.job("a.txt", alone=alone), Failure.CRASHED, "killed", charged=charged))
-    going.publishing.put(going.done(going.job("b.txt")))
-    look.eventually(lambda: going.ended)
-    assert pauses == []
+    publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
+    publishing.start()
+    publishing.put(Failed(scene.job("a.txt", alone=alone), Failure.CRASHED, "killed", charged=charged))
+    publishing.put(scene.done(scene.job("b.txt")))
+    look.eventually(lambda: scene.ended)
+    assert pauses == [""]  # the start's end
 
 
 def test_kills_of_a_file_that_runs_alone_pause_the_intake(scene, look):
@@ -232,11 +233,12 @@ def test_an_outbox_that_shows_other_sizes_than_were_written_is_said_and_charges_
     assert look.drafts(going.outbox) == set()
 
 
-def test_a_fault_that_another_room_met_pauses_too(going, look):
+def test_a_fault_that_another_room_met_pauses_too(scene, look):
     pauses = []
-    going.publishing._health._on_pause = lambda: pauses.append(going.publishing.paused)
-    going.publishing.put(SystemFault("no more descriptors", root=""))
-    look.eventually(lambda: pauses == ["no more descriptors", ""])
+    publishing = scene.publisher(on_pause=lambda: pauses.append(publishing.paused))
+    publishing.start()
+    publishing.put(SystemFault("no more descriptors", root=""))
+    look.eventually(lambda: pauses == ["", "no more descriptors", ""])
 
 
 def test_a_file_that_changed_is_looked_at_again_and_its_row_is_gone(going, look):
@@ -496,7 +498,7 @@ def test_a_pause_is_told_when_it_begins_and_when_it_ends_and_not_in_between(scen
     publishing.start()
     look.eventually(lambda: len(looks) > 5)
     least[0] = 0
-    look.eventually(lambda: not publishing.paused)
+    look.eventually(lambda: "" in pauses)
     assert len(pauses) == 2
 
 
@@ -677,6 +679,7 @@ def test_a_stop_within_a_pause_whose_fault_has_passed_settles_what_was_put(going
         raise SystemFault("not now", root="")
 
     monkeypatch.setattr(going.ledger, "intend", fails)
+    monkeypatch.setattr(health, "TICK", 600.0)  # the pause lasts until the stop
     going.publishing.put(going.done(going.job("a.txt")))
     look.eventually(lambda: going.publishing.paused)
     assert going.publishing.stop(10)
