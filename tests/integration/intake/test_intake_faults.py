@@ -395,12 +395,9 @@ def starved(monkeypatch):
     """Have no inotify instance left, and an inbox polled in little time; return what ends that."""
     monkeypatch.setattr(rounds, "BLIND_RESCAN", 0.1)
     make = Watch.__init__
-
-    def fail(self):
-        with limited(resource.RLIMIT_NOFILE, 0):
-            make(self)
-
-    monkeypatch.setattr(Watch, "__init__", fail)
+    with limited(resource.RLIMIT_NOFILE, 0), pytest.raises(OSError, match="limit") as refused:  # of all threads
+        Watch()
+    monkeypatch.setattr(Watch, "__init__", failing(refused.value.errno))
     return lambda: monkeypatch.setattr(Watch, "__init__", make)
 
 
