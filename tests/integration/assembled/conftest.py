@@ -80,7 +80,7 @@ def later(act):
     """Call `act` from another thread once the signals are ours; return the thread."""
 
     def wait_and_act():
-        while signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        while not callable(signal.getsignal(signals.RELOAD)):  # the last of them
             threading.Event().wait(0.005)
         act()
 

@@ -31,7 +31,7 @@ def test_a_reload_changes_what_can_change_live_and_names_what_needs_a_restart(si
         assert reloaded["needs_restart"] == ["image.memory", "inbox.scans.after", "queue.capacity"]
         assert rooms.lanes[Kind.TEXT].limits.timeout == 7
         assert rooms.lanes[Kind.IMAGE].limits.memory == 1 << 30
-        site.wait_for(lambda: named(events, "inbox.rescanned")[-1]["reason"] == "update")
+        site.wait_for(lambda: [it["reason"] for it in named(events, "inbox.rescanned")][-1:] == ["update"])
         site.drop("b.log")
         site.drop("c.txt")
         site.await_words("c.txt")
