@@ -161,6 +161,11 @@ class Floor:
         self.lane.start()
         return self.outcome()
 
+    def get_stuck(self):
+        """Wait until a file is worked on, and let its thread be stuck at the next look."""
+        self.work.begun.get(timeout=DEADLINE)
+        next(hand for hand in self.lane._hands if hand.current).sign(0)
+
     def do_next(self, path):
         """Let the lane, which runs, work on one file more."""
         self.offer(path)
@@ -195,9 +200,9 @@ def floor(tmp_path):
 
 @pytest.fixture
 def impatient(monkeypatch):
-    """Replace and give up stuck threads after a moment in which others are heard of, also on a busy machine."""
+    """Look for stuck threads often, and give them up soon; a thread is stuck where a test says so, not a slow one."""
     monkeypatch.setattr(lane_module, "GRACE", 0.05)
-    monkeypatch.setattr(hand_module, "SILENCE", 0.2)
+    monkeypatch.setattr(hand_module, "SILENCE", 60)
     monkeypatch.setattr(lane_module, "SILENCE", 0.2)
     monkeypatch.setattr(lane_module, "LOOK", 0.01)
     monkeypatch.setattr(lane_module, "CUT", 0.2)
@@ -580,6 +585,7 @@ def test_the_rest_of_a_stuck_thread_s_hand_is_done_by_another_long_before_it_is_
         lane.offer(name, content)
     with capture_logs() as logs:
         lane.lane.start()
+        lane.get_stuck()
         assert {lane.outcome().job.file.path for _ in range(2)} == {"b.txt", "c.txt"}
     assert lane.silent()
     assert [(entry["event"], entry["path"]) for entry in logs] == [("worker.stuck", "stuck.txt")]
@@ -591,6 +597,7 @@ def test_a_stuck_thread_that_comes_back_in_time_delivers_its_result_and_ends(flo
     lane.offer("stuck.txt", "hold")
     with capture_logs() as logs:
         lane.lane.start()
+        lane.get_stuck()
         wait_for(lambda: lane.lane._stuck)
         thread = lane.lane._stuck[0].thread
         lane.work.go_on.set()
@@ -607,6 +614,7 @@ def test_a_file_has_its_turn_alone_after_a_stuck_thread_has_come_back(floor):
     lane = floor(limits=Limits(timeout=DEADLINE))
     lane.offer("stuck.txt", "hold")
     lane.lane.start()
+    lane.get_stuck()
     wait_for(lambda: lane.lane._stuck)
     come_back(lane)
     assert isinstance(lane.outcome(), Done)
@@ -633,6 +641,7 @@ def test_where_no_thread_can_take_the_place_of_a_stuck_one_that_is_said_once_and
     with capture_logs() as logs:
         lane.offer("stuck.txt", "hold")
         lane.offer("b.txt", "fine")
+        lane.get_stuck()
         assert lane.outcome().job.file.path == "b.txt"
     assert [entry["event"] for entry in logs] == ["worker.stuck", "worker.missing"]
     assert logs[1]["error"].startswith("cannot start a thread: raise this process's limits")
@@ -739,6 +748,7 @@ def test_a_file_that_was_alone_when_it_got_stuck_holds_up_nobody_else(floor):
     lane.offer("stuck.txt", "hold", alone=True)
     lane.offer("b.txt")
     lane.lane.start()
+    lane.get_stuck()
     assert lane.outcome().job.file.path == "b.txt"
     lane.lane._stuck[0]._overdue = 0.0
     assert isinstance(lane.outcome(), Failed)
@@ -752,7 +762,7 @@ def test_an_inbox_in_which_many_threads_are_stuck_gets_no_more_until_one_comes_b
         lane.offer(f"{number}.txt", "hold")
     lane.lane.start()
     for _ in range(2):
-        lane.work.begun.get(timeout=DEADLINE)
+        lane.get_stuck()
     lane.offer("beside.txt", inbox="other")
     assert lane.outcome().job.file.path == "beside.txt"
     assert lane.work.begun.get(timeout=DEADLINE) == "beside.txt"
@@ -767,7 +777,7 @@ def test_a_shorter_timeout_is_not_held_against_what_began_before_it(floor):
     lane.lane._pool.look = lambda: looks.put(lane.lane._stuck)
     lane.offer("a.txt", "hold")
     lane.lane.start()
-    lane.work.begun.get(timeout=DEADLINE)
+    lane.get_stuck()
     lane.lane.limits = Limits(timeout=0.001)
     while not looks.get(timeout=DEADLINE):
         pass
@@ -805,8 +815,7 @@ def test_a_pool_with_nothing_to_do_is_looked_after_again_and_again(floor):
 
 
 @pytest.mark.usefixtures("impatient")
-def test_jobs_taken_from_a_stuck_thread_during_a_stop_are_given_back(floor, monkeypatch):
-    monkeypatch.setattr(hand_module, "SILENCE", 60)
+def test_jobs_taken_from_a_stuck_thread_during_a_stop_are_given_back(floor):
     lane = floor(limits=Limits(timeout=60))
     jobs = [lane.offer(f"{number}.txt", "hold") for number in range(3)]
     lane.lane.start()
