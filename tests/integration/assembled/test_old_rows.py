@@ -166,7 +166,7 @@ def test_what_cannot_be_looked_at_is_not_taken_for_gone(site):
 
 def test_the_dearer_a_look_at_all_old_rows_the_later_the_next(site, monkeypatch):
     monkeypatch.setattr("watcherd.publish.pruning.ROWS", 4)
-    monkeypatch.setattr(pruner, "SHARE", 10**9)
+    monkeypatch.setattr(pruner, "SHARE", 10**12)
     with running(quick(site, {"after": "keep"})) as rooms:
         published(site, *site.texts(10))
         looks = pruner_of(rooms)

@@ -784,6 +784,7 @@ def test_a_stop_right_after_the_start_leaves_nothing_of_a_short_recovery_to_the_
     leave_intents(scene, "a.txt", "b.txt")
     publishing, seen = scene.publisher(), Root.seen
     monkeypatch.setattr(Root, "seen", stopped)
+    monkeypatch.setattr(publisher, "RECOVERING", 30.0)  # a short one is, on any disk
     publishing.start()
     assert publishing.stop(10)
     assert ended(scene) == {State.PUBLISHED: 2}
