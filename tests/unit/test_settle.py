@@ -140,11 +140,20 @@ def test_no_settle_at_all_still_doubles_from_something():
 
 def test_a_file_written_within_the_tick_is_looked_at_again():
     just = FRESH._replace(how=How.RENAMED, written_ago=COARSE_TICK / 2)
-    assert wait_of(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK / 2, Reason.SETTLING, Settling(V1, 0.0))
+    assert wait_of(just, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK / 2, Reason.SETTLING, Settling(V1, -1.0))
     assert wait_of(just, None, 0.0, PACE, Writer.FREE) is None
     ahead = just._replace(written_ago=-COARSE_TICK / 2)
-    assert wait_of(ahead, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK, Reason.SETTLING, Settling(V1, 0.0))
+    assert wait_of(ahead, None, 0.0, COARSE, Writer.FREE) == Wait(COARSE_TICK, Reason.SETTLING, Settling(V1, -1.0))
     assert wait_of(just._replace(written_ago=COARSE_TICK), None, 0.0, COARSE, Writer.FREE) is None
+
+
+def test_a_file_renamed_into_place_within_the_tick_waits_for_no_more_than_that_if_it_stands_still():
+    just = FRESH._replace(how=How.RENAMED, written_ago=COARSE_TICK / 2)
+    wait = wait_of(just, None, 0.0, COARSE, Writer.FREE)
+    again = FRESH._replace(written_ago=COARSE_TICK)
+    assert wait_of(again, wait.settling, wait.until, COARSE, Writer.FREE) is None
+    changed = wait_of(again._replace(version=V2), wait.settling, wait.until, COARSE, Writer.FREE)
+    assert changed.until == wait.until + COARSE.settle
 
 
 def test_a_file_of_a_time_to_come_waits_no_longer_than_others():

@@ -122,7 +122,7 @@ class Wait:
 def wait_of(sighting: Sighting, previous: Settling | None, now: float, pace: Pace, writer: Writer) -> Wait | None:
     """Return how long to wait for a file, and why; None where it is complete. All times are monotonic seconds."""
     if writer is Writer.FREE and _skips(sighting, previous, pace):
-        return _past_tick(sighting, previous, now, pace)
+        return _past_tick(sighting, now - pace.settle, now, pace)  # as settled, also once the tick is over
     settling = _settling(sighting, previous, now)
     quiet = max(pace.settle if writer is Writer.FREE else pace.unasked, sighting.restless)
     if writer is Writer.WRITTEN:
@@ -133,7 +133,7 @@ def wait_of(sighting: Sighting, previous: Settling | None, now: float, pace: Pac
     if now < settling.since + quiet:
         keeps_changing = settling.changed or sighting.restless >= LONGEST_SETTLE
         return Wait(settling.since + quiet, Reason.CHANGING if keeps_changing else Reason.SETTLING, settling)
-    return _past_tick(sighting, previous, now, pace)
+    return _past_tick(sighting, settling.since, now, pace)
 
 
 def stretched(settle: float, pace: Pace) -> float:
@@ -163,11 +163,12 @@ def _is_open(sighting: Sighting, previous: Settling | None) -> bool:
     return previous is not None and previous.open
 
 
-def _past_tick(sighting: Sighting, previous: Settling | None, now: float, pace: Pace) -> Wait | None:
+def _past_tick(sighting: Sighting, since: float, now: float, pace: Pace) -> Wait | None:
     # A second write within the tick would leave the same timestamps, and could not be told from none.
     tick = _tick(sighting.version, pace)
     if abs(sighting.written_ago) < tick:
-        return Wait(now + tick - max(sighting.written_ago, 0.0), Reason.SETTLING, _settling(sighting, previous, now))
+        until = now + tick - max(sighting.written_ago, 0.0)
+        return Wait(until, Reason.SETTLING, Settling(sighting.version, since))
     return None
 
 
