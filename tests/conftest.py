@@ -308,7 +308,7 @@ class Daemon:
                 if self.process.poll() is None or _runs_us(event["pid"]):
                     os.kill(event["pid"], signal.SIGKILL)
         if self.process.poll() is None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)  # strace with what it runs, which may have said nothing yet
         self.process.wait(SOON)
         for event in self.events("daemon.started"):  # strace may be gone before the one that it ran
             wait_for(lambda pid=event["pid"]: not _runs_us(pid), "its end")
