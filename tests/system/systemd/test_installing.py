@@ -56,6 +56,7 @@ def test_every_step_is_told_and_none_is_done_in_a_dry_run(bare):
 
 def test_once_more_changes_nothing_and_disturbs_nobody(bare):
     bare.run("watcherd", "service", "install")
+    bare.wait_for(lambda: bare.events("inbox.rescanned"), "an idle service")  # once ready it tries its folders
     before = bare.show("MainPID"), tree(bare, "/etc", "/srv")
     bare.run("watcherd", "service", "install")
     assert (bare.show("MainPID"), tree(bare, "/etc", "/srv")) == before
