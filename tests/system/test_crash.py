@@ -72,10 +72,11 @@ def test_a_kill_while_reloading_loses_nothing(site, picture):
 def test_a_second_crash_in_a_row_charges_nobody(site, heavy, picture):
     inputs = fill(site, picture, "innocent", texts=20, images=4)
     site.drop("working.webp", heavy)
+    worked_on = set()
     for _ in range(2):
         daemon = site.daemon().spawn()
         daemon.wait("daemon.ready")
-        site.await_work()
+        worked_on |= site.wait_for(lambda old=worked_on: {*site.rows("id", "state = 'working'")} - old, "its work")
         daemon.kill()
     finish(site, lambda: ended(site) == len(inputs) + 1)
     assert len(site.rows("path", "attempts > 0")) <= 1
