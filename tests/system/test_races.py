@@ -114,9 +114,10 @@ def test_files_that_are_moved_to_and_fro_all_come_to_one_end(site):
         except FileNotFoundError:
             continue
     site.await_empty_inbox()
-    # By its words: one that was moved there and back in that instant has a number.
-    words = [len(path.read_bytes().split()) for path in site.archive.glob("[ab]/*.txt")]
-    assert sorted(words) == list(range(1, 151))
+    # One that was moved there and back in the instant before it was taken has a number in its name.
+    paths = site.archive.glob("[ab]/*.txt")
+    ended = [(path.name.partition(".")[0], len(path.read_bytes().split())) for path in paths]
+    assert sorted(ended) == sorted((str(number), number + 1) for number in range(150))
     # One that was moved in the instant before it was taken has a result under either name.
     results = {str(path.relative_to(site.outbox)) for path in site.outbox.rglob("*.json")}
     archived = {f"{path.relative_to(site.archive)}.words.json" for path in site.archive.glob("[ab]/*.txt")}
