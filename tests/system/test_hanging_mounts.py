@@ -45,15 +45,17 @@ def drop_into(site, other, picture):
     return names + [site.drop(f"{number}.png", picture(), root=other / "in").name for number in range(20)]
 
 
-def stopped_in(daemon):
-    """Let the daemon stop, and return how many seconds that took by its own word.
+def stop(daemon, server):
+    """Let the daemon stop beside a mount that hangs: it says in time that it did, and ends once the server answers.
 
     The kernel lets no process end whose request a server has read, and not answered.
     """
     begin = time.monotonic()
     daemon.send(signal.SIGTERM)
     daemon.wait("daemon.stopped")
-    return time.monotonic() - begin
+    assert time.monotonic() - begin < PATIENCE
+    server.answer()
+    assert daemon.process.wait(SOON) == 0
 
 
 def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, quick, picture):
@@ -62,9 +64,7 @@ def test_a_mount_that_hangs_holds_up_no_other_inbox_and_no_stop(site, served, qu
     for name in drop_into(site, quick, picture):
         daemon.wait("file.published", inbox="other", path=name)
     daemon.wait("worker.stuck", inbox="scans")
-    assert stopped_in(daemon) < PATIENCE
-    server.answer()
-    assert daemon.process.wait(SOON) == 0
+    stop(daemon, server)
     site.run_until_empty()
     assert not site.rows("path", "attempts > 0")
     site.audit()
@@ -85,9 +85,7 @@ def test_a_reload_beside_a_mount_that_hangs_fails_and_holds_up_no_stop(site, ser
     daemon.wait("worker.stuck")
     daemon.send(signal.SIGHUP)
     assert "does not answer" in daemon.wait("daemon.reload_failed")["problems"][0]
-    assert stopped_in(daemon) < PATIENCE
-    server.answer()
-    assert daemon.process.wait(SOON) == 0
+    stop(daemon, server)
 
 
 def test_a_command_that_a_mount_holds_up_says_so_and_can_be_given_a_limit_as_a_reload_is(site, served):
@@ -149,9 +147,7 @@ def test_a_folder_that_hangs_where_results_or_inputs_go_holds_up_no_other_inbox_
     for name in drop_into(site, quick, picture):
         daemon.wait("file.published", inbox="other", path=name)
     assert time.monotonic() - begin < PATIENCE
-    assert stopped_in(daemon) < PATIENCE
-    server.answer()
-    assert daemon.process.wait(SOON) == 0
+    stop(daemon, server)
     site.run_until_empty()
     assert len([*site.outbox.glob("*.*")]) == 41
     assert not site.rows("path", "attempts > 0")
