@@ -3,6 +3,7 @@
 Along the way of a result; then what happens beside it, and what all of it stands on:
 
     publisher   one inbox's publisher: takes what is finished, settles it, says so
+    arrivals    what has come and is not settled yet, in equal shares for the kinds
     judge       what becomes of a job that was not done
     health      whether the system is well where it writes: pauses and resumes
     batch       one batch on its way out: the order that promises hang on

@@ -16,6 +16,7 @@ import structlog
 
 from watcherd import lifeline
 from watcherd.model import CameBack, Done, Failed, Returned, Stalled, Stopped, SystemFault
+from watcherd.publish.arrivals import Arrivals
 from watcherd.publish.aside import quarantine
 from watcherd.publish.batch import BATCH, Batch, Exit
 from watcherd.publish.health import TICK, Health
@@ -34,11 +35,9 @@ if TYPE_CHECKING:
     from watcherd.ledger.claims import Claims
     from watcherd.ledger.ledger import Ledger
     from watcherd.model import Job, Outcome
+    from watcherd.publish.arrivals import Arrival
     from watcherd.publish.batch import News
     from watcherd.publish.roots.place import Place
-
-    #: What comes to a publisher.
-    Arrival = Outcome | Carried | CameBack | SystemFault
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +88,7 @@ class Publisher:
         self._queue: SimpleQueue[Arrival | None] = SimpleQueue()
         self._fault_is_queued = False
         self._carrier = Carrier(place, self._queue.put, on_death)
+        self._arrivals = Arrivals()
         self._unsorted: deque[Arrival] = deque()
         self._unreported: deque[News] = deque()
         self._batch = Batch(
@@ -153,15 +153,18 @@ class Publisher:
     # The main line -------------------------------------------------------------------------------------------------
 
     def _take(self) -> bool:
-        """Wait a while for outcomes and take all there are, up to a batch; return False where it is time to stop."""
+        """Wait a while for outcomes, and take a batch of all there are; return False where it is time to stop."""
+        going = self._hear()
+        self._unsorted.extend(self._arrivals.take(BATCH - len(self._unsorted)))
+        return going
+
+    def _hear(self) -> bool:
         try:
-            outcome = self._queue.get(timeout=self._patience())
+            arrival = self._queue.get(timeout=self._patience())
             self._idle = False
-            while outcome is not None:
-                self._unsorted.append(outcome)
-                if len(self._unsorted) >= BATCH:
-                    return True
-                outcome = self._queue.get_nowait()
+            while arrival is not None:
+                self._arrivals.put(arrival)
+                arrival = self._queue.get_nowait()
         except Empty:
             return True
         return False
@@ -169,6 +172,8 @@ class Publisher:
     def _patience(self) -> float:
         if self._halted:
             return self._health.until_due()
+        if self._arrivals:
+            return 0.0
         return TICK if self._idle else IDLE
 
     def _advance(self) -> None:
@@ -282,8 +287,10 @@ class Publisher:
         """Settle what can be settled; what is not on record is given back, what is, the next start finishes."""
         self._carrier.stop(CARRYING)
         self._queue.put(None)
-        while self._take():
+        while self._hear():
             pass
+        while self._arrivals:
+            self._unsorted.extend(self._arrivals.take(BATCH))
         self._health.look_within(0.0)
         self._advance()
         self._report_ends()

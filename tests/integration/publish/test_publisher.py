@@ -18,8 +18,9 @@ from structlog.testing import capture_logs
 from tests.integration.conftest import held
 
 from watcherd.decide import RetryPolicy
-from watcherd.model import After, Failed, Failure, Returned, Stalled, SystemFault
+from watcherd.model import After, Failed, Failure, Kind, Returned, Stalled, SystemFault
 from watcherd.publish import health, publisher
+from watcherd.publish.batch import BATCH
 from watcherd.publish.inputs import carrier, carry
 from watcherd.publish.judge import Judge
 from watcherd.publish.roots.folders import Folders
@@ -115,6 +116,16 @@ def test_a_thousand_files_are_published_once_each(going, look):
     assert look.tree(going.archive) == set(names)
     assert ended(going) == {State.PUBLISHED: 1000}
     assert {it.outcome.job.id for it in going.ended} == {it.job.id for it in going.ended}
+
+
+def test_a_file_of_one_kind_is_in_the_next_batch_however_many_of_another_came_before_it(scene, look):
+    publishing = scene.publisher()  # it takes nothing before it is started
+    for n in range(4 * BATCH):
+        publishing.put(scene.done(scene.job(f"{n}.txt")))
+    publishing.put(scene.done(scene.job("a.png", Kind.IMAGE)))
+    publishing.start()
+    look.eventually(lambda: free(scene), 30)
+    assert "grayscale_a.png" in [it.visible for it in scene.ended[:BATCH]]
 
 
 @pytest.mark.parametrize(
