@@ -7,9 +7,12 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import threading
+from contextlib import nullcontext
 from queue import SimpleQueue
 from threading import Event
+from types import SimpleNamespace
 from unittest.mock import Mock
 
 import pytest
@@ -296,6 +299,19 @@ def test_a_crash_after_the_copy_leaves_one_archive_however_coarse_its_times_are(
     assert far.carry() == [State.PUBLISHED]
     assert look.tree(far.archive) == {"a.txt"}
     assert look.drafts(far.inbox) == set()
+
+
+def test_the_same_file_by_a_name_of_other_case_is_kept_as_well_where_an_archive_does_not_tell_them_apart(
+    far, look, monkeypatch
+):
+    (job,) = far.add("A.TXT")
+    far.settle()
+    shutil.copy2(far.inbox / custody.ours_of(job), far.archive / "A.TXT")  # what is seen of `a.txt` by that name
+    with monkeypatch.context() as context:
+        context.setattr(os, "scandir", lambda _: nullcontext([SimpleNamespace(name="a.txt")]))
+        far.carry()
+    assert far.carry() == [State.PUBLISHED]
+    assert look.tree(far.archive) == {"A.TXT", "A.1.TXT"}
 
 
 def test_a_copy_that_is_there_already_is_on_disk_before_its_original_is_removed(far, synced):

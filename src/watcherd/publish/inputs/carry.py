@@ -106,12 +106,13 @@ def _copied(original: int, status: os.stat_result, root: Root, number: int, betw
 def _is_there(root: Root, path: str, original: int, status: os.stat_result, between: Callable[[], None]) -> bool:
     """Whether an earlier attempt, cut short, has carried this file already: the same bytes with the same time.
 
-    It may have been cut short before they were on disk, which they are then.
+    Not where the name is that of another file, as where names do not differ by case alone. It may have been cut short
+    before they were on disk, which they are then.
     """
-    folder, _ = beneath.split(path)
+    folder, name = beneath.split(path)
     try:
         with beneath.file(root.path, path) as (other, found), beneath.folder(root.path, folder) as target:
-            if not (sameness.is_copy(found, status) and _equal(original, other, between)):
+            if not (sameness.is_copy(found, status) and _lists(target, name) and _equal(original, other, between)):
                 return False
             with root.faults():
                 os.fsync(other)
@@ -119,6 +120,12 @@ def _is_there(root: Root, path: str, original: int, status: os.stat_result, betw
     except OSError:
         return False  # nothing there, or nothing that could be ours: naming the copy will tell
     return True
+
+
+def _lists(folder: int, name: str) -> bool:
+    """Whether what a folder has by that name is called so, to the letter. Raises OSError."""
+    with os.scandir(folder) as entries:
+        return any(entry.name == name for entry in entries)
 
 
 def _linked(inbox: str, source: str, root: str, path: str) -> bool:
