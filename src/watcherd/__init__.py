@@ -30,7 +30,7 @@ Arrows of import point down this list. Each room's own `__init__` names its modu
     paths       paths where only text can be: in JSON, and on a shell's line
     patterns    gitignore patterns, however many stars they have (pure)
     turns       whose turn it is to make many small system calls
-    volumes     the file systems that are known, and what may be believed of them (pure)
+    volumes     the file systems that are known, and what may be believed of them
     decide      admission, retry, blame (pure)
     sameness    whether a file that is found is the one that is known (pure)
     model       the values that travel, and the three kinds of error (pure)

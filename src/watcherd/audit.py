@@ -165,7 +165,7 @@ def _judge_finished(place: Place, ledger: Ledger, found: Audit) -> None:
         outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw])
         for it in seen:
             with found.looking(place.inbox):
-                _judge_result(place, it, found, outlived=it.row.id in outlived)
+                _judge_result(place, it, found, outlived=it.row.id in outlived or _is_of_later(place, ledger, it))
         last = rows[-1].id
 
 
@@ -193,7 +193,13 @@ def _seen(place: Place, row: Record) -> _Seen | None:
     state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
     way = place.way(row, state, row.number)
     result = _status(way.root.path, way.visible)
-    return None if result is None else _Seen(row, way, result, _flaw(row, result))
+    return None if result is None else _Seen(row, way, result, _flaw(way, row, result))
+
+
+def _is_of_later(place: Place, ledger: Ledger, it: _Seen) -> bool:
+    """Whether a later file of its path has its result's name: where inodes do not last, none tells that."""
+    later = ledger.result(place.inbox, it.row.file.path) if it.flaw else None
+    return later is not None and later.id > it.row.id and it.way.root.wrote(it.result, later)
 
 
 def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
@@ -209,15 +215,13 @@ def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> N
         found.collected += 1
 
 
-def _flaw(row: Record, result: os.stat_result) -> str:
-    """Return what is wrong with the file that has a result's name; empty where nothing is (pure)."""
+def _flaw(way: Way, row: Record, result: os.stat_result) -> str:
+    """Return what is wrong with the file that has a result's name; empty where nothing is. Raises SystemFault."""
+    if result.st_size and way.root.wrote(result, row):
+        return ""
     if not sameness.has_inode(result, row):
         return "is not what watcherd put there: it was replaced"
-    if not result.st_size:
-        return "is empty, and was not when it was published"
-    if not sameness.is_as_written(result, row):
-        return "was changed after it was published"
-    return ""
+    return "was changed after it was published" if result.st_size else "is empty, and was not when it was published"
 
 
 # What is not --------------------------------------------------------------------------------------------------------

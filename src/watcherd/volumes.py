@@ -6,6 +6,11 @@ tell which program is behind it. An inbox on one that is not known here is polle
 
 from __future__ import annotations
 
+import ctypes
+import os
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
 #: Number → name of those that can be asked for writers.
 LEASING = {0xEF53: "ext4", 0x58465342: "xfs", 0x9123683E: "btrfs", 0x01021994: "tmpfs"}
 #: Those whose changes all pass through this kernel, so that every one becomes an event.
@@ -34,9 +39,27 @@ _DISTANT = {
 #: All numbers that have a name.
 KNOWN = LOCAL | _DISTANT | {0x65735546: "fuse"}
 
+#: Those that keep no inodes: a file has another one once it was mounted anew, or long unused.
+_RENUMBERING = {0x4D44, 0x2011BAB0}
+
 _DISTANT_NAMES = {*_DISTANT.values(), "nfs4", "smb3", "smbfs", "ncpfs"}  # the last two of kernels before 4.17
 #: Any program may stand behind FUSE; these are known to use the local disk, which others may change without an event.
 _LOCAL_FUSE = {"fuseblk", "fuse.fuse-overlayfs", "fuse.bindfs", "fuse.mergerfs", "fuse.ntfs-3g"}
+
+
+def number_of(folder: str) -> int:
+    """Return the number of the file system that holds a folder. Raises OSError where it cannot be asked."""
+    # struct statfs begins with f_type everywhere; what follows differs and is not read.
+    status = ctypes.create_string_buffer(512)
+    if _libc.statfs(os.fsencode(folder), status) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), folder)
+    return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
+
+
+def renumbers(folder: str) -> bool:
+    """Whether the inodes of the files beneath a folder do not last. Raises OSError."""
+    return number_of(folder) in _RENUMBERING
 
 
 def is_distant(name: str) -> bool:

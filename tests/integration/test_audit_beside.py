@@ -7,11 +7,11 @@ from contextlib import ExitStack
 
 import pytest
 
-from watcherd import audit, beneath, evidence
+from watcherd import audit, beneath, evidence, volumes
 from watcherd import settings as configuration
 from watcherd.intake.probe import Looks
 from watcherd.ledger.ledger import Intent, Ledger
-from watcherd.model import Draft, File, Job, Kind, Record
+from watcherd.model import Draft, File, Job, Kind, Record, Version
 from watcherd.publish.aside.reason import stamp
 from watcherd.publish.inputs.custody import ours_of
 from watcherd.service import locks
@@ -60,6 +60,25 @@ def test_a_kept_file_that_is_done_is_accounted_for_also_where_a_remount_gave_it_
         then = File("scans", "a.txt", version._replace(inode=version.inode + 1))
         ledger.remember([Record(0, then, Kind.TEXT, State.PUBLISHED)])
     assert audited() == ([], False)
+
+
+def test_results_are_as_published_where_inodes_do_not_last_also_where_one_of_that_name_was_collected_before(
+    site, audited, monkeypatch
+):
+    (site.outbox / "a.txt.words.json").write_text("{}")
+    result = (site.outbox / "a.txt.words.json").stat()
+    file, size = File("scans", "a.txt", Version(1, 2, 3, 4)), result.st_size
+    both = [
+        Record(0, file, Kind.TEXT, State.PUBLISHED, inode=7, result_size=size, result_mtime_ns=time_ns)
+        for time_ns in (result.st_mtime_ns - 1, result.st_mtime_ns)
+    ]
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        ledger.remember(both)
+    monkeypatch.setattr(volumes, "renumbers", lambda _: True)
+    assert audited() == ([], False)
+    os.utime(site.outbox / "a.txt.words.json", ns=(0, 0))
+    assert audited() == ([("result", "outbox/a.txt.words.json")] * 2, False)
 
 
 def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monkeypatch):

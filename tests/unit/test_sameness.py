@@ -147,6 +147,19 @@ def test_a_result_is_known_by_its_inode_its_size_and_its_time_as_far_as_that_sta
     assert is_as_written(found(seen, device=device), PUBLISHED) is is_it
 
 
+@pytest.mark.parametrize(
+    ("seen", "is_it"),
+    [
+        (SHOWN._replace(inode=78), True),
+        (SHOWN._replace(inode=78, mtime_ns=SHOWN.mtime_ns + 1), False),
+        (SHOWN._replace(inode=78, size=6), False),
+        (SHOWN._replace(mtime_ns=SHOWN.mtime_ns + 1), False),
+    ],
+)
+def test_a_result_that_was_renumbered_is_known_by_its_size_and_its_time(seen, is_it):
+    assert is_as_written(found(seen), PUBLISHED, renumbered=True) is is_it
+
+
 @pytest.mark.parametrize("device", [DISK, SERVER])
 def test_a_result_of_which_nothing_more_is_on_record_is_known_by_its_inode_and_the_time_of_its_row(device):
     earlier = replace(PUBLISHED, result_size=0, result_mtime_ns=0)

@@ -2,7 +2,8 @@
 
 import pytest
 
-from watcherd.volumes import LOCAL, is_distant
+from watcherd import volumes
+from watcherd.volumes import LOCAL, is_distant, renumbers
 
 
 @pytest.mark.parametrize(
@@ -21,3 +22,9 @@ def test_a_ledger_may_lie_on_what_is_local_or_not_known(name):
 
 def test_what_has_events_by_its_number_may_hold_a_ledger_by_its_name():
     assert not any(map(is_distant, LOCAL.values()))
+
+
+@pytest.mark.parametrize(("number", "do_not_last"), [(0x4D44, True), (0x2011BAB0, True), (0xEF53, False)])
+def test_the_inodes_of_fat_and_exfat_do_not_last(monkeypatch, number, do_not_last):
+    monkeypatch.setattr(volumes, "number_of", lambda _: number)
+    assert renumbers("/") is do_not_last

@@ -8,7 +8,6 @@ overlayfs does not see one below it.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import os
@@ -17,13 +16,11 @@ import re
 import signal
 from dataclasses import dataclass
 
-from watcherd import beneath
+from watcherd import beneath, volumes
 from watcherd.intake.settle import Pace, Writer
 from watcherd.volumes import KNOWN, LEASING, LOCAL
 
 _MULTIGRAIN = (6, 13)  # since this kernel, two writes with a look in between never share a timestamp
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +49,9 @@ class Mount:
 
 def mount(root: str) -> Mount:
     """Return what may be believed of the file system at `root`. Raises OSError where it cannot be asked."""
-    magic = _file_system(root)
+    magic = volumes.number_of(root)
     lease = magic in LEASING
     return Mount(KNOWN.get(magic, hex(magic)), magic in LOCAL, lease, not lease or _kernel() < _MULTIGRAIN)
-
-
-def _file_system(root: str) -> int:
-    # struct statfs begins with f_type everywhere; what follows differs and is not read.
-    status = ctypes.create_string_buffer(512)
-    if _libc.statfs(os.fsencode(root), status) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, os.strerror(number), root)
-    return ctypes.c_long.from_buffer(status).value & 0xFFFFFFFF
 
 
 def _kernel() -> tuple[int, int]:

@@ -15,7 +15,7 @@ from watcherd.access import error_as_fault
 from watcherd.model import Draft
 from watcherd.publish.inputs.taker import give_back
 from watcherd.publish.roots.rename import exchange, move, replace
-from watcherd.sameness import has_inode, is_as_written, looks_like
+from watcherd.sameness import has_inode, looks_like
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,7 +119,7 @@ def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
     if there is None or has_inode(there, it.draft) or looks_like(there, it.draft):
         return
     earlier = ledger.result(place.inbox, it.job.file.path)
-    if earlier and not (is_as_written(there, earlier) or looks_like(there, draft_of(earlier))):
+    if earlier and not (it.way.root.wrote(there, earlier) or looks_like(there, draft_of(earlier))):
         with error_as_fault(it.way.root.path):
             give_back(it.way.root.ours(), it.draft.name, it.way.root.path, it.way.visible)
 
@@ -132,4 +132,4 @@ def draft_of(it: Record) -> Draft:
 def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:
     """Whether this is the result of an earlier version of a job's file, as we wrote it."""
     earlier = ledger.result(place.inbox, job.file.path)
-    return earlier is not None and is_as_written(there, earlier)
+    return earlier is not None and place.outbox.wrote(there, earlier)

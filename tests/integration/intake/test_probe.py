@@ -102,7 +102,7 @@ def test_local_mounts_are_believed_and_others_polled():
 
 @pytest.mark.parametrize(("number", "name"), [(0x0BD00BD0, "lustre"), (0x01161970, "gfs2"), (0x6B414653, "afs")])
 def test_mounts_on_which_no_ledger_may_lie_are_called_by_name_where_they_are_polled(monkeypatch, number, name):
-    monkeypatch.setattr("watcherd.intake.probe._file_system", lambda _: number)
+    monkeypatch.setattr("watcherd.volumes.number_of", lambda _: number)
     assert mount("/") == Mount(name, events=False, lease=False, coarse=True)
 
 

@@ -11,6 +11,7 @@ from itertools import count
 import pytest
 from tests.integration.conftest import occupy
 
+from watcherd import volumes
 from watcherd.beneath import OURS
 from watcherd.model import After, Failure, Kind
 from watcherd.publish import reveal
@@ -254,6 +255,16 @@ def test_a_kept_file_s_result_is_known_by_our_clock_whatever_its_file_system_s_s
     scene.claims.release("a.txt")
     scene.add("a.txt", content=b"another version")
     assert scene.settle() == [State.PUBLISHED]
+
+
+def test_a_kept_file_s_result_is_replaced_where_inodes_do_not_last(scene_of, look, monkeypatch):
+    scene = scene_of(After.KEEP)
+    scene.publish_and_edit()
+    result = scene.outbox / "a.txt.words.json"
+    shutil.copy2(result, scene.outbox / "renumbered").replace(result)
+    monkeypatch.setattr(volumes, "renumbers", lambda _: True)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
 
 
 def test_keep_does_not_replace_a_result_that_a_user_has_replaced(scene_of):

@@ -14,7 +14,7 @@ from watcherd import beneath
 from watcherd.model import Failure
 from watcherd.publish.aside import reason
 from watcherd.publish.inputs.custody import ours_of
-from watcherd.sameness import has_inode, is_as_written, looks_like
+from watcherd.sameness import has_inode, looks_like
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -136,5 +136,5 @@ def remove_reason(place: Place, record: Record) -> None:
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
         # Looked at last: where its file is bad again, a daemon gives the name to another reason meanwhile.
-        if not is_anothers(place, way) and is_as_written(os.lstat(name, dir_fd=parent), record):
+        if not is_anothers(place, way) and way.root.wrote(os.lstat(name, dir_fd=parent), record):
             os.unlink(name, dir_fd=parent)

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
 
-from watcherd import access, beneath
+from watcherd import access, beneath, sameness, volumes
 from watcherd.beneath import OURS
 from watcherd.model import Draft, SystemFault, signed
 from watcherd.publish.roots import disk
@@ -21,6 +21,8 @@ from watcherd.publish.roots.ground import Ground
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from watcherd.model import Record
 
 T = TypeVar("T")
 
@@ -130,6 +132,11 @@ class Root:
         It is this very draft by its inode. Some file systems number anew when they are mounted.
         """
         return self._in_ours(lambda ours: os.lstat(draft.name, dir_fd=ours))
+
+    def wrote(self, found: os.stat_result, record: Record) -> bool:
+        """Whether a file in here is the result of a record, or its reason, as we wrote it. Raises SystemFault."""
+        with self.faults():
+            return sameness.is_as_written(found, record, renumbered=volumes.renumbers(self.path))
 
     def vouched(self, draft: Draft) -> Draft | None:
         """Return a draft that is on disk with all by which its result is known; None where it is not there any more.
