@@ -237,7 +237,7 @@ class Batch:
             return Stage.SHOWN, it
         if not self._numbers.is_kept(it):
             return Stage.INTENDED, self._renumbered(it)
-        message = f"{it.way.visible} in the outbox was not written by watcherd: move it, then retry"
+        message = f"{it.way.visible} in the outbox is not what watcherd wrote for this file: move it, then retry"
         self._withdraw(it, Failed(it.job, Failure.RESULT_OCCUPIED, message))
         return None
 
