@@ -129,10 +129,16 @@ class Answers:
         return self._select(inbox, where, os.fsencode(path), NAMESAKES)
 
     def result(self, inbox: str, path: str) -> Record | None:
-        """Return the latest published record of `path`: what proves the result that is visible now ours."""
+        """Return the latest published record of `path`."""
         where = "path = ? AND state = 'published' ORDER BY id DESC LIMIT 1"
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
+
+    def results(self, inbox: str, path: str, found: os.stat_result) -> list[Record]:
+        """Return the published records of `path` whose result may be what was found, by inode, or size and time."""
+        where = "path = ? AND state = 'published' AND (result = ? OR result_size = ? AND result_mtime_ns = ?)"
+        facts = signed(found.st_ino), found.st_size, signed(found.st_mtime_ns)
+        return self._select(inbox, where, os.fsencode(path), *facts)
 
     def outlived(self, shown: Sequence[tuple[Record, int]]) -> set[int]:
         """Return the ids of the records, all of one inbox, whose results later ones of ours have replaced.

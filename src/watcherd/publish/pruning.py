@@ -81,7 +81,7 @@ class Pruning:
     def _is_kept(self, row: Record) -> bool:
         latest = self._ledger.result(self._place.inbox, row.file.path)
         if latest is None or latest.id != row.id:
-            return False  # only that one proves the visible result ours
+            return False  # the results of the others were replaced, as a rule
         # A file that is gone may be restored, and would meet its own result as somebody else's.
         return beneath.status(self._place.inbox_path, row.file.path) is not None or self._has_result(row)
 

@@ -119,7 +119,7 @@ def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
     if there is None or has_inode(there, it.draft) or looks_like(there, it.draft):
         return
     earlier = ledger.result(place.inbox, it.job.file.path)
-    if earlier and not (it.way.root.wrote(there, earlier) or looks_like(there, draft_of(earlier))):
+    if earlier and not (is_earlier(place, ledger, it.job, there) or looks_like(there, draft_of(earlier))):
         with error_as_fault(it.way.root.path):
             give_back(it.way.root.ours(), it.draft.name, it.way.root.path, it.way.visible)
 
@@ -130,6 +130,11 @@ def draft_of(it: Record) -> Draft:
 
 
 def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:
-    """Whether this is the result of an earlier version of a job's file, as we wrote it."""
-    earlier = ledger.result(place.inbox, job.file.path)
-    return earlier is not None and place.outbox.wrote(there, earlier)
+    """Whether this is the result of an earlier version of a job's file, as we wrote it.
+
+    That is not always the latest: inputs may have been moved for a while, and results written to another folder.
+    """
+    latest = ledger.result(place.inbox, job.file.path)
+    if latest is None or place.outbox.wrote(there, latest):  # of a file that is edited all day long, others are many
+        return latest is not None
+    return any(place.outbox.wrote(there, it) for it in ledger.results(place.inbox, job.file.path, there))

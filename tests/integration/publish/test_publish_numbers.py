@@ -217,6 +217,23 @@ def test_keep_replaces_its_own_earlier_result(scene_of, look):
     assert look.drafts(scene.outbox) == set()
 
 
+def test_keep_replaces_its_own_result_also_where_a_later_one_of_its_file_went_elsewhere(scene_of, look):
+    scene = scene_of(After.KEEP)
+    first, second = scene.outbox, scene.outbox.with_name("second")
+    second.mkdir()
+    for scene.after, scene.outbox in ((After.KEEP, first), (After.DELETE, first), (After.KEEP, second)):
+        scene.crash()
+        scene.add("a.txt", content=f"for {scene.outbox}".encode())
+        assert scene.settle() == [State.PUBLISHED]
+        scene.ledger.flush()
+    scene.outbox = first
+    scene.crash()
+    (job,) = scene.add("a.txt", content=b"edited")
+    assert scene.settle() == [State.PUBLISHED]
+    assert (first / "a.txt.words.json").read_text() == f"a.txt {job.id}"
+    assert look.tree(first) == {"a.txt.words.json", "a.1.txt.words.json"}
+
+
 def test_keep_never_replaces_what_it_did_not_write(scene_of, look):
     scene = scene_of(After.KEEP)
     (scene.outbox / "a.txt.words.json").write_text("a user's")
