@@ -24,6 +24,7 @@ from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish.aside import quarantine
 from watcherd.publish.aside.crossing import BACK
 from watcherd.publish.inputs.custody import ours_of
+from watcherd.publish.reveal import draft_of
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -207,12 +208,19 @@ def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> N
     if outlived:
         if place.after is not After.KEEP:  # a kept file's was replaced, not taken away
             found.collected += 1
-    elif it.flaw and quarantine.is_anothers(place, it.way):
-        found.collected += 1  # another inbox shares the folder, and its file has the name by now
+    elif it.flaw and (_is_elsewhere(it) or quarantine.is_anothers(place, it.way)):
+        # What has its name is of another folder's time, or of another inbox that shares this one.
+        found.collected += 1
     elif it.flaw:
         found.report(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw)
     elif it.way.into and _status(it.way.into.path, it.way.retired) is None:
         found.collected += 1
+
+
+def _is_elsewhere(it: _Seen) -> bool:
+    """Whether a result was put into another folder than this one, and what is here is no copy of it."""
+    draft = draft_of(it.row)
+    return bool(draft.name) and not it.way.root.is_home_of(draft) and not sameness.looks_like(it.result, draft)
 
 
 def _flaw(way: Way, row: Record, result: os.stat_result) -> str:

@@ -246,6 +246,28 @@ def test_a_kept_result_that_followed_its_source_was_collected_by_nobody(site):
     assert (found["finished"], found["collected"]) == (2, 0)
 
 
+@pytest.mark.parametrize("after", ["delete", "keep"])
+def test_what_was_put_into_folders_that_are_configured_no_more_is_not_missed_under_its_names_in_others(site, after):
+    former, others = {"after": after, "settle": "50ms"}, [site.base / "outbox 2", site.base / "failed 2"]
+    for folder in others:
+        folder.mkdir()
+    for number, names in enumerate(({}, dict(zip(("outbox", "failed"), others, strict=True))), 1):
+        site.configure(inbox=former | names)
+        site.drop("a.txt", b"one " * number)
+        site.drop("b.txt", bytes(3000 + number))
+        assert site.command("drain").returncode == QUARANTINED
+    site.configure(inbox=former)
+    site.audit()
+
+
+def test_a_result_that_was_copied_to_another_folder_is_not_what_was_put_there(done):
+    done.outbox = shutil.copytree(done.outbox, done.base / "restored")
+    done.configure()
+    assert sorted(wrong(done)) == [
+        ("result", f"restored/{name}") for name in ("grayscale_b.png", "sub/a.txt.words.json")
+    ]
+
+
 def test_a_kept_file_that_changed_since_is_not_accounted_for(site):
     site.configure(inbox={"after": "keep"})
     site.drop("a.txt")
