@@ -190,6 +190,23 @@ def test_the_note_of_a_daemon_that_was_killed_binds_nobody(state, other, inbox):
         assert json.loads(note(inbox).read_text()) == {"state": state, "pid": os.getpid()}
 
 
+def test_the_note_of_a_daemon_that_was_killed_binds_nobody_where_it_runs_again_without_that_inbox(
+    state, other, inbox
+):
+    with daemon(other, inbox):
+        pass
+    with daemon(other), locks.state(state), noted(inbox, state):
+        assert json.loads(note(inbox).read_text()) == {"state": state, "pid": os.getpid()}
+
+
+@pytest.mark.parametrize("said", [b"", b"somebody"])
+def test_a_note_binds_us_where_the_lock_of_its_daemon_does_not_say_who_that_is(state, other, inbox, said):
+    with daemon(other, inbox) as holder:
+        (Path(other) / "lock").write_bytes(said)
+        with pytest.raises(Refused, match=f"process {holder.pid}"), noted(inbox, state):
+            pass
+
+
 @pytest.mark.parametrize(
     "content",
     [

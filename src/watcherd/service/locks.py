@@ -64,8 +64,8 @@ def _wait_for(descriptor: int, directory: str) -> None:
         time.sleep(0.02)
 
 
-def is_held(directory: str) -> bool:
-    """Whether a daemon with that state directory is alive."""
+def is_held(directory: str, by: int = 0) -> bool:
+    """Whether a daemon with that state directory is alive; with `by`, unless it says to be another process."""
     try:  # a note names the directory, which may be a stranger's: opening a FIFO in there would block
         descriptor = os.open(f"{directory}/{_LOCK}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -73,7 +73,12 @@ def is_held(directory: str) -> bool:
     except OSError:
         return True  # somebody else's: it cannot be asked, so it is believed
     try:
-        return not _locked(descriptor, fcntl.LOCK_SH)  # shared: those who merely ask do not refuse each other
+        if _locked(descriptor, fcntl.LOCK_SH):  # shared: those who merely ask do not refuse each other
+            return False
+        with suppress(OSError):  # no file, but something of a stranger's
+            said = os.pread(descriptor, 32, 0)
+            return not by or not said.isdigit() or int(said) == by
+        return True
     finally:
         os.close(descriptor)
 
@@ -182,7 +187,8 @@ def _require_free(note: bytes, path: str, directory: str) -> None:
     try:
         said = json.loads(note or b"{}")
         holder, pid = str(said.get("state", "")), int(said.get("pid", 0))
-        binds = holder and not _is_same(holder, directory) and is_held(holder)
+        # A later run with that state directory, which was not given this folder any more, left the note as it was.
+        binds = holder and not _is_same(holder, directory) and is_held(holder, by=pid)
     except (ValueError, AttributeError, TypeError, OverflowError, RecursionError):
         return  # cut short by a crash, or not ours: it binds nobody
     if binds:
