@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Record
+    from watcherd.model import Record, Version
     from watcherd.publish.batch import Batch
     from watcherd.publish.roots.place import Place
 
@@ -177,8 +177,9 @@ def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | No
         return seen
     if seen is Found.HIDDEN:
         # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
-        return seen if _is_unchanged(folders, inbox, job, if_closed=False) else Found.VOID
-    return Found.VOID if _is_unchanged(folders, inbox, job, if_closed=True) else Found.VISIBLE
+        return seen if _is_there(folders, inbox, job, sameness.is_still, if_closed=False) else Found.VOID
+    # What came of it is out of reach. It may have another mode or owner since, as where a whole tree was given them.
+    return Found.VOID if _is_there(folders, inbox, job, sameness.is_unwritten, if_closed=True) else Found.VISIBLE
 
 
 def _both_away(inbox: str, root: str) -> SystemFault:
@@ -186,15 +187,17 @@ def _both_away(inbox: str, root: str) -> SystemFault:
     return SystemFault(f"{inbox}: {reason}: mount both; or, if nothing is lost, put any file into it", root=inbox)
 
 
-def _is_unchanged(folders: Folders, inbox: str, job: Job, *, if_closed: bool) -> bool:
-    """Whether an input is as it was worked on; `if_closed` where its folder is closed to us. Raises SystemFault."""
+def _is_there(
+    folders: Folders, inbox: str, job: Job, is_it: Callable[[os.stat_result, Version], bool], *, if_closed: bool
+) -> bool:
+    """Whether an input is what was worked on, by `is_it`; `if_closed` where its folder is. Raises SystemFault."""
     with error_as_fault(inbox):
         try:
             status = folders.status(inbox, job.file.path)
         except PermissionError:
             folders.root(inbox)  # one that is closed itself is no single file's affair
             return if_closed
-    return status is not None and sameness.is_still(status, job.file.version)
+    return status is not None and is_it(status, job.file.version)
 
 
 def _renumber(place: Place, folders: Folders, it: Leaving) -> None:

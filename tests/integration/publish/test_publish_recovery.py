@@ -301,6 +301,18 @@ def test_a_result_on_its_way_in_the_outbox_of_before_retires_no_input_and_is_mad
     assert scene.record("sub/a.txt") is None
 
 
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_result_in_the_outbox_of_before_retires_no_input_that_got_another_mode_since(scene_of, look, after):
+    scene = scene_of(after)
+    leave_intent(scene, "a.txt")
+    replace_outbox(scene)
+    (scene.inbox / "a.txt").chmod(0o640)
+    scene.start_again()
+    assert scene.settle() == []
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert scene.record("a.txt") is None
+
+
 def test_where_only_an_outbox_could_tell_and_its_disk_fails_to_read_that_is_a_fault_of_the_system(scene, monkeypatch):
     leave_intent(scene, "a.txt")
     replace_outbox(scene)
