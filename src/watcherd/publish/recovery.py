@@ -20,8 +20,9 @@ What is on disk of one file, in this order, and what a start does that finds no 
 Where a number was taken and the next one is on record, a visible result may still have the former: it is renamed.
 
 No name appears before 3, so a visible result is ours where a row has its inode; no input goes before 4 is synced. A
-quarantine is the same with the reason as its draft. Drafts of this ledger that no row refers to are removed; those of
-others are left. A file on its way back out of quarantine is finished by `wayback.finish`.
+quarantine is the same with the reason as its draft; but where that is out of reach, an input that was taken is given
+back, to lie beside its reason in the end. Drafts of this ledger that no row refers to are removed; those of others
+are left. A file on its way back out of quarantine is finished by `wayback.finish`.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from watcherd.model import Failed, Failure, Job, Stopped, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.aside import wayback
 from watcherd.publish.inputs import taker
+from watcherd.publish.inputs.custody import ours_of
 from watcherd.publish.leaving import Leaving
 from watcherd.publish.roots.folders import Folders
 from watcherd.publish.said import say
@@ -115,6 +117,8 @@ def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[],
             seen = _seen(place, ledger, it)
             if seen is None and away:
                 raise _both_away(place.inbox_path, it.way.root.path)
+            if seen is None and it.state is State.QUARANTINING:
+                _give_back(place, it.job)
             found = _held_against_input(folders, place.inbox_path, it.job, seen)
             if found is Found.VISIBLE:
                 _renumber(place, folders, it)
@@ -180,6 +184,18 @@ def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | No
         return seen if _is_there(folders, inbox, job, sameness.is_still, if_closed=False) else Found.VOID
     # What came of it is out of reach. It may have another mode or owner since, as where a whole tree was given them.
     return Found.VOID if _is_there(folders, inbox, job, sameness.is_unwritten, if_closed=True) else Found.VISIBLE
+
+
+def _give_back(place: Place, job: Job) -> None:
+    """Give an input back that was taken to be set aside, and whose reason is out of reach: it is to lie beside it."""
+    inside, name = beneath.split(ours_of(job))
+    with (
+        error_as_fault(place.inbox_path),
+        suppress(FileNotFoundError),
+        beneath.folder(place.inbox_path, inside) as ours,
+    ):
+        if sameness.has_inode(os.lstat(name, dir_fd=ours), job.file.version):
+            taker.give_back(ours, name, place.inbox_path, job.file.path)
 
 
 def _both_away(inbox: str, root: str) -> SystemFault:

@@ -313,6 +313,21 @@ def test_a_result_in_the_outbox_of_before_retires_no_input_that_got_another_mode
     assert scene.record("a.txt") is None
 
 
+def test_a_file_on_its_way_to_the_failed_folder_of_before_is_judged_anew_to_lie_beside_its_reason(
+    scene_of, elsewhere, look
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    scene.add("sub/a.txt", state=State.QUARANTINING)
+    assert scene.settle() == []  # its reason is visible, and it lies in our own folder
+    scene.failed = elsewhere / "another"
+    scene.failed.mkdir()
+    scene.start_again()
+    assert scene.settle() == []
+    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert look.drafts(scene.inbox) == set()
+    assert scene.record("sub/a.txt") is None
+
+
 def test_where_only_an_outbox_could_tell_and_its_disk_fails_to_read_that_is_a_fault_of_the_system(scene, monkeypatch):
     leave_intent(scene, "a.txt")
     replace_outbox(scene)
