@@ -45,6 +45,13 @@ def test_what_is_quarantined_is_listed_with_where_it_lies(site):
     assert (row.path, row.where, row.failure) == ("sub/a.txt", f"{site.failed}/sub/a.txt", Failure.NOT_TEXT)
 
 
+def test_where_a_failed_folder_is_the_former_one_again_what_was_set_aside_there_is_listed(site):
+    (first,) = failures.set_aside(set_aside(site), pytest.fail)
+    (later,) = failures.set_aside(set_aside(site, {"failed": site.base / "another"}), pytest.fail)
+    assert first.record != later.record
+    assert failures.set_aside(quick(site), pytest.fail) == [first]
+
+
 def test_what_is_to_be_set_aside_and_is_not_yet_is_listed_with_where_it_lies(site):
     settings = set_aside(site)
     file = File("scans", "b.txt", beneath.version_of(site.drop("b.txt").stat()))

@@ -14,6 +14,7 @@ from watcherd import beneath
 from watcherd.model import Failure
 from watcherd.publish.aside import reason
 from watcherd.publish.inputs.custody import ours_of
+from watcherd.publish.reveal import draft_of
 from watcherd.sameness import has_inode, looks_like
 from watcherd.states import State
 
@@ -52,8 +53,10 @@ class SetAside:
 
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is quarantined of one inbox and has not been carried away by somebody."""
-    # Where several rows name one place, the latest is of what lies there: the files of the others were carried away.
-    latest = {row.where: row for row in (row_of(place, record) for record in ledger.quarantined(place.inbox))}
+    # Where several rows name one place, the latest is of what lies there, unless another folder was configured then:
+    # the files of the others were carried away.
+    records = sorted(ledger.quarantined(place.inbox), key=lambda it: place.failed.is_home_of(draft_of(it)))
+    latest = {row.where: row for row in (row_of(place, record) for record in records)}
     yield from (row for row in latest.values() if is_set_aside(place, row.record))
 
 
