@@ -135,6 +135,8 @@ def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) ->
     That is not always the latest: inputs may have been moved for a while, and results written to another folder.
     """
     latest = ledger.result(place.inbox, job.file.path)
-    if latest is None or place.outbox.wrote(there, latest):  # of a file that is edited all day long, others are many
-        return latest is not None
-    return any(place.outbox.wrote(there, it) for it in ledger.results(place.inbox, job.file.path, there))
+    # The others last: of a file that is edited all day long they are many.
+    return latest is not None and (
+        place.outbox.wrote(there, latest)
+        or any(place.outbox.wrote(there, it) for it in ledger.results(place.inbox, job.file.path, there))
+    )

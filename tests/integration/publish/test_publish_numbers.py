@@ -13,7 +13,7 @@ from tests.integration.conftest import occupy
 
 from watcherd import volumes
 from watcherd.beneath import OURS
-from watcherd.model import After, Failure, Kind
+from watcherd.model import After, Failure, File, Kind, Record, Version
 from watcherd.publish import reveal
 from watcherd.publish.aside import quarantine
 from watcherd.publish.roots import rename
@@ -232,6 +232,19 @@ def test_keep_replaces_its_own_result_also_where_a_later_one_of_its_file_went_el
     assert scene.settle() == [State.PUBLISHED]
     assert (first / "a.txt.words.json").read_text() == f"a.txt {job.id}"
     assert look.tree(first) == {"a.txt.words.json", "a.1.txt.words.json"}
+
+
+def test_keep_does_not_replace_what_has_no_more_than_the_inode_of_a_result_before_the_last(scene_of):
+    scene = scene_of(After.KEEP)
+    (theirs := scene.outbox / "a.txt.words.json").write_text("a user's")
+    file = File("scans", "a.txt", Version(1, 2, 3, 4))
+    inodes = theirs.stat().st_ino, 1
+    scene.ledger.remember([Record(0, file, Kind.TEXT, State.PUBLISHED, inode=inode) for inode in inodes])
+    scene.add("a.txt")
+    scene.batch.settle()
+    (failed,) = scene.told()
+    assert failed.failure is Failure.RESULT_OCCUPIED
+    assert theirs.read_text() == "a user's"
 
 
 def test_keep_never_replaces_what_it_did_not_write(scene_of, look):
