@@ -219,9 +219,13 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class CameBack:
-    """A quarantined file was dragged back into its inbox, or mended where it was kept: `record` is of the past."""
+    """A quarantined file was dragged back into its inbox, or mended where it was kept: `record` is of the past.
+
+    `kind` is the one that it has now.
+    """
 
     record: Record
+    kind: Kind
 
 
 class Ended(NamedTuple):

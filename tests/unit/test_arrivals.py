@@ -52,8 +52,18 @@ def test_a_fault_or_what_was_carried_or_came_back_waits_behind_no_other_kind():
     others = [
         SystemFault("it fails", root="/"),
         Carried(Leaving(job, State.PUBLISHING, 0, Draft("", 0), None, None), None),
-        CameBack(Record(101, FILE, Kind.IMAGE, State.QUARANTINED)),
+        CameBack(Record(101, FILE, Kind.IMAGE, State.QUARANTINED), Kind.IMAGE),
     ]
     for arrival in others:
         arrivals.put(arrival)
     assert set(others) <= set(arrivals.take(10))
+
+
+def test_what_came_back_as_another_kind_is_taken_before_what_came_of_it_since():
+    _, arrivals = waiting([Kind.TEXT] * 10)
+    came_back = CameBack(Record(100, FILE, Kind.TEXT, State.QUARANTINED), Kind.IMAGE)
+    since = Returned(Job(101, FILE, Kind.IMAGE), State.WAITING, "")
+    arrivals.put(came_back)
+    arrivals.put(since)
+    taken = arrivals.take(4)
+    assert taken.index(came_back) < taken.index(since)

@@ -215,7 +215,7 @@ class Gate:
 
     def _admit(self, job: Job, record: Record | None) -> None:
         if record is not None and record.state is State.QUARANTINED:
-            self._desk.put(CameBack(record))
+            self._desk.put(CameBack(record, job.kind))
         self.pending.drop(job.file.path)
         if self._claims.claim(job.file.path):  # else it was claimed since we looked, and comes back when free
             self._parked.append(job)  # handed over together: a worker takes several at a time

@@ -50,5 +50,5 @@ def _kind(arrival: Arrival) -> Kind | None:
         case Carried():
             return arrival.leaving.job.kind
         case CameBack():
-            return arrival.record.kind
+            return arrival.kind
     return arrival.job.kind

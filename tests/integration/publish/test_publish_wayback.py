@@ -45,7 +45,7 @@ def set_aside(scene, name):
 
 def came_back(scene):
     record = scene.ledger.quarantined("scans")[-1]
-    quarantine.clear_reason(scene.place, scene.ledger, CameBack(record))
+    quarantine.clear_reason(scene.place, scene.ledger, CameBack(record, record.kind))
 
 
 def put_back(scene):
