@@ -218,9 +218,13 @@ def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> N
 
 
 def _is_elsewhere(it: _Seen) -> bool:
-    """Whether a result was put into another folder than this one, and what is here is no copy of it."""
+    """Whether a result was put into another folder than this one, and what is here is neither it nor a copy of it.
+
+    By its name alone a draft is of another folder also where the disk of this one got another number (XFS, FAT).
+    """
     draft = draft_of(it.row)
-    return bool(draft.name) and not it.way.root.is_home_of(draft) and not sameness.looks_like(it.result, draft)
+    is_its = sameness.has_inode(it.result, draft) or sameness.looks_like(it.result, draft)
+    return bool(draft.name) and not it.way.root.is_home_of(draft) and not is_its
 
 
 def _flaw(way: Way, row: Record, result: os.stat_result) -> str:
