@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 
 import pytest
 from tests.integration.assembled.conftest import quick, running
@@ -14,6 +15,7 @@ from watcherd.ledger.ledger import Intent
 from watcherd.model import Draft, Failure, File, Job, Kind, Refused, SystemFault
 from watcherd.plain import ledger_of
 from watcherd.publish.aside import quarantine, wayback
+from watcherd.publish.roots import ground
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -50,6 +52,20 @@ def test_where_a_failed_folder_is_the_former_one_again_what_was_set_aside_there_
     (later,) = failures.set_aside(set_aside(site, {"failed": site.base / "another"}), pytest.fail)
     assert first.record != later.record
     assert failures.set_aside(quick(site), pytest.fail) == [first]
+
+
+def test_where_a_file_was_carried_away_the_next_of_its_name_is_listed_whatever_number_its_disk_had_then(
+    site, monkeypatch
+):
+    set_aside(site)
+    shutil.rmtree(site.failed / "sub")
+    with monkeypatch.context() as then:
+        then.setattr(ground, "_home", lambda _: "01234567")
+        settings = set_aside(site)
+    with ledger_of(settings) as ledger:
+        ledger.register("scans", str(site.inbox))
+        _, latest = ledger.quarantined("scans")
+    assert [it.record for it in failures.set_aside(settings, pytest.fail)] == [latest]
 
 
 def test_what_is_to_be_set_aside_and_is_not_yet_is_listed_with_where_it_lies(site):

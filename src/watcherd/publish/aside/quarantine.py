@@ -14,7 +14,6 @@ from watcherd import beneath
 from watcherd.model import Failure
 from watcherd.publish.aside import reason
 from watcherd.publish.inputs.custody import ours_of
-from watcherd.publish.reveal import draft_of
 from watcherd.sameness import has_inode, looks_like
 from watcherd.states import State
 
@@ -53,11 +52,17 @@ class SetAside:
 
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
     """Yield what is quarantined of one inbox and has not been carried away by somebody."""
-    # Where several rows name one place, the latest is of what lies there, unless another folder was configured then:
-    # the files of the others were carried away.
-    records = sorted(ledger.quarantined(place.inbox), key=lambda it: place.failed.is_home_of(draft_of(it)))
+    # Where several rows name one place, the one whose reason is there is of what lies there, or else the latest: the
+    # files of the others were carried away, or put into another folder.
+    records = sorted(ledger.quarantined(place.inbox), key=lambda it: _has_reason(place, it))
     latest = {row.where: row for row in (row_of(place, record) for record in records)}
     yield from (row for row in latest.values() if is_set_aside(place, row.record))
+
+
+def _has_reason(place: Place, record: Record) -> bool:
+    way = place.way(record, State.QUARANTINING, record.number)
+    found = beneath.status(way.root.path, way.visible)
+    return found is not None and way.root.wrote(found, record)
 
 
 def held(place: Place, ledger: Ledger) -> Iterator[SetAside]:
