@@ -47,7 +47,7 @@ class Premises:
         if self._inbox.after is After.ARCHIVE:
             make(str(self._inbox.archive))
         _write(self.outbox_note)
-        self._ready = True
+        self._ready = self.outbox_note.is_written  # else it is tried again before anything is put there
 
     def prepare_again(self) -> None:
         """Do the same while the daemon runs. Raises only SystemFault."""
@@ -88,8 +88,8 @@ def _fault_of(premises: Premises) -> SystemFault | None:
 def _write(note: Note) -> None:
     """Write a note. A full disk is no fault here: it pauses its inbox later, and must not stop the others.
 
-    A note not written for that is written later: an inbox's before anything is taken from it, an outbox's at the next
-    start.
+    A note not written for that is written later: an inbox's before anything is taken from it, an outbox's with the
+    next look at what pauses it.
     """
     try:
         note.write()

@@ -105,12 +105,17 @@ class Note:
             self._root = os.path.realpath(self._path)
             self._said = _noted(self._root, self._state)
 
+    @property
+    def is_written(self) -> bool:
+        """Whether it was written: a folder that cannot be written to has none."""
+        return bool(self._said)
+
     def renew(self, was_lost: bool) -> None:  # noqa: FBT001 (a callback)
         """Write it in an inbox that is back, or that was missing or another folder when the daemon started.
 
         Raises SystemFault, also where another daemon has the inbox by now.
         """
-        if self._said and is_noted(self._path) and not was_lost:
+        if self.is_written and is_noted(self._path) and not was_lost:
             return
         with refusal_as_fault(self._path):
             self.write()

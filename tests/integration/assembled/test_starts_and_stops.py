@@ -103,6 +103,17 @@ def test_an_inbox_that_comes_between_the_start_and_the_first_look_is_noted_as_ou
     assert not locks.is_noted(str(site.inbox))
 
 
+def test_an_outbox_that_could_not_be_written_to_at_the_start_is_noted_as_ours_once_it_can(site, monkeypatch):
+    with monkeypatch.context() as at_first:
+        at_first.setattr(locks, "_open_note", lambda _: None)
+        with assembled(quick(site), Ears(on_death=pytest.fail)) as rooms:
+            at_first.undo()
+            rooms.start()
+            site.drop("a.txt")
+            assert site.await_words("a.txt") == 3
+            assert locks.is_noted(str(site.outbox))
+
+
 def test_an_inbox_that_another_daemon_has_by_the_first_look_pauses_alone(site):
     settings = quick(site)
     site.inbox.rmdir()
