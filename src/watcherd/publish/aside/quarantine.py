@@ -139,7 +139,10 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
 
 
 def remove_reason(place: Place, record: Record) -> None:
-    """Remove the reason that we wrote; a file of somebody else's under that name stays. Raises OSError."""
+    """Remove the reason that we wrote; a file of somebody else's under that name stays.
+
+    Raises OSError, and SystemFault where the folder fails.
+    """
     way = place.way(record, State.QUARANTINING, record.number)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
