@@ -199,8 +199,8 @@ def _seen(place: Place, row: Record) -> _Seen | None:
 
 def _is_of_later(place: Place, ledger: Ledger, it: _Seen) -> bool:
     """Whether a later file of its path has its result's name: where inodes do not last, none tells that."""
-    later = ledger.result(place.inbox, it.row.file.path) if it.flaw else None
-    return later is not None and later.id > it.row.id and it.way.root.wrote(it.result, later)
+    its = ledger.results(place.inbox, it.row.file.path, it.row.state, it.result) if it.flaw else []
+    return any(row.id > it.row.id and it.way.root.wrote(it.result, row) for row in its)
 
 
 def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:

@@ -62,23 +62,26 @@ def test_a_kept_file_that_is_done_is_accounted_for_also_where_a_remount_gave_it_
     assert audited() == ([], False)
 
 
-def test_results_are_as_published_where_inodes_do_not_last_also_where_one_of_that_name_was_collected_before(
-    site, audited, monkeypatch
+@pytest.mark.parametrize(
+    ("state", "name"),
+    [(State.PUBLISHED, "outbox/a.txt.words.json"), (State.QUARANTINED, "failed/a.txt.error.json")],
+)
+def test_results_are_as_we_wrote_them_where_inodes_do_not_last_also_where_one_of_that_name_was_collected_before(
+    site, audited, monkeypatch, state, name
 ):
-    (site.outbox / "a.txt.words.json").write_text("{}")
-    result = (site.outbox / "a.txt.words.json").stat()
-    file, size = File("scans", "a.txt", Version(1, 2, 3, 4)), result.st_size
-    both = [
-        Record(0, file, Kind.TEXT, State.PUBLISHED, inode=7, result_size=size, result_mtime_ns=time_ns)
-        for time_ns in (result.st_mtime_ns - 1, result.st_mtime_ns)
-    ]
+    (result := site.base / name).write_text("{}")
+    file, (size, mtime_ns, *_) = File("scans", "a.txt", Version(1, 2, 3, 4)), beneath.version_of(result.stat())
+    before, that, later = (
+        Record(0, file, Kind.TEXT, state, number=number, inode=7, result_size=size, result_mtime_ns=time_ns)
+        for number, time_ns in ((0, mtime_ns - 1), (0, mtime_ns), (1, mtime_ns + 1))
+    )
     with Ledger(site.state / "ledger.db") as ledger:
         ledger.register("scans", str(site.inbox))
-        ledger.remember(both)
+        ledger.remember([before, that, later])
     monkeypatch.setattr(volumes, "renumbers", lambda _: True)
     assert audited() == ([], False)
-    os.utime(site.outbox / "a.txt.words.json", ns=(0, 0))
-    assert audited() == ([("result", "outbox/a.txt.words.json")] * 2, False)
+    os.utime(result, ns=(0, 0))
+    assert audited() == ([("result", name)] * 2, False)
 
 
 @pytest.mark.parametrize("content", ["", "edited"])

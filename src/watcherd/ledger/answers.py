@@ -134,13 +134,13 @@ class Answers:
         found = self._select(inbox, where, os.fsencode(path))
         return found[0] if found else None
 
-    def results(self, inbox: str, path: str, found: os.stat_result) -> list[Record]:
-        """Return the published records of `path` whose results had the size and time of what was found.
+    def results(self, inbox: str, path: str, state: State, found: os.stat_result) -> list[Record]:
+        """Return the records of `path` that ended so, and whose results had the size and time of what was found.
 
         Not by inode alone: of very many results, that of one has long become another file's.
         """
-        where = "path = ? AND state = 'published' AND result_size = ? AND result_mtime_ns = ?"
-        return self._select(inbox, where, os.fsencode(path), found.st_size, signed(found.st_mtime_ns))
+        where = "path = ? AND state = ? AND result_size = ? AND result_mtime_ns = ?"
+        return self._select(inbox, where, os.fsencode(path), state, found.st_size, signed(found.st_mtime_ns))
 
     def outlived(self, shown: Sequence[tuple[Record, int]]) -> set[int]:
         """Return the ids of the records, all of one inbox, whose results later ones of ours have replaced.

@@ -16,6 +16,7 @@ from watcherd.model import Draft
 from watcherd.publish.inputs.taker import give_back
 from watcherd.publish.roots.rename import exchange, move, replace
 from watcherd.sameness import has_inode, looks_like
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -135,8 +136,7 @@ def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) ->
     That is not always the latest: inputs may have been moved for a while, and results written to another folder.
     """
     latest = ledger.result(place.inbox, job.file.path)
-    # The others last: of a file that is edited all day long they are many.
-    return latest is not None and (
-        place.outbox.wrote(there, latest)
-        or any(place.outbox.wrote(there, it) for it in ledger.results(place.inbox, job.file.path, there))
-    )
+    if latest is not None and place.outbox.wrote(there, latest):
+        return True  # at once: of a file that is edited all day long, the others are many
+    others = ledger.results(place.inbox, job.file.path, State.PUBLISHED, there)
+    return any(place.outbox.wrote(there, it) for it in others)
