@@ -143,7 +143,8 @@ def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:
     """Return whether a result is hidden, or became visible, whatever somebody did with it since; None if neither.
 
     What has its draft's name may be what it changed places with: the result of before, or somebody's own file, which
-    gets its name again. But a reason replaces nothing: there it is a copy of its input, cut short.
+    gets its name again. But a reason replaces nothing: there it is a copy of its input, cut short. And what looks
+    like the draft may be that, numbered anew.
     """
     root = it.way.root
     there = root.seen(it.draft)
@@ -151,7 +152,7 @@ def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:
         return Found.VISIBLE
     if sameness.has_inode(there, it.draft):
         return Found.HIDDEN
-    if there is not None and it.state is State.PUBLISHING:
+    if there is not None and it.state is State.PUBLISHING and not sameness.looks_like(there, it.draft):
         is_earlier = partial(reveal.is_earlier, place, ledger, it.job)
         if is_earlier(there):
             return Found.VISIBLE

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from tests.integration.conftest import failing, occupy
 
-from watcherd import beneath
+from watcherd import beneath, volumes
 from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Stopped, SystemFault
@@ -417,6 +417,26 @@ def test_a_result_on_its_way_that_has_another_inode_since_is_made_again(scene_of
     assert scene.settle() == []
     assert look.tree(scene.inbox) == {"a.txt"}
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+
+
+def test_a_result_on_its_way_is_not_taken_for_that_of_before_where_it_is_known_by_size_and_time_alone(
+    scene_of, look, monkeypatch
+):
+    monkeypatch.setattr(volumes, "renumbers", lambda _: True)
+    scene = scene_of(After.KEEP)
+    scene.add("a.txt")
+    assert scene.settle() == [State.PUBLISHED]
+    scene.claims.release("a.txt")
+    job = scene.job("a.txt", content=b"edited in the same two seconds")
+    draft = scene.done(job).draft
+    hidden = scene.outbox / OURS / draft.name
+    shutil.copystat(scene.outbox / "a.txt.words.json", hidden)
+    intend(scene, job, scene.place.outbox.vouched(draft))
+    number_anew(hidden)
+    scene.start_again()
+    assert scene.settle() == []
+    assert scene.record("a.txt").id < job.id
+    assert look.drafts(scene.outbox) == set()
 
 
 def test_an_input_that_was_retired_before_its_outbox_was_replaced_needs_nothing_more(scene, look):
