@@ -117,9 +117,8 @@ def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[],
             seen = _seen(place, ledger, it)
             if seen is None and away:
                 raise _both_away(place.inbox_path, it.way.root.path)
-            if seen is None and it.state is State.QUARANTINING:
-                _give_back(place, it.job)
-            found = _held_against_input(folders, place.inbox_path, it.job, seen)
+            is_void = seen is None and it.state is State.QUARANTINING and _is_given_back(place, it.job)
+            found = Found.VOID if is_void else _held_against_input(folders, place.inbox_path, it.job, seen)
             if found is Found.VISIBLE:
                 _renumber(place, folders, it)
                 _restore_newer(place, it, record.at)
@@ -187,8 +186,11 @@ def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | No
     return Found.VOID if _is_there(folders, inbox, job, sameness.is_unwritten, if_closed=True) else Found.VISIBLE
 
 
-def _give_back(place: Place, job: Job) -> None:
-    """Give an input back that was taken to be set aside, and whose reason is out of reach: it is to lie beside it."""
+def _is_given_back(place: Place, job: Job) -> bool:
+    """Give an input back that was taken to be set aside, and whose reason is out of reach: it is to lie beside it.
+
+    Return whether it had been taken. Raises SystemFault.
+    """
     inside, name = beneath.split(ours_of(job))
     with (
         error_as_fault(place.inbox_path),
@@ -197,6 +199,8 @@ def _give_back(place: Place, job: Job) -> None:
     ):
         if sameness.has_inode(os.lstat(name, dir_fd=ours), job.file.version):
             taker.give_back(ours, name, place.inbox_path, job.file.path)
+            return True
+    return False
 
 
 def _both_away(inbox: str, root: str) -> SystemFault:

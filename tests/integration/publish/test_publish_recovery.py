@@ -313,17 +313,20 @@ def test_a_result_in_the_outbox_of_before_retires_no_input_that_got_another_mode
     assert scene.record("a.txt") is None
 
 
+@pytest.mark.parametrize("newer", [(), ("sub/a.txt",)], ids=["alone", "beside a newer one"])
 def test_a_file_on_its_way_to_the_failed_folder_of_before_is_judged_anew_to_lie_beside_its_reason(
-    scene_of, elsewhere, look
+    scene_of, elsewhere, look, newer
 ):
     scene = scene_of(failed=elsewhere / "failed")
     scene.add("sub/a.txt", state=State.QUARANTINING)
     assert scene.settle() == []  # its reason is visible, and it lies in our own folder
     scene.failed = elsewhere / "another"
     scene.failed.mkdir()
+    for name in newer:
+        scene.drop(name, b"newer")
     scene.start_again()
     assert scene.settle() == []
-    assert look.tree(scene.inbox) == {"sub/a.txt"}
+    assert look.tree(scene.inbox) == {*newer, "sub/a.1.txt" if newer else "sub/a.txt"}
     assert look.drafts(scene.inbox) == set()
     assert scene.record("sub/a.txt") is None
 
