@@ -24,7 +24,6 @@ from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish.aside import quarantine
 from watcherd.publish.aside.crossing import BACK
 from watcherd.publish.inputs.custody import ours_of
-from watcherd.publish.reveal import draft_of
 from watcherd.service import locks
 from watcherd.states import State
 
@@ -166,7 +165,7 @@ def _judge_finished(place: Place, ledger: Ledger, found: Audit) -> None:
         outlived = ledger.outlived([(it.row, it.result.st_ino) for it in seen if it.flaw])
         for it in seen:
             with found.looking(place.inbox):
-                _judge_result(place, it, found, outlived=it.row.id in outlived or _is_of_later(place, ledger, it))
+                _judge_result(place, it, found, outlived=it.row.id in outlived or _is_of_another(place, ledger, it))
         last = rows[-1].id
 
 
@@ -197,10 +196,13 @@ def _seen(place: Place, row: Record) -> _Seen | None:
     return None if result is None else _Seen(row, way, result, _flaw(way, row, result))
 
 
-def _is_of_later(place: Place, ledger: Ledger, it: _Seen) -> bool:
-    """Whether a later file of its path has its result's name: where inodes do not last, none tells that."""
+def _is_of_another(place: Place, ledger: Ledger, it: _Seen) -> bool:
+    """Whether another file of its path has left its own result there.
+
+    That is a later one where inodes do not last, or an earlier one where a former folder is configured again.
+    """
     its = ledger.results(place.inbox, it.row.file.path, it.row.state, it.result) if it.flaw else []
-    return any(row.id > it.row.id and it.way.root.wrote(it.result, row) for row in its)
+    return any(row.id != it.row.id and it.way.root.wrote(it.result, row) for row in its)
 
 
 def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
@@ -208,23 +210,12 @@ def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> N
     if outlived:
         if place.after is not After.KEEP:  # a kept file's was replaced, not taken away
             found.collected += 1
-    elif it.flaw and (_is_elsewhere(it) or quarantine.is_anothers(place, it.way)):
-        # What has its name is of another folder's time, or of another inbox that shares this one.
-        found.collected += 1
+    elif it.flaw and quarantine.is_anothers(place, it.way):
+        found.collected += 1  # another inbox shares the folder, and its file has the name by now
     elif it.flaw:
         found.report(place.inbox, f"{it.way.root.path}/{it.way.visible}", "result", it.flaw)
     elif it.way.into and _status(it.way.into.path, it.way.retired) is None:
         found.collected += 1
-
-
-def _is_elsewhere(it: _Seen) -> bool:
-    """Whether a result was put into another folder than this one, and what is here is neither it nor a copy of it.
-
-    By its name alone a draft is of another folder also where the disk of this one got another number (XFS, FAT).
-    """
-    draft = draft_of(it.row)
-    is_its = sameness.has_inode(it.result, draft) or sameness.looks_like(it.result, draft)
-    return bool(draft.name) and not it.way.root.is_home_of(draft) and not is_its
 
 
 def _flaw(way: Way, row: Record, result: os.stat_result) -> str:

@@ -84,21 +84,6 @@ def test_results_are_as_we_wrote_them_where_inodes_do_not_last_also_where_one_of
     assert audited() == ([("result", name)] * 2, False)
 
 
-@pytest.mark.parametrize("content", ["", "edited"])
-def test_a_result_that_was_changed_is_told_also_where_its_disk_got_another_number_since(site, audited, content):
-    (result := site.outbox / "a.txt.words.json").write_text("{}")
-    size, mtime_ns, _, inode = beneath.version_of(result.stat())
-    with Ledger(site.state / "ledger.db") as ledger:
-        ledger.register("scans", str(site.inbox))
-        job = Job(ledger.next_id(), File("scans", "a.txt", Version(1, 2, 3, 4)), Kind.TEXT)
-        ledger.hand_over([job])
-        draft = Draft(f"{ledger.id}-01234567-{job.id}", inode, size, mtime_ns)  # as of another folder
-        ledger.intend([Intent(job, State.PUBLISHING, 0, draft)])
-        ledger.finish([job.id], State.PUBLISHED)
-    result.write_text(content)
-    assert audited() == ([("result", "outbox/a.txt.words.json")], False)
-
-
 def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monkeypatch):
     new, writer = site.write("new.txt"), Looks.writer
 

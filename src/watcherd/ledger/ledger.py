@@ -60,7 +60,7 @@ _REPLACED = f"""DELETE FROM file WHERE state IN ('working', 'retrying')
 _HANDED_OVER = f"INSERT OR ROLLBACK INTO file ({rows.ATTEMPT}, state) SELECT *, 'working' FROM {{}}"
 _INTENDED = """UPDATE OR ROLLBACK file SET state = column2, number = column3, draft = column4, result = column5,
     result_size = column6, result_mtime_ns = column7, at = column8 FROM {} WHERE id = column1"""
-_RETIRED = "UPDATE OR ROLLBACK file SET state = column2, due = NULL FROM {} WHERE id = column1"
+_RETIRED = "UPDATE OR ROLLBACK file SET state = column2, draft = NULL, due = NULL FROM {} WHERE id = column1"
 
 #: Rows that a statement changes at once, in half of the time that they take one after the other. Such a statement is
 #: kept for the next time, and the more rows it has the more memory that takes.

@@ -30,7 +30,7 @@ CREATE TABLE file (
     failure  TEXT,
     message  TEXT,
     number   INTEGER NOT NULL DEFAULT 0, -- shared by result and archive where the plain name was taken
-    draft    TEXT,                -- where the result lies until it has its name; says in which folder that was
+    draft    TEXT,                -- publishing: where the result lies until it has its name
     result   INTEGER,             -- the inode of draft and result: what proves a visible name ours
     result_size     INTEGER,      -- what else the result is known by as we wrote it; none in rows of version 1
     result_mtime_ns INTEGER
