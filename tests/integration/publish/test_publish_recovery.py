@@ -851,6 +851,14 @@ def test_drafts_of_an_earlier_run_that_nothing_refers_to_are_removed_and_a_stran
     assert look.drafts(scene.outbox) == {"cafecafe-1", "notes.txt"}
 
 
+def test_a_draft_of_an_earlier_version_that_nothing_refers_to_is_removed(scene, look):
+    job = scene.job("a.txt")
+    draft = scene.outbox / ".watcherd" / scene.done(job).draft.name
+    draft.rename(draft.with_name(f"{scene.ledger.id}-{job.id}"))  # which does not say in what folder it was made
+    scene.start_again()
+    assert look.drafts(scene.outbox) == set()
+
+
 def test_what_a_probe_left_that_was_cut_short_is_removed(scene, look, monkeypatch):
     def die(*_, **__):
         raise KeyboardInterrupt

@@ -156,10 +156,11 @@ class Root:
     def leftovers(self, before: float, *, of_all: bool = False) -> list[str]:
         """Return the names of the owner's drafts of attempts before that number, and of a probe that was cut short.
 
-        With `of_all` those of any ledger, as where all of the folder is its owner's. Raises SystemFault.
+        With `of_all` those of any ledger, as where all of the folder is its owner's. Those of a ledger that was of
+        version 1 do not all say in which folder they were made. Raises SystemFault.
         """
         owner = "[0-9a-f]{8}" if of_all else re.escape(self._owner)
-        its = re.compile(rf"{owner}-(?:[0-9a-f]{{8}}-(\d+)|probe)")
+        its = re.compile(rf"{owner}-(?:(?:[0-9a-f]{{8}}-)?(\d+)|probe)")
         found = map(its.fullmatch, self._in_ours(os.listdir) or [])
         return [match[0] for match in found if match and int(match[1] or 0) < before]
 
