@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,16 @@ def test_flags_alone_are_enough_and_make_the_folders(site):
 def test_the_script_is_installed_and_knows_its_version():
     script = Path(sys.executable).parent / "watcherd"
     assert subprocess.check_output([script, "--version"]).startswith(b"watcherd 0.")
+
+
+def test_the_source_distribution_holds_the_units_also_where_the_documents_name_them(tmp_path):
+    root = Path(__file__).parents[2]
+    command = [sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", tmp_path]
+    subprocess.run(command, cwd=root, check=True, capture_output=True)
+    with tarfile.open(next(tmp_path.iterdir())) as source:
+        names = {name.partition("/")[2] for name in source.getnames()}
+    units = {str(path.relative_to(root / "systemd")) for path in (root / "systemd").rglob("*") if path.is_file()}
+    assert {f"{folder}/{unit}" for folder in ("systemd", "src/watcherd/units") for unit in units} <= names
 
 
 def test_init_writes_a_configuration_with_which_files_are_processed(site):
