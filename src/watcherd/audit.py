@@ -240,13 +240,12 @@ def _report_drafts(place: Place, ledger: Ledger, found: Audit) -> None:
     """Look for files in our own folders that belong to nothing on its way."""
     needed = ledger.drafts()
     taken = {ours_of(row) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
-    roots = {place.outbox.path: "", place.failed.path: ledger.id, place.archive.path: ledger.id}
-    for root, owner in roots.items():
-        # An outbox is one daemon's alone. Archive and failed may be shared, and drafts of others there are theirs.
-        for name in _ours(place.inbox, root, found):
-            if name.startswith(owner) and name not in needed:
+    for root in place.roots:
+        # Others may share it, with ledgers of their own, as inboxes that are drained by turns: drafts of theirs stay.
+        for name in _ours(place.inbox, root.path, found):
+            if root.is_ours(name) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
-                found.report(place.inbox, f"{root}/{OURS}/{name}", "draft", message)
+                found.report(place.inbox, f"{root.path}/{OURS}/{name}", "draft", message)
     for name in _ours(place.inbox, place.inbox_path, found):
         if f"{OURS}/{name}" not in taken:
             message = _said_of_taken(name, ledger.id)

@@ -34,7 +34,7 @@ def place_of(name: str, settings: Settings, ledger: Ledger, *, awaited: bool = F
     inbox = settings.inbox[name]
     path = os.path.realpath(inbox.path)
     ledger.register(name, path)
-    root_of = partial(Root, owner=ledger.id, durable=settings.is_durable, awaited=awaited)
+    root_of = partial(Root, owner=ledger.id, inbox=path, durable=settings.is_durable, awaited=awaited)
     outbox, failed = root_of(str(inbox.outbox)), root_of(str(inbox.failed))
     archive = root_of(str(inbox.archive)) if inbox.after is After.ARCHIVE else failed
     affixes = {kind: Affixes(row.prefix, row.suffix) for kind, row in processors.TABLE.items()}

@@ -20,6 +20,7 @@ from watcherd.model import File, Kind, Record, Stopped, SystemFault, Version
 from watcherd.publish.aside.reason import stamp
 from watcherd.publish.roots.names import derived
 from watcherd.publish.roots.place import Place
+from watcherd.publish.roots.root import Root
 from watcherd.states import State
 
 TEXT = b"three words here\n"
@@ -69,6 +70,11 @@ def set_aside(site):
         return bad, site.write(derived(lies, suffix=".error.json"), json.dumps(facts).encode(), root=site.failed)
 
     return set_aside
+
+
+def draft(inbox, number):
+    """Name a draft of a ledger that is lost, for an inbox."""
+    return Root(str(inbox), "0badcafe", str(inbox)).name_of(number)
 
 
 # What was kept -----------------------------------------------------------------------------------------------------
@@ -345,12 +351,17 @@ def test_a_reason_without_its_file_proves_nothing(rebuilt, set_aside):
 # What is in the way ------------------------------------------------------------------------------------------------
 
 
-def test_drafts_are_removed_and_nothing_else_of_our_own_folder_and_nothing_stays_open_there(site, rebuilt):
-    for name in ("01234567-89abcdef-1", "01234567-probe", "owner", "somebody-s.txt"):
-        site.write(f".watcherd/{name}", root=site.outbox)
+def test_drafts_for_its_inbox_are_removed_and_nothing_else_of_our_own_folders_and_nothing_stays_open_there(
+    site, rebuilt
+):
+    theirs = draft(site.outbox, 1)
+    for root in (site.outbox, site.archive, site.failed):
+        for name in (draft(site.inbox, 1), draft(site.inbox, "probe"), theirs, "owner", "somebody-s.txt"):
+            site.write(f".watcherd/{name}", root=root)
     rebuilt()
-    assert sorted(os.listdir(site.outbox / ".watcherd")) == ["owner", "somebody-s.txt"]
-    assert held(site.outbox) == []
+    for root in (site.outbox, site.archive, site.failed):
+        assert sorted(os.listdir(root / ".watcherd")) == sorted([theirs, "owner", "somebody-s.txt"])
+        assert held(root) == []
 
 
 def test_what_is_wrong_with_it_is_said_and_not_to_start_once_more(ledger, rebuilt):
@@ -459,7 +470,7 @@ def test_a_signal_to_stop_ends_it_before_whichever_file_and_the_next_start_finds
     site.write("new.txt")  # which has no result
     set_aside()[0].unlink()  # of which nothing is known then
     for files in range(4):
-        site.write(".watcherd/0badcafe-00000001-1", root=site.outbox)
+        site.write(f".watcherd/{draft(site.inbox, 1)}", root=site.outbox)
         left = iter(range(files))
 
         def checkpoint(left=left):

@@ -209,7 +209,7 @@ def test_where_a_fault_of_the_system_hides_which_numbers_are_free_it_is_met_once
     asked = []
     scene.add("a.txt", "b.txt")
     scene.place.archive.check()  # makes our own folder
-    in_the_way = scene.archive / OURS / f"{scene.ledger.id}-probe"
+    in_the_way = scene.archive / OURS / scene.place.archive.name_of("probe")
     in_the_way.mkdir()
     with monkeypatch.context() as broken:
         broken.setattr(Folders, "has", fails)

@@ -868,7 +868,8 @@ def test_what_a_probe_left_that_was_cut_short_is_removed(scene, look, monkeypatc
         for root in scene.place.roots:
             with pytest.raises(KeyboardInterrupt):
                 root.probe()
-    assert look.drafts(scene.outbox, scene.archive, scene.failed) == {f"{scene.ledger.id}-probe"}
+    left = {root.name_of("probe") for root in scene.place.roots}
+    assert look.drafts(scene.outbox, scene.archive, scene.failed) == left
     scene.start_again()
     assert look.drafts(scene.outbox, scene.archive, scene.failed) == set()
 

@@ -66,15 +66,17 @@ def test_a_kill_before_any_call_where_no_rename_spares_what_is_there_does_nothin
     cut.everywhere(load.run, prepare=load.add, hold=hold)
 
 
+@pytest.mark.parametrize("ledger", ["the same", "its own", "its own, which is damaged"])
 def test_a_drain_that_is_killed_has_its_results_though_another_inbox_is_drained_into_their_outbox_before_the_next(
-    site, cut
+    site, cut, ledger
 ):
     other = site.base / "other"
     other.mkdir()
-    flags = [f"--{role}={getattr(site, role)}" for role in ("outbox", "archive", "failed", "state")]
+    states = {site.inbox: site.state, other: site.state if ledger == "the same" else site.base / "other-state"}
+    flags = [f"--{role}={getattr(site, role)}" for role in ("outbox", "archive", "failed")]
 
     def run(command, inbox, prefix=()):
-        return site.daemon(command, f"--inbox={inbox}", *flags, prefix=prefix).spawn()
+        return site.daemon(command, f"--inbox={inbox}", f"--state={states[inbox]}", *flags, prefix=prefix).spawn()
 
     def hold():
         for inbox in (other, site.inbox):
@@ -84,7 +86,9 @@ def test_a_drain_that_is_killed_has_its_results_though_another_inbox_is_drained_
         assert visible(site.archive) == ["a.txt", "b.txt"]
         assert not site.drafts()
 
+    if ledger == "its own, which is damaged":
+        site.write("ledger.db", b"", root=states[other])
     (other / "b.txt").write_text("one two")
     site.write("a.txt")
-    call = "renameat2 outbox/.watcherd/#-#-#"
+    call = "renameat2 outbox/.watcherd/#-#-#-#"
     cut.at(lambda prefix: run("drain", site.inbox, prefix), call, 1, prepare=lambda: None, hold=hold)

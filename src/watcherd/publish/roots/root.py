@@ -12,6 +12,7 @@ import time
 from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import TYPE_CHECKING, TypeVar
+from zlib import crc32
 
 from watcherd import access, beneath, sameness, volumes
 from watcherd.beneath import OURS
@@ -26,20 +27,27 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+#: The name of a draft: its ledger, the folder that it was made in, the inbox that it is for, its attempt. One that an
+#: earlier version made lacks the inbox, or both.
+_DRAFT = re.compile(r"(.+?)(?:-[0-9a-f]{8}(?:-([0-9a-f]{8}))?)?-(?:(\d+)|probe)")
+
 #: Bytes from which on a draft is worth a write of its own, before it is synced with those beside it.
 _LARGE = 256 << 10
 
 
 class Root:
-    """The folder at `path`, in which drafts of the ledger `owner` are made. All threads may use it.
+    """The folder at `path`, in which drafts of the ledger `owner` are made for an `inbox`. All threads may use it.
 
     Every OSError of this folder comes out as a SystemFault that names it. Which folder it is, is settled now, or with
     `awaited` when it is first used.
     """
 
-    def __init__(self, path: str, owner: str, *, durable: bool = True, awaited: bool = False) -> None:
+    def __init__(
+        self, path: str, owner: str, inbox: str = "", *, durable: bool = True, awaited: bool = False
+    ) -> None:
         self.path = path
         self._owner = owner
+        self._source = f"{crc32(os.fsencode(inbox)):08x}"
         self.durable = durable
         self._lock = Lock()
         self._ours: int | None = None  # open while there is work, or the folder could not be unmounted
@@ -63,7 +71,7 @@ class Root:
         """Raise SystemFault where the folder cannot be written to: create, write, sync and unlink a file."""
         with self._lock, self.faults():
             self._check()
-            _write_and_unlink(self._open_ours(), f"{self._owner}-probe")  # first: its error says what is wrong
+            _write_and_unlink(self._open_ours(), self.name_of("probe"))  # first: its error says what is wrong
             if not access.may(self.path, os.W_OK | os.X_OK):  # our own folder in there may be open all the same
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), self.path)
 
@@ -87,9 +95,13 @@ class Root:
             raise self.fault(error) from error
         return name, descriptor
 
-    def name_of(self, number: int) -> str:
-        """Return the name of the draft of attempt `number`. It says in which folder the draft is made."""
-        return f"{self._prefix()}{number}"
+    def name_of(self, number: int | str) -> str:
+        """Return the name of the draft of attempt `number`. It says where it is made, and for which inbox."""
+        return f"{self._prefix()}{self._source}-{number}"
+
+    def is_ours(self, name: str) -> bool:
+        """Whether what has such a name is of this ledger, or of any for this inbox (pure)."""
+        return name.startswith(f"{self._owner}-") or f"-{self._source}-" in name
 
     def is_home_of(self, draft: Draft) -> bool:
         """Whether a draft was made in this very folder, not in another that had its path before."""
@@ -153,16 +165,14 @@ class Root:
             status = self.seen(draft) or status
         return Draft(draft.name, draft.inode, status.st_size, signed(status.st_mtime_ns))
 
-    def leftovers(self, before: float, *, of_all: bool = False) -> list[str]:
+    def leftovers(self, before: float, *, of_any: bool = False) -> list[str]:
         """Return the names of the owner's drafts of attempts before that number, and of a probe that was cut short.
 
-        With `of_all` those of any ledger, as where all of the folder is its owner's. Those of a ledger that was of
-        version 1 do not all say in which folder they were made. Raises SystemFault.
+        With `of_any` also those of any other ledger for this inbox. Raises SystemFault.
         """
-        owner = "[0-9a-f]{8}" if of_all else re.escape(self._owner)
-        its = re.compile(rf"{owner}-(?:(?:[0-9a-f]{{8}}-)?(\d+)|probe)")
-        found = map(its.fullmatch, self._in_ours(os.listdir) or [])
-        return [match[0] for match in found if match and int(match[1] or 0) < before]
+        found = map(_DRAFT.fullmatch, self._in_ours(os.listdir) or [])
+        its = (it for it in found if it and (it[1] == self._owner or (of_any and it[2] == self._source)))
+        return [it[0] for it in its if int(it[3] or 0) < before]
 
     def to_disk(self, drafts: Sequence[Draft]) -> None:
         """Write the drafts, and their names, to disk. Raises SystemFault."""
