@@ -218,6 +218,29 @@ def test_damage_where_ids_are_counted_is_refused_in_one_line_too(path):
         Ledger(path)
 
 
+@pytest.mark.parametrize("bit", [1, 1 << 7])
+@pytest.mark.parametrize("word", ["kind", "state", "failure", "name of the table"])
+def test_a_bit_that_is_flipped_in_a_word_of_ours_is_damage(path, word, bit):
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        (bad,) = handed(ledger, "a.txt")
+        ledger.note_failure(bad, Failure.CORRUPT, "why", 0)
+    content = bytearray(path.read_bytes())
+    row = content.index(b"textworking")
+    failure, name = content.index(b"corruptwhy"), content.index(b"filefile")
+    where = {"kind": row, "state": row + len("text"), "failure": failure, "name of the table": name}
+    content[where[word]] ^= bit
+    path.write_bytes(content)
+    with pytest.raises(Refused, match="damaged"):
+        require_sound(path)
+    with (  # noqa: PT012 (either may find it)
+        pytest.raises((Refused, SystemFault), match=r"start watcherd again|cannot be used"),
+        Ledger(path) as ledger,
+    ):
+        ledger.register("scans", "/srv/scans")
+        ledger.lookup("scans", ["a.txt"])
+
+
 def test_a_check_that_a_disk_fails_for_an_instant_finds_no_damage(path, monkeypatch):
     with Ledger(path):
         pass

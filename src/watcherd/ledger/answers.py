@@ -7,7 +7,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 from watcherd.ledger import rows
-from watcherd.ledger.database import connect, told_plainly
+from watcherd.ledger.database import Damaged, connect, told_plainly
 from watcherd.ledger.rows import marks
 from watcherd.model import Kind, signed
 
@@ -164,7 +164,11 @@ class Answers:
 
     def _select(self, inbox: str, where: str, *values: object, by: str = "") -> list[Record]:
         retired = dict(self._retired)  # before the rows are read: an entry that leaves it meanwhile is in the rows
-        return [rows.record(inbox, row, retired) for row in self._rows(rows.COLUMNS, inbox, where, *values, by=by)]
+        found = self._rows(rows.COLUMNS, inbox, where, *values, by=by)
+        try:
+            return [rows.record(inbox, row, retired) for row in found]
+        except (KeyError, ValueError) as nonsense:
+            raise Damaged(self._path, nonsense) from nonsense
 
     def _latest(self, inbox: str, paths: Sequence[str]) -> Iterator[tuple[str, list[bytes | int]]]:
         """Yield conditions for the latest row of each of these paths, by its id, and the values that they ask for."""

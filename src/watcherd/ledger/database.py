@@ -12,7 +12,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from watcherd.access import how_to_write
-from watcherd.model import Refused, SystemFault
+from watcherd.model import Failure, Kind, Refused, SystemFault
+from watcherd.states import State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -67,6 +68,18 @@ def _examine(path: Path) -> None:
         said = connection.execute("PRAGMA quick_check(1)").fetchone()[0] if path.stat().st_size else EMPTY
         if said != "ok":
             raise Damaged(path, said)
+        if 0 < _version(connection) <= VERSION:
+            _require_sense(connection, path)
+
+
+def _require_sense(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise Damaged where a row has a word that none is: to SQLite, one in which a bit was flipped is as good."""
+    connection.text_factory = lambda text: text.decode(errors="replace")
+    try:
+        for state, kind, failure in connection.execute("SELECT DISTINCT state, kind, failure FROM file"):
+            State(state), Kind(kind), Failure(failure or Failure.CRASHED)
+    except ValueError as nonsense:
+        raise Damaged(path, nonsense) from nonsense
 
 
 def _require_readable(path: Path) -> None:
@@ -184,5 +197,5 @@ def _told(path: Path) -> Iterator[None]:
         raise SystemFault(message, root=str(path.parent), errno=errno.ENOMEM) from error
     except sqlite3.IntegrityError:
         raise
-    except sqlite3.DatabaseError as error:
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # the latter in the message of the former
         raise Damaged(path, error) from error
