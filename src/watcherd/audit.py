@@ -22,7 +22,7 @@ from watcherd.intake.settle import Writer
 from watcherd.model import After, SystemFault
 from watcherd.plain import inbox_of, ledger_of, place_of
 from watcherd.publish.aside import quarantine
-from watcherd.publish.aside.crossing import BACK
+from watcherd.publish.aside.crossing import BACK, is_copy
 from watcherd.publish.inputs.custody import ours_of
 from watcherd.service import locks
 from watcherd.states import State
@@ -246,19 +246,21 @@ def _report_drafts(place: Place, ledger: Ledger, found: Audit) -> None:
             if root.is_ours(name) and name not in needed:
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
                 found.report(place.inbox, f"{root.path}/{OURS}/{name}", "draft", message)
+    sent_back = ledger.quarantined(place.inbox, sent_back=True)
     for name in _ours(place.inbox, place.inbox_path, found):
         if f"{OURS}/{name}" not in taken:
-            message = _said_of_taken(name, ledger.id)
+            message = _said_of_taken(name, is_known=any(is_copy(name, ledger, row) for row in sent_back))
             found.report(place.inbox, f"{place.inbox_path}/{OURS}/{name}", "draft", message)
 
 
-def _said_of_taken(name: str, ledger: str) -> str:
-    if name.startswith(f"{BACK}{ledger}-"):
+def _said_of_taken(name: str, *, is_known: bool) -> str:
+    if is_known:
         return "is of a retry that was cut short: start watcherd, or retry, and it is finished"
     if name.startswith(BACK):
         mend = "if its file is gone from the failed folder, give it its name, by its reason there; else remove it"
         return f"is of a retry that was cut short, and that this ledger does not know: {mend}"
-    return "was taken from the inbox, and belongs to nothing that is on its way: look at it, then remove it"
+    mend = "look at it, then put it back into the inbox, to be done once more, or remove it"
+    return f"was taken from the inbox, and belongs to nothing that is on its way: {mend}"
 
 
 def _ours(inbox: str, root: str, found: Audit) -> list[str]:

@@ -160,15 +160,24 @@ def test_an_input_that_was_taken_and_belongs_to_nothing_is_found(done):
     assert wrong(done) == [("draft", "inbox/.watcherd/taken-99-1")]
 
 
+def copy(site):
+    """Return the name of the copy of a file that is set aside, on its way back from another file system."""
+    (identity,) = site.ledger("SELECT id FROM ledger")[0]
+    ((row, ctime),) = site.rows("id, ctime_ns", "state = 'quarantined'")
+    return f"back-{identity}-{row}-{ctime}"
+
+
 def test_the_copy_of_a_retry_that_was_cut_short_is_told_as_such(done):
-    (identity,) = done.ledger("SELECT id FROM ledger")[0]
-    done.write(f".watcherd/back-{identity}-1")
+    with closing(sqlite3.connect(done.state / "ledger.db")) as ledger, ledger:
+        ledger.execute("UPDATE file SET due = 1 WHERE state = 'quarantined'")
+    done.write(f".watcherd/{copy(done)}")
     (it,) = done.audit(1)["wrong"]
     assert (it["what"], it["message"].partition(":")[0]) == ("draft", "is of a retry that was cut short")
 
 
-def test_of_the_copy_of_a_retry_whose_ledger_was_lost_what_to_do_by_hand_is_told(done):
-    done.write(".watcherd/back-ffffffff-1")
+@pytest.mark.parametrize("ledger", ["lost", "older"])
+def test_of_the_copy_of_a_retry_whose_ledger_knows_nothing_of_it_what_to_do_by_hand_is_told(done, ledger):
+    done.write(".watcherd/back-ffffffff-1" if ledger == "lost" else f".watcherd/{copy(done)}")
     (it,) = done.audit(1)["wrong"]
     assert "this ledger does not know: if its file is gone from the failed folder, give it its name" in it["message"]
 

@@ -597,16 +597,34 @@ def test_of_a_copy_that_was_cut_short_nothing_is_left_where_the_reason_is_gone(c
 def test_a_file_of_which_only_a_copy_is_left_loses_it_to_no_other_that_stays_aside(cut_between_disks, look):
     scene = cut_between_disks("show")
     set_aside(scene, "b.txt")
-    only, other = (row.id for row in scene.ledger.quarantined("scans"))
-    copies = {
-        f"{crossing.BACK}{scene.ledger.id}-{only}",
-        f"{crossing.BACK}ffffffff-{other}",
-    }  # of a ledger that was lost
+    (only,) = look.drafts(scene.inbox)
+    other = scene.ledger.quarantined("scans")[-1]
+    copies = {only, f"{crossing.BACK}ffffffff-{other.id}-{other.file.version.ctime_ns}"}  # of a ledger that was lost
     for name in copies:
         (scene.inbox / OURS / name).touch()
     scene.drop("b.txt", b"a user's")
     assert "is there again" in put_back(scene).refused
     assert look.drafts(scene.inbox) == copies
+
+
+def test_a_file_of_which_only_a_copy_is_left_loses_it_to_no_other_that_gets_its_id_from_an_older_ledger(
+    scene_of, elsewhere, look, monkeypatch
+):
+    scene = scene_of(failed=elsewhere / "failed")
+    ledger = scene.state / "ledger.db"
+    scene.ledger.close()
+    shutil.copy(ledger, scene.state / "backup.db")
+    scene.open()
+    set_aside(scene, "a.txt")
+    cut_short(scene, monkeypatch, "show", done=False)
+    only = look.drafts(scene.inbox)
+    scene.ledger.close()
+    shutil.copy(scene.state / "backup.db", ledger)
+    scene.start_again()
+    set_aside(scene, "b.txt")
+    assert not put_back(scene).refused
+    assert look.tree(scene.inbox) == {"b.txt"}
+    assert look.drafts(scene.inbox) == only
 
 
 def test_a_name_that_is_taken_while_a_file_is_copied_leaves_it_where_it_is(scene_of, elsewhere, look, monkeypatch):

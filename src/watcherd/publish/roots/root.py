@@ -81,7 +81,7 @@ class Root:
             status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
-    def new_draft(self, number: int) -> tuple[str, int]:
+    def new_draft(self, number: int | str) -> tuple[str, int]:
         """Make the draft of attempt `number`; return its name and a descriptor to fill, which the caller closes."""
         name = self.name_of(number)
         flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
