@@ -302,6 +302,14 @@ def test_our_own_folder_is_made_again_where_somebody_removed_it(tmp_path):
     assert os.listdir(tmp_path / OURS) == [root.name_of(1)]
 
 
+def test_a_draft_that_takes_the_place_of_one_leaves_the_result_alone_that_was_linked_from_that(tmp_path):
+    root = Root(str(tmp_path), "0123abcd")
+    os.link(tmp_path / OURS / root.write_draft(1, b"{}").name, tmp_path / "a.txt.words.json")
+    root.write_draft(1, b"[]")
+    root.rest()
+    assert (tmp_path / "a.txt.words.json").read_bytes() == b"{}"
+
+
 def test_a_draft_that_is_not_there_is_not_ours_and_is_removed_without_complaint(tmp_path):
     root = Root(str(tmp_path), "0123abcd")
     assert root.seen(Draft("0123abcd-1", 1)) is None

@@ -84,12 +84,11 @@ class Root:
     def new_draft(self, number: int | str) -> tuple[str, int]:
         """Make the draft of attempt `number`; return its name and a descriptor to fill, which the caller closes."""
         name = self.name_of(number)
-        flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
             with self._lock:
                 ours = self._open_ours()
                 self._strays.add(name)  # until it is known as a draft: it may be there also where its making failed
-                descriptor = os.open(name, flags, 0o666, dir_fd=ours)
+                descriptor = _made(ours, name)
                 self._strays.discard(name)
         except OSError as error:  # without `faults`, which would take some of the time of each small text
             raise self.fault(error) from error
@@ -254,6 +253,19 @@ class Root:
                 root=self.path,
                 errno=errno.ESTALE,
             )
+
+
+def _made(folder: int, name: str) -> int:
+    """Make a file; one of that name goes, but not what is in it: a result may be the same file.
+
+    An older ledger that was put back gives the ids of drafts once more, and a link may have been shown, not unlinked.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, 0o666, dir_fd=folder)
+    except FileExistsError:
+        os.unlink(name, dir_fd=folder)
+        return os.open(name, flags, 0o666, dir_fd=folder)
 
 
 def _write_and_unlink(folder: int, name: str) -> None:
