@@ -218,6 +218,25 @@ def test_damage_where_ids_are_counted_is_refused_in_one_line_too(path):
         Ledger(path)
 
 
+@pytest.mark.parametrize("index", ["file_unfinished", "file_by_path"])
+def test_a_row_that_an_index_does_not_hold_is_damage(path, index):
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        pages = dict(ledger._writer.execute("SELECT name, rootpage FROM sqlite_master"))
+        size = told(ledger, "PRAGMA page_size")
+    page = pages[index]
+    of_the_index = slice((page - 1) * size, page * size)
+    before = path.read_bytes()
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        handed(ledger, "a.txt")
+    content = bytearray(path.read_bytes())
+    content[of_the_index] = before[of_the_index]
+    path.write_bytes(content)
+    with pytest.raises(Refused, match=f"damaged .*{index}"):
+        require_sound(path)
+
+
 @pytest.mark.parametrize("bit", [1, 1 << 7])
 @pytest.mark.parametrize("word", ["kind", "state", "failure", "name of the table"])
 def test_a_bit_that_is_flipped_in_a_word_of_ours_is_damage(path, word, bit):
