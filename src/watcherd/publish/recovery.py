@@ -21,8 +21,10 @@ Where a number was taken and the next one is on record, a visible result may sti
 
 No name appears before 3, so a visible result is ours where a row has its inode; no input goes before 4 is synced. A
 quarantine is the same with the reason as its draft; but where that is out of reach, an input that was taken is given
-back, to lie beside its reason in the end. Drafts of this ledger that no row refers to are removed; those of others
-are left. A file on its way back out of quarantine is finished by `wayback.finish`.
+back, to lie beside its reason in the end. Where files were numbered anew since, as FAT does when it is mounted,
+inputs and visible results are known by size and time, and one that was taken is given back, to be taken again. Drafts
+of this ledger that no row refers to are removed; those of others are left. A file on its way back out of quarantine
+is finished by `wayback.finish`.
 """
 
 from __future__ import annotations
@@ -33,8 +35,9 @@ from enum import Enum, unique
 from functools import partial
 from typing import TYPE_CHECKING
 
-from watcherd import beneath, sameness
+from watcherd import beneath, sameness, volumes
 from watcherd.access import error_as_fault
+from watcherd.beneath import OURS
 from watcherd.model import Failed, Failure, Job, Stopped, SystemFault
 from watcherd.publish import reveal
 from watcherd.publish.aside import wayback
@@ -113,7 +116,7 @@ def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[],
     with Folders() as folders:
         for record in ledger.unfinished(place.inbox, State.PUBLISHING, State.QUARANTINING):
             checkpoint()
-            it = _leaving(place, record)
+            it = _numbered_anew(place, _leaving(place, record), away=away)
             seen = _seen(place, ledger, it)
             if seen is None and away:
                 raise _both_away(place.inbox_path, it.way.root.path)
@@ -136,6 +139,43 @@ def _leaving(place: Place, record: Record) -> Leaving:
     is_bad = record.state is State.QUARANTINING
     outcome = Failed(job, record.failure or Failure.CRASHED, record.message) if is_bad else None
     return Leaving(job, record.state, record.number, reveal.draft_of(record), way, outcome)
+
+
+def _numbered_anew(place: Place, it: Leaving, *, away: bool) -> Leaving:
+    """Return it with the inodes that its input, and its visible result, have by now where inodes do not last.
+
+    What has the draft's name may be that, or what it changed places with: then it is not known to be visible.
+    """
+    root, draft, job = it.way.root, it.draft, it.job if away else _input_anew(place.inbox_path, it.job)
+    with error_as_fault(root.path):
+        if volumes.renumbers(root.path) and root.seen(draft) is None:
+            shown = beneath.status(root.path, it.way.visible)
+            if shown is not None and sameness.looks_like(shown, draft):
+                draft = draft._replace(inode=shown.st_ino)
+    return it._replace(job=job, draft=draft)
+
+
+def _input_anew(inbox: str, job: Job) -> Job:
+    # Where the inbox is missing, or its folder is closed to us, nothing is to be found.
+    with error_as_fault(inbox), suppress(FileNotFoundError, PermissionError):
+        if volumes.renumbers(inbox):
+            _give_back_taken(inbox, job)
+            found = beneath.status(inbox, job.file.path)
+            if found is not None and sameness.looks_like(found, job.file.version):
+                return job._replace(file=job.file._replace(version=beneath.version_of(found)))
+    return job
+
+
+def _give_back_taken(inbox: str, job: Job) -> None:
+    """Give an input back that was taken, also by a recovery that was cut short and knew it by another inode."""
+    own = beneath.split(ours_of(job))[1]
+    any_inode = own.rpartition("-")[0] + "-"
+    with suppress(FileNotFoundError), beneath.folder(inbox, OURS) as ours:
+        for name in os.listdir(ours):
+            if name.startswith(any_inode) and (
+                name == own or sameness.looks_like(os.lstat(name, dir_fd=ours), job.file.version)
+            ):
+                taker.give_back(ours, name, inbox, job.file.path)
 
 
 def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:

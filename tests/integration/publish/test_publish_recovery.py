@@ -442,6 +442,68 @@ def test_a_result_on_its_way_is_not_taken_for_that_of_before_where_it_is_known_b
     assert look.drafts(scene.outbox) == set()
 
 
+def mount_anew(scene, monkeypatch):
+    """Die, and begin again with all files numbered anew, as on FAT that was mounted in between."""
+    monkeypatch.setattr(volumes, "renumbers", lambda _: True)
+    for root in (scene.inbox, scene.outbox, scene.archive, scene.failed):
+        before = root.with_name("before")
+        shutil.copytree(root.rename(before), root)  # their own numbers stay taken meanwhile
+        shutil.rmtree(before)
+    scene.start_again()
+
+
+def vouch(scene, path):
+    """Make a result that is about to be shown, and die; return its job and its draft."""
+    job = scene.job(path)
+    draft = scene.place.outbox.vouched(scene.done(job).draft)
+    intend(scene, job, draft)
+    return job, draft
+
+
+@pytest.mark.parametrize("after", After)
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_file_whose_result_was_visible_when_the_run_died_is_not_done_twice_where_inodes_do_not_last(
+    scene_of, look, monkeypatch, after, taken
+):
+    scene = scene_of(after)
+    job, draft = vouch(scene, "a.txt")
+    (scene.outbox / OURS / draft.name).rename(scene.outbox / "a.txt.words.json")
+    if taken:
+        hide(scene, job)
+    mount_anew(scene, monkeypatch)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    assert look.tree(scene.inbox) == ({"a.txt"} if after is After.KEEP else set())
+    assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
+    assert look.drafts(scene.inbox) == look.drafts(scene.outbox) == set()
+
+
+@pytest.mark.parametrize("after", After)
+def test_a_file_whose_result_was_not_visible_when_the_run_died_waits_for_another_where_inodes_do_not_last(
+    scene_of, look, monkeypatch, after
+):
+    scene = scene_of(after)
+    vouch(scene, "a.txt")
+    mount_anew(scene, monkeypatch)
+    assert scene.settle() == []
+    assert scene.record("a.txt") is None
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
+
+
+def test_an_input_that_a_recovery_took_and_that_died_is_found_again_where_inodes_do_not_last(
+    scene_of, look, monkeypatch
+):
+    scene = scene_of(After.DELETE)
+    job, draft = vouch(scene, "a.txt")
+    (scene.outbox / OURS / draft.name).rename(scene.outbox / "a.txt.words.json")
+    number_anew(scene.inbox / "a.txt")
+    hide(scene, job._replace(file=job.file._replace(version=beneath.version_of((scene.inbox / "a.txt").stat()))))
+    mount_anew(scene, monkeypatch)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
+
+
 def test_an_input_that_was_retired_before_its_outbox_was_replaced_needs_nothing_more(scene, look):
     scene.add("a.txt")
     scene.settle()
