@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from tests.integration.conftest import held
 
 from watcherd.decide import RetryPolicy
+from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Failed, Failure, Kind, Returned, Stalled, SystemFault
 from watcherd.publish import health, publisher
 from watcherd.publish.batch import BATCH
@@ -405,6 +406,17 @@ def test_nothing_is_admitted_before_the_earlier_run_is_taken_up(scene, look):
     assert publishing.paused == health.STARTING
     publishing.start()
     look.eventually(lambda: not publishing.paused)
+
+
+def test_nothing_is_admitted_before_what_an_earlier_run_left_has_come_to_its_end(scene, look):
+    job = scene.job("a.txt")
+    scene.ledger.intend([Intent(job, State.PUBLISHING, 0, scene.done(job).draft)])
+    scene.crash()
+    seen = []
+    publishing = scene.publisher(on_pause=lambda: seen.extend(scene.states("a.txt")))
+    publishing.start()
+    look.eventually(lambda: not publishing.paused)
+    assert seen == [State.PUBLISHED]
 
 
 def test_an_outbox_that_is_another_folder_gets_nothing_until_it_is_back(going, look):
