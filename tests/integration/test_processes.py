@@ -636,6 +636,13 @@ def test_a_worker_that_is_killed_as_it_does_not_get_ready_is_not_said_to_have_cl
     assert logs[0]["reason"] == "it did not leave by itself, and was killed"
 
 
+def test_time_in_which_we_do_not_run_counts_against_no_worker_that_gets_ready(interpreter, monkeypatch):
+    interpreter(f'sleep 0.1; exec {sys.executable} "$@"')
+    monkeypatch.setattr(processes, "START", 0.001)
+    with closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9, warm=False)) as pool:
+        pool.slot(Hand(lambda: 0.0)).prepare()
+
+
 def test_a_job_that_cannot_be_handed_over_is_the_system_s_fault(slot, do, monkeypatch):
     with monkeypatch.context() as refused:
         refused.setattr(socket, "send_fds", Mock(side_effect=OSError(errno.ETOOMANYREFS, "Too many references")))

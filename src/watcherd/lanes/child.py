@@ -34,7 +34,7 @@ START = 20.0
 LEAVE, BURY = 1.0, 5.0
 
 #: Seconds. A socket's timeout of 0 means another thing, and one of more than 31 bits of milliseconds ends early.
-_SOON, _LATE = 0.001, 24 * 86_400.0
+SOON, _LATE = 0.001, 24 * 86_400.0
 
 # The worker imports from where we import: that holds for a wheel, an editable install and a source tree alike, and
 # -I keeps the environment and the working directory out.
@@ -74,18 +74,21 @@ class Worker:
                 raise
         self.pid = self._process.pid
 
-    def require_ready(self, by: float) -> None:
-        """Wait until the worker says that it is ready, `by` that time, and see that it still is. Raises NotTaken."""
+    def require_ready(self, by: float, now: Callable[[], float] = time.monotonic) -> None:
+        """Wait until the worker says that it is ready, and see that it still is.
+
+        Raises NotTaken where it is not, `by` that time of `now`.
+        """
         if not self.is_ready:
-            self._await_ready(by)
+            self._await_ready(by, now)
         self._pipe.setblocking(False)  # noqa: FBT003 (its only argument)
         with suppress(BlockingIOError, ConnectionError):
             self._pipe.recv(1, socket.MSG_PEEK)
             raise NotTaken("it was gone, or spoke out of turn")
 
-    def _await_ready(self, by: float) -> None:
+    def _await_ready(self, by: float, now: Callable[[], float]) -> None:
         try:
-            said = self._hear(by, time.monotonic)
+            said = self._hear(by, now)
         except OSError as error:
             raise NotTaken(f"did not get ready: {error}") from error
         if said != wire.READY:
@@ -112,7 +115,7 @@ class Worker:
 
     def _hear(self, by: float, now: Callable[[], float]) -> bytes:
         while True:
-            self._pipe.settimeout(min(max(_SOON, by - now()), _LATE))
+            self._pipe.settimeout(min(max(SOON, by - now()), _LATE))
             try:
                 return self._pipe.recv(wire.LONGEST)
             except TimeoutError:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import queue
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from math import inf
 from threading import Lock, Semaphore
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from watcherd.lanes import wire
-from watcherd.lanes.child import BURY, LEAVE, START, NotTaken, Worker, signal_name, verdict
+from watcherd.lanes.child import BURY, LEAVE, SOON, START, NotTaken, Worker, signal_name, verdict
 from watcherd.lanes.slot import Cut, Pool, Slot, overdue
 from watcherd.lifeline import Thread
 from watcherd.model import Failure, FileFault, SystemFault
@@ -81,26 +81,31 @@ class IsolatedWorkers(Pool):
         self.cut_short()
         self._feeder.join(LEAVE + BURY)
 
-    def hire(self, by: float) -> Worker:
+    def hire(self, by: float, now: Callable[[], float] = time.monotonic) -> Worker:
         """Have one more started, and return the first that is there, ready or not.
 
-        Raises NotTaken where there is none `by` that time, Cut where we stop, SystemFault where no feeder can begin.
+        Raises NotTaken where there is none `by` that time of `now`, Cut where we stop, SystemFault where no feeder
+        can begin.
         """
         with self._lock:
             if self._feeder.ident is None:
                 self._feeder.start()
         self._wanted.release()
-        try:
-            worker = self._started.get(timeout=max(0.0, by - time.monotonic()))
-        except queue.Empty:
-            self._wanted.acquire(blocking=False)
-            raise NotTaken("none is started") from None
+        worker = self._next_started(by, now)
         if worker is None:
             self._started.put(None)  # for the next who waits
             raise Cut("the daemon stops")
         if isinstance(worker, Exception):
             raise NotTaken(f"could not be started: {worker}") from worker
         return worker
+
+    def _next_started(self, by: float, now: Callable[[], float]) -> Worker | Exception | None:
+        while True:
+            with suppress(queue.Empty):
+                return self._started.get(timeout=max(SOON, by - now()))
+            if now() >= by:  # the queue also counts time that `now` does not
+                self._wanted.acquire(blocking=False)
+                raise NotTaken("none is started")
 
     @contextmanager
     def at_work(self, worker: Worker) -> Iterator[None]:
@@ -190,7 +195,7 @@ class _Isolated(Slot):
     def _insist(self, attempt: Callable[[Worker], T]) -> T:
         """Call `attempt` with a worker that is ready, and with others until one takes the job."""
         self._hand.sign(inf)  # its worker is killed at the deadline, so this thread comes back by itself
-        begin = time.monotonic()
+        begin = self._hand.now()
         by = begin + START
         for _ in range(TRIES):
             try:
@@ -200,7 +205,7 @@ class _Isolated(Slot):
             except NotTaken as error:
                 reason = error
         message = f"cannot start a worker, three times in a row: {reason}"
-        raise SystemFault(message, root="", took=time.monotonic() - begin)
+        raise SystemFault(message, root="", took=self._hand.now() - begin)
 
     def close(self) -> None:
         """Let the worker leave."""
@@ -212,12 +217,12 @@ class _Isolated(Slot):
         if self._worker and self._worker.jobs >= self._pool.recycle_after:
             log.debug("worker.recycled", pid=self._worker.pid, jobs=self._worker.jobs)
             self._end(self._worker)
-        self._worker = self._worker or self._pool.hire(by)
+        self._worker = self._worker or self._pool.hire(by, self._hand.now)
         return self._worker
 
     def _try(self, attempt: Callable[[Worker], T], worker: Worker, by: float) -> T:
         try:
-            worker.require_ready(by)
+            worker.require_ready(by, self._hand.now)
             self._pool.failing = False
             return attempt(worker)
         except NotTaken:
