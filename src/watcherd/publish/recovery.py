@@ -146,11 +146,11 @@ def _leaving(place: Place, record: Record) -> Leaving:
 def _numbered_anew(place: Place, it: Leaving, *, away: bool) -> Leaving:
     """Return it with the inodes that its input, and its visible result, have by now where inodes do not last.
 
-    What has the draft's name may be that, or what it changed places with: then it is not known to be visible.
+    What has a result's draft's name may be that, or what it changed places with: then it is not known to be visible.
     """
     root, draft, job = it.way.root, it.draft, it.job if away else _input_anew(place.inbox_path, it.job)
     with error_as_fault(root.path):
-        if volumes.renumbers(root.path) and root.seen(draft) is None:
+        if volumes.renumbers(root.path) and (it.state is State.QUARANTINING or root.seen(draft) is None):
             shown = beneath.status(root.path, it.way.visible)
             if shown is not None and sameness.looks_like(shown, draft):
                 draft = draft._replace(inode=shown.st_ino)

@@ -491,6 +491,21 @@ def test_a_file_whose_result_was_not_visible_when_the_run_died_waits_for_another
     assert look.tree(scene.outbox) == look.drafts(scene.outbox) == set()
 
 
+def test_a_bad_file_that_was_being_copied_beside_its_reason_has_no_second_one_where_inodes_do_not_last(
+    scene, look, monkeypatch
+):
+    job = scene.job("bad.txt")
+    draft = scene.place.failed.vouched(scene.place.failed.write_draft(job.id, b"{}"))
+    intend(scene, job, draft, state=State.QUARANTINING)
+    (scene.failed / OURS / draft.name).rename(scene.failed / "bad.txt.error.json")
+    hide(scene, job)
+    (scene.failed / OURS / draft.name).write_bytes(b"the half of a copy")
+    mount_anew(scene, monkeypatch)
+    assert scene.settle() == [State.QUARANTINED]
+    assert look.tree(scene.failed) == {"bad.txt", "bad.txt.error.json"}
+    assert look.tree(scene.inbox) == look.drafts(scene.failed) == set()
+
+
 def test_an_input_that_a_recovery_took_and_that_died_is_found_again_where_inodes_do_not_last(
     scene_of, look, monkeypatch
 ):
