@@ -46,6 +46,9 @@ BATCH = 256
 #: Errors of a disk, or a mount, that is full, fails or does not answer: they say nothing of the file that met them.
 _FAILING = beneath.FULL | {errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.ETIMEDOUT}
 
+#: Errors of a draft that could not be opened, and so was not synced: nothing of it is lost.
+_UNOPENED = frozenset({errno.EMFILE, errno.ENFILE})
+
 #: How what leaves comes to its end.
 _ENDS = {State.PUBLISHING: State.PUBLISHED, State.QUARANTINING: State.QUARANTINED}
 
@@ -173,8 +176,9 @@ class Batch:
             for root, written in drafts.items():
                 root.to_disk(written)
         except SystemFault as fault:
-            reason = f"cannot be written for now: {fault}"
-            self._stages.each(Stage.READY, lambda it: self._give_up(it, _anew(it.job, reason)), BATCH)
+            if fault.errno not in _UNOPENED:
+                reason = f"cannot be written for now: {fault}"
+                self._stages.each(Stage.READY, lambda it: self._give_up(it, _anew(it.job, reason)), BATCH)
             raise
 
     def _check_roots(self) -> None:

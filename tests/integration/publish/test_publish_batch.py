@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
 import sqlite3
 from contextlib import closing
 
 import pytest
-from tests.integration.conftest import failing, held
+from tests.integration.conftest import failing, held, limited
 
 from watcherd.model import After, Kind, SystemFault
 from watcherd.publish import batch as batch_module
@@ -154,6 +155,17 @@ def test_a_draft_that_the_disk_failed_to_take_is_not_believed_when_it_takes_the_
     assert scene.settle() == [State.WAITING] * (len(names) + 1)
     assert look.tree(scene.inbox) == {*names, "bad.txt"}
     assert look.tree(scene.outbox) == look.tree(scene.failed) == look.drafts(scene.outbox, scene.failed) == set()
+
+
+def test_a_draft_that_could_not_be_opened_to_be_synced_is_whole_and_published_once_it_can(scene, look):
+    scene.add("a.txt")
+    scene.add("bad.txt", state=State.QUARANTINING)
+    scene.place.archive.check()  # which makes our own folder in it, and leaves it open
+    with limited(resource.RLIMIT_NOFILE, 0), pytest.raises(SystemFault, match="Too many open files"):
+        scene.batch.settle()
+    assert not scene.news
+    assert scene.settle() == [State.PUBLISHED, State.QUARANTINED]
+    assert not look.tree(scene.inbox)
 
 
 def test_a_stage_with_nothing_to_do_waits_for_nobody_s_turn(scene, monkeypatch):
