@@ -10,6 +10,9 @@ from watcherd.model import SystemFault
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+#: What lets a process start more threads, and processes.
+MORE = "raise this process's limits (TasksMax, ulimit -u, memory)"
+
 
 class Thread(threading.Thread):
     """A thread: a start that fails is a fault of the system, and `join` returns at once if it was not started."""
@@ -20,8 +23,7 @@ class Thread(threading.Thread):
             super().start()
         except RuntimeError as error:
             # An old container's runtime forbids clone3(2), by which newer C libraries start threads.
-            mend = "raise this process's limits (TasksMax, ulimit -u, memory), or update its container's runtime"
-            raise SystemFault(f"cannot start a thread: {mend}", root="") from error
+            raise SystemFault(f"cannot start a thread: {MORE}, or update its container's runtime", root="") from error
 
     def join(self, timeout: float | None = None) -> None:
         """Wait for its end, if it was started."""

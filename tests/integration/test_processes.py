@@ -21,6 +21,7 @@ from unittest.mock import Mock, call
 import pytest
 from structlog.testing import capture_logs
 from tests.conftest import is_alive, state_of, wait_for
+from tests.integration.conftest import failing
 
 import watcherd
 from watcherd.lanes import processes, wire
@@ -649,6 +650,17 @@ def test_a_job_that_cannot_be_handed_over_is_the_system_s_fault(slot, do, monkey
         with pytest.raises(SystemFault, match="cannot hand a job to a worker"):
             do(slot, "good")
     assert do(slot, "good") == PICTURE
+
+
+@pytest.mark.parametrize(("number", "said"), [(errno.EAGAIN, "TasksMax"), (errno.EMFILE, "Too many open files")])
+def test_where_processes_or_descriptors_run_out_the_fault_says_which(do, monkeypatch, number, said):
+    monkeypatch.setattr(subprocess, "Popen", failing(number))
+    with (
+        closing(IsolatedWorkers(MISBEHAVING, memory=MEMORY, recycle_after=9)) as pool,
+        pytest.raises(SystemFault, match=said) as raised,
+    ):
+        do(pool.slot(Hand(time.monotonic)), "good")
+    assert raised.value.errno == number
 
 
 def test_once_processes_can_be_started_again_jobs_are_done_again(do, monkeypatch):

@@ -22,7 +22,7 @@ import structlog
 from watcherd.lanes import wire
 from watcherd.lanes.child import BURY, LEAVE, SOON, START, NotTaken, Worker, signal_name, verdict
 from watcherd.lanes.slot import Cut, Pool, Slot, overdue
-from watcherd.lifeline import Thread
+from watcherd.lifeline import MORE, Thread
 from watcherd.model import Failure, FileFault, SystemFault
 
 if TYPE_CHECKING:
@@ -96,7 +96,8 @@ class IsolatedWorkers(Pool):
             self._started.put(None)  # for the next who waits
             raise Cut("the daemon stops")
         if isinstance(worker, Exception):
-            raise NotTaken(f"could not be started: {worker}") from worker
+            mend = f": {MORE}" if isinstance(worker, BlockingIOError) else ""  # EAGAIN: at the most of its processes
+            raise NotTaken(f"could not be started: {worker}{mend}") from worker
         return worker
 
     def _next_started(self, by: float, now: Callable[[], float]) -> Worker | Exception | None:
@@ -205,7 +206,8 @@ class _Isolated(Slot):
             except NotTaken as error:
                 reason = error
         message = f"cannot start a worker, three times in a row: {reason}"
-        raise SystemFault(message, root="", took=self._hand.now() - begin)
+        errno = getattr(reason.__cause__, "errno", None)
+        raise SystemFault(message, root="", errno=errno, took=self._hand.now() - begin)
 
     def close(self) -> None:
         """Let the worker leave."""
