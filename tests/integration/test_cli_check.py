@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import resource
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -242,9 +243,12 @@ def test_formats_that_the_memory_holds_fewer_pixels_of_are_worth_a_note_with_wha
     assert "image.memory" not in {finding.subject for finding in machine.examine(enough)}
 
 
-def test_more_memory_than_a_process_may_have_is_a_problem(settings, monkeypatch):
-    monkeypatch.setattr(machine.resource, "getrlimit", lambda _: (900 << 20, 900 << 20))
-    assert "1GiB is more than a process may have here, 900MiB" in found(settings())["image.memory", True].message
+@pytest.mark.parametrize(("number", "limit"), [(resource.RLIMIT_AS, "LimitAS"), (resource.RLIMIT_DATA, "LimitDATA")])
+def test_more_memory_than_a_process_may_have_is_a_problem(settings, monkeypatch, number, limit):
+    monkeypatch.setattr(machine.resource, "getrlimit", lambda asked: (900 << 20 if asked == number else -1,) * 2)
+    finding = found(settings())["image.memory", True]
+    assert "1GiB is more than a process may have here, 900MiB" in finding.message
+    assert limit in finding.mend
     assert ("image.memory", True) not in found(settings(IMAGE__MEMORY="700MiB"))
 
 

@@ -612,12 +612,13 @@ def test_a_worker_of_a_version_that_was_installed_since_the_daemon_began_takes_n
 
 
 @pytest.mark.usefixtures("counted")
-def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, interpreter):
-    interpreter(f'ulimit -v 500000; exec {sys.executable} "$@"')
+@pytest.mark.parametrize(("option", "limit"), [("-v", "LimitAS"), ("-d", "LimitDATA")])
+def test_workers_that_never_get_ready_are_told_once_and_why_however_often_it_is_tried(do, interpreter, option, limit):
+    interpreter(f'ulimit {option} 500000; exec {sys.executable} "$@"')
     with capture_logs() as logs, closing(IsolatedWorkers(MISBEHAVING, memory=1 << 30, recycle_after=9)) as pool:
         slot = pool.slot(Hand(time.monotonic))
         for _ in range(3):
-            with pytest.raises(SystemFault, match=r"image\.memory is 1,073,741,824 bytes.* raise LimitAS"):
+            with pytest.raises(SystemFault, match=rf"image\.memory is 1,073,741,824 bytes.* raise {limit}"):
                 do(slot, "good")
     assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["worker.died"]
 

@@ -63,10 +63,12 @@ def _folders(inbox: Inbox, most: int) -> int:
 
 def _memory(settings: Settings) -> Iterator[Finding]:
     image = settings.image
-    most = resource.getrlimit(resource.RLIMIT_AS)[1]
-    if most != resource.RLIM_INFINITY and most < image.memory:
-        message = f"{size_text(image.memory)} is more than a process may have here, {about(most)}: no worker starts"
-        yield Finding("image.memory", message, "lower it, or raise LimitAS (ulimit -v)")
+    for name, option in (("AS", "-v"), ("DATA", "-d")):
+        most = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1]
+        if most != resource.RLIM_INFINITY and most < image.memory:
+            message = f"{size_text(image.memory)} is more than a process may have here, {about(most)}"
+            mend = f"lower it, or raise Limit{name} (ulimit {option})"
+            yield Finding("image.memory", f"{message}: no worker starts", mend)
     needed = bounds.BASE + image.max_pixels * bounds.PLAIN
     if needed > image.memory:
         fitting = max(0, (image.memory - bounds.BASE) // bounds.PLAIN)

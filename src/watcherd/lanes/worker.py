@@ -77,12 +77,13 @@ def _prepare(connection: socket.socket, module: str, memory: int) -> Process:
 
 def _limit(memory: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    try:
-        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-    except ValueError:
-        most = resource.getrlimit(resource.RLIMIT_AS)[1]
-        message = f"image.memory is {memory:,} bytes, and this process may have {most:,}: lower it, or raise LimitAS"
-        raise ValueError(message) from None
+    for name in ("AS", "DATA"):  # data are in the address space; with room for less of them a file would be blamed
+        number = getattr(resource, f"RLIMIT_{name}")
+        try:
+            resource.setrlimit(number, (memory, memory))
+        except ValueError:
+            has = f"image.memory is {memory:,} bytes, and this process may have {resource.getrlimit(number)[1]:,}"
+            raise ValueError(f"{has}: lower it, or raise Limit{name}") from None
 
 
 def _rest(connection: socket.socket) -> None:
