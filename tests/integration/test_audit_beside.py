@@ -123,16 +123,17 @@ def test_a_file_that_cannot_be_looked_at_is_told_and_what_is_beside_it_too(site,
     assert sorted(found) == [("unaccounted", "inbox/new.txt"), ("unreadable", "inbox/unread.txt")]
 
 
-def test_a_folder_of_our_own_that_cannot_be_listed_is_told(site, audited, monkeypatch):
-    ours, listdir = site.write(".watcherd/draft", root=site.archive).parent, os.listdir
+def test_each_folder_of_our_own_that_cannot_be_listed_is_told(site, audited, monkeypatch):
+    unread = [str(site.write(".watcherd/draft", root=root).parent) for root in (site.failed, site.archive)]
+    listdir = os.listdir
 
-    def list_all_but_one(folder):
-        if folder == str(ours):
+    def list_all_but_these(folder):
+        if folder in unread:
             raise OSError(errno.EIO, os.strerror(errno.EIO), folder)
         return listdir(folder)
 
-    monkeypatch.setattr(os, "listdir", list_all_but_one)
-    assert audited() == ([("unreadable", "archive/.watcherd")], False)
+    monkeypatch.setattr(os, "listdir", list_all_but_these)
+    assert audited() == ([("unreadable", "failed/.watcherd"), ("unreadable", "archive/.watcherd")], False)
 
 
 def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audited, monkeypatch):
