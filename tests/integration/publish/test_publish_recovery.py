@@ -528,6 +528,15 @@ def test_an_input_that_was_retired_before_its_outbox_was_replaced_needs_nothing_
     assert look.tree(scene.archive) == {"a.txt"}
 
 
+def test_an_input_that_was_taken_before_its_outbox_was_replaced_has_its_result_there_and_no_other(scene_of, look):
+    scene = scene_of(After.DELETE)
+    hide(scene, show(scene, "a.txt"))
+    replace_outbox(scene)
+    scene.start_again()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
+
+
 def test_a_visible_result_that_was_moved_to_a_new_outbox_gets_its_input_retired(scene, look):
     job = scene.job("a.txt")
     draft = scene.done(job).draft
