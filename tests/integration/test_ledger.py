@@ -486,6 +486,7 @@ def test_what_is_old_and_over_is_listed_in_portions(ledger):
     first = ledger.older("scans", 1 << 40, after=0, limit=3)
     rest = ledger.older("scans", 1 << 40, after=first[-1].id, limit=3)
     assert [it.file.path for it in (*first, *rest)] == [f"{n}.txt" for n in range(5)]
+    assert ledger.older("scans", 1 << 40, after=0, upto=first[-1].id) == first
     assert ledger.older("scans", 0, after=0) == []
 
 
@@ -787,6 +788,7 @@ def test_what_is_given_back_keeps_earlier_charges_and_else_leaves_no_row(ledger,
     assert found.state is State.RETRYING
     assert (found.attempts, found.kills, found.alone) == (charged.attempts, charged.kills, charged.alone)
     assert ledger.due("scans", 0.0, 1.0) == ["charged.txt"]
+    assert ledger.earliest_due("scans") == 0.0
 
 
 def test_an_intention_that_was_withdrawn_proves_nothing_any_more(ledger):
