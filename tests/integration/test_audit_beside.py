@@ -84,6 +84,18 @@ def test_results_are_as_we_wrote_them_where_inodes_do_not_last_also_where_one_of
     assert audited() == ([("result", name)] * 2, False)
 
 
+def test_a_result_that_was_collected_is_not_wrong_where_that_of_another_file_has_its_name_since(site, audited):
+    result = site.write("a.1.txt.words.json", b"{}", root=site.outbox)
+    size, mtime_ns, _, inode = beneath.version_of(result.stat())
+    known = {"inode": inode, "result_size": size, "result_mtime_ns": mtime_ns}
+    file, other = (File("scans", path, Version(1, 2, 3, 4)) for path in ("a.1.txt", "a.txt"))
+    collected = Record(0, file, Kind.TEXT, State.PUBLISHED, **known | {"inode": inode + 1})
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        ledger.remember([collected, Record(0, other, Kind.TEXT, State.PUBLISHED, number=1, **known)])
+    assert audited() == ([], False)
+
+
 def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monkeypatch):
     new, writer = site.write("new.txt"), Looks.writer
 
