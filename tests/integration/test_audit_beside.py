@@ -52,6 +52,15 @@ def test_what_a_daemon_that_started_meanwhile_has_in_hand_is_not_wrong_and_an_in
         assert audited() == ([("input", "inbox/left.txt")], True)
 
 
+def test_a_newer_file_is_not_taken_for_the_input_of_its_name_that_is_done(site, audited):
+    before = File("scans", "a.txt", beneath.version_of(site.write("a.txt").stat()))
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        ledger.remember([Record(0, before, Kind.TEXT, State.PUBLISHED)])
+    site.write("a.txt", b"newer")
+    assert audited() == ([("unaccounted", "inbox/a.txt")], False)
+
+
 def test_a_kept_file_that_is_done_is_accounted_for_also_where_a_remount_gave_it_another_inode(site, audited):
     site.configure(inbox={"after": "keep"})
     version = beneath.version_of(site.write("a.txt").stat())
