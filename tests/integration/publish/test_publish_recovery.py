@@ -16,7 +16,7 @@ from tests.integration.conftest import failing, occupy
 from watcherd import beneath, volumes
 from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, Stopped, SystemFault
+from watcherd.model import After, Draft, File, Job, Kind, Stopped, SystemFault, Version
 from watcherd.publish import reveal
 from watcherd.publish.recovery import recover
 from watcherd.publish.roots import disk, rename
@@ -943,6 +943,15 @@ def test_a_draft_of_an_earlier_version_that_nothing_refers_to_is_removed(scene, 
     draft.rename(draft.with_name(f"{scene.ledger.id}-{job.id}"))  # which does not say in what folder it was made
     scene.start_again()
     assert look.drafts(scene.outbox) == set()
+@pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
+def test_a_draft_on_record_of_another_inbox_stays_in_a_folder_that_the_two_share(scene, look, state):
+    scene.ledger.register("others", str(scene.state))
+    job = Job(scene.ledger.next_id(), File("others", "a.txt", Version(1, 2, 3, 4)), Kind.TEXT)
+    draft = scene.place.way(job, state, 0).root.write_draft(job.id, b"{}")
+    scene.ledger.hand_over([job])
+    intend(scene, job, draft, state=state)
+    scene.start_again()
+    assert look.drafts(scene.outbox, scene.failed) == {draft.name}
 
 
 def test_what_a_probe_left_that_was_cut_short_is_removed(scene, look, monkeypatch):
