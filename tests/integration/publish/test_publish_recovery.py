@@ -16,7 +16,7 @@ from tests.integration.conftest import failing, occupy
 from watcherd import beneath, volumes
 from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
-from watcherd.model import After, Draft, File, Job, Kind, Stopped, SystemFault, Version
+from watcherd.model import After, Draft, Failure, File, Job, Kind, Stopped, SystemFault, Version
 from watcherd.publish import reveal
 from watcherd.publish.recovery import recover
 from watcherd.publish.roots import disk, rename
@@ -87,6 +87,15 @@ def test_what_is_taken_up_has_the_charges_of_its_row(scene):
     batch = SimpleNamespace(resume=lambda hidden, _: resumed.extend(hidden))
     recover(scene.place, scene.ledger, batch, lambda: None, away=False)
     assert [it.job for it in resumed] == [job]
+
+
+def test_what_is_taken_up_to_be_set_aside_is_told_with_what_was_wrong(scene):
+    job = scene.job("a.txt")
+    scene.ledger.note_failure(job, Failure.CORRUPT, "bad", 1)
+    intend(scene, job, scene.place.failed.write_draft(job.id, b"{}"), state=State.QUARANTINING)
+    scene.start_again()
+    scene.batch.settle()
+    assert [(it.outcome.failure, it.outcome.message) for it in scene.told()] == [(Failure.CORRUPT, "bad")]
 
 
 def test_that_an_intention_is_dropped_is_on_disk_before_its_draft_is_removed(scene, monkeypatch):
