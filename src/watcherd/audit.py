@@ -202,7 +202,7 @@ def _is_of_another(place: Place, ledger: Ledger, it: _Seen) -> bool:
     That is a later one where inodes do not last, or an earlier one where a former folder is configured again.
     """
     its = ledger.results(place.inbox, it.row.file.path, it.row.state, it.result) if it.flaw else []
-    return any(row.id != it.row.id and it.way.root.wrote(it.result, row) for row in its)
+    return any(it.way.root.wrote(it.result, row) for row in its)
 
 
 def _judge_result(place: Place, it: _Seen, found: Audit, *, outlived: bool) -> None:
