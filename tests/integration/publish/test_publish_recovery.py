@@ -855,6 +855,21 @@ def test_somebody_s_file_has_its_name_again_on_disk_before_what_is_on_record_of_
     assert str(visible.parent) in synced
 
 
+def test_somebody_s_file_that_changed_places_when_the_run_died_has_its_own_name_again_though_that_fails_at_first(
+    scene_of, monkeypatch
+):
+    scene = scene_of(After.KEEP)
+    visible = scene.outbox / "a.txt.words.json"
+    die_once_a_result_has_changed_places(scene, monkeypatch, before=lambda: occupy(visible, "a user's"))
+    scene.crash()
+    with monkeypatch.context() as context:
+        context.setattr(reveal, "exchange", failing(errno.EIO))
+        with pytest.raises(SystemFault, match="Input/output error"):
+            scene.recover()
+    scene.recover()
+    assert visible.read_text() == "a user's"
+
+
 def test_somebody_s_file_that_has_since_replaced_what_had_changed_places_when_the_run_died_stays(
     scene_of, monkeypatch
 ):
