@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import settings
@@ -29,7 +30,7 @@ from watcherd.ledger import database
 from watcherd.ledger.answers import BLOCK, LAST
 from watcherd.ledger.database import VERSION, connect, prepare, require_sound
 from watcherd.ledger.ledger import Intent, Ledger
-from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version
+from watcherd.model import Draft, Failure, File, Job, Kind, Record, Refused, SystemFault, Version, signed
 from watcherd.sameness import is_as_written
 from watcherd.states import State
 
@@ -547,12 +548,29 @@ def test_the_roots_that_are_told_are_those_of_which_anything_is_on_record(ledger
     assert ledger.roots() == {"/srv/scans"}
 
 
+@pytest.mark.parametrize("mtime_ns", [5, 1 << 63])
+def test_of_the_results_of_a_path_those_are_told_that_ended_so_and_had_the_size_and_time_of_what_was_found(
+    ledger, mtime_ns
+):
+    file, found = File("scans", "a.txt", Version(1, 2, 3, 4)), SimpleNamespace(st_size=2, st_mtime_ns=mtime_ns)
+    that = Record(0, file, Kind.TEXT, State.PUBLISHED, result_size=2, result_mtime_ns=signed(mtime_ns))
+    others = (
+        replace(that, file=file._replace(path="b.txt")),
+        replace(that, state=State.QUARANTINED),
+        replace(that, result_size=3),
+        replace(that, result_mtime_ns=6),
+    )
+    ledger.remember([that, *others])
+    assert [row.id for row in ledger.results("scans", "a.txt", State.PUBLISHED, found)] == [ledger.first]
+
+
 @pytest.mark.parametrize(
     ("rows", "lasting"),
     [
         ([(State.PUBLISHED, 0), (State.PUBLISHED, 0), (State.PUBLISHED, 1)], [False, True, True]),
         ([(State.PUBLISHED, 0), (State.PUBLISHED, 1), (State.PUBLISHED, 2)], [True, True, True]),
         ([(State.PUBLISHED, 0), (State.QUARANTINED, 0)], [True, True]),
+        ([(State.QUARANTINED, 0), (State.QUARANTINED, 0)], [False, True]),
         ([(State.QUARANTINED, 0), (State.QUARANTINED, 0), (State.PUBLISHED, 0)], [False, False, True]),
     ],
 )
