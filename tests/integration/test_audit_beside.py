@@ -105,6 +105,15 @@ def test_a_result_that_was_collected_is_not_wrong_where_that_of_another_file_has
     assert audited() == ([], False)
 
 
+def test_a_result_that_its_disk_lost_the_content_of_is_told_also_where_no_size_of_it_is_on_record(site, audited):
+    result = site.write("a.txt.words.json", b"", root=site.outbox)
+    file = File("scans", "a.txt", Version(1, 2, 3, 4))
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        ledger.remember([Record(0, file, Kind.TEXT, State.PUBLISHED, inode=result.stat().st_ino)])
+    assert audited() == ([("result", "outbox/a.txt.words.json")], False)
+
+
 def test_a_file_that_its_owner_takes_meanwhile_is_not_wrong(site, audited, monkeypatch):
     new, writer = site.write("new.txt"), Looks.writer
 
