@@ -213,15 +213,22 @@ def test_a_reason_that_goes_meanwhile_with_its_file_is_not_wrong(site, audited, 
     assert audited() == ([], False)
 
 
-def test_after_a_crash_it_tells_what_is_unfinished_and_nothing_that_belongs_to_it(site, audited):
+def test_any_draft_in_an_outbox_is_told_that_is_not_on_its_way_as_that_is_one_daemon_s_alone(site, audited):
+    for root in (site.outbox, site.archive, site.failed):
+        site.write(".watcherd/ffffffff-00000000-1", root=root)
+    assert audited() == ([("draft", "outbox/.watcherd/ffffffff-00000000-1")], False)
+
+
+@pytest.mark.parametrize(("state", "folder"), [(State.PUBLISHING, "outbox"), (State.QUARANTINING, "failed")])
+def test_after_a_crash_it_tells_what_is_unfinished_and_nothing_that_belongs_to_it(site, audited, state, folder):
     path = site.drop("a.txt")
     with Ledger(site.state / "ledger.db") as ledger:
         ledger.register("scans", str(site.inbox))
         job = Job(ledger.next_id(), File("scans", "a.txt", beneath.version_of(path.stat())), Kind.TEXT)
         draft = Draft(f"{ledger.id}-00000000-{job.id}", 1)
         ledger.hand_over([job])
-        ledger.intend([Intent(job, State.PUBLISHING, 0, draft)])
-    for root, name in ((site.outbox, draft.name), (site.inbox, "owner"), (site.outbox, "owner")):
+        ledger.intend([Intent(job, state, 0, draft)])
+    for root, name in ((site.base / folder, draft.name), (site.inbox, "owner"), (site.outbox, "owner")):
         site.write(f".watcherd/{name}", root=root)
     path.rename(site.inbox / ours_of(job))
     assert audited() == ([("unfinished", "inbox/a.txt")], False)
