@@ -16,6 +16,7 @@ from threading import Event, Thread, stack_size
 import pytest
 from tests.integration.conftest import failing, held
 
+from watcherd import beneath
 from watcherd.model import Refused, SystemFault
 from watcherd.service import locks
 
@@ -161,6 +162,13 @@ def test_a_fifo_in_place_of_a_lock_holds_nobody_up(state):
     assert not asking.is_alive()
 
 
+def test_a_folder_in_place_of_a_lock_that_somebody_holds_is_believed(state):
+    os.mkdir(f"{state}/lock")
+    with beneath.folder(state, "lock") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        assert locks.is_held(state, by=1)
+
+
 def test_those_who_ask_in_the_same_instant_do_not_take_each_other_for_a_daemon(state):
     with daemon(state):
         assert locks.is_held(state)
@@ -279,6 +287,18 @@ def test_another_daemon_s_note_in_a_folder_that_took_the_inbox_s_place_stays(sta
         with daemon(other, inbox):
             pass
     assert json.loads(note(inbox).read_text())["state"] == other
+
+
+def test_the_note_of_an_inbox_whose_path_leads_elsewhere_by_now_is_taken_back_where_it_was(state, inbox, tmp_path):
+    link, another = tmp_path / "link", tmp_path / "another"
+    another.mkdir()
+    ours = locks.Note(str(link), state)
+    for folder in (inbox, another):
+        link.unlink(missing_ok=True)
+        link.symlink_to(folder)
+        ours.write()
+    assert list(inbox.iterdir()) == []
+    assert note(another).exists()
 
 
 def test_folders_that_hang_at_the_end_are_waited_for_together(state, tmp_path, monkeypatch):
