@@ -10,11 +10,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from tests.integration.conftest import as_nobody
+from tests.integration.conftest import as_nobody, failing
 
 from watcherd.beneath import OURS
 from watcherd.model import After, Failure, Returned, SystemFault
 from watcherd.publish import unretired
+from watcherd.publish.inputs import retire
 from watcherd.publish.roots import rename
 from watcherd.publish.roots.folders import Folders
 from watcherd.states import State
@@ -177,6 +178,14 @@ def test_an_input_that_cannot_be_archived_waits_is_said_once_and_goes_when_it_ca
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.archive) == {"b.txt", "sub/a.txt"}
     assert look.tree(scene.outbox) == {"b.txt.words.json", "sub/a.txt.words.json"}
+
+
+def test_an_input_whose_rename_a_disk_fails_waits_in_its_inbox(scene, look, monkeypatch):
+    scene.add("a.txt")
+    with monkeypatch.context() as context:
+        context.setattr(retire, "take", failing(errno.EIO))
+        assert scene.settle() == ["hindered"]
+    assert look.tree(scene.inbox) == {"a.txt"}
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
