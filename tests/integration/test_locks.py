@@ -301,6 +301,21 @@ def test_the_note_of_an_inbox_whose_path_leads_elsewhere_by_now_is_taken_back_wh
     assert note(another).exists()
 
 
+def test_a_folder_may_be_a_bare_mount_point_though_our_note_is_in_it_until_something_else_is(state, inbox):
+    ours = locks.Note(str(inbox), state)
+    ours.write()
+    assert ours.in_doubt()
+    (inbox / "a.txt").touch()
+    assert not ours.in_doubt()
+
+
+def test_a_folder_that_our_note_is_in_as_it_is_written_again_is_no_bare_mount_point(state, inbox):
+    ours = locks.Note(str(inbox), state)
+    ours.write()
+    ours.write()
+    assert not ours.in_doubt()
+
+
 def test_folders_that_hang_at_the_end_are_waited_for_together(state, tmp_path, monkeypatch):
     answer = Event()
     monkeypatch.setattr(locks, "_ANSWER", 0.3)
