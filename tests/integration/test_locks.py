@@ -301,6 +301,26 @@ def test_the_note_of_an_inbox_whose_path_leads_elsewhere_by_now_is_taken_back_wh
     assert note(another).exists()
 
 
+@pytest.mark.parametrize("noted_before", [True, False])
+def test_an_inbox_that_comes_with_another_daemon_s_note_is_not_ours(state, other, inbox, tmp_path, noted_before):
+    ours = locks.Note(str(inbox), state)
+    if noted_before:
+        ours.write()
+        inbox.rename(tmp_path / "away")
+        inbox.mkdir()
+    with daemon(other, inbox), pytest.raises(SystemFault, match="is in use by watcherd"):
+        ours.renew(was_lost=noted_before)
+
+
+def test_an_inbox_that_is_another_folder_without_a_note_is_noted(state, inbox, tmp_path):
+    ours = locks.Note(str(inbox), state)
+    ours.write()
+    inbox.rename(tmp_path / "away")
+    inbox.mkdir()
+    ours.renew(was_lost=False)
+    assert note(inbox).exists()
+
+
 def test_a_folder_may_be_a_bare_mount_point_though_our_note_is_in_it_until_something_else_is(state, inbox):
     ours = locks.Note(str(inbox), state)
     ours.write()
