@@ -178,14 +178,29 @@ def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audi
     assert audited() == ([("unreadable", "failed/sub")], False)
 
 
+def set_aside(site, lies):
+    """Set a file aside by hand: where it lies, and with its reason in the failed folder. Return both."""
+    bad = site.write("bad.txt", root=lies)
+    facts = {"class": "not-text", "message": "", "attempts": 1, "inbox": "scans", "path": "bad.txt"}
+    facts |= {"modified": stamp(bad.stat().st_mtime)}
+    return bad, site.write("bad.txt.error.json", json.dumps(facts).encode(), root=site.failed)
+
+
 @pytest.mark.parametrize(("after", "lies"), [("archive", "failed"), ("keep", "failed"), ("keep", "inbox")])
 def test_what_was_set_aside_and_is_not_on_record_is_told_once_where_it_lies(site, audited, after, lies):
     site.configure(inbox={"after": after})
-    bad = site.write("bad.txt", root=getattr(site, lies))
-    facts = {"class": "not-text", "message": "", "attempts": 1, "inbox": "scans", "path": "bad.txt"}
-    facts |= {"modified": stamp(bad.stat().st_mtime)}
-    site.write("bad.txt.error.json", json.dumps(facts).encode(), root=site.failed)
+    set_aside(site, getattr(site, lies))
     assert audited() == ([("unaccounted", f"{lies}/bad.txt")], False)
+
+
+def test_what_was_set_aside_when_a_run_died_before_that_was_on_record_is_told_as_unfinished_alone(site, audited):
+    bad, reason = set_aside(site, site.failed)
+    with Ledger(site.state / "ledger.db") as ledger:
+        ledger.register("scans", str(site.inbox))
+        job = Job(ledger.next_id(), File("scans", "bad.txt", beneath.version_of(bad.stat())), Kind.TEXT)
+        ledger.hand_over([job])
+        ledger.intend([Intent(job, State.QUARANTINING, 0, Draft("its draft", reason.stat().st_ino))])
+    assert audited() == ([("unfinished", "inbox/bad.txt")], False)
 
 
 def test_a_reason_of_what_was_set_aside_that_cannot_be_read_is_told(site, audited, monkeypatch):
