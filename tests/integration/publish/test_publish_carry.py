@@ -227,6 +227,28 @@ def test_a_linked_input_that_is_written_into_for_ever_is_there_once_and_ends(sce
     assert (scene.archive / "a.txt").read_bytes() == b"one two\nmore"
 
 
+def test_a_link_by_which_an_input_is_archived_is_on_disk_before_the_original_is_removed(scene, synced, monkeypatch):
+    def remove(name, **at):
+        before.extend(synced)
+        unlink(name, **at)
+
+    before, unlink = [], os.unlink
+    monkeypatch.setattr(retire, "take", failing(errno.EINVAL))
+    scene.add("sub/a.txt")
+    assert scene.settle() == []
+    monkeypatch.setattr(os, "unlink", remove)
+    assert scene.carry() == [State.PUBLISHED]
+    assert str(scene.archive / "sub") in before
+
+
+def test_a_copy_that_cannot_be_given_its_name_is_removed(far, look, monkeypatch):
+    far.add("a.txt")
+    far.settle()
+    monkeypatch.setattr(carry, "move", failing(errno.EIO))
+    assert far.carry() == ["hindered"]
+    assert look.drafts(far.archive) == set()
+
+
 def test_a_quarantined_input_is_carried_too(far, look):
     far.add("a.txt", state=State.QUARANTINING)
     assert far.settle() == []

@@ -14,7 +14,7 @@ from contextlib import suppress
 from unittest.mock import Mock
 
 import pytest
-from tests.integration.conftest import as_nobody, failing, limited
+from tests.integration.conftest import as_nobody, failing, limited, occupy
 
 from watcherd import beneath
 from watcherd.beneath import OURS
@@ -317,6 +317,14 @@ def test_a_draft_that_is_not_there_is_not_ours_and_is_removed_without_complaint(
     root.rest()
 
 
+def test_what_somebody_put_in_the_place_of_a_draft_is_not_vouched_for(tmp_path):
+    root = Root(str(tmp_path), "owner")
+    draft = root.write_draft(1, b"ours")
+    occupy(tmp_path / OURS / draft.name, "them")
+    assert root.vouched(draft) is None
+    root.rest()
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 @pytest.mark.parametrize("ours_to_write", [False, True])
 def test_a_draft_that_shows_as_another_user_s_and_has_a_server_s_time_is_vouched_for_all_the_same(
@@ -434,7 +442,7 @@ def test_a_draft_whose_making_fails_once_it_is_there_is_removed_once_that_is_ove
 
 def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
     root = Root(str(tmp_path), "owner")
-    name = root.write_draft(1, b"old").name
+    name = root.write_draft(1, b"what was there before").name
     with monkeypatch.context() as broken:
         broken.setattr(os, "unlink", failing(errno.EIO))
         with pytest.raises(SystemFault):
@@ -442,6 +450,7 @@ def test_a_draft_that_is_made_anew_is_no_stray_of_before(tmp_path, monkeypatch):
     draft = root.write_draft(1, b"new")
     root.rest()
     assert root.vouched(draft)
+    assert (tmp_path / OURS / name).read_bytes() == b"new"
     root.rest()
 
 
