@@ -238,6 +238,11 @@ def test_a_note_of_our_own_binds_us_under_no_other_name_of_the_state_directory(s
         assert json.loads(note(inbox).read_text())["pid"] == os.getpid()
 
 
+def test_a_note_that_is_left_of_this_very_run_does_not_bind_it(state, inbox):
+    with locks.state(state), noted(inbox, state), noted(inbox, state):
+        assert note(inbox).exists()
+
+
 def test_a_state_directory_that_may_not_be_asked_is_believed_to_be_alive(state, inbox, tmp_path):
     note(inbox).parent.mkdir()
     (tmp_path / "loop").symlink_to("loop")  # an error that root meets as well
