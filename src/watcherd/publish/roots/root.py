@@ -157,7 +157,7 @@ class Root:
         It is given a time that our clock has had: a server's may be ahead, or ours set back. Raises SystemFault.
         """
         status = self.seen(draft)
-        if status is None or status.st_ino != draft.inode or status.st_size != (draft.size or status.st_size):
+        if status is None or (status.st_ino, status.st_size) != (draft.inode, draft.size):
             return None
         if status.st_mtime > time.time():
             self._in_ours(lambda ours: _date(ours, draft.name))
