@@ -227,18 +227,33 @@ def test_a_linked_input_that_is_written_into_for_ever_is_there_once_and_ends(sce
     assert (scene.archive / "a.txt").read_bytes() == b"one two\nmore"
 
 
-def test_a_link_by_which_an_input_is_archived_is_on_disk_before_the_original_is_removed(scene, synced, monkeypatch):
-    def remove(name, **at):
-        before.extend(synced)
-        unlink(name, **at)
+@pytest.fixture
+def carried_on_disk(synced, monkeypatch):
+    """Return a function that carries what waits, and returns what was synced before the original was removed."""
 
-    before, unlink = [], os.unlink
+    def carry(scene):
+        before, unlink = [], os.unlink
+        monkeypatch.setattr(os, "unlink", lambda name, **at: (before.extend(synced), unlink(name, **at)))
+        assert scene.carry() == [State.PUBLISHED]
+        return before
+
+    return carry
+
+
+def test_a_link_by_which_an_input_is_archived_is_on_disk_before_the_original_is_removed(
+    scene, carried_on_disk, monkeypatch
+):
     monkeypatch.setattr(retire, "take", failing(errno.EINVAL))
     scene.add("sub/a.txt")
     assert scene.settle() == []
-    monkeypatch.setattr(os, "unlink", remove)
-    assert scene.carry() == [State.PUBLISHED]
-    assert str(scene.archive / "sub") in before
+    assert str(scene.archive / "sub") in carried_on_disk(scene)
+
+
+def test_a_copy_and_its_name_are_on_disk_before_the_original_is_removed(far, carried_on_disk):
+    (job,) = far.add("sub/a.txt")
+    assert far.settle() == []
+    draft = far.archive / OURS / far.place.archive.name_of(job.id)
+    assert {str(draft), str(far.archive / "sub")} <= {*carried_on_disk(far)}
 
 
 def test_a_copy_that_cannot_be_given_its_name_is_removed(far, look, monkeypatch):
