@@ -955,10 +955,11 @@ def test_what_another_ledger_has_taken_is_not_taken_for_ours(scene_of, look):
 def test_drafts_of_an_earlier_run_that_nothing_refers_to_are_removed_and_a_strangers_stay(scene, look):
     job = scene.job("a.txt")
     scene.done(job)
-    (scene.outbox / ".watcherd" / "cafecafe-1").write_text("another daemon's")
-    (scene.outbox / ".watcherd" / "notes.txt").write_text("a user's")
+    theirs = {"cafecafe-00000000-1", "notes.txt"}  # another daemon's, and a user's
+    for name in theirs:
+        (scene.outbox / ".watcherd" / name).touch()
     scene.start_again()
-    assert look.drafts(scene.outbox) == {"cafecafe-1", "notes.txt"}
+    assert look.drafts(scene.outbox) == theirs
 
 
 def test_a_draft_of_an_earlier_version_that_nothing_refers_to_is_removed(scene, look):
