@@ -222,7 +222,7 @@ def _flaw(way: Way, row: Record, result: os.stat_result) -> str:
     """Return what is wrong with the file that has a result's name; empty where nothing is. Raises SystemFault."""
     if result.st_size and way.root.wrote(result, row):
         return ""
-    if not sameness.has_inode(result, row):
+    if not sameness.has_inode(result, row.result):
         return "is not what watcherd put there: it was replaced"
     return "was changed after it was published" if result.st_size else "is empty, and was not when it was published"
 

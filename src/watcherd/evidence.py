@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath, sameness
 from watcherd.intake.scan import admitted
-from watcherd.model import After, Failure, File, Kind, Record
+from watcherd.model import After, Draft, Failure, File, Kind, Record
 from watcherd.paths import from_fields, readable
 from watcherd.publish.aside.reason import facts_in, is_anothers
 from watcherd.states import State
@@ -192,7 +192,7 @@ def _facts(root: str, path: str, on_refused: Callable[[OSError], None] = raise_u
 
 def _with_result(record: Record, result: os.stat_result) -> Record:
     size, mtime_ns, _, inode = beneath.version_of(result)
-    return replace(record, inode=inode, result_size=size, result_mtime_ns=mtime_ns)
+    return replace(record, result=Draft("", inode, size, mtime_ns))
 
 
 def _status(root: str, path: str) -> os.stat_result | None:

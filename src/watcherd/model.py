@@ -130,14 +130,17 @@ class Limits:
 class Draft(NamedTuple):
     """A result on its way: `name` in the outbox's folder of drafts, and the inode that proves it ours.
 
-    `size` in bytes is that of when it was filled (0: not known), `mtime_ns` known once it is on disk: then both prove
-    that it is as we wrote it.
+    `size`, in bytes, is known once it is filled, `mtime_ns` once it is on disk (0: not yet): then both prove that it
+    is as we wrote it.
     """
 
     name: str
     inode: int
     size: int = 0
     mtime_ns: int = 0
+
+
+NO_DRAFT = Draft("", 0)
 
 
 class Done(NamedTuple):
@@ -193,10 +196,10 @@ class Record:
     """What the ledger holds of one version of a file.
 
     `attempts` were charged, `kills` were not (a worker killed from outside). `number` is the one that result and
-    archive share (0: none), `draft` the draft's name; `inode` proves a visible result ours, `result_size` and
-    `result_mtime_ns` that it is as we wrote it (empty and 0 until there is one; the last two also for results from an
-    earlier version of the ledger). `due` and `at` are wall-clock seconds since the epoch: when to try again; when it
-    came to its state, or, with a result, when that was about to be shown.
+    archive share (0: none); `result` is the draft of the result, or of the reason, and what proves that ours once it
+    is visible (empty until there is one; size and time are 0 also in rows from version 1 of the ledger). `due` and
+    `at` are wall-clock seconds since the epoch: when to try again; when it came to its state, or, with a result, when
+    that was about to be shown.
     """
 
     id: int
@@ -210,10 +213,7 @@ class Record:
     failure: Failure | None = None
     message: str = ""
     number: int = 0
-    draft: str = ""
-    inode: int = 0
-    result_size: int = 0
-    result_mtime_ns: int = 0
+    result: Draft = NO_DRAFT
     at: int = 0
 
 

@@ -7,7 +7,7 @@
     was copied to another file system            size, about its mtime       `is_copy`
     was set aside, by the word of its reason     about its mtime             `has_time`
     we wrote, maybe to a server                  size, inode, maybe mtime    `is_as_written`
-    we wrote where inodes do not last            size, mtime                 `is_as_written`
+    we wrote where inodes do not last            size, mtime                 `looks_like`
     anybody may write into by now                inode                       `has_inode`
 
 The ctime of a file with several names says nothing: a rename of any of them sets it. An inode says nothing once its
@@ -58,8 +58,8 @@ def resembles(seen: Version, known: Version) -> bool:
     return (seen.size, seen.mtime_ns) == (known.size, known.mtime_ns)
 
 
-def has_inode(found: os.stat_result | None, known: Version | Draft | Record) -> bool:
-    """Whether a file, a draft or the result of a record is that very one, whatever is in it and whatever its name."""
+def has_inode(found: os.stat_result | None, known: Version | Draft) -> bool:
+    """Whether a file, or a draft, is that very one, whatever is in it and whatever its name."""
     return found is not None and found.st_ino == known.inode
 
 
@@ -73,17 +73,15 @@ def has_time(found: os.stat_result | None, seconds: float) -> bool:
     return found is not None and abs(seconds - signed(found.st_mtime_ns) / 1e9) < _COARSE / 1e9
 
 
-def is_as_written(found: os.stat_result, record: Record, *, renumbered: bool = False) -> bool:
-    """Whether a file is the result of a record, or its reason, as we wrote it; it may be `renumbered` since.
+def is_as_written(found: os.stat_result, record: Record) -> bool:
+    """Whether a file is the result of a record, or its reason, as we wrote it.
 
     A disk of this machine keeps times as they were written, where a server may date a file later. What has a major
     number is such a disk; servers have none, nor have btrfs, overlays and tmpfs.
     """
-    mtime_ns = signed(found.st_mtime_ns)
-    if renumbered and (found.st_size, mtime_ns) == (record.result_size, record.result_mtime_ns):
-        return True
-    if (found.st_ino, found.st_size) != (record.inode, record.result_size or found.st_size):
+    result, mtime_ns = record.result, signed(found.st_mtime_ns)
+    if not has_inode(found, result) or found.st_size != (result.size or found.st_size):
         return False
-    if record.result_mtime_ns and os.major(found.st_dev):
-        return mtime_ns == record.result_mtime_ns
+    if result.mtime_ns and os.major(found.st_dev):
+        return mtime_ns == result.mtime_ns
     return mtime_ns <= (record.at + ROUNDING) * 10**9

@@ -81,7 +81,7 @@ def test_results_are_as_we_wrote_them_where_inodes_do_not_last_also_where_one_of
     (result := site.base / name).write_text("{}")
     file, (size, mtime_ns, *_) = File("scans", "a.txt", Version(1, 2, 3, 4)), beneath.version_of(result.stat())
     before, that, later = (
-        Record(0, file, Kind.TEXT, state, number=number, inode=7, result_size=size, result_mtime_ns=time_ns)
+        Record(0, file, Kind.TEXT, state, number=number, result=Draft("", 7, size, time_ns))
         for number, time_ns in ((0, mtime_ns - 1), (0, mtime_ns), (1, mtime_ns + 1))
     )
     with Ledger(site.state / "ledger.db") as ledger:

@@ -128,7 +128,7 @@ def test_a_ledger_of_the_version_before_is_brought_to_this_one_and_keeps_what_it
             assert is_as_written(seen(time.time()), record(ledger, "a.txt"))
             assert told(ledger, "PRAGMA user_version") == VERSION
             intend(ledger, *handed(ledger, "b.txt"))
-            assert record(ledger, "b.txt").result_size == 5
+            assert record(ledger, "b.txt").result.size == 5
 
 
 def test_a_ledger_of_the_version_before_that_another_writes_to_for_long_is_a_fault_of_the_system(path, monkeypatch):
@@ -422,13 +422,13 @@ def test_every_value_comes_back_as_it_went_in(ledger, inode):
     )
     ledger.hand_over([given])
     intend(ledger, given, inode=inode)
-    assert record(ledger, name).inode == inode
+    assert record(ledger, name).result.inode == inode
     assert ledger.outlived([(replace(record(ledger, name), id=0), inode)]) == {0}
     found = record(ledger, name)
     assert (found.file, found.kind, found.attempts, found.kills, found.alone) == (given.file, Kind.IMAGE, 2, 1, True)
     ledger.remember([replace(found, state=State.PUBLISHED)])
     again = record(ledger, name)
-    assert (again.file, again.kind, again.attempts, again.inode) == (given.file, Kind.IMAGE, 2, inode)
+    assert (again.file, again.kind, again.attempts, again.result.inode) == (given.file, Kind.IMAGE, 2, inode)
 
 
 def test_an_inbox_is_its_folder_and_its_name_a_label(path):
@@ -511,7 +511,7 @@ def test_the_proof_of_a_result_is_the_latest_that_was_published(ledger):
     intend(ledger, newer, State.QUARANTINING, inode=7)
     ledger.finish([newer.id], State.QUARANTINED)
     ledger.flush()
-    assert ledger.result("scans", "a.txt").inode == 6
+    assert ledger.result("scans", "a.txt").result.inode == 6
     assert ledger.result("scans", "b.txt") is None
     assert [it.id for it in ledger.quarantined("scans")] == [newer.id]
 
@@ -756,7 +756,7 @@ def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were
     with Ledger(path) as again:
         again.register("scans", "/srv/scans")
         (found,) = again.unfinished("scans", State.PUBLISHING, State.QUARANTINING)
-        assert (found.id, found.number, found.draft, found.inode) == (first.id, 3, f"draft-{first.id}", 77)
+        assert (found.id, found.number, found.result[:2]) == (first.id, 3, (f"draft-{first.id}", 77))
         assert again.drafts() == {f"draft-{first.id}"}
         assert record(again, "b.txt").state is State.WORKING
         assert again.next_id() > second.id
@@ -814,7 +814,7 @@ def test_an_intention_that_was_withdrawn_proves_nothing_any_more(ledger):
     intend(ledger, given, number=4)
     ledger.withdraw(given)
     found = record(ledger, "a.txt")
-    assert (found.state, found.number, found.draft, found.inode) == (State.WORKING, 0, "", 0)
+    assert (found.state, found.number, found.result[:2]) == (State.WORKING, 0, ("", 0))
     assert ledger.drafts() == set()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from watcherd.model import Ended, Failure, File, Kind, Record, Version, signed
+from watcherd.model import Draft, Ended, Failure, File, Kind, Record, Version, signed
 from watcherd.states import State
 
 if TYPE_CHECKING:
@@ -41,10 +41,7 @@ def record(inbox: str, row: tuple[Any, ...], retired: Mapping[int, State]) -> Re
         failure=Failure(failure) if failure else None,
         message=message or "",
         number=taken,
-        draft=draft or "",
-        inode=(result or 0) & _ALL,
-        result_size=result_size or 0,
-        result_mtime_ns=result_mtime_ns or 0,
+        result=Draft(draft or "", (result or 0) & _ALL, result_size or 0, result_mtime_ns or 0),
         at=at,
     )
 
@@ -75,8 +72,8 @@ ENDING = "state, number, result, result_size, result_mtime_ns, failure, message"
 
 def ending(it: Record) -> tuple[object, ...]:
     """Return how a file ended."""
-    result = signed(it.inode), it.result_size, it.result_mtime_ns
-    return it.state, it.number, *result, it.failure, it.message or None
+    _, inode, size, mtime_ns = it.result
+    return it.state, it.number, signed(inode), size, mtime_ns, it.failure, it.message or None
 
 
 def marks(number: int) -> str:

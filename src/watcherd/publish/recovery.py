@@ -140,7 +140,7 @@ def _leaving(place: Place, record: Record) -> Leaving:
     way = place.way(record, record.state, record.number)
     is_bad = record.state is State.QUARANTINING
     outcome = Failed(job, record.failure or Failure.CRASHED, record.message) if is_bad else None
-    return Leaving(job, record.state, record.number, reveal.draft_of(record), way, outcome)
+    return Leaving(job, record.state, record.number, record.result, way, outcome)
 
 
 def _numbered_anew(place: Place, it: Leaving, *, away: bool) -> Leaving:

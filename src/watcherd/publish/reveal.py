@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from watcherd import beneath
 from watcherd.access import error_as_fault
-from watcherd.model import Draft
 from watcherd.publish.inputs.taker import give_back
 from watcherd.publish.roots.rename import exchange, move, replace
 from watcherd.sameness import has_inode, looks_like
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from watcherd.ledger.ledger import Ledger
-    from watcherd.model import Job, Record
+    from watcherd.model import Draft, Job
     from watcherd.publish.leaving import Leaving
     from watcherd.publish.roots.folders import Folders
     from watcherd.publish.roots.place import Place, Way
@@ -120,14 +119,9 @@ def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
     if there is None or has_inode(there, it.draft) or looks_like(there, it.draft):
         return
     earlier = ledger.result(place.inbox, it.job.file.path)
-    if earlier and not (is_earlier(place, ledger, it.job, there) or looks_like(there, draft_of(earlier))):
+    if earlier and not (is_earlier(place, ledger, it.job, there) or looks_like(there, earlier.result)):
         with error_as_fault(it.way.root.path):
             give_back(it.way.root.ours(), it.draft.name, it.way.root.path, it.way.visible)
-
-
-def draft_of(it: Record) -> Draft:
-    """Return the draft that a record tells of, or that became its result."""
-    return Draft(it.draft, it.inode, it.result_size, it.result_mtime_ns)
 
 
 def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:

@@ -13,7 +13,7 @@ from tests.integration.conftest import occupy
 
 from watcherd import volumes
 from watcherd.beneath import OURS
-from watcherd.model import After, Failure, File, Kind, Record, Version
+from watcherd.model import After, Draft, Failure, File, Kind, Record, Version
 from watcherd.publish import reveal
 from watcherd.publish.aside import quarantine
 from watcherd.publish.roots import rename
@@ -239,7 +239,7 @@ def test_keep_does_not_replace_what_has_no_more_than_the_inode_of_a_result_befor
     (theirs := scene.outbox / "a.txt.words.json").write_text("a user's")
     file = File("scans", "a.txt", Version(1, 2, 3, 4))
     inodes = theirs.stat().st_ino, 1
-    scene.ledger.remember([Record(0, file, Kind.TEXT, State.PUBLISHED, inode=inode) for inode in inodes])
+    scene.ledger.remember([Record(0, file, Kind.TEXT, State.PUBLISHED, result=Draft("", inode)) for inode in inodes])
     scene.add("a.txt")
     scene.batch.settle()
     (failed,) = scene.told()
@@ -295,6 +295,13 @@ def test_a_kept_file_s_result_is_replaced_where_inodes_do_not_last(scene_of, loo
     monkeypatch.setattr(volumes, "renumbers", lambda _: True)
     assert scene.settle() == [State.PUBLISHED]
     assert look.tree(scene.outbox) == {"a.txt.words.json"}
+
+
+def test_the_file_system_is_not_asked_about_a_result_that_is_known_by_its_inode(scene_of, monkeypatch):
+    scene = scene_of(After.KEEP)
+    scene.publish_and_edit()
+    monkeypatch.setattr(volumes, "renumbers", pytest.fail)
+    assert scene.settle() == [State.PUBLISHED]
 
 
 def test_keep_does_not_replace_a_result_that_a_user_has_replaced(scene_of):

@@ -232,7 +232,7 @@ def test_an_outbox_s_folder_that_is_closed_to_us_since_goes_to_disk_with_all_els
 def test_a_result_that_has_the_number_on_record_is_not_looked_for_under_all_before_it(scene, monkeypatch):
     job = show(scene, "a.txt")
     shown = scene.outbox / "a.txt.words.json"
-    intend(scene, job, Draft(scene.record("a.txt").draft, shown.stat().st_ino), 100_000)
+    intend(scene, job, Draft(scene.record("a.txt").result.name, shown.stat().st_ino), 100_000)
     shown.rename(scene.outbox / "a.100000.txt.words.json")
     scene.crash()
     monkeypatch.setattr(reveal, "rename", lambda *_: 1 // 0)
@@ -265,7 +265,7 @@ def test_a_result_that_was_to_have_another_number_when_the_run_died_gets_that_of
 def test_a_result_that_was_to_have_another_number_and_whose_folder_is_a_file_by_now_holds_up_no_start(scene, look):
     job = show(scene, "sub/a.txt")
     inode = (scene.outbox / "sub/a.txt.words.json").stat().st_ino
-    intend(scene, job, Draft(scene.record("sub/a.txt").draft, inode), 1)
+    intend(scene, job, scene.record("sub/a.txt").result._replace(inode=inode), 1)
     shutil.rmtree(scene.outbox / "sub")
     (scene.outbox / "sub").write_text("a user's")
     scene.start_again()
@@ -277,7 +277,7 @@ def test_a_result_that_was_to_have_another_number_has_it_also_where_what_has_tha
     scene, look, monkeypatch
 ):
     job = show(scene, "a.txt")
-    intend(scene, job, Draft(scene.record("a.txt").draft, os.stat(scene.outbox / "a.txt.words.json").st_ino), 1)
+    intend(scene, job, Draft(scene.record("a.txt").result.name, os.stat(scene.outbox / "a.txt.words.json").st_ino), 1)
     scene.crash()
     status = beneath.status
 
@@ -916,7 +916,7 @@ def test_a_kept_result_that_changed_places_with_the_next_when_the_run_died_and_i
     scene = scene_of(After.KEEP)
     visible = scene.outbox / "a.txt.words.json"
     die_once_a_result_has_changed_places(scene, monkeypatch)
-    number_anew(scene.outbox / OURS / scene.ledger.unfinished("scans", State.PUBLISHING)[0].draft)
+    number_anew(scene.outbox / OURS / scene.ledger.unfinished("scans", State.PUBLISHING)[0].result.name)
     number_anew(visible)
     scene.start_again()
     scene.settle()
