@@ -190,8 +190,7 @@ def _judge_input(place: Place, row: Record, found: Audit) -> None:
 
 def _seen(place: Place, row: Record) -> _Seen | None:
     """Return what is seen of a row's result; None where somebody has collected it."""
-    state = State.PUBLISHING if row.state is State.PUBLISHED else State.QUARANTINING
-    way = place.way(row, state, row.number)
+    way = place.way_on_record(row)
     result = _status(way.root.path, way.visible)
     return None if result is None else _Seen(row, way, result, _flaw(way, row, result))
 

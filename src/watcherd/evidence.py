@@ -84,7 +84,7 @@ def _kept_one(place: Place, path: str, kind: Kind, known: Record | None) -> Reco
     record = Record(0, File(place.inbox, path, beneath.version_of(source)), kind, State.PUBLISHED)
     if known is not None and known.file == record.file:
         return None  # it was set aside, and its result is an earlier version's
-    visible = place.way(record, State.PUBLISHING, 0).visible
+    visible = place.way_on_record(record).visible
     result = _status(place.outbox.path, visible)
     since = min(source.st_mtime_ns, source.st_ctime_ns)  # its mtime may be from a clock that is ahead
     if result is None or not result.st_size or result.st_mtime_ns < since:
@@ -132,7 +132,7 @@ def _found_one(place: Place, inbox: Inbox, reason: str, facts: Mapping[str, obje
     file = File(place.inbox, path, beneath.version_of(status))
     for number in _numbers_in(reason):
         record = _with_result(Record(0, file, kind, State.QUARANTINED, number=number), status)
-        if place.way(record, State.QUARANTINING, number).visible == reason:
+        if place.way_on_record(record).visible == reason:
             return _as_it_lies(place, record, facts)
     return None
 
@@ -152,7 +152,7 @@ def _as_it_lies(place: Place, record: Record, facts: Mapping[str, object]) -> Re
 
     A kept file is in its inbox, or in the failed folder if `keep` was set after it was moved there.
     """
-    found = _status(place.failed.path, place.way(record, State.QUARANTINING, record.number).retired)
+    found = _status(place.failed.path, place.way_on_record(record).retired)
     if place.after is After.KEEP:
         either = found, _status(place.inbox_path, record.file.path)
         found = next((it for it in either if _is_as_said(it, facts)), None)

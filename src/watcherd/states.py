@@ -36,6 +36,9 @@ class State(StrEnum):
     VANISHED = "vanished"  # removed by its owner before it was taken
 
 
+#: The states of what is set aside, or is about to be.
+ASIDE = frozenset({State.QUARANTINING, State.QUARANTINED})
+
 #: What leads from where to where, by its letter in the drawing. Tests publish with a ledger that takes no other step.
 TRANSITIONS: Mapping[str, tuple[State, State]] = MappingProxyType(
     {

@@ -87,5 +87,5 @@ class Pruning:
 
     def _has_result(self, row: Record) -> bool:
         """Whether the result of a row is there, or may be in what is not mounted yet. Raises OSError."""
-        visible = self._place.way(row, State.PUBLISHING, row.number).visible
+        visible = self._place.way_on_record(row).visible
         return self._place.outbox.in_doubt() or beneath.status(self._place.outbox.path, visible) is not None

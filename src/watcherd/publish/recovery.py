@@ -137,7 +137,7 @@ def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[],
 
 def _leaving(place: Place, record: Record) -> Leaving:
     job = Job(record.id, record.file, record.kind, record.attempts, record.kills, record.alone)
-    way = place.way(record, record.state, record.number)
+    way = place.way_on_record(record)
     is_bad = record.state is State.QUARANTINING
     outcome = Failed(job, record.failure or Failure.CRASHED, record.message) if is_bad else None
     return Leaving(job, record.state, record.number, record.result, way, outcome)

@@ -178,7 +178,7 @@ def test_a_file_whose_names_could_not_be_given_another_number_at_once_has_the_on
     assert scene.settle() in ([State.PUBLISHED], [State.QUARANTINED])
     scene.ledger.flush()
     record = scene.record("a.txt")
-    way = scene.place.way(record, state, record.number)
+    way = scene.place.way_on_record(record)
     assert (target / way.retired).read_bytes() == b"one two\n"
     assert os.path.lexists(f"{way.root.path}/{way.visible}")
     if state is State.QUARANTINING:

@@ -60,7 +60,7 @@ def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
 
 
 def _has_reason(place: Place, record: Record) -> bool:
-    way = place.way(record, State.QUARANTINING, record.number)
+    way = place.way_on_record(record)
     found = beneath.status(way.root.path, way.visible)
     return found is not None and way.root.wrote(found, record)
 
@@ -110,7 +110,7 @@ def way_of(place: Place, record: Record) -> Way:
 
     It lies in the failed folder, too, where inputs are kept now and were not when it was set aside.
     """
-    way = place.way(record, State.QUARANTINING, record.number)
+    way = place.way_on_record(record)
     with suppress(OSError):  # what a folder that fails may hold is told by who looks into it
         if way.into is None and looks_like(beneath.status(place.failed.path, way.retired), record.file.version):
             return way._replace(into=place.failed)
@@ -143,7 +143,7 @@ def remove_reason(place: Place, record: Record) -> None:
 
     Raises OSError, and SystemFault where the folder fails.
     """
-    way = place.way(record, State.QUARANTINING, record.number)
+    way = place.way_on_record(record)
     folder, name = beneath.split(way.visible)
     with suppress(FileNotFoundError), beneath.folder(way.root.path, folder) as parent:
         # Looked at last: where its file is bad again, a daemon gives the name to another reason meanwhile.

@@ -22,7 +22,7 @@ from watcherd.publish.aside import crossing
 from watcherd.publish.aside.crossing import WayBack
 from watcherd.publish.aside.quarantine import is_set_aside, remove_reason, row_of, way_of
 from watcherd.publish.roots.rename import move
-from watcherd.states import State
+from watcherd.states import ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -138,10 +138,9 @@ def _finish(it: WayBack) -> None:
 
 def _is_aside_anew(it: WayBack) -> bool:
     """Whether it came back, and a daemon has set it, or what came after it, aside by the same name."""
-    aside = {State.QUARANTINING, State.QUARANTINED}
     inbox, path = it.place.inbox, it.record.file.path
     later = (*it.ledger.lookup(inbox, [path]).values(), *it.ledger.namesakes(inbox, path))
-    return any(row.state in aside and row.id > it.record.id and row.number == it.record.number for row in later)
+    return any(row.state in ASIDE and row.id > it.record.id and row.number == it.record.number for row in later)
 
 
 def _put_back(it: WayBack) -> None:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from watcherd.beneath import join, split
 from watcherd.model import After
 from watcherd.publish.roots.names import derived
-from watcherd.states import State
+from watcherd.states import ASIDE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from watcherd.model import Job, Kind, Record
     from watcherd.publish.roots.root import Root
+    from watcherd.states import State
 
 
 class Affixes(NamedTuple):
@@ -65,12 +66,16 @@ class Place:
             root.rest()
 
     def way(self, job: Job | Record, state: State, number: int) -> Way:
-        """Return the way of a job, or of its record, when it is PUBLISHING or QUARANTINING under `number`."""
+        """Return the way of a job under `number`: out to its result, or aside where `state` says so."""
         folder, name = split(job.file.path)
         numbered = join(folder, derived(name, number))
-        if state is State.QUARANTINING:
+        if state in ASIDE:
             reason = join(folder, derived(derived(name, number), suffix=".error.json"))
             return Way(self.failed, reason, None if self.after is After.KEEP else self.failed, numbered)
         prefix, suffix = self.affixes[job.kind]
         result = join(folder, derived(name, number, prefix=prefix, suffix=suffix))
         return Way(self.outbox, result, self.archive if self.after is After.ARCHIVE else None, numbered)
+
+    def way_on_record(self, record: Record) -> Way:
+        """Return the way that a file went by its record, or is to go."""
+        return self.way(record, record.state, record.number)
