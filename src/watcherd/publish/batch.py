@@ -227,7 +227,7 @@ class Batch:
     def _reveal(self) -> None:
         self._stages.each(Stage.SHOWN, self._look_again, len(self._stages.at(Stage.SHOWN)))
         self._stages.each(Stage.INTENDED, self._show)
-        self._numbers.all_visible()
+        self._numbers.forget()
         self._sync()
         self._stages.put(Stage.VISIBLE, *self._stages.taken(Stage.SHOWN))
 

@@ -67,8 +67,8 @@ class Numbers:
             return it
         return it._replace(number=number, way=self._place.way(it.job, it.state, number))
 
-    def all_visible(self) -> None:
-        """Forget which names were given: from now on they are seen where they are."""
+    def forget(self) -> None:
+        """Forget which names were given: all are visible now, and seen where they are."""
         self._given.clear()
 
 

@@ -122,8 +122,7 @@ def recover(place: Place, ledger: Ledger, batch: Batch, checkpoint: Callable[[],
             seen = _seen(place, ledger, it)
             if seen is None and away:
                 raise _both_away(place.inbox_path, it.way.root.path)
-            is_void = seen is None and it.state is State.QUARANTINING and _is_given_back(place, it.job)
-            found = Found.VOID if is_void else _held_against_input(folders, place.inbox_path, it.job, seen)
+            found = _held_against_input(place, folders, it, seen)
             if found is Found.VISIBLE:
                 _renumber(place, folders, it)
                 _restore_newer(place, it, record.at)
@@ -183,9 +182,9 @@ def _give_back_taken(inbox: str, job: Job) -> None:
 def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:
     """Return whether a result is hidden, or became visible, whatever somebody did with it since; None if neither.
 
-    What has its draft's name may be what it changed places with: the result of before, or somebody's own file, which
-    gets its name again. But a reason replaces nothing: there it is a copy of its input, cut short. And what looks
-    like the draft may be that, numbered anew.
+    Another file that has the draft's name may be what the draft changed places with: the earlier result, or a user's
+    own file, which is given its name back. Not where it looks like the draft, which may have been numbered anew; nor
+    with a reason, which replaces nothing: there it is a copy of the input, cut short.
     """
     root = it.way.root
     there = root.seen(it.draft)
@@ -217,21 +216,24 @@ def _is_visible(it: Leaving) -> bool:
     return sameness.has_inode(status, it.draft)
 
 
-def _held_against_input(folders: Folders, inbox: str, job: Job, seen: Found | None) -> Found:
+def _held_against_input(place: Place, folders: Folders, it: Leaving, seen: Found | None) -> Found:
     """Return what is to be done with an intention whose result was `seen` so. Raises SystemFault."""
+    inbox, job = place.inbox_path, it.job
     if seen is Found.VISIBLE:
         return seen
     if seen is Found.HIDDEN:
         # What lies in a folder that is closed to us is worked on anew once it is open: nobody has seen its result.
         return seen if _is_there(folders, inbox, job, sameness.is_still, if_closed=False) else Found.VOID
-    # What came of it is out of reach. It may have another mode or owner since, as where a whole tree was given them.
+    if it.state is State.QUARANTINING and _give_back(place, job):
+        return Found.VOID
+    # Its result is out of reach. The input may have another mode or owner by now, as where a whole tree has.
     return Found.VOID if _is_there(folders, inbox, job, sameness.is_unwritten, if_closed=True) else Found.VISIBLE
 
 
-def _is_given_back(place: Place, job: Job) -> bool:
-    """Give an input back that was taken to be set aside, and whose reason is out of reach: it is to lie beside it.
+def _give_back(place: Place, job: Job) -> bool:
+    """Give an input back that was taken to be set aside, if it was: it is to lie beside its reason, which is away.
 
-    Return whether it had been taken. Raises SystemFault.
+    Return whether it was. Raises SystemFault.
     """
     inside, name = beneath.split(ours_of(job))
     with (

@@ -48,9 +48,9 @@ def _show(folders: Folders, way: Way, draft: Draft, is_ours: Callable[[os.stat_r
     folders.touch(way.root.path, way.visible)
     drafts = way.root.ours()
     try:
-        return _rename(drafts, draft.name, target, name, is_ours) or _is_shown(way, draft, target, name, is_ours)
+        return _rename(drafts, draft.name, target, name, is_ours) or _finish(way, draft, target, name, is_ours)
     except OSError:
-        if _is_shown(way, draft, target, name, is_ours):
+        if _finish(way, draft, target, name, is_ours):
             return True
         raise
 
@@ -79,8 +79,8 @@ def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[
     return True
 
 
-def _is_shown(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
-    """Whether the draft has the name already; its own is removed then."""
+def _finish(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
+    """Remove what has the draft's own name where the draft has the visible one already; return whether it has."""
     if not _has(target, name, draft) or take_back(way, draft, target, name, is_ours):
         return False
     way.root.discard(draft.name)
@@ -110,10 +110,10 @@ def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[
 
 
 def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
-    """Give somebody's own file that has a draft's name, as the two changed places, its own again: drafts are removed.
+    """Give a user's own file its name back that has the draft's, since the two changed places: a draft is removed.
 
-    Where there was no result before, nothing did. What a file system has numbered anew, that draft or the result of
-    before, is known by its size and time. Raises SystemFault.
+    Nothing changed places where there was no earlier result. That, or the draft, is known by its size and time where
+    a file system has numbered it anew. Raises SystemFault.
     """
     there = it.way.root.seen(it.draft)
     if there is None or has_inode(there, it.draft) or looks_like(there, it.draft):

@@ -26,8 +26,8 @@ class Ground:
         self._identity, self.home = _identity(path), _home(path)
         self._mark: int | None = None
 
-    def is_here(self) -> bool:
-        """Whether the folder that was met is at the path; our own folder is in it then."""
+    def reach(self) -> bool:
+        """Have our own folder in the folder that was met; return whether that is at the path."""
         identity = _identity(self._path)
         if identity != self._identity and self._is_back():
             self._identity, self.home = identity, _home(self._path)

@@ -248,7 +248,7 @@ class Root:
 
     def _check(self) -> None:
         with self.faults():
-            is_here = self._met().is_here()
+            is_here = self._met().reach()
         if not is_here:
             raise SystemFault(
                 f"{self.path} is not the folder that watcherd started with: mount it again, or restart watcherd",
