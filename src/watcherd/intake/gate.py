@@ -1,10 +1,10 @@
 """The gate: the one way from a path that came to our notice to a job in its lane, for one kind of one inbox.
 
-    wanted? → in flight? → what is there now → settled? → what the ledger knows → being written? → claimed → offered
+    done? → in flight? → what is there now → settled? → what the ledger knows → being written? → claimed → offered
 
-Every way of discovery leads through here, and nothing that is turned back is forgotten: it waits with its reason
-and is looked at again, or a scan will meet it again. A job that its lane has no room for is parked, and until it is
-gone nothing else of its kind is looked at.
+Every way of discovery of what the rules want leads through here, and nothing that is turned back is forgotten: it
+waits with its reason and is looked at again, or a scan will meet it again. A job that its lane has no room for is
+parked, and until it is gone nothing else of its kind is looked at.
 """
 
 from __future__ import annotations

@@ -33,8 +33,8 @@ _UPROOTED = "it was moved, deleted or unmounted"
 def is_news(reason: str, before: str) -> bool:
     """Whether to say for what `reason` an inbox is lost, where `before` was said, or nothing yet (pure).
 
-    Another mend is, as for a folder that was made again but is closed to us; not that only nothing is left, as when a
-    dead mount was unmounted.
+    It is news where it needs another mend, as a folder that was made again but is closed to us; not where merely
+    nothing is left, as once a dead mount was unmounted.
     """
     return not before or mend_of(reason) not in {mend_of(before), mend_of("")}
 

@@ -32,7 +32,7 @@ log = structlog.get_logger(__name__)
 class Bench:
     """What a lane knows of an inbox: its `root`, and how its outbox makes, measures and discards drafts.
 
-    `new_draft` takes a job's id, and returns a name and a descriptor to fill; of both `written` makes a draft then.
+    `new_draft` takes a job's id and returns a name and a descriptor to fill, which `written` takes once it is filled;
     `discard` takes a name. All three raise SystemFault; `fault` makes one of an error in writing a draft.
     """
 

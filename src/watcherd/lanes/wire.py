@@ -20,8 +20,8 @@ from watcherd.model import Failure, FileFault, Limits, Result
 #: Bytes of the longest packet, which is an answer.
 LONGEST = 1 << 16
 
-#: What a worker says once it is ready. One of another version, which was installed since the daemon began, knows no
-#: other of these packets for sure: it takes no job, and this is why.
+#: What a worker says once it is ready. One of another version, installed since the daemon began, may know none of the
+#: other packets: it gets no job, and the reason that is told is what it said.
 READY = f"its watcherd is {__version__}: restart this one".encode()
 
 #: What a worker says before it looks at a request.

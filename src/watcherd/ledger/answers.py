@@ -41,7 +41,7 @@ _NOT_REPLACED = """number IS NOT (SELECT later.number FROM file AS later WHERE l
 
 
 class Answers:
-    """What the ledger in `path`, which is there, says of the inboxes that are registered."""
+    """What the ledger in `path`, which is there, says of the inboxes that are registered. All raise SystemFault."""
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -33,7 +33,7 @@ class Arrivals:
         self._waiting.setdefault(_kind(arrival), deque()).append(arrival)
 
     def take(self, most: int) -> list[Arrival]:
-        """Take so many at most: of each kind an equal share, and of the most frequent what others leave of theirs."""
+        """Take so many at most: an equal share of each kind; what rarer ones leave goes to the others."""
         taken: list[Arrival] = []
         kinds = len(self._waiting)
         for queue in sorted(self._waiting.values(), key=len):

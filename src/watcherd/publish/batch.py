@@ -195,7 +195,7 @@ class Batch:
         return None
 
     def _lost(self, it: Leaving) -> Returned | Stalled:
-        """Say what it is to a job that its draft is not there, or not as it was written. Raises SystemFault."""
+        """Say what it means for a job that its draft is not there, or not as it was written. Raises SystemFault."""
         root = it.way.root
         if sameness.has_inode(root.seen(it.draft), it.draft):
             why = f"{root.path}: a file has another size there than was written: look after its disk or mount"
@@ -352,7 +352,7 @@ class Batch:
 
 
 def _unplaced(job: Job, error: OSError) -> Failed | Returned:
-    """Say what it is to a file that its result cannot be placed: nothing where a disk fails, if for it alone."""
+    """Say what it means for a file that its result cannot be placed: nothing where a disk fails, if only for it."""
     if error.errno in _FAILING:
         # The probe found room: it is the folder that takes no more names (ext4's index), or the quota of its owner.
         mend = ": collect results from its folder, or raise the quota" if error.errno in beneath.FULL else ""

@@ -86,7 +86,7 @@ class Health:
         self._next_look = min(self._next_look, time.monotonic() + seconds)
 
     def conclude(self) -> None:
-        """End the pause, unless space is short; say that one is over once it has proved to be. Raises SystemFault."""
+        """End the pause, unless space is short; once one before it proves to be over, say so. Raises SystemFault."""
         if time.monotonic() >= self._over_at:
             log.info("intake.resumed", inbox=self._place.inbox, reason=self._passed)
             self._told.clear()

@@ -72,7 +72,8 @@ class Judge:
     def let_go(self, job: Job, *, claimed: bool = True, again: bool = False, changed: bool = False) -> None:
         """Give a job's claim back, if it is still `claimed`; a job of an earlier run never was.
 
-        A claim by its name is that of a newer file then, which was not admitted while this one was here.
+        Where it is not, its path may be a newer file's, which was not admitted while this one was here: it is to be
+        looked at.
         """
         if claimed and job.id >= self._ledger.first:
             self._claims.release(job.file.path, again=again, changed=changed)

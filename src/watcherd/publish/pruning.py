@@ -23,7 +23,7 @@ ROWS, STRIDE = 1000, 50_000
 
 
 class Look(NamedTuple):
-    """What came of a look at some rows: whether there are `more`, and the share of it that was for what lasts."""
+    """What came of a look at some rows: whether there are `more`; `in_vain` is the share of these that stay."""
 
     more: bool
     in_vain: float

@@ -263,7 +263,7 @@ class Publisher:
                 self._health.look_within(TICK)  # all may have been calm
                 self._judge.let_go(job)
             case Failed() if job.id < self._ledger.first:
-                # It holds no claim, and may be in work again since its intention was withdrawn: that one is judged.
+                # Of an earlier run: it holds no claim, so its file may be in work again, and is judged by that.
                 self._judge.give_back(Returned(job, State.WAITING, news.message))
             case Failed() | Stalled() | Returned():
                 self._sort(news)

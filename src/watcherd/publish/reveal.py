@@ -125,7 +125,7 @@ def spare(place: Place, ledger: Ledger, it: Leaving) -> None:
 
 
 def is_earlier(place: Place, ledger: Ledger, job: Job, there: os.stat_result) -> bool:
-    """Whether this is the result of an earlier version of a job's file, as we wrote it.
+    """Whether this is the result of an earlier version of a job's file, as we wrote it. Raises SystemFault.
 
     That is not always the latest: inputs may have been moved for a while, and results written to another folder.
     """

@@ -51,7 +51,7 @@ class SetAside:
 
 
 def set_aside(place: Place, ledger: Ledger) -> Iterator[SetAside]:
-    """Yield what is quarantined of one inbox and has not been carried away by somebody."""
+    """Yield what is quarantined of one inbox and has not been carried away by somebody. Raises OSError."""
     # Where several rows name one place, the one whose reason is there is of what lies there, or else the latest: the
     # files of the others were carried away, or put into another folder.
     records = sorted(ledger.quarantined(place.inbox), key=lambda it: _has_reason(place, it))
@@ -125,7 +125,7 @@ def is_anothers(place: Place, way: Way) -> bool:
 
 
 def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
-    """Remove the reason of a file that came back, unless that was a copy, and it still lies aside itself.
+    """Remove the reason of a file that came back, unless only a copy did, and the file still lies aside.
 
     Several of its name may have been set aside, and any of them may be the one: the reasons of all that are gone are
     removed. Of very many only the latest are looked at; the others' go with their rows. Raises SystemFault.

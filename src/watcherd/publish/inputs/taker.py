@@ -45,8 +45,8 @@ class Taker:
     def take(self, job: Job, target: int, name: str, rename: Callable[[int, str, int, str], None]) -> Taken:
         """Take a job's input by a `rename` to `name` in the folder `target`, and look at what was taken.
 
-        MOVED is the input; REPLACED a newer file, which lies there to be restored; GONE is either where its owner has
-        it by now. Raises OSError, as `rename` does.
+        MOVED: it was the input; REPLACED: a newer file, which lies there to be restored; GONE: its owner has taken it
+        away, from here or from there. Raises OSError, as `rename` does.
         """
         try:
             source, own_name = self._folders.parent(self._inbox, job.file.path)

@@ -154,9 +154,9 @@ class Root:
     def vouched(self, draft: Draft) -> Draft | None:
         """Return a draft that is on disk with all by which its result is known; None where it is not there any more.
 
-        Nor is one of another size: a disk that went and came back may show a name without its content.
-
-        It is given a time that our clock has had: a server's may be ahead, or ours set back. Raises SystemFault.
+        One of another size counts as gone: a disk that went and came back may show a name without its content. One
+        of a time to come, as a server's clock may be ahead, or ours was set back, is given that of now. Raises
+        SystemFault.
         """
         status = self.seen(draft)
         if status is None or (status.st_ino, status.st_size) != (draft.inode, draft.size):
