@@ -173,7 +173,7 @@ def _lasting(place: Place, ledger: Ledger, rows: list[Record]) -> list[Record]:
     """Return the rows that no later one replaced, as may be with a kept file; none of what was moved aside was."""
     if place.after is not After.KEEP:
         return rows
-    lasting = {row.id for row in ledger.lasting(rows)}
+    lasting = ledger.lasting(rows)
     return [row for row in rows if row.id in lasting or _lies_aside(place, row)]
 
 

@@ -226,6 +226,14 @@ def status(root: str, path: str) -> os.stat_result | None:
         return None
 
 
+def named(folder: int, name: str) -> os.stat_result | None:
+    """Return the `lstat` of `name` in an open folder; None where nothing has that. Raises OSError otherwise."""
+    try:
+        return os.lstat(name, dir_fd=folder)
+    except FileNotFoundError:
+        return None
+
+
 def is_bare(path: str) -> bool:
     """Whether nothing but our own folder is seen at `path`: it may be the mount point of what is mounted later."""
     with suppress(OSError), os.scandir(path) as entries:

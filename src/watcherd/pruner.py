@@ -61,7 +61,7 @@ class Pruner:
     def prune_at_once(self, on_death: Callable[[BaseException], None], seconds: float) -> None:
         """Look at old rows, one part after the other, for at most so many seconds. Raises SystemFault.
 
-        From anywhere to the end, then at all: no row is for ever behind more lasting ones than there is time for.
+        It begins anywhere, then at the start: no row stays for ever behind more lasting ones than there is time for.
         """
         ends = time.monotonic() + seconds
         for line in self._lines:

@@ -1,7 +1,7 @@
 """A new ledger in place of a damaged one: what the folders still prove is put on record again.
 
-An input that is still in its inbox otherwise is processed as if it were new. One whose result was visible and which
-was not retired yet has a second result then, under a number: nothing is lost, and nothing overwritten.
+Any other input that is still in its inbox is processed as if it were new. One whose result was visible, and which was
+not retired yet, has a second result then, under a number: nothing is lost, and nothing overwritten.
 """
 
 from __future__ import annotations

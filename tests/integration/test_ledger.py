@@ -581,7 +581,7 @@ def test_a_row_lasts_unless_the_next_that_has_names_like_it_has_the_same_ones(le
         ledger.finish([given.id], state)
     ledger.flush()
     found = ledger.older("scans", 1 << 40, after=0)
-    assert [row in ledger.lasting(found) for row in found] == lasting
+    assert [row.id in ledger.lasting(found) for row in found] == lasting
 
 
 def test_the_room_that_is_told_is_that_of_its_file_system(ledger):

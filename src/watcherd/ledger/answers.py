@@ -102,16 +102,15 @@ class Answers:
         # In the order of ids: by its index of paths, SQLite would sort all rows of the inbox for each block.
         return self._select(inbox, where, after, upto, before, limit, by="NOT INDEXED")
 
-    def lasting(self, records: Sequence[Record]) -> list[Record]:
-        """Return which of these, terminal and in the order of ids, no later one of their path replaced.
+    def lasting(self, records: Sequence[Record]) -> set[int]:
+        """Return the ids of these records, all terminal and in that order, that no later one of their path replaced.
 
         The result of a kept file, and its reason, are replaced by those of its next version. Not what was done before
         files were kept: there each version has a number of its own.
         """
         where = f"id >= ? AND id <= ? AND {_NOT_REPLACED}"
         found = self._rows("id", records[0].file.inbox, where, records[0].id, records[-1].id, by="NOT INDEXED")
-        lasting = {row for (row,) in found}
-        return [record for record in records if record.id in lasting]
+        return {row for (row,) in found}
 
     def ahead(self, after: int, rows: int) -> int:
         """Return the id of the row that comes so many rows, of any inbox, after that id; LAST where there is none."""

@@ -309,7 +309,7 @@ def require_space(folder: str) -> None:
 
 
 def _take_up(file: IO[bytes]) -> None:
-    """Let a new file have as much space. Raises OSError where there is less."""
+    """Give a new file `SPACE` bytes of its disk. Raises OSError where there are fewer."""
     try:
         os.posix_fallocate(file.fileno(), 0, SPACE)
     except OSError as error:

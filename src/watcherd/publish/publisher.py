@@ -144,10 +144,9 @@ class Publisher:
         return not self._thread.is_alive()
 
     def _serve(self) -> None:
-        going = True
-        while going:
+        self._advance()
+        while self._take():
             self._advance()
-            going = self._take()
         self._leave()
 
     # The main line -------------------------------------------------------------------------------------------------

@@ -60,12 +60,12 @@ def rename(folders: Folders, before: Way, after: Way, draft: Draft) -> None:
     with suppress(FileNotFoundError):
         source, name = folders.parent(before.root.path, before.visible)
         target, new_name = folders.parent(after.root.path, after.visible)
-        if _has(source, name, draft):
+        if has_inode(beneath.named(source, name), draft):
             folders.touch(after.root.path, after.visible)
             try:
                 move(source, name, target, new_name)
             except OSError:
-                if not _has(target, new_name, draft):
+                if not has_inode(beneath.named(target, new_name), draft):
                     raise
 
 
@@ -81,17 +81,10 @@ def _rename(drafts: int, draft: str, target: int, name: str, is_ours: Callable[[
 
 def _finish(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
     """Remove what has the draft's own name where the draft has the visible one already; return whether it has."""
-    if not _has(target, name, draft) or take_back(way, draft, target, name, is_ours):
+    if not has_inode(beneath.named(target, name), draft) or take_back(way, draft, target, name, is_ours):
         return False
     way.root.discard(draft.name)
     return True
-
-
-def _has(folder: int, name: str, draft: Draft) -> bool:
-    """Whether what has that name was a draft."""
-    with suppress(FileNotFoundError):
-        return has_inode(os.lstat(name, dir_fd=folder), draft)
-    return False
 
 
 def take_back(way: Way, draft: Draft, target: int, name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:

@@ -57,11 +57,10 @@ class Taker:
             self._folders.touch(self._inbox, job.file.path)  # a run that died may have taken it, unsynced
             return Taken.GONE
         self._folders.touch(self._inbox, job.file.path)
-        try:
-            same = sameness.is_unwritten(os.lstat(name, dir_fd=target), job.file.version)
-        except FileNotFoundError:  # whoever collects there was as quick as that
+        found = beneath.named(target, name)
+        if found is None:  # whoever collects there was as quick as that
             return Taken.GONE
-        return Taken.MOVED if same else Taken.REPLACED
+        return Taken.MOVED if sameness.is_unwritten(found, job.file.version) else Taken.REPLACED
 
     def restore(self, job: Job, root: str, path: str) -> None:
         """Restore a newer file that was taken for a job's input, to `path` beneath `root`. Raises OSError."""
@@ -106,7 +105,7 @@ def give_back(source: int, name: str, root: str, path: str) -> None:
     """
     folder, own_name = beneath.split(path)
     number = 0
-    while _is_there(source, name):
+    while beneath.named(source, name):
         try:
             with beneath.folder(root, folder, make=True) as target:
                 move(source, name, target, derived(own_name, number))
@@ -120,11 +119,3 @@ def give_back(source: int, name: str, root: str, path: str) -> None:
             if not folder or error.errno not in {errno.ELOOP, errno.ENOTDIR}:
                 raise
             folder = ""
-
-
-def _is_there(folder: int, name: str) -> bool:
-    try:
-        os.lstat(name, dir_fd=folder)
-    except FileNotFoundError:
-        return False
-    return True
