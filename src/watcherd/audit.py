@@ -240,9 +240,9 @@ def _report_drafts(place: Place, ledger: Ledger, found: Audit) -> None:
     needed = ledger.drafts()
     taken = {ours_of(row) for row in ledger.unfinished(place.inbox, *ON_THE_WAY)}
     for root in place.roots:
-        # Others may share it, with ledgers of their own, as inboxes that are drained by turns: drafts of theirs stay.
+        # Others may share it, with ledgers of their own, an outbox by turns: drafts of theirs stay.
         for name in _ours(place.inbox, root.path, found):
-            if root.is_ours(name) and name not in needed:
+            if name not in needed and root.is_ours(name, alone=root is place.outbox):
                 message = "is a draft of nothing that is on its way: a start removes its own, remove others by hand"
                 found.report(place.inbox, f"{root.path}/{OURS}/{name}", "draft", message)
     sent_back = ledger.quarantined(place.inbox, sent_back=True)

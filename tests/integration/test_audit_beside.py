@@ -96,12 +96,12 @@ def test_results_are_as_we_wrote_them_where_inodes_do_not_last_also_where_one_of
 def test_a_result_that_was_collected_is_not_wrong_where_that_of_another_file_has_its_name_since(site, audited):
     result = site.write("a.1.txt.words.json", b"{}", root=site.outbox)
     size, mtime_ns, _, inode = beneath.version_of(result.stat())
-    known = {"inode": inode, "result_size": size, "result_mtime_ns": mtime_ns}
+    known = Draft("", inode, size, mtime_ns)
     file, other = (File("scans", path, Version(1, 2, 3, 4)) for path in ("a.1.txt", "a.txt"))
-    collected = Record(0, file, Kind.TEXT, State.PUBLISHED, **known | {"inode": inode + 1})
+    collected = Record(0, file, Kind.TEXT, State.PUBLISHED, result=known._replace(inode=inode + 1))
     with Ledger(site.state / "ledger.db") as ledger:
         ledger.register("scans", str(site.inbox))
-        ledger.remember([collected, Record(0, other, Kind.TEXT, State.PUBLISHED, number=1, **known)])
+        ledger.remember([collected, Record(0, other, Kind.TEXT, State.PUBLISHED, number=1, result=known)])
     assert audited() == ([], False)
 
 
@@ -110,7 +110,7 @@ def test_a_result_that_its_disk_lost_the_content_of_is_told_also_where_no_size_o
     file = File("scans", "a.txt", Version(1, 2, 3, 4))
     with Ledger(site.state / "ledger.db") as ledger:
         ledger.register("scans", str(site.inbox))
-        ledger.remember([Record(0, file, Kind.TEXT, State.PUBLISHED, inode=result.stat().st_ino)])
+        ledger.remember([Record(0, file, Kind.TEXT, State.PUBLISHED, result=Draft("", result.stat().st_ino))])
     assert audited() == ([("result", "outbox/a.txt.words.json")], False)
 
 
@@ -163,7 +163,7 @@ def test_each_folder_of_our_own_that_cannot_be_listed_is_told(site, audited, mon
         return listdir(folder)
 
     monkeypatch.setattr(os, "listdir", list_all_but_these)
-    assert audited() == ([("unreadable", "failed/.watcherd"), ("unreadable", "archive/.watcherd")], False)
+    assert audited() == ([("unreadable", "archive/.watcherd"), ("unreadable", "failed/.watcherd")], False)
 
 
 def test_a_folder_of_what_was_set_aside_that_cannot_be_listed_is_told(site, audited, monkeypatch):
@@ -228,9 +228,10 @@ def test_a_reason_that_goes_meanwhile_with_its_file_is_not_wrong(site, audited, 
     assert audited() == ([], False)
 
 
-def test_any_draft_in_an_outbox_is_told_that_is_not_on_its_way_as_that_is_one_daemon_s_alone(site, audited):
+def test_any_draft_in_an_outbox_is_told_that_is_not_on_its_way_nor_says_that_it_is_for_another_inbox(site, audited):
     for root in (site.outbox, site.archive, site.failed):
         site.write(".watcherd/ffffffff-00000000-1", root=root)
+        site.write(".watcherd/ffffffff-00000000-00000000-1", root=root)
     assert audited() == ([("draft", "outbox/.watcherd/ffffffff-00000000-1")], False)
 
 

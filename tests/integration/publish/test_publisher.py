@@ -415,7 +415,7 @@ def test_nothing_is_admitted_before_what_an_earlier_run_left_has_come_to_its_end
     seen = []
     publishing = scene.publisher(on_pause=lambda: seen.extend(scene.states("a.txt")))
     publishing.start()
-    look.eventually(lambda: not publishing.paused)
+    look.eventually(lambda: seen)
     assert seen == [State.PUBLISHED]
 
 

@@ -98,9 +98,14 @@ class Root:
         """Return the name of the draft of attempt `number`. It says where it is made, and for which inbox."""
         return f"{self._prefix()}{self._source}-{number}"
 
-    def is_ours(self, name: str) -> bool:
-        """Whether what has such a name is of this ledger, or of any for this inbox (pure)."""
-        return name.startswith(f"{self._owner}-") or f"-{self._source}-" in name
+    def is_ours(self, name: str, *, alone: bool) -> bool:
+        """Whether what has such a name is of this ledger, or of any for this inbox (pure).
+
+        `alone`: so is what does not say for which inbox it is, as the folder is one daemon's.
+        """
+        its = _DRAFT.fullmatch(name)
+        owner, inbox = its.groups()[:2] if its else (None, None)
+        return owner == self._owner or inbox == self._source or (alone and not inbox)
 
     def is_home_of(self, draft: Draft) -> bool:
         """Whether a draft was made in this very folder, not in another that had its path before."""
