@@ -553,12 +553,12 @@ def test_of_the_results_of_a_path_those_are_told_that_ended_so_and_had_the_size_
     ledger, mtime_ns
 ):
     file, found = File("scans", "a.txt", Version(1, 2, 3, 4)), SimpleNamespace(st_size=2, st_mtime_ns=mtime_ns)
-    that = Record(0, file, Kind.TEXT, State.PUBLISHED, result_size=2, result_mtime_ns=signed(mtime_ns))
+    that = Record(0, file, Kind.TEXT, State.PUBLISHED, result=Draft("", 1, 2, signed(mtime_ns)))
     others = (
         replace(that, file=file._replace(path="b.txt")),
         replace(that, state=State.QUARANTINED),
-        replace(that, result_size=3),
-        replace(that, result_mtime_ns=6),
+        replace(that, result=that.result._replace(size=3)),
+        replace(that, result=that.result._replace(mtime_ns=6)),
     )
     ledger.remember([that, *others])
     assert [row.id for row in ledger.results("scans", "a.txt", State.PUBLISHED, found)] == [ledger.first]
@@ -760,6 +760,23 @@ def test_a_crash_keeps_attempts_and_intentions_and_forgets_only_that_inputs_were
         assert again.drafts() == {f"draft-{first.id}"}
         assert record(again, "b.txt").state is State.WORKING
         assert again.next_id() > second.id
+
+
+def test_no_id_is_given_twice_though_a_power_cut_or_an_older_copy_has_lost_those_that_were_given_last(
+    path, monkeypatch
+):
+    with Ledger(path) as ledger:
+        given = [ledger.next_id() for _ in range(100)]
+    later = time.time() + 1
+    monkeypatch.setattr(time, "time", lambda: later)
+    with Ledger(path) as ledger:
+        assert ledger.first > given[-1]
+    monkeypatch.setattr(time, "time", lambda: 0)
+    with Ledger(path) as ledger:
+        ledger.register("scans", "/srv/scans")
+        (job,) = handed(ledger, "a.txt")
+    with Ledger(path) as ledger:
+        assert ledger.first > job.id
 
 
 def test_whoever_uses_it_once_it_is_closed_meets_the_system_s_fault(path):

@@ -117,6 +117,12 @@ class Answers:
         found = self._ask("SELECT id FROM file WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?", after, rows - 1)
         return int(found[0][0]) if found else LAST
 
+    def behind(self, share: float) -> int:
+        """Return an id behind which the rows begin that follow this share of all, below 1. A million take 0.1 s."""
+        offset = "SELECT CAST(count(*) * ? AS INTEGER) FROM file"  # ids have gaps, of any width
+        found = self._ask(f"SELECT id - 1 FROM file ORDER BY id LIMIT 1 OFFSET ({offset})", share)
+        return int(found[0][0]) if found else 0
+
     def quarantined(self, inbox: str, *, sent_back: bool = False) -> list[Record]:
         """Return the records of what is set aside in this inbox, oldest first; or only what is on its way back."""
         which = "AND due IS NOT NULL" if sent_back else ""

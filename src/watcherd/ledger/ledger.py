@@ -67,6 +67,11 @@ _RETIRED = "UPDATE OR ROLLBACK file SET state = column2, draft = NULL, due = NUL
 _AT_ONCE = 64
 
 
+#: Ids for which a second leaves room. What a power cut, or a copy put back, has lost of a ledger had ids, too: going
+#: by the clock, none is given to another file, for which a draft of that time, or a copy, would be taken.
+_A_SECOND = 2048
+
+
 class Intent(NamedTuple):
     """What is about to become of a job's input.
 
@@ -97,8 +102,9 @@ class Ledger(Answers):
             super().__init__(path)  # not before: there is nothing to be asked
             undo.callback(self._reader.close)
             self._file = self._at_path()
+            last = int(self._ask("SELECT coalesce(max(seq), 0) FROM sqlite_sequence")[0][0])
             #: The id of this run's first attempt.
-            self.first = int(self._ask("SELECT coalesce(max(seq), 0) + 1 FROM sqlite_sequence")[0][0])
+            self.first = max(last + 1, int(time.time() * _A_SECOND))
             undo.pop_all()
         self._alone: set[int] = set()  # the attempts on record as alone that were handed over last
         self._ids = count(self.first)

@@ -40,7 +40,7 @@ class Pruning:
 
     def begin_at(self, share: float) -> None:
         """Let the next look begin behind that share of all rows."""
-        self._looked_at = int(share * self._ledger.first)
+        self._looked_at = self._ledger.behind(share)
 
     def prune(self, before: float) -> Look:
         """Forget what is gone of the next rows older than `before`, Unix seconds. Raises SystemFault."""
