@@ -17,6 +17,9 @@ What is on disk of one file, in this order, and what a start does that finds no 
                                                newer file that was taken in its place is given back
     6  row `published` (with the next write)   nothing
 
+A rename may be on disk in one of its folders before it is in the other (btrfs): then a file has both names. So have a
+result, or a reason, and its draft: that is visible; and an input and what was taken: that is taken once more.
+
 Where a number was taken and the next one is on record, a visible result may still have the former: it is renamed.
 
 No name appears before 3, so a visible result is ours where a row has its inode; no input goes before 4 is synced. A
@@ -190,8 +193,8 @@ def _seen(place: Place, ledger: Ledger, it: Leaving) -> Found | None:
     there = root.seen(it.draft)
     if there is None and root.is_home_of(it.draft):
         return Found.VISIBLE
-    if sameness.has_inode(there, it.draft):
-        return Found.HIDDEN
+    if sameness.has_inode(there, it.draft):  # it may have both names: of a link, or of a rename that is half on disk
+        return Found.VISIBLE if _is_visible(it) else Found.HIDDEN
     if there is not None and it.state is State.PUBLISHING and not sameness.looks_like(there, it.draft):
         is_earlier = partial(reveal.is_earlier, place, ledger, it.job)
         if is_earlier(there):

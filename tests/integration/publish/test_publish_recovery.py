@@ -18,6 +18,7 @@ from watcherd.beneath import OURS
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Draft, Failure, File, Job, Kind, Stopped, SystemFault, Version
 from watcherd.publish import reveal
+from watcherd.publish.inputs import custody
 from watcherd.publish.recovery import recover
 from watcherd.publish.roots import disk, rename
 from watcherd.publish.roots.folders import Folders
@@ -598,6 +599,31 @@ def test_a_taken_input_that_was_to_be_deleted_is_deleted(scene_of, look):
     assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
 
 
+def test_a_result_that_a_power_cut_left_its_draft_s_name_is_visible(scene_of, look):
+    scene = scene_of(After.DELETE)
+    job = show(scene, "a.txt")
+    os.link(scene.outbox / "a.txt.words.json", scene.outbox / ".watcherd" / scene.record("a.txt").result.name)
+    hide(scene, job)
+    scene.start_again()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.outbox) == {"a.txt.words.json"}
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox, scene.outbox) == set()
+
+
+@pytest.mark.parametrize("after", After)
+def test_an_input_of_which_a_power_cut_left_both_names_is_retired_with_either(scene_of, look, after):
+    scene = scene_of(after)
+    job = show(scene, "a.txt")
+    taken = scene.archive / "a.txt" if after is After.ARCHIVE else scene.inbox / custody.ours_of(job)
+    taken.parent.mkdir(exist_ok=True)
+    os.link(scene.inbox / "a.txt", taken)
+    scene.start_again()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.drafts(scene.inbox) == set()
+    assert look.tree(scene.inbox) == ({"a.txt"} if after is After.KEEP else set())
+    assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
+
+
 def test_a_taken_input_that_was_written_to_in_that_instant_is_given_back_and_not_deleted(scene_of, look):
     scene = scene_of(After.DELETE)
     job = show(scene, "a.txt")
@@ -968,6 +994,8 @@ def test_a_draft_of_an_earlier_version_that_nothing_refers_to_is_removed(scene, 
     draft.rename(draft.with_name(f"{scene.ledger.id}-{job.id}"))  # which does not say in what folder it was made
     scene.start_again()
     assert look.drafts(scene.outbox) == set()
+
+
 @pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
 def test_a_draft_on_record_of_another_inbox_stays_in_a_folder_that_the_two_share(scene, look, state):
     scene.ledger.register("others", str(scene.state))

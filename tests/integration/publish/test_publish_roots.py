@@ -9,6 +9,8 @@ import errno
 import json
 import os
 import resource
+import shutil
+import subprocess
 import time
 from contextlib import suppress
 from unittest.mock import Mock
@@ -60,6 +62,14 @@ def test_a_move_overwrites_nothing(folder):
     rename.move(here, "a", here, "c")
     assert (path / "c").read_text() == "mine"
     assert not (path / "a").exists()
+
+
+def test_a_move_that_is_half_on_disk_is_finished(folder):
+    path, here = folder
+    (path / "a").write_text("mine")
+    subprocess.run([shutil.which("ln"), path / "a", path / "b"], check=True)
+    rename.move(here, "a", here, "b")
+    assert os.listdir(path) == ["b"]
 
 
 def test_a_folder_moves_as_a_file_does_and_leaves_no_trace_where_it_cannot(folder, monkeypatch):

@@ -103,6 +103,13 @@ def test_a_file_is_put_back_and_its_reason_is_gone(aside, look):
     assert is_back(aside, look)
 
 
+def test_a_file_that_a_power_cut_left_both_of_its_names_is_put_back(scene, look):
+    set_aside(scene, "a.txt")
+    os.link(scene.failed / "a.txt", scene.inbox / "a.txt")
+    assert not put_back(scene).refused
+    assert is_back(scene, look, "a.txt")
+
+
 @pytest.fixture
 def forgetting(monkeypatch, synced):
     """Return the list of what is synced, in which "forgotten" stands where a file is forgotten."""

@@ -30,12 +30,12 @@ class Custody:
 
     def holds(self, job: Job) -> bool:
         """Whether an earlier run, cut short, has taken the input of `job` already. Raises OSError."""
-        return self._folders.status(self._inbox, ours_of(job)) is not None
+        return self._taken(job) is not None
 
     def take(self, job: Job) -> Taken:
         """Take the input of `job`, if that is not done: ELSEWHERE, if it is in here then. Raises OSError."""
         ours, name = self._folders.parent(self._inbox, ours_of(job), make=True)
-        if there := self._folders.status(self._inbox, ours_of(job)):
+        if there := self._taken(job):
             # An earlier run, or attempt, has taken it; its owner may still write into it.
             taken = Taken.MOVED if has_inode(there, job.file.version) else Taken.REPLACED
         else:
@@ -83,6 +83,15 @@ class Custody:
         ours = ours_of(job)
         if error.filename == beneath.split(ours)[1]:
             error.filename = f"{self._inbox}/{ours}"
+
+    def _taken(self, job: Job) -> os.stat_result | None:
+        """Return what lies in here for the input of `job`; one that has its own name as well loses this one."""
+        there = self._folders.status(self._inbox, ours_of(job))
+        if there and self._taker.has_name(job, there):
+            ours, name = self._folders.parent(self._inbox, ours_of(job))
+            os.unlink(name, dir_fd=ours)
+            return None
+        return there
 
     def _is_carried(self, job: Job, original: os.stat_result, way: Way) -> bool:
         if is_unwritten(original, job.file.version):

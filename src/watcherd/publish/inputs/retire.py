@@ -63,8 +63,11 @@ class Inputs:
         try:
             taken = Taken.REPLACED if job.id in self._unrestored else self._taker.take(job, target, name, take)
         except FileExistsError:
-            if not is_unwritten(self._folders.status(root, path), job.file.version):
+            there = self._folders.status(root, path)
+            if there is None or not is_unwritten(there, job.file.version):
                 raise
+            if self._taker.has_name(job, there):
+                return self._custody.remove(job)  # its other name stays
             self._folders.touch(self._inbox, job.file.path)
             return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
         except OSError as error:

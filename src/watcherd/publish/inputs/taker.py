@@ -62,6 +62,14 @@ class Taker:
             return Taken.GONE
         return Taken.MOVED if sameness.is_unwritten(found, job.file.version) else Taken.REPLACED
 
+    def has_name(self, job: Job, there: os.stat_result) -> bool:
+        """Whether what was taken to be a job's input, and lies `there`, has its name in the inbox as well.
+
+        So it may be after a power cut: btrfs writes a rename in one of its folders before the other. Raises OSError.
+        """
+        status = self._folders.status(self._inbox, job.file.path)
+        return status is not None and os.path.samestat(status, there)
+
     def restore(self, job: Job, root: str, path: str) -> None:
         """Restore a newer file that was taken for a job's input, to `path` beneath `root`. Raises OSError."""
         give_back(*self._folders.parent(root, path), self._inbox, job.file.path)

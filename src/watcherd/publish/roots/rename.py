@@ -11,6 +11,7 @@ import ctypes
 import errno
 import os
 import stat
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,13 +35,31 @@ def take(source: int, name: str, target: int, new_name: str) -> None:
 
 
 def move(source: int, name: str, target: int, new_name: str) -> None:
-    """Rename as `take` does, also where the file system cannot; `name` is one that nobody else gives to a file."""
+    """Rename as `take` does, also where the file system cannot; `name` is one that nobody else gives to a file.
+
+    Where both are names of one file, as of a rename that a power cut left half on disk, `name` is removed.
+    """
+    try:
+        _take_or_link(source, name, target, new_name)
+    except FileExistsError:
+        if not _are_one(source, name, target, new_name):
+            raise
+        os.unlink(name, dir_fd=source)
+
+
+def _take_or_link(source: int, name: str, target: int, new_name: str) -> None:
     try:
         take(source, name, target, new_name)
     except OSError as error:
         if error.errno not in UNKNOWN:
             raise
         _link_and_unlink(source, name, target, new_name)
+
+
+def _are_one(source: int, name: str, target: int, new_name: str) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(os.lstat(name, dir_fd=source), os.lstat(new_name, dir_fd=target))
+    return False
 
 
 def replace(source: int, name: str, target: int, old_name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
