@@ -51,8 +51,8 @@ test: $(VENV)/.dev ## lint, then unit and integration tests with branch coverage
 test-system: $(VENV)/.dev $(VENV)/.system ## the installed command under real faults (15 minutes)
 	@$(BIN)/python -m pytest tests/system tests/unit/test_grayscale_jpeg.py -n auto -q
 
-soak: $(VENV)/.dev $(VENV)/.system ## a kill before every call, hundreds under load, churns, a million files, idle costs; kept in build/soak.log; by hand
-	@mkdir -p build; set -o pipefail; SOAK=1 $(BIN)/python -m pytest tests/system/kills tests/system/test_{crash,churn,bounds,lost_events,no_events,fairness,hostile}.py -n auto --dist worksteal -v | tee build/soak.log
+soak: $(VENV)/.dev $(VENV)/.system ## a kill before every call, hundreds under load, power cuts, churns, a million files, idle costs; kept in build/soak.log; by hand
+	@mkdir -p build; set -o pipefail; SOAK=1 $(BIN)/python -m pytest tests/system/{kills,power} tests/system/test_{crash,churn,bounds,lost_events,no_events,fairness,hostile}.py -n auto --dist worksteal -v | tee build/soak.log
 
 fuzz: $(VENV)/.dev ## both processors against mutated files, FUZZ_SECONDS=60 each; findings in build/fuzz; by hand
 	@$(PIP) install --require-hashes -r locks/fuzz.txt
@@ -85,11 +85,11 @@ $(VENV)/.bench: $(VENV)/.dev locks/bench.txt
 # What the faults are made with. Where they cannot be installed, as without root, the tests that need them are skipped;
 # with REQUIRE_ALL, as in CI, that is a failure. A subshell: `exit` in braces would leave the recipe before apt-get.
 $(VENV)/.system:
-	@( for tool in strace setpriv taskset chattr bindfs faketime systemctl journalctl useradd pgrep; do \
+	@( for tool in strace setpriv taskset chattr mkfs.xfs mkfs.btrfs bindfs faketime systemctl journalctl useradd pgrep; do \
 	    command -v $$tool || exit 1; done; \
 	  ldconfig -p | grep libturbojpeg.so.0 && /usr/bin/python3 -c 'import ensurepip' ) >/dev/null 2>&1 || \
-	  { apt-get update -qq && apt-get install -y -qq strace util-linux e2fsprogs mount bindfs faketime libturbojpeg0 \
-	    systemd passwd procps python3-venv >/dev/null; } || \
+	  { apt-get update -qq && apt-get install -y -qq strace util-linux e2fsprogs xfsprogs btrfs-progs mount bindfs faketime \
+	    libturbojpeg0 systemd passwd procps python3-venv >/dev/null; } || \
 	  { echo "some tools are missing: tests that need them are skipped"; test -z "$$REQUIRE_ALL"; exit; }; \
 	  touch $@
 
