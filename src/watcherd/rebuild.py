@@ -90,10 +90,10 @@ def _made(path: Path, settings: Settings, checkpoint: Callable[[], None]) -> Pat
 
 def _from_folders(place: Place, inbox: Inbox, ledger: Ledger, checkpoint: Callable[[], None]) -> None:
     with error_as_fault(place.inbox_path):
-        for root in place.roots:
-            for draft in root.leftovers(inf, of_any=True):  # of the damaged ledger, whose name is not known
-                checkpoint()
-                root.discard(draft)
+        # Of the damaged ledger, whose name is not known. Archive and failed may be shared with other machines.
+        for draft in place.outbox.leftovers(inf, of_any=True):
+            checkpoint()
+            place.outbox.discard(draft)
         aside = evidence.found_aside(place, inbox, evidence.raise_unless_closed, checkpoint)
         quarantined = _remembered(ledger, aside)
         kept = _remembered(ledger, evidence.kept(place, inbox, ledger, checkpoint))

@@ -53,7 +53,7 @@ def bring(it: WayBack, source: int, name: str) -> None:
     try:
         _require_free(it)
         original = version_of(os.lstat(name, dir_fd=source))
-        copy = carry.copied(it.way.root.path, it.way.retired, inbox, _mark(it.record), it.between)
+        copy = carry.copied(it.way.root.path, it.way.retired, inbox, it.record.id, it.between)
         _require_free(it)  # again: that takes as long as the file is large
         with inbox.faults():
             os.rename(copy.name, _whole(it), src_dir_fd=inbox.ours(), dst_dir_fd=inbox.ours())
@@ -94,12 +94,7 @@ def discard_copies(it: WayBack) -> None:
 
 def is_copy(name: str, ledger: Ledger, record: Record) -> bool:
     """Whether a name in our own folder of an inbox is that of a copy of a record's file, whole or cut short."""
-    return name.startswith(f"{BACK}{ledger.id}-") and name.endswith(f"-{_mark(record)}")
-
-
-def _mark(record: Record) -> str:
-    """Return what tells a file from others: an older ledger that was put back gives ids of later rows once more."""
-    return f"{record.id}-{record.file.version.ctime_ns}"
+    return name.startswith(f"{BACK}{ledger.id}-") and name.endswith(f"-{record.id}")
 
 
 def is_aside(it: WayBack) -> bool:
@@ -119,7 +114,7 @@ def _whole(it: WayBack) -> str:
     It is that also where its file system has another number by then, as after a restart of the machine, or where its
     inbox was moved to another.
     """
-    return f"{BACK}{it.ledger.id}-{_mark(it.record)}"
+    return f"{BACK}{it.ledger.id}-{it.record.id}"
 
 
 def _require_free(it: WayBack) -> None:

@@ -83,15 +83,13 @@ def _in_vain() -> Iterator[None]:
         raise InVain(fault.errno, os.strerror(fault.errno), fault.root) from fault
 
 
-def copied(folder: str, source: str, root: Root, number: int | str, between: Callable[[], None]) -> Draft:
+def copied(folder: str, source: str, root: Root, number: int, between: Callable[[], None]) -> Draft:
     """Return a draft beneath `root` that is a copy of `source` beneath `folder`, on disk. See `carry`."""
     with beneath.file(folder, source) as (original, status):
         return _copied(original, status, root, number, between)
 
 
-def _copied(
-    original: int, status: os.stat_result, root: Root, number: int | str, between: Callable[[], None]
-) -> Draft:
+def _copied(original: int, status: os.stat_result, root: Root, number: int, between: Callable[[], None]) -> Draft:
     name, descriptor = root.new_draft(number)
     try:
         _fill(original, descriptor, root, between)

@@ -81,7 +81,7 @@ class Root:
             status = os.statvfs(self.path)
         return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
 
-    def new_draft(self, number: int | str) -> tuple[str, int]:
+    def new_draft(self, number: int) -> tuple[str, int]:
         """Make the draft of attempt `number`; return its name and a descriptor to fill, which the caller closes."""
         name = self.name_of(number)
         try:
@@ -99,13 +99,13 @@ class Root:
         return f"{self._prefix()}{self._source}-{number}"
 
     def is_ours(self, name: str, *, alone: bool) -> bool:
-        """Whether what has such a name is of this ledger, or of any for this inbox (pure).
+        """Whether what has such a name is of this ledger (pure).
 
-        `alone`: so is what does not say for which inbox it is, as the folder is one daemon's.
+        `alone`: also what is of any for this inbox, or does not say for which, as the folder is one daemon's.
         """
         its = _DRAFT.fullmatch(name)
         owner, inbox = its.groups()[:2] if its else (None, None)
-        return owner == self._owner or inbox == self._source or (alone and not inbox)
+        return owner == self._owner or (alone and inbox in {None, self._source})
 
     def is_home_of(self, draft: Draft) -> bool:
         """Whether a draft was made in this very folder, not in another that had its path before."""
