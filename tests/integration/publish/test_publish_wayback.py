@@ -134,6 +134,30 @@ def test_folders_that_are_made_for_a_file_that_comes_back_are_on_disk_before_it_
     assert {str(scene.inbox), str(scene.inbox / "sub"), str(scene.inbox / "sub/within")} <= {*before}
 
 
+def test_the_reason_of_a_file_that_is_put_back_is_gone_on_disk_before_its_row_is(scene, synced, monkeypatch):
+    set_aside(scene, "a.txt")
+    (scene.failed / "a.txt").rename(scene.inbox / "a.txt")  # as its owner did, when the command was killed
+    scene.ledger.send_back(scene.ledger.quarantined("scans")[0].id, 1.0)
+    before, forget = [], scene.ledger.forget
+    monkeypatch.setattr(scene.ledger, "forget", lambda *ids: (before.extend(synced), forget(*ids)))
+    synced.clear()
+    assert [back.refused for back in wayback.finish(scene.place, scene.ledger)] == [""]
+    assert str(scene.failed) in before
+    assert [*scene.failed.glob("*.json")] == []
+
+
+def test_files_that_are_dragged_back_wait_for_no_disk_one_by_one_and_nor_do_old_reasons(scene, synced):
+    set_aside(scene, "a.txt")
+    set_aside(scene, "b.txt")
+    synced.clear()
+    (scene.failed / "b.txt").rename(scene.inbox / "b.txt")
+    came_back(scene)
+    (scene.failed / "a.txt").rename(scene.inbox / "a.1.txt")
+    forget_what_is_gone(scene)
+    assert [*scene.failed.glob("*.json")] == []
+    assert synced == []
+
+
 def test_a_file_from_another_file_system_is_on_disk_before_its_original_is_removed_and_shown_once_that_is_gone(
     scene_of, elsewhere, monkeypatch, synced
 ):

@@ -139,7 +139,7 @@ def clear_reason(place: Place, ledger: Ledger, came_back: CameBack) -> None:
 
 
 def remove_reason(place: Place, record: Record) -> None:
-    """Remove the reason that we wrote, on disk: its row goes next. A file of somebody else's under that name stays.
+    """Remove the reason that we wrote; a file of somebody else's under that name stays.
 
     Raises OSError, and SystemFault where the folder fails.
     """
@@ -149,4 +149,3 @@ def remove_reason(place: Place, record: Record) -> None:
         # Looked at last: where its file is bad again, a daemon gives the name to another reason meanwhile.
         if not is_anothers(place, way) and way.root.wrote(os.lstat(name, dir_fd=parent), record):
             os.unlink(name, dir_fd=parent)
-            beneath.sync_names(parent)

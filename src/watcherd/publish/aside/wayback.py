@@ -154,6 +154,8 @@ def _put_back(it: WayBack) -> None:
 
 def _forget(it: WayBack) -> None:
     remove_reason(it.place, it.record)
+    with suppress(FileNotFoundError), beneath.folder(it.way.root.path, beneath.split(it.way.visible)[0]) as folder:
+        beneath.sync_names(folder)  # or it came back after a power cut, of nothing
     it.ledger.forget([it.record.id])
 
 
