@@ -656,6 +656,20 @@ def test_a_newer_file_that_was_taken_and_not_looked_at_is_given_back(scene_of, l
     assert look.tree(scene.archive) == set()
 
 
+@pytest.mark.parametrize("after", [After.ARCHIVE, After.DELETE])
+def test_a_newer_file_of_which_a_cut_left_both_names_as_it_was_given_back_has_one(scene_of, look, after):
+    scene = scene_of(after)
+    job = show(scene, "a.txt")
+    scene.drop("newer", b"a newer file").rename(scene.inbox / "a.txt")
+    taken = scene.archive / "a.txt" if after is After.ARCHIVE else scene.inbox / custody.ours_of(job)
+    taken.parent.mkdir(exist_ok=True)
+    os.link(scene.inbox / "a.txt", taken)
+    scene.start_again()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == {"a.txt"}
+    assert look.tree(scene.archive) == look.drafts(scene.inbox) == set()
+
+
 def test_a_newer_file_that_was_taken_and_not_looked_at_waits_for_its_inbox_to_be_given_back(scene, look):
     show(scene, "a.txt")
     scene.drop("newer", b"a newer file").rename(scene.inbox / "a.txt")
