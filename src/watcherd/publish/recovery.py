@@ -93,6 +93,7 @@ class EarlierRun:
             recover(self._place, self._ledger, self._batch, self._checkpoint, away=away)
             self._is_recovered = True
         # Before anything is admitted: a newer file of that name is left alone until then, and a drain ends beside it.
+        self._batch.release()  # of too many that wait each is tried again, or one alone would hold up all
         self._batch.settle()
         if not away:
             with suppress(Stopped):  # a large file takes minutes: what the lanes finished is settled all the same

@@ -20,7 +20,7 @@ from tests.integration.conftest import held
 from watcherd.decide import RetryPolicy
 from watcherd.ledger.ledger import Intent
 from watcherd.model import After, Failed, Failure, Kind, Returned, Stalled, SystemFault
-from watcherd.publish import health, publisher
+from watcherd.publish import health, publisher, unretired
 from watcherd.publish.batch import BATCH
 from watcherd.publish.inputs import carrier, carry
 from watcherd.publish.judge import Judge
@@ -417,6 +417,22 @@ def test_nothing_is_admitted_before_what_an_earlier_run_left_has_come_to_its_end
     publishing.start()
     look.eventually(lambda: seen)
     assert seen == [State.PUBLISHED]
+
+
+def test_of_more_than_may_wait_that_an_earlier_run_left_each_is_retired_once_nothing_is_in_its_way(
+    scene, look, monkeypatch
+):
+    monkeypatch.setattr(unretired, "MOST", 1)
+    leave_intents(scene, "one/a.txt", "two/a.txt")
+    for name in ("one", "two"):
+        (scene.archive / name).write_text("a user's file")
+    publishing = scene.publisher()
+    publishing.start()
+    look.eventually(lambda: "cannot be taken" in publishing.paused)
+    (first,) = publishing.unretired()
+    os.unlink(scene.archive / os.path.dirname(first))
+    look.eventually(lambda: scene.states(first) == [State.PUBLISHED])
+    assert look.tree(scene.archive) == {first, *{"one", "two"} - {os.path.dirname(first)}}
 
 
 def test_an_outbox_that_is_another_folder_gets_nothing_until_it_is_back(going, look):
