@@ -624,6 +624,25 @@ def test_an_input_of_which_a_power_cut_left_both_names_is_retired_with_either(sc
     assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
 
 
+@pytest.mark.parametrize("what", ["a link", "a file", "closed to us"])
+def test_a_taken_input_is_deleted_whatever_its_folder_in_the_inbox_is_by_now(scene_of, look, monkeypatch, what):
+    def closed(folders, root, path):
+        if path == "sub/a.txt" and what == "closed to us":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), "sub")
+        return status(folders, root, path)
+
+    scene, status = scene_of(After.DELETE), Folders.status
+    hide(scene, show(scene, "sub/a.txt"))
+    folder = scene.inbox / "sub"
+    folder.rmdir()
+    folder.symlink_to(scene.archive) if what == "a link" else folder.write_text("a user's")
+    scene.crash()
+    monkeypatch.setattr(Folders, "status", closed)
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.drafts(scene.inbox) == set()
+
+
 def test_a_taken_input_that_was_written_to_in_that_instant_is_given_back_and_not_deleted(scene_of, look):
     scene = scene_of(After.DELETE)
     job = show(scene, "a.txt")

@@ -67,8 +67,10 @@ class Taker:
 
         So it may be after a power cut: btrfs writes a rename in one of its folders before the other. Raises OSError.
         """
-        status = self._folders.status(self._inbox, job.file.path)
-        return status is not None and os.path.samestat(status, there)
+        with suppress(PermissionError):  # a folder that is closed to us since holds up nothing
+            status = self._folders.status(self._inbox, job.file.path)
+            return status is not None and os.path.samestat(status, there)
+        return False
 
     def restore(self, job: Job, root: str, path: str) -> None:
         """Restore a newer file that was taken for a job's input, to `path` beneath `root`. Raises OSError."""
