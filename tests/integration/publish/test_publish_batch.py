@@ -8,7 +8,7 @@ import errno
 import os
 import resource
 import sqlite3
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from tests.integration.conftest import failing, held, limited
@@ -156,6 +156,29 @@ def test_a_draft_that_the_disk_failed_to_take_is_not_believed_when_it_takes_the_
     assert scene.settle() == [State.WAITING] * (len(names) + 1)
     assert look.tree(scene.inbox) == {*names, "bad.txt"}
     assert look.tree(scene.outbox) == look.tree(scene.failed) == look.drafts(scene.outbox, scene.failed) == set()
+
+
+def test_an_input_that_its_owner_links_to_where_it_belongs_in_that_instant_has_that_name_on_disk_before_its_own_goes(
+    scene, monkeypatch, synced, look
+):
+    def linked(*names):
+        with suppress(FileExistsError):
+            os.link(scene.inbox / "a.txt", scene.archive / "a.txt")
+            synced.clear()
+        take(*names)
+
+    def unlinked(name, **at):
+        if str(name).startswith("taken-"):
+            assert str(scene.archive) in synced
+        unlink(name, **at)
+
+    take, unlink = retire.take, os.unlink
+    scene.add("a.txt")
+    monkeypatch.setattr(retire, "take", linked)
+    monkeypatch.setattr(os, "unlink", unlinked)
+    assert scene.settle() == [State.PUBLISHED]
+    assert look.tree(scene.inbox) == look.drafts(scene.inbox) == set()
+    assert look.tree(scene.archive) == {"a.txt"}
 
 
 def test_a_draft_that_could_not_be_opened_to_be_synced_is_whole_and_published_once_it_can(scene, look):

@@ -624,6 +624,30 @@ def test_an_input_of_which_a_power_cut_left_both_names_is_retired_with_either(sc
     assert look.tree(scene.archive) == ({"a.txt"} if after is After.ARCHIVE else set())
 
 
+@pytest.mark.parametrize("newer", [False, True])
+@pytest.mark.parametrize("state", [State.PUBLISHING, State.QUARANTINING])
+def test_of_an_input_that_was_taken_and_linked_to_where_it_belongs_when_the_run_died_no_name_is_left_over(
+    scene, look, newer, state
+):
+    into = scene.archive if state is State.PUBLISHING else scene.failed
+    if state is State.PUBLISHING:
+        job = show(scene, "a.txt")
+    else:
+        job = scene.job("a.txt")
+        draft = scene.place.failed.write_draft(job.id, b"{}")
+        intend(scene, job, draft, state=State.QUARANTINING)
+        (scene.failed / OURS / draft.name).rename(scene.failed / "a.txt.error.json")
+    hide(scene, job)
+    os.link(scene.inbox / custody.ours_of(job), into / "a.txt")
+    if newer:
+        scene.drop("a.txt", b"newer")
+    scene.start_again()
+    assert [*scene.settle(), *scene.carry()] == [State.PUBLISHED if state is State.PUBLISHING else State.QUARANTINED]
+    assert look.tree(scene.inbox) == ({"a.txt"} if newer else set())
+    assert look.drafts(scene.inbox) == set()
+    assert (into / "a.txt").read_bytes() == b"one two\n"
+
+
 @pytest.mark.parametrize("what", ["a link", "a file", "closed to us"])
 def test_a_taken_input_is_deleted_whatever_its_folder_in_the_inbox_is_by_now(scene_of, look, monkeypatch, what):
     def closed(folders, root, path):

@@ -66,8 +66,10 @@ class Inputs:
             there = self._folders.status(root, path)
             if there is None or not is_unwritten(there, job.file.version):
                 raise
-            if self._taker.has_name(job, there):
-                return self._custody.remove(job)  # its other name stays
+            if self._taker.has_name(job, there) or self._custody.holds(job):
+                self._folders.touch(root, path)
+                self._folders.sync()  # first: its other name goes, which may be all that is on disk
+                return self._custody.remove(job)
             self._folders.touch(self._inbox, job.file.path)
             return Taken.MOVED  # by an earlier run, cut short; what has its name in the inbox now is newer
         except OSError as error:
