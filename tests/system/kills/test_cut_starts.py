@@ -48,7 +48,7 @@ def test_a_kill_before_any_call_of_an_init_leaves_a_whole_configuration_or_none(
     cut.everywhere(init, prepare=lambda: shutil.rmtree(there, ignore_errors=True), hold=hold)
 
 
-@pytest.mark.parametrize("first", ["renameat2 outbox/.watcherd/#-#-#", "renameat2 inbox/#/text-#.txt"])
+@pytest.mark.parametrize("first", ["renameat2 outbox/.watcherd/#-#-#-#", "renameat2 inbox/#/text-#.txt"])
 def test_a_kill_before_any_call_of_a_recovery_loses_nothing_and_does_nothing_twice(site, cut, load, hold, first):
     load.begin()
 

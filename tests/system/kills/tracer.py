@@ -133,7 +133,7 @@ class Tracer:
             path = os.path.join(path, self.string(pid, second)) if name in BENEATH else path
         if not path.startswith(self.base + "/") or (name == "write" and first <= 2):
             return ""
-        return f"{name} {re.sub(r'[0-9a-f]{8}|[0-9]+', '#', path[len(self.base) + 1 :])}"
+        return f"{name} {re.sub(r'[0-9]{9,}|[0-9a-f]{8}|[0-9]+', '#', path[len(self.base) + 1 :])}"
 
     def path(self, pid, descriptor):
         """Return what a thread has open as a descriptor; nothing where there is none."""
