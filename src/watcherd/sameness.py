@@ -9,6 +9,7 @@
     we wrote, maybe to a server                  size, inode, maybe mtime    `is_as_written`
     we wrote where inodes do not last            size, mtime                 `looks_like`
     anybody may write into by now                inode                       `has_inode`
+    has another name as well                     disk, inode, two names      `are_names_of_one`
 
 The ctime of a file with several names says nothing: a rename of any of them sets it. An inode says nothing once its
 file is gone: the next one may get it. `==` of two versions asks for all four, also of a file with several names.
@@ -61,6 +62,11 @@ def resembles(seen: Version, known: Version) -> bool:
 def has_inode(found: os.stat_result | None, known: Version | Draft) -> bool:
     """Whether a file, or a draft, is that very one, whatever is in it and whatever its name."""
     return found is not None and found.st_ino == known.inode
+
+
+def are_names_of_one(found: os.stat_result | None, other: os.stat_result | None) -> bool:
+    """Whether two names are of one file: it has several, as some file systems give several files one number."""
+    return found is not None and other is not None and found.st_nlink > 1 and os.path.samestat(found, other)
 
 
 def is_copy(copy: os.stat_result, original: os.stat_result) -> bool:

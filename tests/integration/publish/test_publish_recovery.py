@@ -648,6 +648,19 @@ def test_of_an_input_that_was_taken_and_linked_to_where_it_belongs_when_the_run_
     assert (into / "a.txt").read_bytes() == b"one two\n"
 
 
+def test_a_newer_file_that_has_the_number_of_a_taken_one_is_another_where_neither_has_two_names(
+    scene_of, look, monkeypatch
+):
+    scene = scene_of(After.KEEP)
+    hide(scene, show(scene, "a.txt"))
+    scene.drop("a.txt", b"a newer file")
+    scene.crash()
+    monkeypatch.setattr(os.path, "samestat", lambda *_: True)
+    scene.recover()
+    assert scene.settle() == [State.PUBLISHED]
+    assert {(scene.inbox / name).read_bytes() for name in look.tree(scene.inbox)} == {b"a newer file", b"one two\n"}
+
+
 @pytest.mark.parametrize("what", ["a link", "a file", "closed to us"])
 def test_a_taken_input_is_deleted_whatever_its_folder_in_the_inbox_is_by_now(scene_of, look, monkeypatch, what):
     def closed(folders, root, path):

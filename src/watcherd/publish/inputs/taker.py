@@ -68,8 +68,7 @@ class Taker:
         So it may be after a power cut: btrfs writes a rename in one of its folders before the other. Raises OSError.
         """
         with suppress(PermissionError):  # a folder that is closed to us since holds up nothing
-            status = self._folders.status(self._inbox, job.file.path)
-            return status is not None and os.path.samestat(status, there)
+            return sameness.are_names_of_one(there, self._folders.status(self._inbox, job.file.path))
         return False
 
     def restore(self, job: Job, root: str, path: str) -> None:

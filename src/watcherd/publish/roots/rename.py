@@ -11,8 +11,10 @@ import ctypes
 import errno
 import os
 import stat
-from contextlib import suppress
 from typing import TYPE_CHECKING
+
+from watcherd import beneath
+from watcherd.sameness import are_names_of_one
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +44,7 @@ def move(source: int, name: str, target: int, new_name: str) -> None:
     try:
         _take_or_link(source, name, target, new_name)
     except FileExistsError:
-        if not _are_one(source, name, target, new_name):
+        if not are_names_of_one(beneath.named(source, name), beneath.named(target, new_name)):
             raise
         os.unlink(name, dir_fd=source)
 
@@ -54,12 +56,6 @@ def _take_or_link(source: int, name: str, target: int, new_name: str) -> None:
         if error.errno not in UNKNOWN:
             raise
         _link_and_unlink(source, name, target, new_name)
-
-
-def _are_one(source: int, name: str, target: int, new_name: str) -> bool:
-    with suppress(FileNotFoundError):
-        return os.path.samestat(os.lstat(name, dir_fd=source), os.lstat(new_name, dir_fd=target))
-    return False
 
 
 def replace(source: int, name: str, target: int, old_name: str, is_ours: Callable[[os.stat_result], bool]) -> bool:
