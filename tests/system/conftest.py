@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from tests.conftest import wait_for
 
+pytest.register_assert_rewrite("tests.system.account")  # it holds to account: what it finds is to be told
+
 
 @pytest.fixture
 def mounts(tmp_path, lacking):
