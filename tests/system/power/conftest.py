@@ -38,7 +38,8 @@ class Disks:
     @contextmanager
     def powered(self):
         """Mount them, and unmount them in the end; yield the History of what reached them meanwhile."""
-        known = history.History(self._copies(self._images, f"before-{next(self._serial)}"))
+        suffix = f".before-{next(self._serial)}"
+        known = history.History([_copy(image, image.with_suffix(suffix)) for image in self._images])
         record = self._base / "record"
         server = [sys.executable, "-m", "tests.system.power.recorder", record, self._served, *self._images]
         with subprocess.Popen(server, cwd=Path(__file__).parents[3]) as serving:
@@ -63,9 +64,6 @@ class Disks:
         for image in opened:
             image.close()
 
-    def _copies(self, images, suffix):
-        return [_copy(image, image.with_suffix(f".{suffix}")) for image in images]
-
 
 def _copy(image, copy):
     _run("cp", "--sparse=always", image, copy)
@@ -87,6 +85,8 @@ def disks(tmp_path, lacking):
     """Return a function that makes disks of a kind of file system, for folders that are there."""
     if os.geteuid() != 0:
         lacking("only root may mount")
+    if not os.path.exists("/dev/fuse"):
+        pytest.skip("there is no FUSE here")
 
     def make(kind, *paths):
         if shutil.which(f"mkfs.{kind}") is None:

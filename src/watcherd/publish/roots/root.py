@@ -265,7 +265,7 @@ class Root:
 def _made(folder: int, name: str) -> int:
     """Make a file; one of that name goes, but not what is in it: a result may be the same file.
 
-    An older ledger that was put back gives the ids of drafts once more, and a link may have been shown, not unlinked.
+    A link may have been shown and not unlinked, and its id given once more, as where ledger and clock were set back.
     """
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
     try:
